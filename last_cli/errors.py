@@ -1,0 +1,33 @@
+"""The errors that `last` shows to a user: what is wrong and where, then what to do next."""
+
+
+class LastError(Exception):
+    """A problem that the user can act on. Ends the program with exit code 2.
+
+    `message` names what, where (path, layer, leaf), expected and found; `hint` says what to do next.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(LastError):
+    """The arguments do not make sense together, or name something unknown."""
+
+
+class CheckpointError(LastError):
+    """A checkpoint cannot be read, or what is in it cannot be used."""
+
+
+class UnstableStateError(CheckpointError):
+    """A state has a pole at or beyond the unit circle, so its norms are infinite."""
+
+
+class OutputError(LastError):
+    """The output cannot be written. Nothing is left behind."""
+
+
+class DataError(LastError):
+    """A data set is missing, or its files are not what they should be."""
