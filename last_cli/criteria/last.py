@@ -1,0 +1,11 @@
+"""LAST: squared H-infinity norms, normalised by each layer's tail share (Gwak et al., NeurIPS 2024)."""
+
+from last_cli.criteria.criterion import Criterion, tail_share
+from last_cli.system import hinf_norm
+
+LAST = Criterion(
+    name="last",
+    summary="squared H-infinity norm over the layer's tail sum: the paper's LAST score, float64 (default)",
+    energy=lambda system, rng: hinf_norm(system) ** 2,
+    normalise=tail_share,
+)

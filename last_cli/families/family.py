@@ -1,0 +1,114 @@
+"""What a family of SSM layers is: which leaf carries the state on which axis, and one function to a `System`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int, Shaped
+
+from last_cli.config import ModelConfig
+from last_cli.errors import CheckpointError
+from last_cli.system import System
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """Sizes of one layer: `states` stored per system, `groups` of independent systems, features, directions."""
+
+    states: int
+    groups: int
+    features: int
+    directions: int
+
+
+@dataclass(frozen=True)
+class StateLeaf:
+    """Where a leaf carries the state, and, in families of one system per channel, the channel. Axes count from the end."""
+
+    state_axis: int
+    channel_axis: int | None = None
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of diagonal SSM layer.
+
+    Attributes:
+        name: its name in the registry.
+        kind: what reports call it; parameterisations of one kind of layer share it.
+        summary: one line for `last list families`.
+        required: leaf names that together say that a node of the tree is such a layer.
+        state_leaves: every leaf that carries the state. Pruning slices these and no others.
+        shape: leaf shapes -> sizes. Raises CheckpointError where they disagree (the caller adds the layer's name).
+        system: leaves and configuration -> System, in the leaves' own array library and precision.
+    """
+
+    name: str
+    kind: str
+    summary: str
+    required: frozenset[str]
+    state_leaves: Mapping[str, StateLeaf]
+    shape: Callable[[Shapes], LayerShape]
+    system: Callable[[Mapping[str, Any], ModelConfig], System]
+    optional: frozenset[str] = field(default_factory=frozenset)
+
+    def matches(self, leaves: Mapping[str, Any] | set[str]) -> bool:
+        """Whether a node with these leaf names is a layer of this family."""
+        return self.required <= set(leaves)
+
+
+def take(
+    leaf: Shaped[np.ndarray, ...], where: StateLeaf, index: Int[np.ndarray, "G K"], states: int
+) -> Shaped[np.ndarray, ...]:
+    """The kept states of a leaf, bit-equal, in the order of `index`; an index of -1 is padding and gives zeros.
+
+    A leaf that holds several blocks of all the states along its state axis (a C of 2P columns) is taken in each block.
+    """
+    if where.channel_axis is None:
+        blocks = leaf.shape[where.state_axis] // states
+        return leaf.take(np.concatenate([index[0] + b * states for b in range(blocks)]), axis=where.state_axis)
+    moved = np.moveaxis(leaf, (where.channel_axis, where.state_axis), (0, 1))
+    index = index.reshape(*index.shape, *[1] * (moved.ndim - 2))
+    taken = np.take_along_axis(moved, np.maximum(index, 0), axis=1)
+    taken = np.where(index >= 0, taken, np.zeros((), leaf.dtype))
+    return np.moveaxis(taken, (0, 1), (where.channel_axis, where.state_axis))
+
+
+def live_states(family: Family, leaves: Mapping[str, Any]) -> Bool[np.ndarray, "G N"] | None:
+    """Which states are not padding, for families that pad channels to the same width; None for the others.
+
+    Padding is a state of which every stored number is zero: that is how it is written, and no trained state is so.
+    """
+    used = None
+    for name, where in family.state_leaves.items():
+        if where.channel_axis is None:
+            return None
+        if name in leaves:
+            moved = np.moveaxis(np.asarray(leaves[name]), (where.channel_axis, where.state_axis), (-2, -1))
+            nonzero = (moved != 0).any(axis=tuple(range(moved.ndim - 2)))
+            used = nonzero if used is None else used | nonzero
+    return used
+
+
+def agree(what: str, sizes: Mapping[str, int]) -> int:
+    """The one size that all leaves have.
+
+    Raises:
+        CheckpointError: they differ; names the first two that do.
+    """
+    (first, size), *others = sizes.items()
+    for name, other in others:
+        if other != size:
+            raise CheckpointError(f"{first} has {size} {what} but {name} has {other}")
+    return size
+
+
+def expect_ndim(shapes: Shapes, name: str, form: str, allowed: tuple[int, ...]) -> None:
+    """Raises CheckpointError unless the leaf has an allowed number of axes."""
+    if len(shapes[name]) not in allowed:
+        raise CheckpointError(f"{name} has shape {shapes[name]}, expected {form}")

@@ -1,0 +1,60 @@
+"""S4D as in the annotated S4D: one SISO system a channel (Gu et al., NeurIPS 2022; github.com/srush/annotated-s4).
+
+Leaves: A_re, A_im (N, H); B_re, B_im (N, H), stored but ignored by its kernel; C (N, H, 2); D (1, H); log_step (1, H).
+Real parts are clipped at -1e-4, and all N states are summed as they are (no conjugate pairs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from last_cli.config import ModelConfig
+from last_cli.families.discretise import as_complex, clip_real, zoh
+from last_cli.families.family import Family, LayerShape, Shapes, StateLeaf, agree, expect_ndim
+from last_cli.system import Array, System
+
+
+def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
+    """The layer as H systems of N states, one input and one output each."""
+    xp = leaves["C"].__array_namespace__()
+    A = xp.permute_dims(clip_real(leaves["A_re"]) + 1j * leaves["A_im"], (1, 0))
+    dt = config.step_rescale * xp.exp(xp.reshape(leaves["log_step"], (-1, 1)))
+    lam, factor = zoh(A, dt)
+    return System(
+        lam=lam,
+        B=factor[:, :, None],
+        C=xp.permute_dims(as_complex(leaves["C"]), (1, 0))[None, :, None, :],
+        D=xp.reshape(leaves["D"], (-1,)),
+        gain=1.0,
+    )
+
+
+def shape(shapes: Shapes) -> LayerShape:
+    """Sizes of the layer; see Family.shape."""
+    stateful = [n for n in ("A_re", "A_im", "B_re", "B_im") if n in shapes]
+    for name in stateful:
+        expect_ndim(shapes, name, "(N, H)", (2,))
+    expect_ndim(shapes, "C", "(N, H, 2)", (3,))
+    states = agree("states", {n: shapes[n][0] for n in [*stateful, "C"]})
+    features = agree(
+        "channels", {n: shapes[n][1] for n in [*stateful, "C"]} | {n: shapes[n][-1] for n in ("D", "log_step")}
+    )
+    return LayerShape(states, features, features, 1)
+
+
+S4D = Family(
+    name="s4d",
+    kind="s4d",
+    summary="one SISO system a channel, annotated-s4 leaves; A_re, A_im, C, D, log_step",
+    required=frozenset({"A_re", "A_im", "C", "D", "log_step"}),
+    optional=frozenset({"B_re", "B_im"}),
+    state_leaves={
+        "A_re": StateLeaf(-2, -1),
+        "A_im": StateLeaf(-2, -1),
+        "B_re": StateLeaf(-2, -1),
+        "B_im": StateLeaf(-2, -1),
+        "C": StateLeaf(-3, -2),
+    },
+    shape=shape,
+    system=system,
+)

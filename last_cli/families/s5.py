@@ -1,0 +1,79 @@
+"""S5: one MIMO system a layer (Smith et al., ICLR 2023; github.com/lindermanlab/S5).
+
+Leaves: Lambda_re, Lambda_im (P,); B (P, H, 2); C1 and C2, or C (H, P, 2), or, with C_init=complex_normal and two
+directions, C (H, 2P, 2); D (H,); log_step (P, 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from last_cli.config import ModelConfig
+from last_cli.errors import CheckpointError
+from last_cli.families.discretise import METHODS, as_complex, clip_real
+from last_cli.families.family import Family, LayerShape, Shapes, StateLeaf, agree, expect_ndim
+from last_cli.system import Array, System
+
+
+def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
+    """The layer as one system of P states, H inputs and H outputs."""
+    xp = leaves["B"].__array_namespace__()
+    A_re, A_im = leaves["Lambda_re"], leaves["Lambda_im"]
+    A = (clip_real(A_re) if config.clip_eigs else A_re) + 1j * A_im
+    dt = config.step_rescale * xp.exp(leaves["log_step"][:, 0])
+    lam, factor = METHODS[config.discretization](A, dt)
+    if "C" in leaves:
+        C = as_complex(leaves["C"])
+        readouts = [C[:, i : i + A.shape[0]] for i in range(0, C.shape[1], A.shape[0])]
+    else:
+        readouts = [as_complex(leaves["C1"]), as_complex(leaves["C2"])]
+    return System(
+        lam=lam[None],
+        B=(factor[:, None] * as_complex(leaves["B"]))[None],
+        C=xp.stack(readouts)[:, None],
+        D=leaves["D"],
+        gain=2.0 if config.conj_sym else 1.0,
+    )
+
+
+def shape(shapes: Shapes) -> LayerShape:
+    """Sizes of the layer; see Family.shape."""
+    if "C" not in shapes and not {"C1", "C2"} <= set(shapes):
+        raise CheckpointError("output matrix missing: expected C, or C1 and C2")
+    expect_ndim(shapes, "Lambda_re", "(P,)", (1,))
+    expect_ndim(shapes, "Lambda_im", "(P,)", (1,))
+    expect_ndim(shapes, "log_step", "(P, 1)", (2,))
+    matrices = ["B", "C"] if "C" in shapes else ["B", "C1", "C2"]
+    for name in matrices:
+        expect_ndim(shapes, name, "(.., .., 2)", (3,))
+        if shapes[name][-1] != 2:
+            raise CheckpointError(f"{name} has shape {shapes[name]}, expected a last axis of 2 (real, imaginary)")
+    states = agree("states", {n: shapes[n][0] for n in ("Lambda_re", "Lambda_im", "B", "log_step")})
+    features = agree("features", {"B": shapes["B"][1], "D": shapes["D"][-1]} | {n: shapes[n][0] for n in matrices[1:]})
+    if "C" not in shapes:
+        agree("states", {"Lambda_re": states, "C1": shapes["C1"][1], "C2": shapes["C2"][1]})
+        return LayerShape(states, 1, features, 2)
+    columns = shapes["C"][1]
+    if columns not in (states, 2 * states):
+        raise CheckpointError(f"Lambda_re has {states} states but C has {columns} columns, expected one or two per state")
+    return LayerShape(states, 1, features, columns // states if states else 1)
+
+
+S5 = Family(
+    name="s5",
+    kind="s5",
+    summary="one MIMO system a layer; Lambda_re, Lambda_im, B, C or C1 and C2, D, log_step",
+    required=frozenset({"Lambda_re", "Lambda_im", "B", "D", "log_step"}),
+    optional=frozenset({"C", "C1", "C2"}),
+    state_leaves={
+        "Lambda_re": StateLeaf(-1),
+        "Lambda_im": StateLeaf(-1),
+        "log_step": StateLeaf(-2),
+        "B": StateLeaf(-3),
+        "C": StateLeaf(-2),
+        "C1": StateLeaf(-2),
+        "C2": StateLeaf(-2),
+    },
+    shape=shape,
+    system=system,
+)

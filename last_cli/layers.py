@@ -1,0 +1,156 @@
+"""The SSM layers of a checkpoint: found by their leaf names anywhere in the tree, in natural order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Shaped
+
+from last_cli import registry
+from last_cli.config import ModelConfig
+from last_cli.errors import CheckpointError
+from last_cli.families.family import Family, LayerShape, live_states
+from last_cli.system import System
+
+Key = tuple[str, ...]
+
+# Parts of a training state that repeat the parameters' structure without being the parameters.
+COPIES = re.compile(r"opt_state|optimizer.*|inner_states?|inner_opt_state|mu|nu|acc_grads|.*ema.*|average.*", re.IGNORECASE)
+
+
+class LeafInfo(Protocol):
+    """What is known of a leaf without reading it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def kind(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One SSM layer: where it is in the tree and what it is.
+
+    `name` is the path below the parameters, joined by "/"; `leaves` maps the family's leaf names to full keys.
+    """
+
+    name: str
+    family: Family
+    leaves: Mapping[str, Key]
+    shape: LayerShape
+
+
+def find_layers(leaves: Mapping[Key, LeafInfo]) -> list[Layer]:
+    """All SSM layers, layers_10 after layers_9.
+
+    Raises:
+        CheckpointError: there is none, or a layer's shapes disagree.
+    """
+    nodes: dict[Key, dict[str, Key]] = {}
+    for key, leaf in leaves.items():
+        if leaf.kind == "array":
+            nodes.setdefault(key[:-1], {})[key[-1]] = key
+    families = [registry.get("families", name) for name in registry.names("families")]
+    found = {node: family for node, names in nodes.items() for family in families if family.matches(names)}
+    layers = [
+        _layer(node, found[node], nodes[node], leaves)
+        for node in sorted(found, key=natural)
+        if not any(COPIES.fullmatch(part) for part in node)
+    ]
+    if not layers:
+        raise CheckpointError(
+            f"no SSM layer found among {len(leaves)} leaves; seen: {_some_of(leaves)}",
+            "layers are found by their leaf names; `last list families` shows which",
+        )
+    return layers
+
+
+def companions(layers: Iterable[Layer], leaves: Mapping[Key, LeafInfo]) -> dict[Key, tuple[Layer, str]]:
+    """Leaves that follow a layer's parameters in shape and place: optimizer moments, moving averages.
+
+    Maps the key of each to its layer and the name of the parameter that it follows. A leaf follows a parameter when its
+    path ends with the parameter's path below `params` and their shapes are equal.
+    """
+    by_tail = {_below_params(key): (layer, name, key) for layer in layers for name, key in layer.leaves.items()}
+    own = {key for _, _, key in by_tail.values()}
+    longest = max(map(len, by_tail))
+    found = {}
+    for key, leaf in leaves.items():
+        if key in own or leaf.kind != "array":
+            continue
+        tails = (key[-n:] for n in range(min(longest, len(key)), 0, -1))
+        if (match := next((by_tail[t] for t in tails if t in by_tail), None)) is not None:
+            layer, name, parameter = match
+            if name in layer.family.state_leaves and leaf.shape == leaves[parameter].shape:
+                found[key] = (layer, name)
+    return found
+
+
+def build_system(
+    layer: Layer,
+    arrays: Mapping[str, Shaped[np.ndarray, ...]],
+    config: ModelConfig,
+    dtype: type[np.floating] = np.float64,
+) -> System:
+    """The layer's System in numpy, from its leaves by name.
+
+    Raises:
+        CheckpointError: a leaf holds NaN or infinite values; names layer, leaf and first index.
+    """
+    for name, array in arrays.items():
+        check_finite(layer.name, name, array)
+    system = layer.family.system({name: a.astype(dtype) for name, a in arrays.items()}, config)
+    return replace(system, live=live_states(layer.family, arrays))
+
+
+def check_finite(layer: str, name: str, array: Shaped[np.ndarray, ...]) -> None:
+    """Raises CheckpointError where a leaf holds a value that is no finite number."""
+    bad = ~np.isfinite(array.astype(np.float64))
+    if bad.any():
+        nan, first = int(np.isnan(array.astype(np.float64)).sum()), tuple(int(i) for i in np.argwhere(bad)[0])
+        kinds = [f"{n} {kind}" for n, kind in ((nan, "NaN"), (int(bad.sum()) - nan, "infinite")) if n]
+        where = first[0] if len(first) == 1 else first
+        raise CheckpointError(
+            f"{layer}: {name} has {' and '.join(kinds)} value{'s' if bad.sum() > 1 else ''} (first at index {where}), "
+            "expected finite numbers",
+            "the training run diverged or the file is damaged: take an earlier step",
+        )
+
+
+def natural(key: Key) -> tuple[tuple[tuple[int, int | str], ...], ...]:
+    """Sort key under which layers_10 comes after layers_9."""
+    return tuple(
+        tuple((0, int(s)) if s.isdigit() else (1, s) for s in re.split(r"(\d+)", part) if s) for part in key
+    )
+
+
+def _layer(node: Key, family: Family, names: Mapping[str, Key], leaves: Mapping[Key, LeafInfo]) -> Layer:
+    own = {name: names[name] for name in sorted(names) if name in family.required | family.optional}
+    name = "/".join(_below_params(node))
+    try:
+        shape = family.shape({leaf: leaves[key].shape for leaf, key in own.items()})
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{name}: {error.message}", "the layer's leaves do not belong together: was the tree edited or merged?"
+        ) from error
+    if shape.states == 0:
+        raise CheckpointError(
+            f"{name}: the layer has no states, its arrays are empty", "nothing can be scored or pruned there"
+        )
+    return Layer(name, family, own, shape)
+
+
+def _below_params(key: Key) -> Key:
+    """The part of a path after the last `params`, or all of it."""
+    at = max((i for i, part in enumerate(key) if part == "params"), default=-1)
+    return key[at + 1 :]
+
+
+def _some_of(leaves: Iterable[Key], n: int = 6) -> str:
+    names = ["/".join(key) for key in leaves]
+    return ", ".join(names[:n]) + (", ..." if len(names) > n else "")

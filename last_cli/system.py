@@ -1,0 +1,91 @@
+"""A layer as a set of diagonal discrete-time systems, and the norms of its states.
+
+    x[t+1] = lam * x[t] + B u[t]        y[t] = gain * Re(sum over readouts of C x[t]) + D u[t]
+
+Nothing here imports JAX: the norms are numpy float64, and `System` holds whatever arrays a family computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+Array = Any  # a numpy array or a jax array: families are written against the array API
+
+
+@dataclass(frozen=True)
+class System:
+    """G independent diagonal systems of N states, M inputs and K outputs each.
+
+    S5 is one MIMO system (G = 1); S4D is one SISO system per channel (M = K = 1). A conjugate pair is one state.
+
+    Attributes:
+        lam: discretised poles, complex (G, N).
+        B: discretised input matrix, complex (G, N, M).
+        C: output matrices, complex (R, G, K, N); R = 2 readouts when bidirectional: forward, then backward.
+        D: feedthrough per feature, real (F,) with F = G * K.
+        gain: 2 where each state stands for a conjugate pair, else 1.
+        live: False for padding, bool (G, N); None where every state is real.
+        backward_lag: the smallest lag that the backward readout sees: 0 in S5, 1 in the state-spaces code.
+    """
+
+    lam: Array
+    B: Array
+    C: Array
+    D: Array
+    gain: float
+    live: Array | None = None
+    backward_lag: int = 0
+
+    @property
+    def live_mask(self) -> Bool[np.ndarray, "G N"]:
+        """Which states are real and not padding."""
+        return np.ones(self.lam.shape, bool) if self.live is None else np.asarray(self.live)
+
+
+def input_norm(system: System) -> Float[np.ndarray, "G N"]:
+    """2-norm of each state's row of B."""
+    return np.linalg.norm(system.B, axis=-1)
+
+
+def readout_norms(system: System) -> Float[np.ndarray, "R G N"]:
+    """2-norm of each state's column of C, a row for each readout."""
+    return np.linalg.norm(system.C, axis=-2)
+
+
+def output_norm(system: System) -> Float[np.ndarray, "G N"]:
+    """2-norm of each state's column of C, averaged over the readouts (LAST, section 4.2; released code)."""
+    return readout_norms(system).mean(axis=0)
+
+
+def hinf_norm(system: System) -> Float[np.ndarray, "G N"]:
+    """H-infinity norm of each one-state subsystem, |C| |B| / (1 - |lam|) (LAST, NeurIPS 2024, eq. 8).
+
+    For |lam| >= 1 the norm is infinite; what the formula gives there is its value, as in the released code.
+    """
+    with np.errstate(divide="ignore"):
+        return output_norm(system) * input_norm(system) / np.abs(1 - np.abs(system.lam))
+
+
+def impulse_energy(system: System) -> Float[np.ndarray, "G N"]:
+    """Energy of each one-state subsystem's impulse response, (|C| |B|)^2 / (1 - |lam|^2) (AIRE-Prune, ICLR 2026).
+
+    For |lam| > 1 the energy is infinite; what the formula gives there is negative, as in the released code.
+    """
+    with np.errstate(divide="ignore"):
+        return (output_norm(system) * input_norm(system)) ** 2 / (1 - np.abs(system.lam) ** 2)
+
+
+def gain_bound(system: System, removed: Bool[np.ndarray, "G N"]) -> float:
+    """Upper bound of the H-infinity norm of what is removed from a layer.
+
+    The transfer functions of removed states add up, so their norms bound it: gain times the sum over readouts and
+    states of |C| |B| / (1 - |lam|), and over the independent systems of a layer the largest counts.
+    """
+    with np.errstate(divide="ignore"):
+        norms = readout_norms(system).sum(axis=0) * input_norm(system) / np.abs(1 - np.abs(system.lam))
+    norms = np.where(np.abs(system.lam) < 1, norms, np.inf)
+    return float(system.gain * np.where(removed, norms, 0.0).sum(axis=-1).max())
