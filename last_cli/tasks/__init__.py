@@ -1,0 +1,1 @@
+"""Tasks: named, versioned data sets with their splits, one file a task."""

@@ -1,0 +1,74 @@
+"""A cache of computed arrays on disk, which may speed things up and never breaks them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+
+def cached(name: str, key: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
+    """The arrays of `compute()`, from disk if they were computed before for an equal `key` (of JSON values).
+
+    An entry that cannot be read is computed anew, one that cannot be written is not kept.
+    """
+    try:
+        path = cache_dir() / f"{name}-{_digest(key)}.npz"
+    except RuntimeError:  # there is no home directory
+        return compute()
+    arrays = _read(path)
+    if arrays is None:
+        arrays = compute()
+        _write(path, arrays)
+    return arrays
+
+
+def cache_dir() -> Path:
+    """$LAST_CACHE_DIR, else $XDG_CACHE_HOME/last, else ~/.cache/last."""
+    if chosen := os.environ.get("LAST_CACHE_DIR"):
+        return Path(chosen)
+    if xdg := os.environ.get("XDG_CACHE_HOME"):
+        return Path(xdg) / "last"
+    return Path.home() / ".cache" / "last"
+
+
+def fingerprint(path: Path) -> list[str | int]:
+    """What tells one state of a source file from another: its path, bytes and time of change (ns)."""
+    stat = path.stat()
+    return [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
+
+
+def _digest(key: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _read(path: Path) -> Arrays | None:
+    # A damaged archive fails in many ways (zip, header, checksum), and all mean "compute it again".
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except Exception:
+        return None
+
+
+def _write(path: Path, arrays: Arrays) -> None:
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+            temporary = Path(file.name)
+            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+        temporary.replace(path)
+    except OSError:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()

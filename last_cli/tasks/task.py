@@ -1,0 +1,85 @@
+"""What a task is: a name, a version and a function that loads one of its splits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from last_cli.errors import UsageError
+
+SPLITS = ("test", "val", "train")
+
+Progress = Callable[[int, int], None]
+"""Called as `progress(done, total)` during long work, in units that differ from task to task."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The labelled sequences of one split.
+
+    `source` is "generated", "files" or "bundled"; `note` tells the user in a plain sentence what this is.
+    `lengths` counts the steps of each sequence that are no padding, and is None where nothing is padded.
+    """
+
+    x: Int[np.ndarray, "n L"] | Float[np.ndarray, "n L d"]
+    y: Int[np.ndarray, " n"]
+    lengths: Int[np.ndarray, " n"] | None
+    source: str
+    classes: int
+    length: int
+    vocabulary: tuple[str, ...] | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """A named, versioned data set. Raise `version` whenever a split changes for the same settings.
+
+    `load(split="test", *, data_dir=None, settings=None, limit=None, progress=None) -> Split` gives the first
+    `limit` sequences of a split, always the same ones. `settings` is what a checkpoint's stamp says of its
+    task; what it does not say takes the task's defaults. It raises UsageError for arguments that make no sense,
+    DataError for files that are missing or damaged.
+    """
+
+    name: str
+    version: int
+    summary: str
+    load: Callable[..., Split]
+    metric: str = "accuracy"
+
+
+def check_request(task: str, split: str, limit: int | None) -> None:
+    """Raise UsageError unless `split` is a known name and `limit`, where given, is positive."""
+    if split not in SPLITS:
+        raise UsageError(f"task {task} has no split '{split}'", f"the splits are: {', '.join(SPLITS)}")
+    if limit is not None and limit <= 0:
+        raise UsageError(f"limit is {limit}, expected a positive number of sequences", "leave it out to take all")
+
+
+def whole_number(settings: Mapping[str, Any], key: str, default: int, *, minimum: int) -> int:
+    """The integer setting `key`, at least `minimum`, else UsageError."""
+    value = settings.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
+        raise UsageError(
+            f"task setting '{key}' is {value!r}, expected a whole number of at least {minimum}",
+            "correct the task settings in the checkpoint's config",
+        )
+    return int(value)
+
+
+def first(split: Split, limit: int | None) -> Split:
+    """The first `limit` sequences of a split, saying so in its note; all of them where `limit` is None."""
+    n = len(split.y)
+    if limit is None or limit >= n:
+        return split
+    return replace(
+        split,
+        x=split.x[:limit],
+        y=split.y[:limit],
+        lengths=None if split.lengths is None else split.lengths[:limit],
+        note=f"{split.note}; only the first {limit:,} of {n:,} sequences are used",
+    )
