@@ -1,0 +1,12 @@
+"""Checkpoints on disk: find one, index it, read its arrays, write a changed copy.
+
+The one room that knows the formats: Orbax in all its layouts (OCDBT or plain directories, zarr or zarr3, arrays inside
+a msgpack file), CheckpointManager runs, flax `checkpoint_<n>`, bare msgpack files.
+"""
+
+from last_cli.checkpoint.beside import read_stamp
+from last_cli.checkpoint.index import index, read
+from last_cli.checkpoint.locate import locate
+from last_cli.checkpoint.types import STAMP_FILE, Index, Key, Leaf, Location
+
+__all__ = ["STAMP_FILE", "Index", "Key", "Leaf", "Location", "index", "locate", "read", "read_stamp"]

@@ -1,0 +1,73 @@
+"""The config and the stamp that lie beside a tree."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from last_cli.checkpoint.metadata import STEP_FILE, STRINGS_FILE, TREE_FILE, read_json_object
+from last_cli.checkpoint.types import STAMP_FILE, Location
+from last_cli.errors import CheckpointError
+
+# The metadata of a whole run, in the names of Orbax up to 0.9 and since.
+ROOT_FILES = ("metadata/metadata", "metadata/_ROOT_METADATA", "_ROOT_METADATA")
+_CUSTOM_KEYS = ("custom_metadata", "custom")
+
+
+def read_beside(location: Location) -> tuple[dict[str, Any], list[str]]:
+    """The config beside the tree, by where it was found, and a warning for each file that is no JSON object."""
+    config: dict[str, Any] = {}
+    warnings: list[str] = []
+    for name, file, key in _files(location):
+        try:
+            content = read_json_object(file)
+        except CheckpointError as error:
+            warnings.append(f"{error.message}; ignored")
+            continue
+        if found := _unwrap(content) if key else content:
+            config[name] = found
+    return config, warnings
+
+
+def read_stamp(location: Location) -> dict[str, Any] | None:
+    """What `last` wrote into the checkpoint when it made it, or None."""
+    for directory in dict.fromkeys((location.root, location.directory, step_directory(location))):
+        if directory.is_dir() and (stamp := read_json_object(directory / STAMP_FILE)):
+            return stamp
+    metadata = read_json_object(step_directory(location) / STEP_FILE) if location.directory.is_dir() else {}
+    custom = metadata.get("custom_metadata")
+    stamp = custom.get("last") if isinstance(custom, dict) else None
+    return stamp if isinstance(stamp, dict) else None
+
+
+def step_directory(location: Location) -> Path:
+    """The directory that holds the items of the step, or the tree itself where it stands alone."""
+    return location.directory if location.item is None else location.directory.parent
+
+
+def _files(location: Location) -> Iterator[tuple[str, Path, bool]]:
+    step = step_directory(location)
+    if not step.is_dir():
+        step = step.parent
+    if (step / STEP_FILE).is_file():
+        yield "custom_metadata", step / STEP_FILE, True
+    if location.step is not None:
+        for name in ROOT_FILES:
+            if (step.parent / name).is_file():
+                yield "root_metadata", step.parent / name, True
+    if location.item is not None:
+        for item in sorted(step.iterdir()):
+            for file in (item / "metadata", item / item.name):
+                if not (item / TREE_FILE).exists() and file.is_file():
+                    yield f"item:{item.name}", file, False
+                    break
+    for file in sorted(step.glob("*.json")):
+        if file.name not in (STAMP_FILE, STRINGS_FILE):
+            yield f"file:{file.name}", file, False
+
+
+def _unwrap(content: dict[str, Any]) -> dict[str, Any]:
+    """The user's part of a metadata file of Orbax; the oldest files of a run hold nothing else."""
+    for key in _CUSTOM_KEYS:
+        if isinstance(content.get(key), dict):
+            return content[key]
+    return {} if "init_timestamp_nsecs" in content or "internal_metadata" in content else content

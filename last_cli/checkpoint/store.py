@@ -1,0 +1,162 @@
+"""Arrays of a zarr or zarr3 store, in an OCDBT database or in plain directories, read straight through tensorstore."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from last_cli.errors import CheckpointError
+
+INCOMPLETE = "The checkpoint is damaged or incomplete: copy it again from where it was written, or use another step."
+
+# What tensorstore raises for its status codes; there is no common class of its own.
+TENSORSTORE_ERRORS = (ValueError, RuntimeError, IndexError, OSError)
+
+
+@dataclass(frozen=True)
+class ArrayInfo:
+    """The metadata of one stored array. `spec` is the parsed `.zarray` or `zarr.json`."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    spec: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Store:
+    """The arrays of one tree by name. `strict`: every chunk was written, so a missing one is an error, not zeros."""
+
+    directory: Path
+    ocdbt: bool
+    zarr3: bool
+    strict: bool
+    arrays: Mapping[str, ArrayInfo]
+
+
+def open_store(directory: Path, names: Iterable[str], *, ocdbt: bool, zarr3: bool, strict: bool) -> Store:
+    """The store in `directory` with the metadata of the arrays `names`, and no data.
+
+    Raises CheckpointError where the store cannot be opened or lacks one of them.
+    """
+    names = list(names)
+    for name in names:
+        if ".." in PurePosixPath(name).parts or name.startswith("/"):
+            raise CheckpointError(
+                f"{directory}: the leaf name {name!r} points out of the checkpoint",
+                "Orbax does not write such names: do not trust this checkpoint.",
+            )
+    file = "zarr.json" if zarr3 else ".zarray"
+    read = _values_in_ocdbt if ocdbt else _values_in_files
+    found = read(directory, [f"{name}/{file}" for name in names])
+    missing = [name for name, raw in zip(names, found, strict=True) if raw is None]
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise CheckpointError(f"{directory}: the array of leaf {missing[0]}{more} is not in the store", INCOMPLETE)
+    arrays = {
+        name: _array_info(raw, f"{directory}/{name}/{file}")
+        for name, raw in zip(names, found, strict=True)
+        if raw is not None
+    }
+    return Store(directory, ocdbt, zarr3, strict, arrays)
+
+
+def read_arrays(store: Store, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """The arrays `names`, read concurrently. Raises CheckpointError, with leaf and file, where one cannot be."""
+    import tensorstore as ts
+
+    context = ts_context()
+    opening = {name: ts.open(array_spec(store, name), open=True, read=True, context=context) for name in names}
+    reading = {name: _result(store, name, future).read() for name, future in opening.items()}
+    return {name: _result(store, name, future) for name, future in reading.items()}
+
+
+def array_spec(store: Store, name: str) -> dict[str, Any]:
+    """The tensorstore spec that reads the array `name`."""
+    return {
+        "driver": "zarr3" if store.zarr3 else "zarr",
+        "kvstore": kvstore_spec(store.directory, f"{name}/", ocdbt=store.ocdbt),
+        "fill_missing_data_reads": not store.strict,
+        "recheck_cached_data": False,
+        "recheck_cached_metadata": False,
+    }
+
+
+def kvstore_spec(directory: Path, path: str = "", *, ocdbt: bool) -> dict[str, Any]:
+    """The tensorstore spec of the key-value store in `directory`, keys below `path`."""
+    base = {"driver": "file", "path": f"{directory.absolute()}/"}
+    if not ocdbt:
+        return {**base, "path": base["path"] + path}
+    return {"driver": "ocdbt", "base": base, "cache_pool": "cache_pool#ocdbt", "path": path}
+
+
+def ts_context(**resources: Any):
+    """A tensorstore context that caches the nodes of an OCDBT tree, so that each is read once."""
+    import tensorstore as ts
+
+    return ts.Context({"cache_pool#ocdbt": {"total_bytes_limit": 100_000_000}, **resources})
+
+
+def dtype_of(name: str) -> np.dtype:
+    """A numpy dtype by its name, those of ml_dtypes (bfloat16, float8_e4m3fn, ...) included."""
+    return np.dtype(getattr(ml_dtypes, name, name))
+
+
+def _result(store: Store, name: str, future: Any) -> Any:
+    try:
+        return future.result()
+    except TENSORSTORE_ERRORS as error:
+        raise _unreadable(store.directory, f"array data of leaf {name}", error) from error
+
+
+def _values_in_ocdbt(directory: Path, keys: list[str]) -> list[bytes | None]:
+    import tensorstore as ts
+
+    try:
+        database = ts.KvStore.open(kvstore_spec(directory, ocdbt=True), context=ts_context()).result()
+        reading = [database.read(key) for key in keys]
+        results = [future.result() for future in reading]
+    except TENSORSTORE_ERRORS as error:
+        raise _unreadable(directory, "the OCDBT database", error) from error
+    return [result.value if result.state == "value" else None for result in results]
+
+
+def _values_in_files(directory: Path, keys: list[str]) -> list[bytes | None]:
+    def value(path: Path) -> bytes | None:
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read ({error.strerror})", INCOMPLETE) from error
+
+    return [value(directory / key) for key in keys]
+
+
+def _array_info(raw: bytes, where: str) -> ArrayInfo:
+    try:
+        spec = json.loads(raw)
+        shape = tuple(int(n) for n in spec["shape"])
+        dtype = dtype_of(spec["dtype"] if "dtype" in spec else spec["data_type"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{where}: not valid array metadata ({error})", INCOMPLETE) from error
+    return ArrayInfo(shape, dtype.name, spec)
+
+
+def _unreadable(directory: Path, what: str, error: Exception) -> CheckpointError:
+    """tensorstore's status messages in a user's words: the file first, then what is wrong with it."""
+    text = re.sub(r"^[A-Z_]+: ", "", str(error)).split(" [tensorstore_spec")[0].split(" [source locations")[0]
+    found = re.search(r'local file "([^"]+)"', text)
+    file = found[1] if found else str(directory)
+    if "is missing" in text:
+        return CheckpointError(f"{directory}: {what}: chunk {file} is missing; it would be read as zeros", INCOMPLETE)
+    if size := re.search(r"byte range \[\d+, (\d+)\) is not valid for value of size (\d+)", text):
+        return CheckpointError(
+            f"{directory}: {what} cannot be read: {file} is truncated ({size[2]} bytes, {size[1]} expected)",
+            INCOMPLETE,
+        )
+    return CheckpointError(f"{directory}: {what} cannot be read: {text}", INCOMPLETE)
