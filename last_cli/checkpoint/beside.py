@@ -17,13 +17,14 @@ def read_beside(location: Location) -> tuple[dict[str, Any], list[str]]:
     """The config beside the tree, by where it was found, and a warning for each file that is no JSON object."""
     config: dict[str, Any] = {}
     warnings: list[str] = []
-    for name, file, key in _files(location):
+    for name, file, custom in _files(location):
         try:
             content = read_json_object(file)
         except CheckpointError as error:
             warnings.append(f"{error.message}; ignored")
             continue
-        if found := _unwrap(content) if key else content:
+        found = _unwrap(content) if custom else content
+        if found := {key: value for key, value in found.items() if not (custom and key == "last")}:
             config[name] = found
     return config, warnings
 

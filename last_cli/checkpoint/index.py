@@ -34,7 +34,8 @@ def index(path: Path | str, step: int | None = None, item: str | None = None) ->
 def read(index: Index, keys: Iterable[Key] | None = None) -> dict[Key, np.ndarray]:
     """The arrays of the leaves `keys`, bit by bit as stored; None: of all leaves that hold numbers.
 
-    Scalars come as arrays of shape (). Raises CheckpointError, naming leaf and file, where one cannot be read, and KeyError for a key that is no leaf.
+    Scalars come as arrays of shape (). Raises CheckpointError, naming leaf and file, where one cannot be read, and
+    KeyError for a key that is no leaf.
     """
     if keys is None:
         keys = [key for key, leaf in index.leaves.items() if leaf.kind in _NUMERIC]

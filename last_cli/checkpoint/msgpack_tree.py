@@ -35,7 +35,9 @@ def read_msgpack(path: Path) -> Any:
 
 def pack_msgpack(tree: Any) -> bytes:
     """The bytes of `tree` as flax writes them."""
-    return msgpack.packb(_cut_chunks(tree), default=_pack_ext, strict_types=True)
+    packed = msgpack.packb(_cut_chunks(tree), default=_pack_ext, strict_types=True)
+    assert packed is not None  # As the stubs of msgpack have it.
+    return packed
 
 
 def leaves_of(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

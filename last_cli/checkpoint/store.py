@@ -1,8 +1,9 @@
 """Arrays of a zarr or zarr3 store, in an OCDBT database or in plain directories, read straight through tensorstore."""
 
+import contextlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -101,27 +102,32 @@ def ts_context(**resources: Any):
     return ts.Context({"cache_pool#ocdbt": {"total_bytes_limit": 100_000_000}, **resources})
 
 
+@contextlib.contextmanager
+def readable(directory: Path, what: str) -> Iterator[None]:
+    """Turns what tensorstore raises while `what` is read from `directory` into a CheckpointError."""
+    try:
+        yield
+    except TENSORSTORE_ERRORS as error:
+        raise _unreadable(directory, what, error) from error
+
+
 def dtype_of(name: str) -> np.dtype:
     """A numpy dtype by its name, those of ml_dtypes (bfloat16, float8_e4m3fn, ...) included."""
     return np.dtype(getattr(ml_dtypes, name, name))
 
 
 def _result(store: Store, name: str, future: Any) -> Any:
-    try:
+    with readable(store.directory, f"array data of leaf {name}"):
         return future.result()
-    except TENSORSTORE_ERRORS as error:
-        raise _unreadable(store.directory, f"array data of leaf {name}", error) from error
 
 
 def _values_in_ocdbt(directory: Path, keys: list[str]) -> list[bytes | None]:
     import tensorstore as ts
 
-    try:
+    with readable(directory, "the OCDBT database"):
         database = ts.KvStore.open(kvstore_spec(directory, ocdbt=True), context=ts_context()).result()
         reading = [database.read(key) for key in keys]
         results = [future.result() for future in reading]
-    except TENSORSTORE_ERRORS as error:
-        raise _unreadable(directory, "the OCDBT database", error) from error
     return [result.value if result.state == "value" else None for result in results]
 
 

@@ -1,0 +1,170 @@
+"""An output directory that appears whole, by one rename, or not at all."""
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from last_cli.checkpoint.locate import locate, tree_layout
+from last_cli.checkpoint.metadata import STEP_FILE
+from last_cli.errors import CheckpointError, OutputError
+
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "Free some space, or write to another disk with -o."),
+    errno.EDQUOT: ("the disk quota is used up", "Free some space, or write to another disk with -o."),
+    errno.EFBIG: ("a file would be larger than is allowed here", "Raise the limit (`ulimit -f`), or write elsewhere."),
+    errno.EACCES: ("permission denied", "Write to a directory of your own with -o."),
+    errno.EPERM: ("permission denied", "Write to a directory of your own with -o."),
+    errno.EROFS: ("the file system is read-only", "Write to another place with -o."),
+    errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name with -o."),
+}
+
+
+@contextlib.contextmanager
+def staged(out: Path, *, source: Path | None, force: bool) -> Iterator[Path]:
+    """A hidden directory beside `out` that becomes `out` when the block ends, and is removed when it fails.
+
+    `source` is the checkpoint that is read meanwhile: `out` may not touch it. Raises OutputError where `out` exists
+    (unless `force`, and it is a checkpoint and nothing else) or cannot be written.
+    """
+    target = out.absolute()
+    with _in_words(out):
+        _clear_stale(target)
+        _check(out, target, source, force)
+        stage = _beside(target, "stage")
+        try:
+            stage.mkdir()
+            yield stage
+            _sync(stage)
+            _appear(stage, target)
+        finally:
+            for left in target.parent.glob(f"{stage.name}*"):
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def write_error(out: Path, error: OSError) -> OutputError:
+    """What went wrong in writing `out`, in words. Nothing of it is left."""
+    reason, hint = _REASONS.get(error.errno or 0, (error.strerror or str(error), "Write elsewhere with -o."))
+    return OutputError(f"{out}: cannot be written: {reason}", hint)
+
+
+@contextlib.contextmanager
+def _in_words(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise write_error(out, error) from error
+
+
+def _check(out: Path, target: Path, source: Path | None, force: bool) -> None:
+    if source is not None:
+        ours, theirs = target.resolve(), source.resolve()
+        if ours == theirs:
+            raise OutputError(f"{out}: the output is the input itself", "Name another output with -o.")
+        if theirs in ours.parents or ours in theirs.parents:
+            relation = "inside" if theirs in ours.parents else "around"
+            raise OutputError(f"{out}: the output lies {relation} the input {source}", "Name another output with -o.")
+    if not target.parent.is_dir():
+        raise OutputError(f"{out}: there is no directory {target.parent}", f"Make it: mkdir -p {target.parent}")
+    if not os.path.lexists(target):
+        return
+    if not force:
+        raise OutputError(f"{out}: exists already", "Name another output with -o, or replace it with --force.")
+    if target.is_symlink() or not target.is_dir():
+        raise OutputError(f"{out}: is no directory, so it is not replaced", "Name another output with -o.")
+    if any(target.iterdir()) and (foreign := _foreign(target)):
+        raise OutputError(
+            f"{out}: holds more than a checkpoint ({foreign}), so it is not replaced",
+            "Name another output with -o, or move these files away.",
+        )
+
+
+def _foreign(directory: Path) -> str | None:
+    """The first entry of `directory` that no checkpoint has, or None where all of it is one checkpoint."""
+    try:
+        locate(directory)
+    except CheckpointError:
+        return "no checkpoint in it"
+    for entry in sorted(directory.iterdir()):
+        if entry.is_file() and not _OWN_FILES.fullmatch(entry.name):
+            return entry.name
+        if entry.is_dir() and not _OWN_DIRECTORIES.fullmatch(entry.name) and not _is_part(entry):
+            return entry.name
+    return None
+
+
+_OWN_FILES = re.compile(
+    r"_METADATA|_CHECKPOINT_METADATA|_ROOT_METADATA|_sharding|_strings\.json|manifest\.ocdbt|checkpoint"
+    r"|commit_success\.txt|orbax\.checkpoint|descriptor|.*\.json|.*\.msgpack|checkpoint_\d+"
+)
+_OWN_DIRECTORIES = re.compile(r"d|ocdbt\.process_.*|ocdbt_data|ocdbt_meta|array_metadatas|descriptor")
+
+
+def _is_part(directory: Path) -> bool:
+    """Whether `directory` is a step, an item of either kind, or a zarr array."""
+    if tree_layout(directory) or (directory / STEP_FILE).exists() or (directory / directory.name).is_file():
+        return True
+    if (directory / "metadata").is_file() or (directory / "_ROOT_METADATA").is_file():
+        return True
+    return any(directory.rglob(".zarray")) or any(directory.rglob("zarr.json"))
+
+
+def _appear(stage: Path, target: Path) -> None:
+    """Puts `stage` in the place of `target`; what was there comes back if that fails."""
+    old = _beside(target, "old")
+    if replaces := target.exists():
+        target.rename(old)
+    try:
+        stage.rename(target)
+    except OSError:
+        if replaces:
+            old.rename(target)
+        raise
+    _sync_one(target.parent)
+    if replaces:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _clear_stale(target: Path) -> None:
+    """Removes what a killed run left beside `target`; brings back what it had moved aside and not yet replaced."""
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.last-(stage|old)-(\d+)-[0-9a-f]+.*")
+    for entry in target.parent.iterdir() if target.parent.is_dir() else ():
+        match = pattern.fullmatch(entry.name)
+        if not match or _is_alive(int(match[2])):
+            continue
+        if match[1] == "old" and not target.exists():
+            entry.rename(target)
+        else:
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _beside(target: Path, what: str) -> Path:
+    return target.with_name(f".{target.name}.last-{what}-{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def _sync(directory: Path) -> None:
+    for entry in directory.rglob("*"):
+        _sync_one(entry)
+    _sync_one(directory)
+
+
+def _sync_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
