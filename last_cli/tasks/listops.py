@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 
 from last_cli.errors import UsageError
 from last_cli.tasks import listops_files as files
@@ -68,15 +68,17 @@ LISTOPS = Task(
 
 def _folder(split: str, data_dir: Path | None, settings: Mapping[str, Any]) -> Path | None:
     """The folder to read, None to generate."""
-    needed = {split} if "vocabulary" in settings else {split, "train"}
+    needed = {split, "train"} if settings.get("vocabulary") is None else {split}
     if data_dir is not None:
         folder = files.find_folder(data_dir, needed)
         if folder is None:
             raise files.missing_files(data_dir, needed)
         return folder
-    lengths = (settings.get("min_length", MIN_LENGTH), settings.get("max_length", MAX_LENGTH))
     usual = os.environ.get("LAST_DATA_DIR")
-    return files.find_folder(Path(usual), needed) if usual and lengths == (MIN_LENGTH, MAX_LENGTH) else None
+    lengths = (settings.get("min_length", MIN_LENGTH), settings.get("max_length", MAX_LENGTH))
+    if not usual or lengths != (MIN_LENGTH, MAX_LENGTH):
+        return None
+    return files.find_folder(Path(usual).expanduser(), needed)
 
 
 def _published(split: str, folder: Path, settings: Mapping[str, Any], progress: Progress) -> Split:
@@ -85,12 +87,11 @@ def _published(split: str, folder: Path, settings: Mapping[str, Any], progress: 
     if vocabulary is None:
         train = folder / files.file_name("train")
         key = {"task": "listops", "version": VERSION, "file": fingerprint(train), "longest": length - 1}
-        found = cached(
-            "listops-vocabulary",
-            key,
-            lambda: {"tokens": np.array(files.read_vocabulary(train, length - 1, progress))},
-        )
-        vocabulary = tuple(str(token) for token in found["tokens"])
+
+        def count() -> Arrays:
+            return {"tokens": np.array(files.read_vocabulary(train, length - 1, progress))}
+
+        vocabulary = tuple(str(token) for token in cached("listops-vocabulary", key, count)["tokens"])
     path = folder / files.file_name(split)
     key = {"task": "listops", "version": VERSION, "file": fingerprint(path), "vocabulary": vocabulary}
     arrays = cached(f"listops-{split}", key, lambda: files.read_split(path, vocabulary, progress))
@@ -127,16 +128,15 @@ def _generated(split: str, settings: Mapping[str, Any], progress: Progress) -> S
         "slice": [start, size],
     }
     arrays = cached(f"listops-generated-{split}", key, compute)
-    vocabulary = _vocabulary(settings) or GENERATED_VOCABULARY
+    note = f"this split is generated (seed {seed}, {low} to {high} tokens), not the published one"
+    vocabulary = _vocabulary(settings)
+    if vocabulary is None:
+        vocabulary = GENERATED_VOCABULARY
+        note += "; the checkpoint names no vocabulary, so tokens are numbered as in the samples"
     unknown = vocabulary.index("<unk>")
     numbers = [vocabulary.index(token) if token in vocabulary else unknown for token in TOKENS]
-    return _split(
-        {**arrays, "tokens": np.array(numbers, np.int32)[arrays["tokens"]]},
-        vocabulary,
-        length,
-        "generated",
-        f"this split is generated (seed {seed}, {low} to {high} tokens), not the published one",
-    )
+    renumbered = {**arrays, "tokens": np.array(numbers, np.int32)[arrays["tokens"]]}
+    return _split(renumbered, vocabulary, length, "generated", note)
 
 
 def _vocabulary(settings: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -144,12 +144,13 @@ def _vocabulary(settings: Mapping[str, Any]) -> tuple[str, ...] | None:
     tokens = settings.get("vocabulary")
     if tokens is None:
         return None
-    if list(tokens[:1]) != ["<pad>"] or not set(files.SPECIALS) <= set(tokens):
+    words = tuple(tokens) if isinstance(tokens, list | tuple) else ()
+    if words[:1] != ("<pad>",) or not {*files.SPECIALS} <= {str(word) for word in words}:
         raise UsageError(
             f"task setting 'vocabulary' is {tokens!r}, expected <pad> first, and <unk> and <eos> in it",
             "correct the task settings in the checkpoint's config",
         )
-    return tuple(tokens)
+    return tuple(str(word) for word in words)
 
 
 def _split(arrays: Arrays, vocabulary: tuple[str, ...], length: int, source: str, note: str) -> Split:
@@ -157,7 +158,7 @@ def _split(arrays: Arrays, vocabulary: tuple[str, ...], length: int, source: str
     if cut := int((full > length - 1).sum()):
         note += f"; {cut:,} of {len(full):,} sequences are longer than {length - 1} tokens and were cut there"
     if unknown := int((tokens == vocabulary.index("<unk>")).sum()):
-        note += f"; {unknown:,} tokens are not in the vocabulary"
+        note += f"; tokens not in the vocabulary: {unknown:,}"
     x, lengths = _pad(tokens, full, length, vocabulary.index("<eos>"))
     return Split(
         x=x,
@@ -172,7 +173,7 @@ def _split(arrays: Arrays, vocabulary: tuple[str, ...], length: int, source: str
 
 
 def _pad(
-    tokens: Int[np.ndarray, " total"], full: Int[np.ndarray, " n"], length: int, eos: int
+    tokens: Integer[np.ndarray, " total"], full: Int[np.ndarray, " n"], length: int, eos: int
 ) -> tuple[Int[np.ndarray, "n {length}"], Int[np.ndarray, " n"]]:
     """One row a sequence: at most length - 1 of its tokens, <eos>, then zeros; and the lengths with <eos>."""
     x = np.zeros((len(full), length), np.int32)
