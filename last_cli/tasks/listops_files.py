@@ -44,9 +44,10 @@ def find_folder(data_dir: Path, splits: set[str]) -> Path | None:
 
 def missing_files(data_dir: Path, splits: set[str]) -> DataError:
     """The error that names every path looked for."""
-    paths = [str(data_dir / nested / file_name(split)) for nested in NESTED for split in sorted(splits)]
-    why = " (the vocabulary is counted in basic_train.tsv)" if "train" in splits else ""
-    return DataError(f"no ListOps files in {data_dir}{why}, looked for {', '.join(paths)}", HINT)
+    wanted = [file_name(split) for split in sorted(splits)]
+    paths = [str(data_dir / nested / name) for nested in NESTED for name in wanted]
+    why = " (the vocabulary is counted in the training file)" if len(splits) > 1 else ""
+    return DataError(f"found no {' with '.join(wanted)}{why}, looked for {', '.join(paths)}", HINT)
 
 
 def read_vocabulary(path: Path, longest: int, progress: Progress) -> tuple[str, ...]:
