@@ -4,7 +4,7 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("LAST_DATA_DIR", raising=False)
     monkeypatch.setenv("LAST_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache"
