@@ -5,9 +5,9 @@ a msgpack file), CheckpointManager runs, flax `checkpoint_<n>`, bare msgpack fil
 """
 
 from last_cli.checkpoint.beside import read_stamp
-from last_cli.checkpoint.index import index, read
-from last_cli.checkpoint.locate import locate
-from last_cli.checkpoint.save import save
+from last_cli.checkpoint.location import locate
+from last_cli.checkpoint.reading import index, read
 from last_cli.checkpoint.types import STAMP_FILE, Index, Key, Leaf, Location
+from last_cli.checkpoint.writing import save
 
 __all__ = ["STAMP_FILE", "Index", "Key", "Leaf", "Location", "index", "locate", "read", "read_stamp", "save"]

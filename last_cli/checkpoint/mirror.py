@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from last_cli.checkpoint.beside import step_directory
-from last_cli.checkpoint.locate import UNCOMMITTED
+from last_cli.checkpoint.location import UNCOMMITTED
 from last_cli.checkpoint.metadata import STEP_FILE, TREE_FILE
 from last_cli.checkpoint.mirror_metadata import ARRAY_METADATA, SHARDING_FILE, as_numpy, stamp_step
 from last_cli.checkpoint.msgpack_tree import pack_msgpack, read_msgpack, with_leaves

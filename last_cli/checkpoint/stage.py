@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from last_cli.checkpoint.locate import locate, tree_layout
+from last_cli.checkpoint.location import locate, tree_layout
 from last_cli.checkpoint.metadata import STEP_FILE
 from last_cli.errors import CheckpointError, OutputError
 

@@ -30,12 +30,16 @@ class ArrayInfo:
 
 @dataclass(frozen=True)
 class Store:
-    """The arrays of one tree by name. `strict`: every chunk was written, so a missing one is an error, not zeros."""
+    """The arrays of one tree by name.
+
+    `strict`: every chunk was written, so a missing one is an error, not zeros. `database` is the opened OCDBT database
+    (a tensorstore.KvStore), or None where each array has a directory of its own.
+    """
 
     directory: Path
-    ocdbt: bool
     zarr3: bool
     strict: bool
+    database: Any
     arrays: Mapping[str, ArrayInfo]
 
 
@@ -52,8 +56,16 @@ def open_store(directory: Path, names: Iterable[str], *, ocdbt: bool, zarr3: boo
                 "Orbax does not write such names: do not trust this checkpoint.",
             )
     file = "zarr.json" if zarr3 else ".zarray"
-    read = _values_in_ocdbt if ocdbt else _values_in_files
-    found = read(directory, [f"{name}/{file}" for name in names])
+    keys = [f"{name}/{file}" for name in names]
+    if ocdbt:
+        with readable(directory, "the OCDBT database"):
+            database = open_database(directory, ocdbt=True)
+            reading = [database.read(key) for key in keys]
+            results = [future.result() for future in reading]
+            found = [result.value if result.state == "value" else None for result in results]
+    else:
+        database = None
+        found = [_file_value(directory / key) for key in keys]
     missing = [name for name, raw in zip(names, found, strict=True) if raw is None]
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
@@ -63,43 +75,37 @@ def open_store(directory: Path, names: Iterable[str], *, ocdbt: bool, zarr3: boo
         for name, raw in zip(names, found, strict=True)
         if raw is not None
     }
-    return Store(directory, ocdbt, zarr3, strict, arrays)
+    return Store(directory, zarr3, strict, database, arrays)
 
 
 def read_arrays(store: Store, names: Iterable[str]) -> dict[str, np.ndarray]:
     """The arrays `names`, read concurrently. Raises CheckpointError, with leaf and file, where one cannot be."""
     import tensorstore as ts
 
-    context = ts_context()
-    opening = {name: ts.open(array_spec(store, name), open=True, read=True, context=context) for name in names}
-    reading = {name: _result(store, name, future).read() for name, future in opening.items()}
-    return {name: _result(store, name, future) for name, future in reading.items()}
-
-
-def array_spec(store: Store, name: str) -> dict[str, Any]:
-    """The tensorstore spec that reads the array `name`."""
-    return {
+    database = store.database or open_database(store.directory, ocdbt=False)
+    spec = {
         "driver": "zarr3" if store.zarr3 else "zarr",
-        "kvstore": kvstore_spec(store.directory, f"{name}/", ocdbt=store.ocdbt),
         "fill_missing_data_reads": not store.strict,
         "recheck_cached_data": False,
         "recheck_cached_metadata": False,
     }
+    opening = {name: ts.open(spec, kvstore=database / f"{name}/", open=True, read=True) for name in names}
+    reading = {name: _result(store, name, future).read() for name, future in opening.items()}
+    return {name: _result(store, name, future) for name, future in reading.items()}
 
 
-def kvstore_spec(directory: Path, path: str = "", *, ocdbt: bool) -> dict[str, Any]:
-    """The tensorstore spec of the key-value store in `directory`, keys below `path`."""
-    base = {"driver": "file", "path": f"{directory.absolute()}/"}
-    if not ocdbt:
-        return {**base, "path": base["path"] + path}
-    return {"driver": "ocdbt", "base": base, "cache_pool": "cache_pool#ocdbt", "path": path}
+def open_database(directory: Path, *, ocdbt: bool, sync: bool = True, **options: Any):
+    """The key-value store in `directory`: a tensorstore.KvStore. Raises what tensorstore raises.
 
-
-def ts_context(**resources: Any):
-    """A tensorstore context that caches the nodes of an OCDBT tree, so that each is read once."""
+    The nodes of an OCDBT tree are cached, so that each is read once. Without `sync`, written files are not synced.
+    """
     import tensorstore as ts
 
-    return ts.Context({"cache_pool#ocdbt": {"total_bytes_limit": 100_000_000}, **resources})
+    context = ts.Context({"cache_pool#ocdbt": {"total_bytes_limit": 100_000_000}, "file_io_sync": sync})
+    spec = {"driver": "file", "path": f"{directory.absolute()}/"}
+    if ocdbt:
+        spec = {"driver": "ocdbt", "base": spec, "cache_pool": "cache_pool#ocdbt", **options}
+    return ts.KvStore.open(spec, context=context).result()
 
 
 @contextlib.contextmanager
@@ -121,26 +127,13 @@ def _result(store: Store, name: str, future: Any) -> Any:
         return future.result()
 
 
-def _values_in_ocdbt(directory: Path, keys: list[str]) -> list[bytes | None]:
-    import tensorstore as ts
-
-    with readable(directory, "the OCDBT database"):
-        database = ts.KvStore.open(kvstore_spec(directory, ocdbt=True), context=ts_context()).result()
-        reading = [database.read(key) for key in keys]
-        results = [future.result() for future in reading]
-    return [result.value if result.state == "value" else None for result in results]
-
-
-def _values_in_files(directory: Path, keys: list[str]) -> list[bytes | None]:
-    def value(path: Path) -> bytes | None:
-        try:
-            return path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise CheckpointError(f"{path}: cannot be read ({error.strerror})", INCOMPLETE) from error
-
-    return [value(directory / key) for key in keys]
+def _file_value(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})", INCOMPLETE) from error
 
 
 def _array_info(raw: bytes, where: str) -> ArrayInfo:

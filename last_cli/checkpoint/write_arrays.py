@@ -5,7 +5,8 @@ import errno
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ from last_cli.checkpoint.store import (
     ArrayInfo,
     Store,
     dtype_of,
-    kvstore_spec,
+    open_database,
     readable,
-    ts_context,
 )
 
-# How much is read before it is written: the memory that a checkpoint of any size takes.
+# How much is on its way at a time, twice over: with the decoded copies, the memory that any checkpoint takes.
 _BATCH_BYTES = 64 * 2**20
+_THREADS = 4
 
 # As Orbax writes its databases: small values inside the tree, the tree in one node, the manifest in one file.
 _OCDBT_OPTIONS = {
@@ -35,51 +36,64 @@ _OCDBT_OPTIONS = {
 def write_arrays(store: Store, directory: Path, changed: Mapping[str, Callable[[], np.ndarray]]) -> None:
     """Writes all arrays of `store` into `directory`, those in `changed` with the value that their function gives.
 
-    The others are copied as they are encoded. Raises OSError where `directory` cannot be written, CheckpointError
-    where the store cannot be read.
+    The others are copied as they are encoded. The functions are called from several threads. Raises OSError where
+    `directory` cannot be written, CheckpointError where the store cannot be read. Files are not synced.
     """
-    import tensorstore as ts
-
-    context = ts_context(file_io_sync=False)  # The caller syncs all files at the end.
-    options = _OCDBT_OPTIONS if store.ocdbt else {}
     with _writing():
-        database = ts.KvStore.open(kvstore_spec(directory, ocdbt=store.ocdbt) | options, context=context).result()
-    kept = [name for name in store.arrays if name not in changed]
-    if store.ocdbt:
-        _copy_values(store, kept, database)
-    else:
-        for name in kept:
+        ocdbt = store.database is not None
+        target = open_database(directory, ocdbt=ocdbt, sync=False, **(_OCDBT_OPTIONS if ocdbt else {}))
+    keys = _keys_by_array(store)
+
+    def start(name: str) -> list[Any]:
+        """The writes of one array, begun."""
+        if name in changed:
+            return [_write(target, name, store.arrays[name], changed[name](), zarr3=store.zarr3)]
+        if store.database is None:
             shutil.copytree(store.directory / name, directory / name)
-    for batch in _batches(store, [name for name in store.arrays if name in changed]):
-        pending = []
-        for name in batch:
-            array = changed[name]()
-            spec = _changed_spec(store.arrays[name], array, zarr3=store.zarr3)
-            with _writing():
-                opened = ts.open(spec, kvstore=database / f"{name}/", create=True, context=context).result()
-                pending.append(opened.write(array, can_reference_source_data_indefinitely=True))
-        with _writing():
-            for future in pending:
-                future.result()
+            return []
+        return _copy_values(store, keys.get(name, []), target)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        before: list[Any] = []
+        for batch in _batches(store):
+            begun = [write for writes in pool.map(start, batch) for write in writes]
+            _finish(before)
+            before = begun
+        _finish(before)
 
 
-def _copy_values(store: Store, names: Iterable[str], database: Any) -> None:
-    """Copies the values of the arrays `names` from one OCDBT database to another without decoding them."""
+def _write(target: Any, name: str, info: ArrayInfo, array: np.ndarray, *, zarr3: bool) -> Any:
     import tensorstore as ts
 
-    what = "the OCDBT database"
-    with readable(store.directory, what):
-        source = ts.KvStore.open(kvstore_spec(store.directory, ocdbt=True), context=ts_context()).result()
-        keys: dict[str, list[bytes]] = {}
-        for key in source.list().result():
-            keys.setdefault(_array_of(key.decode(), store), []).append(key)
-    for batch in _batches(store, names):
-        with readable(store.directory, what):
-            reading = [(key, source.read(key)) for name in batch for key in keys.get(name, ())]
-            values = [(key, future.result().value) for key, future in reading]
-        with _writing():
-            for future in [database.write(key, value) for key, value in values]:
-                future.result()
+    spec = _changed_spec(info, array, zarr3=zarr3)
+    with _writing():
+        opened = ts.open(spec, kvstore=target / f"{name}/", create=True).result()
+        return opened.write(array, can_reference_source_data_indefinitely=True)
+
+
+def _copy_values(store: Store, keys: list[bytes], target: Any) -> list[Any]:
+    with readable(store.directory, "the OCDBT database"):
+        reading = [(key, store.database.read(key)) for key in keys]
+        values = [(key, future.result().value) for key, future in reading]
+    with _writing():
+        return [target.write(key, value) for key, value in values]
+
+
+def _finish(writes: list[Any]) -> None:
+    with _writing():
+        for write in writes:
+            write.result()
+
+
+def _keys_by_array(store: Store) -> dict[str, list[bytes]]:
+    if store.database is None:
+        return {}
+    with readable(store.directory, "the OCDBT database"):
+        keys = store.database.list().result()
+    grouped: dict[str, list[bytes]] = {}
+    for key in keys:
+        grouped.setdefault(_array_of(key.decode(), store), []).append(key)
+    return grouped
 
 
 def _array_of(key: str, store: Store) -> str:
@@ -89,10 +103,9 @@ def _array_of(key: str, store: Store) -> str:
     return key
 
 
-def _batches(store: Store, names: Iterable[str]) -> Iterator[list[str]]:
+def _batches(store: Store) -> Iterator[list[str]]:
     batch, size = [], 0
-    for name in names:
-        info = store.arrays[name]
+    for name, info in store.arrays.items():
         batch.append(name)
         size += math.prod(info.shape) * dtype_of(info.dtype).itemsize
         if size >= _BATCH_BYTES:

@@ -33,8 +33,8 @@ def locate(path: Path | str, step: int | None = None, item: str | None = None) -
     if steps := steps_in(here):
         return _in_run(given, here, steps, step, item)
     if items := items_in(here):
-        _refuse(step is not None and step != step_of(here.name), f"{given} is one step, not a run of steps")
-        return _in_step(given, here, here, items, step_of(here.name), item, ())
+        _refuse(step is not None and step != _step_alone(here), f"{given} is one step, not a run of steps")
+        return _in_step(given, here, here, items, _step_alone(here), item, ())
     return _in_loose_files(given, here)
 
 
@@ -58,21 +58,19 @@ def tree_layout(directory: Path) -> str | None:
 
 def steps_in(directory: Path) -> dict[int, Path]:
     """The committed steps of a run: `3`, `epoch_000003`, flax's `checkpoint_3` (a directory or a msgpack file)."""
-    steps = {}
-    for entry in sorted(directory.iterdir()):
-        number = step_of(entry.name)
-        if number is None:
-            continue
-        if is_msgpack(entry) or tree_layout(entry) or (entry.is_dir() and items_in(entry)):
-            steps[number] = entry
-    return steps
+    numbered = {entry: step_of(entry.name) for entry in sorted(directory.iterdir())}
+    return {
+        number: entry
+        for entry, number in numbered.items()
+        if number is not None and (is_msgpack(entry) or tree_layout(entry) or (entry.is_dir() and items_in(entry)))
+    }
 
 
 def step_of(name: str) -> int | None:
     """The number in the name of a committed step, or None where it is no such name."""
     if UNCOMMITTED in name:
         return None
-    match = re.fullmatch(r"(?:.*[_-])?(\d+)", name)
+    match = re.fullmatch(r"(?:.*_)?(\d+)", name)
     return int(match[1]) if match else None
 
 
@@ -84,6 +82,9 @@ def items_in(step: Path) -> dict[str, str]:
 
 def _in_run(given: Path, run: Path, steps: dict[int, Path], step: int | None, item: str | None) -> Location:
     known = ", ".join(map(str, sorted(steps)))
+    series = sorted({re.sub(r"\d+$", "*", path.name) for path in steps.values()})
+    if len(series) > 1:
+        raise CheckpointError(f"{given}: holds several series of checkpoints: {', '.join(series)}", "Name one of them.")
     number = max(steps) if step is None else step
     if number not in steps:
         raise CheckpointError(f"{given}: no committed step {number}; the steps are {known}", "Name one of these steps.")
@@ -129,7 +130,7 @@ def _in_step(
 def _in_file(given: Path, file: Path, step: int | None) -> Location:
     if not is_msgpack(file):
         refuse_file(file)
-    number = step_of(file.name)
+    number = _step_alone(file)
     _refuse(step is not None and step != number, f"{given} is one checkpoint, not a run of steps")
     return Location(given, file, file, number, None, "msgpack")
 
@@ -141,7 +142,7 @@ def _in_loose_files(given: Path, directory: Path) -> Location:
         raise CheckpointError(f"{given}: empty directory", "Name the directory that holds the checkpoint.")
     trees = [entry for entry in entries if is_msgpack(entry)]
     if len(trees) == 1:
-        return Location(given, trees[0], directory, step_of(trees[0].name), None, "msgpack")
+        return Location(given, trees[0], directory, _step_alone(trees[0]), None, "msgpack")
     if trees:
         raise CheckpointError(f"{given}: several msgpack files: {_names(trees)}", "Name one of these files.")
     if pending := [entry for entry in entries if UNCOMMITTED in entry.name]:
@@ -197,9 +198,12 @@ def _item_name(directory: Path) -> str | None:
 
 
 def _step_above(directory: Path) -> int | None:
-    if _item_name(directory):
-        return step_of(directory.parent.name)
-    return step_of(directory.name) if re.fullmatch(r"(checkpoint_)?\d+", directory.name) else None
+    return _step_alone(directory.parent if _item_name(directory) else directory)
+
+
+def _step_alone(path: Path) -> int | None:
+    """The step in the name of `path`, seen without its run: `run_5` may be a name, `epoch_000005` is none."""
+    return step_of(path.name) if re.fullmatch(r"(checkpoint_|.*_(?=0))?\d+", path.name) else None
 
 
 def _names(entries: Iterable[Path]) -> str:

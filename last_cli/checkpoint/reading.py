@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from last_cli.checkpoint.beside import read_beside, read_stamp
-from last_cli.checkpoint.locate import locate
+from last_cli.checkpoint.location import locate
 from last_cli.checkpoint.store import read_arrays
 from last_cli.checkpoint.tree import Tree, read_tree
 from last_cli.checkpoint.types import Index, Key
