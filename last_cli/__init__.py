@@ -1,3 +1,27 @@
-"""`last`: score, prune and evaluate trained diagonal state space models."""
+"""`last`: score, prune and evaluate trained diagonal state space models.
+
+import last_cli as last
+ck = last.load("ckpt")
+report = last.score(ck)
+small = last.prune(ck, ratio=0.33)
+last.save(small, "pruned")
+model, variables = last.build_model(small)
+last.evaluate(small, "listops")
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from last_cli.api import Checkpoint, build_model, evaluate, load, prune, save, score
 
 __version__ = "0.1.0"
+__all__ = ["Checkpoint", "build_model", "evaluate", "load", "prune", "save", "score"]
+
+
+def __getattr__(name: str) -> Any:
+    """The API, imported when first used: `last --help` needs none of it."""
+    if name in __all__:
+        from last_cli import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'last_cli' has no attribute '{name}'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 from last_cli.errors import UsageError
 from last_cli.presets import preset
 
-DISCRETIZATIONS = ("zoh", "bilinear")
-ACTIVATIONS = ("full_glu", "half_glu1", "half_glu2", "gelu")
-MODES = ("pool", "last")
+CHOICES = {
+    "discretization": ("zoh", "bilinear"),
+    "activation": ("full_glu", "half_glu1", "half_glu2", "gelu"),
+    "mode": ("pool", "last"),
+}
+SWITCHES = ("conj_sym", "clip_eigs", "prenorm", "padded")
 
 # The names that the S5 code, or people's own configurations, use for the same thing.
 ALIASES = {
@@ -51,16 +55,9 @@ class ModelConfig:
     bn_momentum: float = 0.95
 
     def __post_init__(self) -> None:
-        for name, allowed in (("discretization", DISCRETIZATIONS), ("activation", ACTIVATIONS), ("mode", MODES)):
-            if (value := getattr(self, name)) not in allowed:
-                raise UsageError(f"{name} is '{value}', expected one of {', '.join(allowed)}")
-        for name in ("conj_sym", "clip_eigs", "prenorm", "padded"):
-            if not isinstance(value := getattr(self, name), bool):
-                raise UsageError(f"{name} is {value!r}, expected true or false")
-        if isinstance(self.step_rescale, bool) or not isinstance(self.step_rescale, int | float):
-            raise UsageError(f"step_rescale is {self.step_rescale!r}, expected a number")
-        if not 0 < self.step_rescale < float("inf"):
-            raise UsageError(f"step_rescale is {self.step_rescale}, expected a positive number")
+        for field in fields(self):
+            if problem := _problem(field.name, getattr(self, field.name)):
+                raise UsageError(problem)
 
 
 NAMES = tuple(field.name for field in fields(ModelConfig))
@@ -71,16 +68,19 @@ def resolve(
     flags: Mapping[str, Any],
     preset_name: str | None = None,
     inferred: Mapping[str, Any] | None = None,
+    assumed: Mapping[str, Any] | None = None,
 ) -> tuple[ModelConfig, dict[str, str]]:
     """The configuration, and for each name where its value came from: flag, preset, checkpoint, tree or assumed.
 
     A flag that is None was not given. Flags win over the preset and that over the checkpoint's own words: what a person
-    types now is meant. What the tree's shapes show (`inferred`) comes last before the stated assumption.
+    types now is meant. What the tree shows (`inferred`) comes last before the stated assumption, and among assumptions
+    those that an earlier pruning made (`assumed`) come before the defaults.
 
     Raises:
         UsageError: an unknown preset, or a value that is none of the allowed ones.
     """
     layers = (
+        ("assumed", known(assumed or {})),
         ("tree", dict(inferred or {})),
         ("checkpoint", known(said)),
         ("preset", preset(preset_name).model if preset_name else {}),
@@ -94,6 +94,17 @@ def resolve(
 
 
 def known(said: Mapping[str, Any]) -> dict[str, Any]:
-    """Those entries of a foreign configuration that name something of ModelConfig, under our names."""
+    """Those entries of a foreign configuration that name something of ModelConfig and mean what we mean by it."""
     renamed = {ALIASES.get(name, name): value for name, value in said.items()}
-    return {name: renamed[name] for name in NAMES if renamed.get(name) is not None}
+    return {name: renamed[name] for name in NAMES if name in renamed and not _problem(name, renamed[name])}
+
+
+def _problem(name: str, value: Any) -> str | None:
+    """Why this is no value for that name, or None."""
+    if name in CHOICES:
+        return None if value in CHOICES[name] else f"{name} is {value!r}, expected one of {', '.join(CHOICES[name])}"
+    if name in SWITCHES:
+        return None if isinstance(value, bool) else f"{name} is {value!r}, expected true or false"
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    low = 0 if name in ("dropout", "bn_momentum") else 1e-300
+    return None if number and value >= low else f"{name} is {value!r}, expected a positive number"

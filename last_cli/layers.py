@@ -19,7 +19,9 @@ from last_cli.system import System
 Key = tuple[str, ...]
 
 # Parts of a training state that repeat the parameters' structure without being the parameters.
-COPIES = re.compile(r"opt_state|optimizer.*|inner_states?|inner_opt_state|mu|nu|acc_grads|.*ema.*|average.*", re.IGNORECASE)
+COPIES = re.compile(
+    r"opt_state|optimizer.*|inner_states?|inner_opt_state|mu|nu|acc_grads|.*ema.*|average.*", re.IGNORECASE
+)
 
 
 class LeafInfo(Protocol):
@@ -124,9 +126,7 @@ def check_finite(layer: str, name: str, array: Shaped[np.ndarray, ...]) -> None:
 
 def natural(key: Key) -> tuple[tuple[tuple[int, int | str], ...], ...]:
     """Sort key under which layers_10 comes after layers_9."""
-    return tuple(
-        tuple((0, int(s)) if s.isdigit() else (1, s) for s in re.split(r"(\d+)", part) if s) for part in key
-    )
+    return tuple(tuple((0, int(s)) if s.isdigit() else (1, s) for s in re.split(r"(\d+)", part) if s) for part in key)
 
 
 def _layer(node: Key, family: Family, names: Mapping[str, Key], leaves: Mapping[Key, LeafInfo]) -> Layer:

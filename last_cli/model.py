@@ -7,7 +7,6 @@ codes' own: encoder/encoder, encoder/layers_0/{norm,seq,out1,out2}, decoder (S5)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import flax.linen as nn
@@ -17,39 +16,10 @@ from jaxtyping import Array, Float, Int
 
 from last_cli import registry, ssm
 from last_cli.config import ModelConfig
+from last_cli.spec import BlockSpec, ModelSpec
 
 BATCH_NORM_EPSILON = 1e-5
 LAYER_NORM_EPSILON = 1e-6
-
-
-@dataclass(frozen=True)
-class BlockSpec:
-    """One block: its name, the SSM's registry name and leaf shapes, its norm and the names of its gate's products."""
-
-    name: str
-    family: str
-    leaves: tuple[tuple[str, tuple[int, ...]], ...]
-    norm: str
-    gates: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """A classifier as the tree shows it.
-
-    Attributes:
-        blocks: the SSM blocks in order.
-        nested: encoder and blocks stand below a node `encoder`, as in S5.
-        d_input, d_model, d_output: widths of the input, the blocks and the output.
-        config: what the tree does not show.
-    """
-
-    blocks: tuple[BlockSpec, ...]
-    nested: bool
-    d_input: int
-    d_model: int
-    d_output: int
-    config: ModelConfig
 
 
 class SSM(nn.Module):
@@ -75,7 +45,9 @@ class Block(nn.Module):
     d_model: int
 
     @nn.compact
-    def __call__(self, x: Float[Array, "batch length features"], training: bool) -> Float[Array, "batch length features"]:
+    def __call__(
+        self, x: Float[Array, "batch length features"], training: bool
+    ) -> Float[Array, "batch length features"]:
         config, skip = self.config, x
         if config.prenorm:
             x = self._norm(x, training)
@@ -110,7 +82,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A linear map of each time step; integer tokens look their row up, which is the product with their one-hot vector."""
+    """A linear map of each time step. Integer tokens look their row up: the product with their one-hot vector."""
 
     d_input: int
     d_model: int
@@ -135,15 +107,15 @@ class Stack(nn.Module):
 class Classifier(nn.Module):
     """Log-probabilities of the classes for a batch of sequences.
 
-    Call it on tokens (batch, length) or features (batch, length, d_input), with the lengths (batch,) where sequences are
-    padded. With `training=True` it takes a `dropout` key and updates `batch_stats`.
+    Call it on tokens (batch, length) or features (batch, length, d_input), with the lengths (batch,) where sequences
+    are padded. With `training=True` it takes a `dropout` key and updates `batch_stats`.
     """
 
     spec: ModelSpec
 
     @nn.compact
     def __call__(
-        self, x: Any, lengths: Int[Array, "batch"] | None = None, training: bool = False
+        self, x: Any, lengths: Int[Array, batch] | None = None, training: bool = False
     ) -> Float[Array, "batch classes"]:
         x = Stack(self.spec, name="encoder")(x, training) if self.spec.nested else _encode(self.spec, x, training)
         x = nn.Dense(self.spec.d_output, name="decoder")(_pool(self.spec.config, x, lengths))
@@ -164,11 +136,6 @@ def _pool(config: ModelConfig, x: Float[Array, "batch length h"], lengths: Any) 
         return x.mean(axis=1)
     inside = (jnp.arange(x.shape[1]) < lengths[:, None]).astype(x.dtype)
     return jnp.einsum("blh,bl->bh", x, inside) / lengths[:, None]
-
-
-def without_dropout(spec: ModelSpec) -> ModelSpec:
-    """The same model with its dropout off."""
-    return replace(spec, config=replace(spec.config, dropout=0.0))
 
 
 def prepared_systems(spec: ModelSpec, systems: Mapping[str, Any], length: int) -> dict[str, Any]:

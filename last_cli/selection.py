@@ -35,9 +35,7 @@ def select(
         scope: "global" ranks all layers together, "layer" removes the ratio in each.
     """
     if scope == "layer":
-        return [
-            select([s], [m], ratio, min_states=min_states, ties=ties)[0] for s, m in zip(scores, live, strict=True)
-        ]
+        return [select([s], [m], ratio, min_states=min_states, ties=ties)[0] for s, m in zip(scores, live, strict=True)]
     flat = np.concatenate([np.where(m, s, -np.inf).ravel() for s, m in zip(scores, live, strict=True)])
     sizes = [m.size for m in live]
     count = kept_count(sum(int(m.sum()) for m in live), ratio)

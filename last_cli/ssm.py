@@ -20,7 +20,7 @@ Prepared = dict[str, Any]
 
 
 def prepare(system: System, length: int) -> Prepared:
-    """What `run` needs of a system: matrices for a scan over time (MIMO), or a kernel's spectrum (one SISO a channel)."""
+    """What `run` needs: matrices for a scan over time (MIMO), or a kernel's spectrum (one SISO system a channel)."""
     if system.lam.shape[0] == 1:
         return _matrices(system)
     return {"spectrum": _spectrum(system, length), "D": system.D}
@@ -29,7 +29,8 @@ def prepare(system: System, length: int) -> Prepared:
 def single(prepared: Prepared) -> Prepared:
     """The same in single precision."""
     return {
-        name: np.asarray(array, np.complex64 if np.iscomplexobj(array) else np.float32) for name, array in prepared.items()
+        name: np.asarray(array, np.complex64 if np.iscomplexobj(array) else np.float32)
+        for name, array in prepared.items()
     }
 
 
@@ -103,7 +104,7 @@ def _scan(prepared: Prepared, u: Float[Array, "batch length features"]) -> Float
     return jnp.concatenate([part for x in xs for part in (x.real, x.imag)], axis=-1) @ C
 
 
-def _recur(lam: Complex[Array, "n"], driven: Complex[Array, "b l n"], *, reverse: bool) -> Complex[Array, "b l n"]:
+def _recur(lam: Complex[Array, n], driven: Complex[Array, "b l n"], *, reverse: bool) -> Complex[Array, "b l n"]:
     """x[t] = lam x[t-1] + driven[t]. A loop over time suits a CPU's cache; a GPU wants the logarithmic depth."""
     if jax.default_backend() == "cpu":
         return _recur_in_order(lam, driven, reverse)
@@ -111,7 +112,7 @@ def _recur(lam: Complex[Array, "n"], driven: Complex[Array, "b l n"], *, reverse
     return jax.lax.associative_scan(_combine, elements, reverse=reverse, axis=1)[1]
 
 
-def _recur_in_order(lam: Complex[Array, "n"], driven: Complex[Array, "b l n"], reverse: bool) -> Complex[Array, "b l n"]:
+def _recur_in_order(lam: Complex[Array, n], driven: Complex[Array, "b l n"], reverse: bool) -> Complex[Array, "b l n"]:
     def step(x: Any, b: Any) -> tuple[Any, Any]:
         x = lam * x + b
         return x, x

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,10 @@ class LayerShape:
 
 @dataclass(frozen=True)
 class StateLeaf:
-    """Where a leaf carries the state, and, in families of one system per channel, the channel. Axes count from the end."""
+    """The axis along which a leaf carries the state, and, in families of one system a channel, the channel's axis.
+
+    Axes count from the end.
+    """
 
     state_axis: int
     channel_axis: int | None = None
@@ -45,6 +48,7 @@ class Family:
         required: leaf names that together say that a node of the tree is such a layer.
         state_leaves: every leaf that carries the state. Pruning slices these and no others.
         shape: leaf shapes -> sizes. Raises CheckpointError where they disagree (the caller adds the layer's name).
+        options: names of ModelConfig that its `system` depends on.
         system: leaves and configuration -> System, in the leaves' own array library and precision.
     """
 
@@ -55,7 +59,8 @@ class Family:
     state_leaves: Mapping[str, StateLeaf]
     shape: Callable[[Shapes], LayerShape]
     system: Callable[[Mapping[str, Any], ModelConfig], System]
-    optional: frozenset[str] = field(default_factory=frozenset)
+    optional: frozenset[str] = frozenset()
+    options: tuple[str, ...] = ("step_rescale",)
 
     def matches(self, leaves: Mapping[str, Any] | set[str]) -> bool:
         """Whether a node with these leaf names is a layer of this family."""

@@ -40,7 +40,9 @@ def shape(shapes: Shapes) -> LayerShape:
     directions = shapes["C"][0] if len(shapes["C"]) == 4 else 1
     if directions not in (1, 2) or shapes["C"][-1] != 2:
         raise CheckpointError(f"C has shape {shapes['C']}, expected (H, N/2, 2) or (directions, H, N/2, 2)")
-    states = agree("states", {"log_A_real": shapes["log_A_real"][1], "A_imag": shapes["A_imag"][1], "C": shapes["C"][-2]})
+    states = agree(
+        "states", {"log_A_real": shapes["log_A_real"][1], "A_imag": shapes["A_imag"][1], "C": shapes["C"][-2]}
+    )
     features = agree(
         "channels",
         {"log_A_real": shapes["log_A_real"][0], "A_imag": shapes["A_imag"][0], "C": shapes["C"][-3]}

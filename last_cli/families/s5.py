@@ -55,7 +55,9 @@ def shape(shapes: Shapes) -> LayerShape:
         return LayerShape(states, 1, features, 2)
     columns = shapes["C"][1]
     if columns not in (states, 2 * states):
-        raise CheckpointError(f"Lambda_re has {states} states but C has {columns} columns, expected one or two per state")
+        raise CheckpointError(
+            f"Lambda_re has {states} states but C has {columns} columns, expected one or two per state"
+        )
     return LayerShape(states, 1, features, columns // states if states else 1)
 
 
@@ -65,6 +67,7 @@ S5 = Family(
     summary="one MIMO system a layer; Lambda_re, Lambda_im, B, C or C1 and C2, D, log_step",
     required=frozenset({"Lambda_re", "Lambda_im", "B", "D", "log_step"}),
     optional=frozenset({"C", "C1", "C2"}),
+    options=("discretization", "conj_sym", "clip_eigs", "step_rescale"),
     state_leaves={
         "Lambda_re": StateLeaf(-1),
         "Lambda_im": StateLeaf(-1),

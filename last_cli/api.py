@@ -1,0 +1,28 @@
+"""The Python API: the same words as the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from last_cli import checkpoint
+from last_cli.errors import UsageError
+from last_cli.evaluation import build_model, evaluate
+from last_cli.loading import Checkpoint, load
+from last_cli.pruning import prune
+from last_cli.scoring import score
+
+__all__ = ["Checkpoint", "build_model", "evaluate", "load", "prune", "save", "score"]
+
+
+def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
+    """Write what `prune` made, with its stamp, as a checkpoint that appears whole or not at all.
+
+    Raises:
+        OutputError: the output exists (unless `force`), is the input, or cannot be written; nothing is left behind.
+        UsageError: nothing was pruned.
+    """
+    if pruned.report is None:
+        raise UsageError(f"{pruned.source.path} is as it was: there is nothing to save", "prune it first")
+    out = Path(path)
+    checkpoint.save(out, source=pruned.index, changed=dict(pruned.changed), stamp=dict(pruned.stamp), force=force)
+    return out

@@ -1,0 +1,72 @@
+"""Figures: poles in the unit disc coloured by score, and the states kept in each layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from last_cli.errors import OutputError, UsageError
+from last_cli.results import ScoreReport
+
+SUFFIXES = (".svg", ".png", ".pdf")
+
+
+def check(path: Path) -> None:
+    """Before any work: raises UsageError where the figure could not be drawn or named so."""
+    if path.suffix not in SUFFIXES:
+        raise UsageError(
+            f"{path}: expected a name that ends with {', '.join(SUFFIXES)}", "for example --plot poles.svg"
+        )
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise UsageError("--plot needs matplotlib, which is not installed", "pip install 'last-cli[plot]'") from error
+
+
+def draw_scores(report: ScoreReport, path: Path) -> None:
+    """Write the figure of a score report; with a ratio, removed states are drawn hollow.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import Circle
+
+    figure, (disc, bars) = plt.subplots(1, 2, figsize=(10, 4.6), width_ratios=(1, 1.1), layout="constrained")
+    poles = np.concatenate([layer.poles[layer.live] for layer in report.layers])
+    scores = np.concatenate([layer.score[layer.live] for layer in report.layers]).astype(float)
+    keep = np.concatenate([(layer.live if layer.keep is None else layer.keep)[layer.live] for layer in report.layers])
+    colour = np.log10(np.clip(scores, scores[scores > 0].min(initial=1.0), None))
+    disc.add_patch(Circle((0, 0), 1, fill=False, color="0.6", lw=0.8))
+    size = float(np.clip(4000 / max(len(poles), 1), 3, 28))
+    removed = disc.scatter(*_xy(poles[~keep]), s=size, facecolors="none", edgecolors="0.6", linewidths=0.7)
+    points = disc.scatter(*_xy(poles[keep]), c=colour[keep], s=size, cmap="viridis")
+    removed.set_zorder(1)
+    figure.colorbar(points, ax=disc, label=f"log10 {report.criterion} score", shrink=0.8)
+    disc.set(aspect="equal", xlabel="Re λ", ylabel="Im λ", title="discretised poles")
+    disc.set(xlim=(-1.08, 1.08), ylim=(-1.08, 1.08))
+    names = [layer.name for layer in report.layers]
+    rows = np.arange(len(names))
+    bars.barh(rows, [layer.states for layer in report.layers], color="0.88", label="states")
+    if report.ratio is not None:
+        kept = [layer.kept or 0 for layer in report.layers]
+        bars.barh(rows, kept, color="#3b6ea5", label=f"kept at ratio {report.ratio:g}")
+        bars.bar_label(bars.containers[-1], padding=3)
+    bars.set(yticks=rows, yticklabels=names, xlabel="states", title="states per layer")
+    bars.invert_yaxis()
+    bars.legend(loc="lower center", bbox_to_anchor=(0.5, -0.28), ncols=2, frameon=False)
+    bars.spines[["top", "right"]].set_visible(False)
+    try:
+        figure.savefig(path, dpi=160)
+    except OSError as error:
+        raise OutputError(f"{path}: the figure cannot be written: {error.strerror}", "choose another place") from error
+    finally:
+        plt.close(figure)
+
+
+def _xy(poles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.real(poles), np.imag(poles)

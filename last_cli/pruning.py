@@ -1,0 +1,134 @@
+"""Removing states: every array that carries them is sliced, and nothing else is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from last_cli import __version__, selection
+from last_cli.families.family import take
+from last_cli.layers import Layer, companions
+from last_cli.loading import Checkpoint
+from last_cli.results import LayerPrune, LayerScore, PruneReport
+from last_cli.scoring import Choice, Shape, score_layers
+from last_cli.sizes import count, size
+from last_cli.spec import Tree
+from last_cli.system import gain_bound
+
+STAMP_SCHEMA = "last.stamp/1"
+
+
+def prune(
+    checkpoint: Checkpoint,
+    ratio: float,
+    criterion: str = "last",
+    *,
+    scope: selection.Scope = "global",
+    min_states: int = 1,
+    seed: int = 0,
+    shape: Shape = "ragged",
+    allow_unstable: bool = False,
+) -> Checkpoint:
+    """The checkpoint with `ratio` of its states removed, in memory; `save` writes it. Kept values are bit-equal.
+
+    Copies of the parameters in the same tree, such as optimizer moments, are sliced with them.
+
+    Raises:
+        CheckpointError: numbers that are not finite, or poles at or beyond the unit circle.
+        UsageError: an unknown criterion, or a ratio outside [0, 1).
+    """
+    choice = Choice(criterion, scope, min_states, seed, shape, allow_unstable)
+    scored, warnings = score_layers(checkpoint, choice, ratio)
+    keep = {layer.name: _kept(s) for layer, s in zip(checkpoint.layers, scored, strict=True)}
+    copies = companions(checkpoint.layers, checkpoint.leaves)
+    follows = {key: (layer, name) for layer in checkpoint.layers for name, key in layer.leaves.items()} | copies
+    follows = {key: (layer, name) for key, (layer, name) in follows.items() if name in layer.family.state_leaves}
+    arrays = checkpoint.read(follows)
+    changed = {
+        key: take(arrays[key], layer.family.state_leaves[name], keep[layer.name], layer.shape.states)
+        for key, (layer, name) in follows.items()
+    }
+    pruned = replace(
+        checkpoint,
+        layers=tuple(
+            replace(layer, shape=replace(layer.shape, states=keep[layer.name].shape[1])) for layer in checkpoint.layers
+        ),
+        changed={**checkpoint.changed, **changed},
+        stamp=_stamp(checkpoint, choice, ratio, keep),
+    )
+    report = PruneReport(
+        checkpoint=checkpoint.source,
+        family=checkpoint.family,
+        criterion=criterion,
+        ratio=ratio,
+        scope=scope,
+        shape=shape,
+        seed=seed,
+        assumed=checkpoint.assumed(checkpoint.layer_options),
+        layers=[_layer_report(checkpoint, layer, s) for layer, s in zip(checkpoint.layers, scored, strict=True)],
+        parameters=(_parameters(checkpoint), _parameters(pruned)),
+        bytes=(_bytes(checkpoint), _bytes(pruned)),
+        sliced_copies=len(copies),
+        warnings=warnings,
+    )
+    return replace(pruned, report=report)
+
+
+def _kept(scored: LayerScore) -> np.ndarray:
+    assert scored.keep is not None
+    return selection.indices(scored.keep)
+
+
+def _layer_report(checkpoint: Checkpoint, layer: Layer, scored: LayerScore) -> LayerPrune:
+    assert scored.keep is not None
+    removed = scored.live & ~scored.keep
+    return LayerPrune(
+        name=layer.name,
+        before=scored.states,
+        after=int(scored.keep.sum()),
+        stored=int(scored.keep.sum(axis=1).max()),
+        removed_hinf=float(scored.hinf[removed].sum()),
+        gain_bound=gain_bound(checkpoint.system(layer), removed),
+        smallest_kept_score=float(scored.score[scored.keep].min()) if scored.keep.any() else None,
+    )
+
+
+def _stamp(checkpoint: Checkpoint, choice: Choice, ratio: float, keep: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The source's stamp with one more pruning at the end of its chain."""
+    source = checkpoint.source
+    step = {
+        "last": __version__,
+        "ratio": ratio,
+        **asdict(choice),
+        "source": {"path": source.path, "digest": source.digest, "step": source.step},
+        "layers": [
+            {"name": layer.name, "before": layer.shape.states, "kept": _listed(keep[layer.name])}
+            for layer in checkpoint.layers
+        ],
+    }
+    return {
+        **checkpoint.stamp,
+        "schema": STAMP_SCHEMA,
+        "last": __version__,
+        "model": asdict(checkpoint.config),
+        "assumed": sorted(name for name, source in checkpoint.sources.items() if source == "assumed"),
+        "pruned": [*checkpoint.stamp.get("pruned", []), step],
+    }
+
+
+def _listed(index: np.ndarray) -> list[Any]:
+    rows = [row[row >= 0].tolist() for row in index]
+    return rows[0] if len(rows) == 1 else rows
+
+
+def _parameters(checkpoint: Checkpoint) -> int:
+    """Numbers in the model's parameters, without optimizer state and running statistics."""
+    variables = Tree.of(checkpoint.layers).variables(checkpoint.leaves)
+    return count([leaf for key, leaf in variables.items() if key[0] == "params" and leaf.kind == "array"])
+
+
+def _bytes(checkpoint: Checkpoint) -> int:
+    return size([leaf for leaf in checkpoint.leaves.values() if leaf.kind == "array"])

@@ -1,0 +1,152 @@
+"""Scores of a checkpoint's states, and which of them a ratio would keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal
+
+import numpy as np
+
+from last_cli import registry, selection
+from last_cli.criteria.criterion import Criterion, scores
+from last_cli.errors import UnstableStateError, UsageError
+from last_cli.layers import Layer
+from last_cli.loading import Checkpoint
+from last_cli.results import LayerScore, ScoreReport
+from last_cli.system import System, hinf_norm
+
+Shape = Literal["ragged", "rectangular"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How states are scored and chosen.
+
+    Attributes:
+        criterion: a name of the registry.
+        scope: "global" ranks all layers together, "layer" removes the ratio in each.
+        min_states: states that every layer keeps at least.
+        seed: of the criterion `random`.
+        shape: "rectangular" keeps the same number of states in every channel of an S4D layer.
+        allow_unstable: go on with poles at or beyond the unit circle.
+    """
+
+    criterion: str = "last"
+    scope: selection.Scope = "global"
+    min_states: int = 1
+    seed: int = 0
+    shape: Shape = "ragged"
+    allow_unstable: bool = False
+
+
+def score(
+    checkpoint: Checkpoint,
+    criterion: str = "last",
+    *,
+    ratio: float | None = None,
+    layer: str | None = None,
+    scope: selection.Scope = "global",
+    min_states: int = 1,
+    seed: int = 0,
+    shape: Shape = "ragged",
+    allow_unstable: bool = False,
+) -> ScoreReport:
+    """H-infinity norms and scores of every state, and with a ratio which states would stay.
+
+    Args:
+        layer: report only layers whose name, or its part, matches this glob; selection still ranks all of them.
+
+    Raises:
+        CheckpointError: numbers that are not finite, or poles at or beyond the unit circle.
+        UsageError: an unknown criterion, a ratio outside [0, 1), or a glob that matches nothing.
+    """
+    choice = Choice(criterion, scope, min_states, seed, shape, allow_unstable)
+    scored, warnings = score_layers(checkpoint, choice, ratio)
+    shown = [s for s in scored if layer is None or _named(s.name, layer)]
+    if not shown:
+        names = ", ".join(s.name for s in scored)
+        raise UsageError(f"no layer matches '{layer}'", f"the layers are: {names}")
+    assumed = checkpoint.assumed(checkpoint.layer_options)
+    return ScoreReport(checkpoint.source, checkpoint.family, criterion, assumed, shown, ratio, warnings)
+
+
+def score_layers(
+    checkpoint: Checkpoint, choice: Choice, ratio: float | None = None
+) -> tuple[list[LayerScore], list[str]]:
+    """Every layer's norms, scores and, with a ratio, keep mask; and warnings for the user."""
+    if ratio is not None and not 0 <= ratio < 1:
+        raise UsageError(
+            f"ratio is {ratio:g}, expected a number from 0 up to, but not including, 1", _ratio_hint(ratio)
+        )
+    if choice.min_states < 1:
+        raise UsageError(
+            f"min-states is {choice.min_states}, expected 1 or more", "every layer keeps at least one state"
+        )
+    criterion: Criterion = registry.get("criteria", choice.criterion)
+    warnings: list[str] = list(checkpoint.index.warnings)
+    scored = []
+    for position, layer in enumerate(checkpoint.layers):
+        system = checkpoint.system(layer)
+        _check_poles(layer, system, choice.allow_unstable, warnings)
+        judged = system if criterion.dtype is np.float64 else checkpoint.system(layer, criterion.dtype)
+        states = scores(criterion, judged, np.random.default_rng([choice.seed, position]))
+        if not system.live_mask.any() or not hinf_norm(system)[system.live_mask].any():
+            warnings.append(f"{layer.name}: B or C is zero throughout, so every norm and score there is 0")
+        scored.append(_layer_score(layer, system, states))
+    if ratio is None:
+        return scored, warnings
+    masks = _masks(scored, choice, ratio, criterion.threshold)
+    return [_with_keep(s, m) for s, m in zip(scored, masks, strict=True)], warnings
+
+
+def _masks(scored: list[LayerScore], choice: Choice, ratio: float, ties: bool) -> list[np.ndarray]:
+    values, live = [s.score for s in scored], [s.live for s in scored]
+    masks = selection.select(values, live, ratio, scope=choice.scope, min_states=choice.min_states, ties=ties)
+    if choice.shape == "ragged":
+        return masks
+    pruned = selection.rectangular(values, live, masks)
+    return [p if len(p) > 1 else m for p, m in zip(pruned, masks, strict=True)]
+
+
+def _check_poles(layer: Layer, system: System, allowed: bool, warnings: list[str]) -> None:
+    magnitude = np.abs(system.lam)
+    beyond = np.argwhere((magnitude >= 1) & system.live_mask)
+    if not len(beyond):
+        return
+    group, state = (int(i) for i in beyond[0])
+    where = f"state {state}" if len(magnitude) == 1 else f"channel {group}, state {state}"
+    rest = f" and {len(beyond) - 1} more" if len(beyond) > 1 else ""
+    message = (
+        f"{layer.name}: {where}{rest}: |lambda| is {magnitude[group, state]:.9g}, at or beyond the unit circle, "
+        "so its H-infinity norm is infinite (expected |lambda| < 1)"
+    )
+    if not allowed:
+        clip = "--clip-eigs if it was trained with clip_eigs=True, " if "clip_eigs" in layer.family.options else ""
+        raise UnstableStateError(message, f"{clip}--allow-unstable to go on with what the formula gives there")
+    warnings.append(message)
+
+
+def _layer_score(layer: Layer, system: System, states: np.ndarray) -> LayerScore:
+    return LayerScore(
+        name=layer.name,
+        features=layer.shape.features,
+        directions=layer.shape.directions,
+        live=system.live_mask,
+        hinf=hinf_norm(system),
+        score=states,
+        abs_lambda=np.abs(system.lam),
+        poles=np.asarray(system.lam),
+    )
+
+
+def _with_keep(scored: LayerScore, keep: np.ndarray) -> LayerScore:
+    return LayerScore(**{**vars(scored), "keep": keep})
+
+
+def _named(name: str, glob: str) -> bool:
+    return any(fnmatchcase(part, glob) for part in (name, *name.split("/")))
+
+
+def _ratio_hint(ratio: float) -> str:
+    return f"for {ratio:g} % write --ratio {ratio / 100:g}" if 1 < ratio < 100 else "0.33 removes a third of all states"
