@@ -124,7 +124,7 @@ def _in_step(
     name = item or (preferred or list(items))[0]
     if item is None and len(items) > 1:
         notes = (*notes, f"took item {name} of {known}")
-    return Location(given, step / name, root, number, name, items[name], notes)
+    return Location(given, step / name, root, number, name, items[name], notes, tuple(items))
 
 
 def _in_file(given: Path, file: Path, step: int | None) -> Location:

@@ -1,6 +1,8 @@
 """The JSON files of Orbax: the tree of one item (`_METADATA`), and the config that lies beside it."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ class TreeMetadata:
 def read_tree_metadata(path: Path) -> TreeMetadata:
     """Parses the `_METADATA` at `path`. Raises CheckpointError where it is no JSON or not of Orbax's form."""
     content = read_json(path)
-    try:
+    with in_form(path):
         kinds = {
             tuple(str(part["key"]) for part in entry["key_metadata"]): _kind(entry["value_metadata"])
             for entry in content["tree_metadata"].values()
@@ -39,12 +41,19 @@ def read_tree_metadata(path: Path) -> TreeMetadata:
         zarr3 = bool(content.get("use_zarr3", False))
         stores_zeros = bool(content.get("store_array_data_equal_to_fill_value", False))
         custom = content.get("custom_metadata")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path}: not a tree description as Orbax writes it ({error!r})", INCOMPLETE) from error
     # An empty node that was filled by a later partial save is still listed, beside its children.
     parents = {key[:depth] for key in kinds for depth in range(len(key))}
     leaves = {key: kind for key, kind in kinds.items() if key not in parents}
     return TreeMetadata(leaves, ocdbt, zarr3, stores_zeros, custom if isinstance(custom, dict) else {})
+
+
+@contextlib.contextmanager
+def in_form(path: Path) -> Iterator[None]:
+    """Turns what is raised while the content of `path` is taken apart into a CheckpointError."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise CheckpointError(f"{path}: not as Orbax writes it ({error!r})", INCOMPLETE) from error
 
 
 def read_json(path: Path) -> Any:

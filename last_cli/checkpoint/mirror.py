@@ -13,18 +13,24 @@ from last_cli.checkpoint.location import UNCOMMITTED
 from last_cli.checkpoint.metadata import STEP_FILE, TREE_FILE
 from last_cli.checkpoint.mirror_metadata import ARRAY_METADATA, SHARDING_FILE, as_numpy, stamp_step
 from last_cli.checkpoint.msgpack_tree import pack_msgpack, read_msgpack, with_leaves
-from last_cli.checkpoint.tree import STRUCTURE_FILE
+from last_cli.checkpoint.tree import STRUCTURE_FILE, read_tree
 from last_cli.checkpoint.types import STAMP_FILE, Index, Key, Tree
 from last_cli.checkpoint.write_arrays import write_arrays
 
 _DATABASE = {"manifest.ocdbt", "d", "ocdbt_data", "ocdbt_meta"}
 
 
-def mirror(source: Index, stage: Path, changed: Mapping[Key, np.ndarray], stamp: dict[str, Any]) -> None:
+def mirror(
+    source: Index,
+    stage: Path,
+    changed: Mapping[Key, np.ndarray],
+    also: Mapping[str, Mapping[Key, np.ndarray]],
+    stamp: dict[str, Any],
+) -> None:
     """Writes into `stage` what lies below the root of `source`, with the leaves in `changed` replaced.
 
-    Of a run, that is the one step that was read. Raises OSError where `stage` cannot be written, CheckpointError
-    where the source cannot be read.
+    Of a run, that is the one step that was read. `also` are changed leaves of other items of the step, by item. Raises
+    OSError where `stage` cannot be written, CheckpointError where the source cannot be read.
     """
     location = source.location
     root, directory, step = location.root, location.directory, step_directory(location)
@@ -34,8 +40,10 @@ def mirror(source: Index, stage: Path, changed: Mapping[Key, np.ndarray], stamp:
         _mirror_msgpack(directory, stage / directory.name, changed)
         return
     if step != directory and step.is_relative_to(root):
-        _copy(step, stage / step.relative_to(root), without={directory.name, STAMP_FILE})
+        _copy(step, stage / step.relative_to(root), without={directory.name, STAMP_FILE, *also})
     _mirror_tree(source.tree, directory, stage / directory.relative_to(root), changed)
+    for item, leaves in also.items():
+        _mirror_tree(read_tree(step / item), step / item, stage / (step / item).relative_to(root), leaves)
     if step.is_relative_to(root):
         stamp_step(stage / step.relative_to(root) / STEP_FILE, stamp)
 

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from last_cli.checkpoint.metadata import TREE_FILE, read_json, read_json_object
+from last_cli.checkpoint.metadata import TREE_FILE, in_form, read_json, read_json_object
 
 ARRAY_METADATA = "array_metadatas"
 SHARDING_FILE = "_sharding"
@@ -20,12 +20,13 @@ def as_numpy(directory: Path, target: Path) -> None:
     keys = _mirror_keys(directory, target)
     if (directory / TREE_FILE).is_file():
         metadata = read_json(directory / TREE_FILE)
-        for entry in metadata["tree_metadata"].values():
-            name = ".".join(str(part["key"]) for part in entry["key_metadata"])
-            if name not in keys:
-                _to_numpy(entry["value_metadata"])
-        if not keys and isinstance(rich := metadata.get("value_metadata_tree"), str):
-            metadata["value_metadata_tree"] = json.dumps(_rich_to_numpy(json.loads(rich)))
+        with in_form(directory / TREE_FILE):
+            for entry in metadata["tree_metadata"].values():
+                name = ".".join(str(part["key"]) for part in entry["key_metadata"])
+                if name not in keys:
+                    _to_numpy(entry["value_metadata"])
+            if not keys and isinstance(rich := metadata.get("value_metadata_tree"), str):
+                metadata["value_metadata_tree"] = json.dumps(_rich_to_numpy(json.loads(rich)))
         _write_json(target / TREE_FILE, metadata)
 
 
@@ -41,12 +42,13 @@ def _mirror_keys(directory: Path, target: Path) -> set[str]:
     """Copies what is recorded about typed PRNG keys, and returns their names."""
     names: set[str] = set()
     for file in sorted((directory / ARRAY_METADATA).glob("process_*")):
-        entries = read_json(file)["array_metadatas"]
-        keys = [entry for entry in entries if entry["array_metadata"].get("ext_metadata")]
+        content = read_json(file)
+        with in_form(file):
+            keys = [entry for entry in content["array_metadatas"] if entry["array_metadata"].get("ext_metadata")]
+            names |= {str(entry["array_metadata"]["param_name"]) for entry in keys}
         if keys:
             (target / ARRAY_METADATA).mkdir(exist_ok=True)
             _write_json(target / ARRAY_METADATA / file.name, {"array_metadatas": keys})
-            names |= {entry["array_metadata"]["param_name"] for entry in keys}
     if names:
         encoded = {base64.b64encode(name.encode()).decode() for name in names}
         shardings = read_json_object(directory / SHARDING_FILE)

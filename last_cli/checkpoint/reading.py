@@ -28,6 +28,11 @@ def index(path: Path | str, step: int | None = None, item: str | None = None) ->
         config["tree_metadata"] = dict(tree.custom)
     if leaves := _config_leaves(tree):
         config["leaves"] = leaves
+    if tree.store and (unlisted := tree.store.unlisted):
+        warnings.append(
+            f"{location.directory}: {len(unlisted)} stored arrays are no leaf of the tree and are passed over "
+            f"({unlisted[0]}, ...)"
+        )
     return Index(location, tree.leaves, read_stamp(location), config, tuple(warnings), tree)
 
 

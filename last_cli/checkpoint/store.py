@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,7 +35,8 @@ class Store:
     """The arrays of one tree by name.
 
     `strict`: every chunk was written, so a missing one is an error, not zeros. `database` is the opened OCDBT database
-    (a tensorstore.KvStore), or None where each array has a directory of its own.
+    (a tensorstore.KvStore), or None where each array has a directory of its own. `unlisted` are arrays that are in the
+    store, but were not asked for when it was opened.
     """
 
     directory: Path
@@ -41,6 +44,7 @@ class Store:
     strict: bool
     database: Any
     arrays: Mapping[str, ArrayInfo]
+    unlisted: tuple[str, ...]
 
 
 def open_store(directory: Path, names: Iterable[str], *, ocdbt: bool, zarr3: bool, strict: bool) -> Store:
@@ -63,9 +67,11 @@ def open_store(directory: Path, names: Iterable[str], *, ocdbt: bool, zarr3: boo
             reading = [database.read(key) for key in keys]
             results = [future.result() for future in reading]
             found = [result.value if result.state == "value" else None for result in results]
+            stored = [key.decode(errors="replace") for key in database.list().result()]
     else:
         database = None
         found = [_file_value(directory / key) for key in keys]
+        stored = [f"{entry.name}/{file}" for entry in directory.iterdir() if (entry / file).is_file()]
     missing = [name for name, raw in zip(names, found, strict=True) if raw is None]
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
@@ -75,13 +81,16 @@ def open_store(directory: Path, names: Iterable[str], *, ocdbt: bool, zarr3: boo
         for name, raw in zip(names, found, strict=True)
         if raw is not None
     }
-    return Store(directory, zarr3, strict, database, arrays)
+    unlisted = sorted({key for key in stored if key.endswith(f"/{file}")}.difference(keys))
+    return Store(directory, zarr3, strict, database, arrays, tuple(key.removesuffix(f"/{file}") for key in unlisted))
 
 
 def read_arrays(store: Store, names: Iterable[str]) -> dict[str, np.ndarray]:
     """The arrays `names`, read concurrently. Raises CheckpointError, with leaf and file, where one cannot be."""
     import tensorstore as ts
 
+    names = list(names)
+    _refuse_beyond_memory(store, names)
     database = store.database or open_database(store.directory, ocdbt=False)
     spec = {
         "driver": "zarr3" if store.zarr3 else "zarr",
@@ -122,6 +131,18 @@ def dtype_of(name: str) -> np.dtype:
     return np.dtype(getattr(ml_dtypes, name, name))
 
 
+def _refuse_beyond_memory(store: Store, names: Iterable[str]) -> None:
+    """tensorstore ends the program where it cannot allocate, as it would for a damaged shape."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for name in names:
+        info = store.arrays[name]
+        if math.prod(info.shape) * dtype_of(info.dtype).itemsize > memory:
+            raise CheckpointError(
+                f"{store.directory}: leaf {name} has the shape {info.shape}, more than fits the memory of this machine",
+                INCOMPLETE,
+            )
+
+
 def _result(store: Store, name: str, future: Any) -> Any:
     with readable(store.directory, f"array data of leaf {name}"):
         return future.result()
@@ -139,7 +160,9 @@ def _file_value(path: Path) -> bytes | None:
 def _array_info(raw: bytes, where: str) -> ArrayInfo:
     try:
         spec = json.loads(raw)
-        shape = tuple(int(n) for n in spec["shape"])
+        shape = tuple(spec["shape"])
+        if not all(isinstance(size, int) and size >= 0 for size in shape):
+            raise ValueError(f"shape {shape}")
         dtype = dtype_of(spec["dtype"] if "dtype" in spec else spec["data_type"])
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{where}: not valid array metadata ({error})", INCOMPLETE) from error

@@ -34,7 +34,8 @@ class Location:
 
     `path` is what the user named; `directory` is the directory (or msgpack file) that holds the tree; `root` is what
     the user thinks of as the checkpoint, and what is mirrored on writing. `layout` names the format of the tree:
-    "orbax-ocdbt", "orbax-zarr", "orbax-msgpack" or "msgpack". `notes` say what was chosen and what passed over.
+    "orbax-ocdbt", "orbax-zarr", "orbax-msgpack" or "msgpack". `notes` say what was chosen and what passed over. `items`
+    are all items of the step that hold a tree.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Location:
     item: str | None
     layout: str
     notes: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

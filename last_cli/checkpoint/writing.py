@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,14 @@ def save(
     changed: Mapping[Key, np.ndarray],
     stamp: dict[str, Any],
     force: bool = False,
+    also: Mapping[str, Mapping[Key, np.ndarray]] = MappingProxyType({}),
 ) -> None:
     """Writes the checkpoint `out`, whole or not at all.
 
     With a `source`, the output mirrors it (items, step, wrapping, format, everything that lies beside) and holds every
-    leaf of it, those in `changed` replaced; shapes may differ. `changed` may be lazy: each value is asked for once, and
-    let go before the next 64 MB are written. Without a `source`, the output is a bare Orbax checkpoint of `changed`.
+    leaf of it, those in `changed` replaced; shapes may differ. `changed` may be lazy: each value is asked for once,
+    from several threads, and let go once it is written. `also` are changed leaves of other items of the step, by item
+    (an optimizer state of its own, say). Without a `source`, the output is a bare Orbax checkpoint of `changed`.
     `stamp` goes into `last.json` and, where there is one, into Orbax's `custom_metadata` under the key "last".
 
     Raises OutputError where the output exists (unless `force`, and it is a checkpoint), lies in the source, or cannot
@@ -34,7 +37,7 @@ def save(
     root = source.location.root if source else None
     with staged(out, source=root, force=force) as stage:
         if source:
-            mirror(source, stage, changed, stamp)
+            mirror(source, stage, changed, also, stamp)
         else:
             _write_new(stage, changed, stamp)
         (stage / STAMP_FILE).write_text(json.dumps(stamp, indent=1))
