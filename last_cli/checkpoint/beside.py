@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from last_cli.checkpoint.metadata import STEP_FILE, STRINGS_FILE, TREE_FILE, read_json_object
+from last_cli.checkpoint.metadata import STEP_FILE, STRINGS_FILE, TREE_FILE, read_aside
 from last_cli.checkpoint.types import STAMP_FILE, Location
-from last_cli.errors import CheckpointError
 
 # The metadata of a whole run, in the names of Orbax up to 0.9 and since.
 ROOT_FILES = ("metadata/metadata", "metadata/_ROOT_METADATA", "_ROOT_METADATA")
@@ -18,11 +17,8 @@ def read_beside(location: Location) -> tuple[dict[str, Any], list[str]]:
     config: dict[str, Any] = {}
     warnings: list[str] = []
     for name, file, custom in _files(location):
-        try:
-            content = read_json_object(file)
-        except CheckpointError as error:
-            warnings.append(f"{error.message}; ignored")
-            continue
+        content, trouble = read_aside(file)
+        warnings += trouble
         found = _unwrap(content) if custom else content
         if found := {key: value for key, value in found.items() if not (custom and key == "last")}:
             config[name] = found
@@ -30,12 +26,13 @@ def read_beside(location: Location) -> tuple[dict[str, Any], list[str]]:
 
 
 def read_stamp(location: Location) -> dict[str, Any] | None:
-    """What `last` wrote into the checkpoint when it made it, or None."""
-    for directory in dict.fromkeys((location.root, location.directory, step_directory(location))):
-        if directory.is_dir() and (stamp := read_json_object(directory / STAMP_FILE)):
+    """What `last` wrote into the checkpoint when it made it, or None where it did not."""
+    step = step_directory(location)
+    for directory in dict.fromkeys((location.root, location.directory, step)):
+        stamp, _ = read_aside(directory / STAMP_FILE)
+        if stamp:
             return stamp
-    metadata = read_json_object(step_directory(location) / STEP_FILE) if location.directory.is_dir() else {}
-    custom = metadata.get("custom_metadata")
+    custom = read_aside(step / STEP_FILE)[0].get("custom_metadata")
     stamp = custom.get("last") if isinstance(custom, dict) else None
     return stamp if isinstance(stamp, dict) else None
 

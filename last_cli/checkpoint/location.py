@@ -3,9 +3,8 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from last_cli.checkpoint.metadata import STEP_FILE, TREE_FILE, read_json_object
+from last_cli.checkpoint.metadata import STEP_FILE, TREE_FILE, read_aside
 from last_cli.checkpoint.sniff import is_msgpack, refuse_file
 from last_cli.checkpoint.types import STAMP_FILE, Location
 from last_cli.errors import CheckpointError
@@ -188,8 +187,9 @@ def _best_steps(steps: dict[int, Path], taken: int) -> list[str]:
 
 
 def _metrics(step: Path) -> dict[str, float]:
-    recorded: dict[str, Any] = read_json_object(step / "metrics" / "metrics")
-    recorded |= read_json_object(step / STEP_FILE).get("metrics") or {}
+    recorded, _ = read_aside(step / "metrics" / "metrics")
+    inside = read_aside(step / STEP_FILE)[0].get("metrics")
+    recorded |= inside if isinstance(inside, dict) else {}
     return {name: value for name, value in recorded.items() if isinstance(value, (int, float))}
 
 

@@ -74,5 +74,13 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_aside(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The JSON object in a file that reading can do without, and a warning where it is none."""
+    try:
+        return read_json_object(path), ()
+    except CheckpointError as error:
+        return {}, (f"{error.message}; passed over",)
+
+
 def _kind(value: dict[str, Any]) -> str:
     return _KINDS.get(str(value["value_type"]), "array")

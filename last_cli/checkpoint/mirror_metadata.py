@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from last_cli.checkpoint.metadata import TREE_FILE, in_form, read_json, read_json_object
+from last_cli.checkpoint.metadata import TREE_FILE, in_form, read_aside, read_json, read_json_object
 
 ARRAY_METADATA = "array_metadatas"
 SHARDING_FILE = "_sharding"
@@ -32,7 +32,7 @@ def as_numpy(directory: Path, target: Path) -> None:
 
 def stamp_step(file: Path, stamp: dict[str, Any]) -> None:
     """Puts `stamp` into the user's metadata of a step, where this version of Orbax has any."""
-    metadata = read_json_object(file)
+    metadata, _ = read_aside(file)
     if isinstance(metadata.get("custom_metadata"), dict):
         metadata["custom_metadata"]["last"] = stamp
         _write_json(file, metadata)
