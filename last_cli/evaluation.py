@@ -137,10 +137,12 @@ def build_model(checkpoint: Checkpoint) -> tuple[Any, dict[str, Any]]:
     Raises:
         CheckpointError: the tree is no classifier that can be built.
     """
+    import jax
+
     from last_cli.model import Classifier
 
     spec = read_spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
-    return Classifier(spec), _variables(checkpoint)
+    return Classifier(spec), jax.tree.map(jax.numpy.asarray, _variables(checkpoint))
 
 
 def follow_task(checkpoint: Checkpoint, data: Split) -> Checkpoint:

@@ -5,33 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from jaxtyping import Shaped
 
 from last_cli import registry
+from last_cli.checkpoint import Key, Leaf
 from last_cli.config import ModelConfig
 from last_cli.errors import CheckpointError
 from last_cli.families.family import Family, LayerShape, live_states
 from last_cli.system import System
 
-Key = tuple[str, ...]
-
 # Parts of a training state that repeat the parameters' structure without being the parameters.
 COPIES = re.compile(
     r"opt_state|optimizer.*|inner_states?|inner_opt_state|mu|nu|acc_grads|.*ema.*|average.*", re.IGNORECASE
 )
-
-
-class LeafInfo(Protocol):
-    """What is known of a leaf without reading it."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def kind(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -47,7 +35,7 @@ class Layer:
     shape: LayerShape
 
 
-def find_layers(leaves: Mapping[Key, LeafInfo]) -> list[Layer]:
+def find_layers(leaves: Mapping[Key, Leaf]) -> list[Layer]:
     """All SSM layers, layers_10 after layers_9.
 
     Raises:
@@ -72,7 +60,7 @@ def find_layers(leaves: Mapping[Key, LeafInfo]) -> list[Layer]:
     return layers
 
 
-def companions(layers: Iterable[Layer], leaves: Mapping[Key, LeafInfo]) -> dict[Key, tuple[Layer, str]]:
+def companions(layers: Iterable[Layer], leaves: Mapping[Key, Leaf]) -> dict[Key, tuple[Layer, str]]:
     """Leaves that follow a layer's parameters in shape and place: optimizer moments, moving averages.
 
     Maps the key of each to its layer and the name of the parameter that it follows. A leaf follows a parameter when its
@@ -129,7 +117,7 @@ def natural(key: Key) -> tuple[tuple[tuple[int, int | str], ...], ...]:
     return tuple(tuple((0, int(s)) if s.isdigit() else (1, s) for s in re.split(r"(\d+)", part) if s) for part in key)
 
 
-def _layer(node: Key, family: Family, names: Mapping[str, Key], leaves: Mapping[Key, LeafInfo]) -> Layer:
+def _layer(node: Key, family: Family, names: Mapping[str, Key], leaves: Mapping[Key, Leaf]) -> Layer:
     own = {name: names[name] for name in sorted(names) if name in family.required | family.optional}
     name = "/".join(_below_params(node))
     try:

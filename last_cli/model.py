@@ -12,7 +12,8 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+import numpy as np
+from jaxtyping import Array, Float, Int, Num
 
 from last_cli import registry, ssm
 from last_cli.config import ModelConfig
@@ -115,8 +116,9 @@ class Classifier(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Any, lengths: Int[Array, batch] | None = None, training: bool = False
+        self, x: Any, lengths: Num[Array | np.ndarray, " batch"] | None = None, training: bool = False
     ) -> Float[Array, "batch classes"]:
+        x = jnp.asarray(x)
         x = Stack(self.spec, name="encoder")(x, training) if self.spec.nested else _encode(self.spec, x, training)
         x = nn.Dense(self.spec.d_output, name="decoder")(_pool(self.spec.config, x, lengths))
         return nn.log_softmax(x, axis=-1)

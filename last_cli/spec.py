@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from last_cli.checkpoint import Key, Leaf
 from last_cli.config import ModelConfig
 from last_cli.errors import CheckpointError
-from last_cli.layers import Key, Layer, LeafInfo
+from last_cli.layers import Layer
 
 # What the gate's products are called, and which activations they allow.
 GATES = {
@@ -77,13 +78,13 @@ class Tree:
         return found
 
 
-def infer(leaves: Mapping[Key, LeafInfo], layers: Sequence[Layer]) -> dict[str, Any]:
+def infer(leaves: Mapping[Key, Leaf], layers: Sequence[Layer]) -> dict[str, Any]:
     """What the tree shows of a ModelConfig: the activation, where the gate's products leave no choice."""
     options = GATES.get(_gates(Tree.of(layers).variables(leaves), _block(layers[0])), ())
     return {"activation": options[0]} if len(options) == 1 else {}
 
 
-def read_spec(leaves: Mapping[Key, LeafInfo], layers: Sequence[Layer], config: ModelConfig) -> ModelSpec:
+def read_spec(leaves: Mapping[Key, Leaf], layers: Sequence[Layer], config: ModelConfig) -> ModelSpec:
     """The classifier that a checkpoint holds.
 
     Raises:
@@ -103,7 +104,7 @@ def read_spec(leaves: Mapping[Key, LeafInfo], layers: Sequence[Layer], config: M
     return ModelSpec(blocks, nested, d_input, d_model, variables[decoder].shape[1], config)
 
 
-def _block_spec(variables: Mapping[Key, LeafInfo], layer: Layer, nested: bool, config: ModelConfig) -> BlockSpec:
+def _block_spec(variables: Mapping[Key, Leaf], layer: Layer, nested: bool, config: ModelConfig) -> BlockSpec:
     block = _block(layer)
     expected = ("encoder", block[-1]) if nested else (block[-1],)
     if block != expected or layer.name.split("/")[-1] != "seq":

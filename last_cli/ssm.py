@@ -36,6 +36,7 @@ def single(prepared: Prepared) -> Prepared:
 
 def run(prepared: Prepared, u: Float[Array, "batch length features"]) -> Float[Array, "batch length features"]:
     """Outputs of the system for input sequences u, feedthrough included."""
+    prepared = {name: jnp.asarray(array) for name, array in prepared.items()}
     y = _convolve(prepared["spectrum"], u) if "spectrum" in prepared else _scan(prepared, u)
     return y + prepared["D"] * u
 
@@ -104,7 +105,7 @@ def _scan(prepared: Prepared, u: Float[Array, "batch length features"]) -> Float
     return jnp.concatenate([part for x in xs for part in (x.real, x.imag)], axis=-1) @ C
 
 
-def _recur(lam: Complex[Array, n], driven: Complex[Array, "b l n"], *, reverse: bool) -> Complex[Array, "b l n"]:
+def _recur(lam: Complex[Array, " n"], driven: Complex[Array, "b l n"], *, reverse: bool) -> Complex[Array, "b l n"]:
     """x[t] = lam x[t-1] + driven[t]. A loop over time suits a CPU's cache; a GPU wants the logarithmic depth."""
     if jax.default_backend() == "cpu":
         return _recur_in_order(lam, driven, reverse)
@@ -112,7 +113,9 @@ def _recur(lam: Complex[Array, n], driven: Complex[Array, "b l n"], *, reverse: 
     return jax.lax.associative_scan(_combine, elements, reverse=reverse, axis=1)[1]
 
 
-def _recur_in_order(lam: Complex[Array, n], driven: Complex[Array, "b l n"], reverse: bool) -> Complex[Array, "b l n"]:
+def _recur_in_order(
+    lam: Complex[Array, " n"], driven: Complex[Array, "b l n"], reverse: bool
+) -> Complex[Array, "b l n"]:
     def step(x: Any, b: Any) -> tuple[Any, Any]:
         x = lam * x + b
         return x, x

@@ -13,12 +13,12 @@ from last_cli.system import System
 Energy = Callable[[System, np.random.Generator], Float[np.ndarray, "G N"]]
 
 
-def as_is(energy: Float[np.ndarray, n]) -> Float[np.ndarray, n]:
+def as_is(energy: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """No normalisation: energies of different layers are compared as they are."""
     return energy
 
 
-def tail_share(energy: Float[np.ndarray, n]) -> Float[np.ndarray, n]:
+def tail_share(energy: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Each energy over the sum of all that are at least as large (LAST, NeurIPS 2024, eq. 12).
 
     The largest gets 1. Energies that are all zero score 0.
@@ -50,7 +50,7 @@ class Criterion:
     name: str
     summary: str
     energy: Energy
-    normalise: Callable[[Float[np.ndarray, n]], Float[np.ndarray, n]] = as_is
+    normalise: Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]] = as_is
     dtype: type[np.floating] = np.float64
     threshold: bool = False
 

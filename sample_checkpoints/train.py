@@ -1,0 +1,329 @@
+"""Train the sample checkpoints, or fine-tune a pruned one.
+
+    python sample_checkpoints/train.py s5-listops --out runs/s5-listops
+    python sample_checkpoints/train.py s5-listops --start pruned --steps 500 --out tuned
+    python sample_checkpoints/train.py s5-lra-listops --out runs/s5-lra-listops      # full size: wants a GPU
+
+Each run saves its whole training state every few hundred steps and goes on from there when it is started again. What it
+writes at the end is a bare Orbax checkpoint with its configuration, task and provenance inside. Needs the extra `test`
+(optax), and for digits the extra `digits`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import serialization
+from init import s4d_parameters, s5_parameters
+
+from last_cli import __version__, checkpoint, registry
+from last_cli.config import ModelConfig
+from last_cli.layers import find_layers
+from last_cli.model import Classifier
+from last_cli.presets import preset
+from last_cli.spec import Tree, read_spec
+
+# Leaves that the S5 code trains at its own rate without weight decay; B joins the others under BfastandCdecay.
+SSM_LEAVES = {"Lambda_re", "Lambda_im", "log_step", "log_dt", "log_A_real", "A_imag"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One sample: its model, its task and how it is trained. Learning rates and decay are the S5 code's groups."""
+
+    family: str
+    task: str
+    settings: dict[str, Any]
+    model: ModelConfig
+    n_layers: int = 4
+    d_model: int = 64
+    states: int = 32
+    blocks: int = 1
+    d_input: int = 20
+    batch_size: int = 64
+    steps: int = 15000
+    chunk: int = 250
+    ssm_lr: float = 1e-3
+    lr: float = 3e-3
+    weight_decay: float = 0.04
+    warmup: float = 0.05
+    fast_B: bool = True
+    dt: tuple[float, float] = (1e-3, 1e-1)
+    seed: int = 0
+    note: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+SHORT_LISTOPS = {"min_length": 16, "max_length": 64, "length": 65, "seed": 0}
+LRA = preset("s5-lra-listops")
+LRA_STEPS = LRA.training["epochs"] * 96_000 // LRA.training["batch_size"]
+
+RECIPES = {
+    "s5-listops": Recipe(
+        family="s5",
+        task="listops",
+        settings=SHORT_LISTOPS,
+        model=ModelConfig(activation="half_glu2", padded=True, clip_eigs=True),
+    ),
+    "s4d-listops": Recipe(
+        family="s4d",
+        task="listops",
+        settings=SHORT_LISTOPS,
+        model=ModelConfig(activation="full_glu", padded=True),
+    ),
+    "s5-digits": Recipe(
+        family="s5",
+        task="digits",
+        settings={},
+        model=ModelConfig(activation="half_glu1", dropout=0.2, clip_eigs=True),
+        d_input=1,
+        batch_size=50,
+        steps=2500,
+        blocks=2,
+    ),
+    "s5-lra-listops": Recipe(
+        family="s5",
+        task="listops",
+        settings={"min_length": 501, "max_length": 1999, "length": 2048, "seed": 0},
+        model=ModelConfig(**LRA.model),
+        n_layers=LRA.size["n_layers"],
+        d_model=LRA.size["d_model"],
+        states=LRA.size["ssm_size_base"] // 2,
+        blocks=LRA.size["blocks"],
+        batch_size=LRA.training["batch_size"],
+        steps=LRA_STEPS,
+        chunk=320,
+        lr=LRA.training["ssm_lr"] * LRA.training["lr_factor"],
+        weight_decay=LRA.training["weight_decay"],
+        warmup=1 / LRA.training["epochs"],
+    ),
+    "s4d-lra-listops": Recipe(
+        family="s4d",
+        task="listops",
+        settings={"min_length": 501, "max_length": 1999, "length": 2048, "seed": 0},
+        model=ModelConfig(activation="full_glu", padded=True),
+        n_layers=6,
+        d_model=128,
+        states=32,
+        batch_size=50,
+        steps=LRA_STEPS,
+        chunk=320,
+        lr=3e-3,
+        weight_decay=0.05,
+        warmup=1 / 40,
+    ),
+}
+
+
+def main() -> None:
+    args = _arguments()
+    recipe = RECIPES[args.recipe]
+    steps = args.steps or recipe.steps
+    out = args.out or Path("runs") / args.recipe
+    if out.exists():
+        raise SystemExit(f"error: {out} exists\nhint: choose another --out, or remove it")
+    task = registry.get("tasks", recipe.task)
+    train, val, test = (task.load(s, settings=recipe.settings) for s in ("train", "val", "test"))
+    started = checkpoint.index(args.start) if args.start else None
+    leaves = checkpoint.read(started) if started else _initial_leaves(recipe, train.classes)
+    known = {key: checkpoint.Leaf(key, value.shape, str(value.dtype), "array") for key, value in leaves.items()}
+    layers = find_layers(known)
+    model = Classifier(read_spec(known, layers, recipe.model))
+    trainer = _Trainer(model, recipe, steps, train)
+    state = trainer.start(Tree.of(layers).variables(leaves))
+
+    saved = out.parent / f".{out.name}.training.msgpack"
+    done, seconds = 0, 0.0
+    if saved.exists():
+        done, seconds, state = serialization.from_bytes((done, seconds, state), saved.read_bytes())
+        print(f"going on at step {done} of {steps}", flush=True)
+    order = _Order(len(train.y), recipe.batch_size, recipe.seed)
+    began = time.perf_counter()
+    while done < steps and (args.minutes is None or seconds < 60 * args.minutes):
+        count = min(recipe.chunk, steps - done)
+        state, loss = trainer.chunk(state, order.batches(done, count), jax.random.key(recipe.seed + done))
+        done, now = done + count, time.perf_counter()
+        seconds, began = seconds + now - began, now
+        line = f"step {done:6d}  loss {float(loss):.4f}  {seconds:6.0f} s"
+        if done % (4 * recipe.chunk) == 0 or done >= steps:
+            line += f"  val {trainer.accuracy(state, val):.4f}"
+        print(line, flush=True)
+        saved.parent.mkdir(parents=True, exist_ok=True)
+        saved.with_suffix(".new").write_bytes(serialization.to_bytes((done, seconds, state)))
+        saved.with_suffix(".new").replace(saved)
+    provenance = {
+        "recipe": args.recipe,
+        "started_from": str(args.start) if args.start else None,
+        "seed": recipe.seed,
+        "steps": done,
+        "planned_steps": steps,
+        "batch_size": recipe.batch_size,
+        "minutes": round(seconds / 60, 1),
+        "machine": _machine(),
+        "date": time.strftime("%Y-%m-%d"),
+        "jax": jax.__version__,
+        "accuracy": {"val": trainer.accuracy(state, val), "test": trainer.accuracy(state, test)},
+    }
+    _write(out, state, recipe, args.recipe, train, provenance, started)
+    saved.unlink(missing_ok=True)
+    print(json.dumps(provenance, indent=2))
+
+
+class _Trainer:
+    """Compiled training chunks and evaluation of one model on one training split, which stays on the device."""
+
+    def __init__(self, model: Classifier, recipe: Recipe, steps: int, train: Any) -> None:
+        small = np.uint8 if train.vocabulary else np.float32
+        self.model = model
+        self.x = jnp.asarray(train.x.astype(small))
+        self.y = jnp.asarray(train.y)
+        self.lengths = jnp.asarray(np.full(len(train.y), train.length) if train.lengths is None else train.lengths)
+        self.tokens = bool(train.vocabulary)
+
+        def rate(peak: float) -> Any:
+            warmup = max(int(recipe.warmup * steps), 1)
+            return optax.warmup_cosine_decay_schedule(peak / warmup, peak, warmup, steps, 1e-6)
+
+        slow = SSM_LEAVES if recipe.fast_B else SSM_LEAVES | {"B"}
+        self.optimizer = optax.multi_transform(
+            {
+                "ssm": optax.adam(rate(recipe.ssm_lr)),
+                "regular": optax.adamw(rate(recipe.lr), weight_decay=recipe.weight_decay),
+            },
+            lambda params: flax.traverse_util.path_aware_map(
+                lambda path, _: "ssm" if path[-1] in slow else "regular", params
+            ),
+        )
+        self.chunk = jax.jit(self._chunk, donate_argnums=0)
+        self._predict = jax.jit(self._logits)
+
+    def start(self, flat: dict[tuple[str, ...], Any]) -> dict[str, Any]:
+        variables = flax.traverse_util.unflatten_dict({k: jnp.asarray(v, jnp.float32) for k, v in flat.items()})
+        params, stats = variables["params"], variables.get("batch_stats", {})
+        return {"params": params, "batch_stats": stats, "opt_state": self.optimizer.init(params)}
+
+    def accuracy(self, state: dict[str, Any], split: Any, batch: int = 200) -> float:
+        right = 0
+        for i in range(0, len(split.y), batch):
+            lengths = None if split.lengths is None else jnp.asarray(split.lengths[i : i + batch])
+            logits = self._predict(state, jnp.asarray(split.x[i : i + batch]), lengths)
+            right += int((np.asarray(logits).argmax(-1) == split.y[i : i + batch]).sum())
+        return right / len(split.y)
+
+    def _logits(self, state: Any, x: Any, lengths: Any) -> Any:
+        return self.model.apply({k: state[k] for k in ("params", "batch_stats")}, x, lengths)
+
+    def _chunk(self, state: Any, batches: Any, key: Any) -> Any:
+        def step(state: Any, inputs: Any) -> Any:
+            index, key = inputs
+            x, y, lengths = self.x[index], self.y[index], self.lengths[index]
+
+            def loss(params: Any) -> Any:
+                logits, updates = self.model.apply(
+                    {"params": params, "batch_stats": state["batch_stats"]},
+                    x.astype(jnp.int32) if self.tokens else x,
+                    lengths,
+                    training=True,
+                    mutable=["batch_stats"],
+                    rngs={"dropout": key},
+                )
+                return -jnp.take_along_axis(logits, y[:, None], axis=1).mean(), updates
+
+            (value, updates), grads = jax.value_and_grad(loss, has_aux=True)(state["params"])
+            changes, opt_state = self.optimizer.update(grads, state["opt_state"], state["params"])
+            params = optax.apply_updates(state["params"], changes)
+            stats = updates.get("batch_stats", state["batch_stats"])
+            return {"params": params, "batch_stats": stats, "opt_state": opt_state}, value
+
+        state, losses = jax.lax.scan(step, state, (batches, jax.random.split(key, len(batches))))
+        return state, losses.mean()
+
+
+class _Order:
+    """Which sequences each step takes: every epoch a new permutation, the same for the same seed."""
+
+    def __init__(self, n: int, batch_size: int, seed: int) -> None:
+        self.n, self.batch_size, self.seed, self.per_epoch = n, batch_size, seed, n // batch_size
+
+    def batches(self, first: int, count: int) -> np.ndarray:
+        rows = []
+        for step in range(first, first + count):
+            epoch, place = divmod(step, self.per_epoch)
+            if not rows or place == 0:
+                order = np.random.default_rng([self.seed, epoch]).permutation(self.n)
+            rows.append(order[place * self.batch_size : (place + 1) * self.batch_size])
+        return np.stack(rows)
+
+
+def _initial_leaves(recipe: Recipe, classes: int) -> dict[tuple[str, ...], np.ndarray]:
+    rng = np.random.default_rng(recipe.seed)
+    H, leaves = recipe.d_model, {}
+    gates = {"full_glu": ("out1", "out2"), "half_glu1": ("out2",), "half_glu2": ("out2",), "gelu": ()}
+    top = ("params", "encoder") if recipe.family == "s5" else ("params",)
+
+    def dense(key: tuple[str, ...], n: int, m: int) -> None:
+        leaves[(*key, "kernel")] = rng.normal(0, n**-0.5, (n, m))
+        leaves[(*key, "bias")] = np.zeros(m)
+
+    dense((*top, "encoder"), recipe.d_input, H)
+    dense(("params", "decoder"), H, classes)
+    for i in range(recipe.n_layers):
+        block = (*top, f"layers_{i}")
+        make = s5_parameters if recipe.family == "s5" else s4d_parameters
+        ssm = make(rng, H, recipe.states, recipe.blocks, recipe.dt)
+        leaves |= {(*block, "seq", name): value for name, value in ssm.items()}
+        for gate in gates[recipe.model.activation]:
+            dense((*block, gate if recipe.family == "s5" else gate.replace("out1", "out")), H, H)
+        leaves |= {(*block, "norm", "scale"): np.ones(H), (*block, "norm", "bias"): np.zeros(H)}
+        stats = ("batch_stats", *block[1:], "norm")
+        leaves |= {(*stats, "mean"): np.zeros(H), (*stats, "var"): np.ones(H)}
+    return {key: value.astype(np.float32) for key, value in leaves.items()}
+
+
+def _write(
+    out: Path, state: Any, recipe: Recipe, name: str, train: Any, provenance: dict[str, Any], started: Any
+) -> None:
+    tree = {k: state[k] for k in ("params", "batch_stats") if state[k]}
+    flat = {key: np.asarray(value) for key, value in flax.traverse_util.flatten_dict(tree).items()}
+    vocabulary = {"vocabulary": list(train.vocabulary)} if train.vocabulary else {}
+    stamp = {
+        "schema": "last.stamp/1",
+        "last": __version__,
+        "model": asdict(recipe.model),
+        "task": {"name": recipe.task} | recipe.settings | vocabulary,
+        "training": provenance,
+        "pruned": (started.stamp or {}).get("pruned", []) if started else [],
+    }
+    checkpoint.save(out, source=None, changed=flat, stamp=stamp)
+
+
+def _machine() -> str:
+    device = jax.devices()[0]
+    kind = f"{os.cpu_count()} CPU cores" if device.platform == "cpu" else device.device_kind
+    return f"{platform.machine()}, {kind}"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", choices=RECIPES)
+    parser.add_argument("--out", type=Path, help="where the checkpoint goes (default: runs/RECIPE)")
+    parser.add_argument("--start", type=Path, help="start from this checkpoint, pruned or not, instead of from scratch")
+    parser.add_argument("--steps", type=int, help="steps in all (default: the recipe's)")
+    parser.add_argument("--minutes", type=float, help="stop after this long and write what was reached")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
