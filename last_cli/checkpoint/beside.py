@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from last_cli.checkpoint.metadata import STEP_FILE, STRINGS_FILE, TREE_FILE, read_aside
+from last_cli.checkpoint.metadata import ROOT_FILE, STEP_FILE, STRINGS_FILE, TREE_FILE, read_aside
 from last_cli.checkpoint.types import STAMP_FILE, Location
 
 # The metadata of a whole run, in the names of Orbax up to 0.9 and since.
-ROOT_FILES = ("metadata/metadata", "metadata/_ROOT_METADATA", "_ROOT_METADATA")
+_ROOT_FILES = ("metadata/metadata", f"metadata/{ROOT_FILE}", ROOT_FILE)
 _CUSTOM_KEYS = ("custom_metadata", "custom")
 
 
@@ -28,7 +28,8 @@ def read_beside(location: Location) -> tuple[dict[str, Any], list[str]]:
 def read_stamp(location: Location) -> dict[str, Any] | None:
     """What `last` wrote into the checkpoint when it made it, or None where it did not."""
     step = step_directory(location)
-    for directory in dict.fromkeys((location.root, location.directory, step)):
+    run = [step.parent] if step.is_file() or location.step is not None else []
+    for directory in dict.fromkeys((location.root, location.directory, step, *run)):
         stamp, _ = read_aside(directory / STAMP_FILE)
         if stamp:
             return stamp
@@ -49,7 +50,7 @@ def _files(location: Location) -> Iterator[tuple[str, Path, bool]]:
     if (step / STEP_FILE).is_file():
         yield "custom_metadata", step / STEP_FILE, True
     if location.step is not None:
-        for name in ROOT_FILES:
+        for name in _ROOT_FILES:
             if (step.parent / name).is_file():
                 yield "root_metadata", step.parent / name, True
     if location.item is not None:

@@ -12,6 +12,7 @@ from last_cli.errors import CheckpointError
 
 TREE_FILE = "_METADATA"
 STEP_FILE = "_CHECKPOINT_METADATA"
+ROOT_FILE = "_ROOT_METADATA"
 STRINGS_FILE = "_strings.json"
 
 _EMPTY = ("Dict", "List", "Tuple", "NamedTuple")

@@ -10,7 +10,7 @@ import numpy as np
 
 from last_cli.checkpoint.beside import step_directory
 from last_cli.checkpoint.location import UNCOMMITTED
-from last_cli.checkpoint.metadata import STEP_FILE, TREE_FILE
+from last_cli.checkpoint.metadata import ROOT_FILE, STEP_FILE, TREE_FILE
 from last_cli.checkpoint.mirror_metadata import ARRAY_METADATA, SHARDING_FILE, as_numpy, stamp_step
 from last_cli.checkpoint.msgpack_tree import pack_msgpack, read_msgpack, with_leaves
 from last_cli.checkpoint.tree import STRUCTURE_FILE, read_tree
@@ -53,7 +53,7 @@ def _copy_run(run: Path, stage: Path) -> None:
     for entry in run.iterdir():
         if entry.name == "metadata" and entry.is_dir():
             shutil.copytree(entry, stage / entry.name)
-        elif entry.is_file() and (entry.name == "_ROOT_METADATA" or entry.suffix == ".json"):
+        elif entry.is_file() and (entry.name == ROOT_FILE or entry.suffix == ".json"):
             shutil.copy2(entry, stage / entry.name)
 
 

@@ -9,8 +9,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from last_cli.checkpoint.location import locate, tree_layout
-from last_cli.checkpoint.metadata import STEP_FILE
+from last_cli.checkpoint.location import items_in, locate, tree_layout
+from last_cli.checkpoint.metadata import ROOT_FILE, STEP_FILE
 from last_cli.errors import CheckpointError, OutputError
 
 _REASONS = {
@@ -22,6 +22,15 @@ _REASONS = {
     errno.EROFS: ("the file system is read-only", "Write to another place with -o."),
     errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name with -o."),
 }
+
+
+# What may lie in a checkpoint, so that replacing it loses nothing else.
+_OWN_FILES = re.compile(
+    r"_METADATA|_CHECKPOINT_METADATA|_ROOT_METADATA|_sharding|_strings\.json|manifest\.ocdbt|checkpoint"
+    r"|commit_success\.txt|orbax\.checkpoint|descriptor|.*\.json|.*\.msgpack|checkpoint_\d+"
+)
+_ITEM_FILES = ("metadata", "metrics", ROOT_FILE, STEP_FILE)
+_OWN_DIRECTORIES = re.compile(r"d|ocdbt\.process_.*|ocdbt_data|ocdbt_meta|array_metadatas|descriptor")
 
 
 @contextlib.contextmanager
@@ -97,18 +106,9 @@ def _foreign(directory: Path) -> str | None:
     return None
 
 
-_OWN_FILES = re.compile(
-    r"_METADATA|_CHECKPOINT_METADATA|_ROOT_METADATA|_sharding|_strings\.json|manifest\.ocdbt|checkpoint"
-    r"|commit_success\.txt|orbax\.checkpoint|descriptor|.*\.json|.*\.msgpack|checkpoint_\d+"
-)
-_OWN_DIRECTORIES = re.compile(r"d|ocdbt\.process_.*|ocdbt_data|ocdbt_meta|array_metadatas|descriptor")
-
-
 def _is_part(directory: Path) -> bool:
     """Whether `directory` is a step, an item of either kind, or a zarr array."""
-    if tree_layout(directory) or (directory / STEP_FILE).exists() or (directory / directory.name).is_file():
-        return True
-    if (directory / "metadata").is_file() or (directory / "_ROOT_METADATA").is_file():
+    if tree_layout(directory) or items_in(directory) or any((directory / name).is_file() for name in _ITEM_FILES):
         return True
     return any(directory.rglob(".zarray")) or any(directory.rglob("zarr.json"))
 
