@@ -51,8 +51,9 @@ def staged(out: Path, *, source: Path | None, force: bool) -> Iterator[Path]:
             _sync(stage)
             _appear(stage, target)
         finally:
-            for left in target.parent.glob(f"{stage.name}*"):
-                shutil.rmtree(left, ignore_errors=True)
+            for entry in target.parent.iterdir():
+                if entry.name.startswith(stage.name):  # Orbax makes a directory of its own beside the one it is given.
+                    shutil.rmtree(entry, ignore_errors=True)
 
 
 def write_error(out: Path, error: OSError) -> OutputError:
