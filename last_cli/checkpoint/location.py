@@ -21,20 +21,12 @@ def locate(path: Path | str, step: int | None = None, item: str | None = None) -
     `item` names one of several trees of a step. Raises CheckpointError where there is no such checkpoint.
     """
     given = Path(path)
-    here = given.absolute()
-    if not here.exists():
-        raise CheckpointError(f"{given}: no such file or directory", "Check the path.")
-    if here.is_file():
-        return _in_file(given, here, step)
-    if layout := tree_layout(here):
-        _refuse(step is not None and step != _step_above(here), f"{given} is one checkpoint, not a run of steps")
-        return Location(given, here, here, _step_above(here), _item_name(here), layout)
-    if steps := steps_in(here):
-        return _in_run(given, here, steps, step, item)
-    if items := items_in(here):
-        _refuse(step is not None and step != _step_alone(here), f"{given} is one step, not a run of steps")
-        return _in_step(given, here, here, items, _step_alone(here), item, ())
-    return _in_loose_files(given, here)
+    try:
+        return _find(given, given.absolute(), step, item)
+    except OSError as error:
+        raise CheckpointError(
+            f"{error.filename}: cannot be read ({error.strerror})", "Check its permissions."
+        ) from error
 
 
 def tree_layout(directory: Path) -> str | None:
@@ -77,6 +69,22 @@ def items_in(step: Path) -> dict[str, str]:
     """The items of a step that hold a tree, each with its layout."""
     layouts = {entry.name: tree_layout(entry) for entry in sorted(step.iterdir()) if UNCOMMITTED not in entry.name}
     return {name: layout for name, layout in layouts.items() if layout}
+
+
+def _find(given: Path, here: Path, step: int | None, item: str | None) -> Location:
+    if not here.exists():
+        raise CheckpointError(f"{given}: no such file or directory", "Check the path.")
+    if here.is_file():
+        return _in_file(given, here, step)
+    if layout := tree_layout(here):
+        _refuse(step is not None and step != _step_above(here), f"{given} is one checkpoint, not a run of steps")
+        return Location(given, here, here, _step_above(here), _item_name(here), layout)
+    if steps := steps_in(here):
+        return _in_run(given, here, steps, step, item)
+    if items := items_in(here):
+        _refuse(step is not None and step != _step_alone(here), f"{given} is one step, not a run of steps")
+        return _in_step(given, here, here, items, _step_alone(here), item, ())
+    return _in_loose_files(given, here)
 
 
 def _in_run(given: Path, run: Path, steps: dict[int, Path], step: int | None, item: str | None) -> Location:

@@ -28,11 +28,7 @@ def index(path: Path | str, step: int | None = None, item: str | None = None) ->
         config["tree_metadata"] = dict(tree.custom)
     if leaves := _config_leaves(tree):
         config["leaves"] = leaves
-    if tree.store and (unlisted := tree.store.unlisted):
-        warnings.append(
-            f"{location.directory}: {len(unlisted)} stored arrays are no leaf of the tree and are passed over "
-            f"({unlisted[0]}, ...)"
-        )
+    warnings += _store_warnings(tree)
     return Index(location, tree.leaves, read_stamp(location), config, tuple(warnings), tree)
 
 
@@ -51,6 +47,27 @@ def read(index: Index, keys: Iterable[Key] | None = None) -> dict[Key, np.ndarra
                 f"{index.location.path}: leaf {'/'.join(key)} is no array but {index.leaves[key].kind}"
             )
     return _arrays(index.tree, keys)
+
+
+def _store_warnings(tree: Tree) -> list[str]:
+    if tree.store is None:
+        return []
+    warnings = []
+    if unlisted := tree.store.unlisted():
+        names = _some(unlisted)
+        warnings.append(f"{tree.store.directory}: stored arrays that are no leaf of the tree are passed over: {names}")
+    if absent := tree.store.absent():
+        what = (
+            "missing, and cannot be read"
+            if tree.store.strict
+            else "not stored and read as zeros; this version of Orbax left out zeros, but a lost file looks the same"
+        )
+        warnings.append(f"{tree.store.directory}: parts of {_some(absent)} are {what}")
+    return warnings
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _arrays(tree: Tree, keys: list[Key]) -> dict[Key, np.ndarray]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from last_cli.checkpoint.location import items_in, locate, tree_layout
 from last_cli.checkpoint.metadata import ROOT_FILE, STEP_FILE
+from last_cli.checkpoint.store import INCOMPLETE
 from last_cli.errors import CheckpointError, OutputError
 
 _REASONS = {
@@ -22,7 +23,6 @@ _REASONS = {
     errno.EROFS: ("the file system is read-only", "Write to another place with -o."),
     errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name with -o."),
 }
-
 
 # What may lie in a checkpoint, so that replacing it loses nothing else.
 _OWN_FILES = re.compile(
@@ -41,7 +41,7 @@ def staged(out: Path, *, source: Path | None, force: bool) -> Iterator[Path]:
     (unless `force`, and it is a checkpoint and nothing else) or cannot be written.
     """
     target = out.absolute()
-    with _in_words(out):
+    with _in_words(out, source):
         _clear_stale(target)
         _check(out, target, source, force)
         stage = _beside(target, "stage")
@@ -56,18 +56,16 @@ def staged(out: Path, *, source: Path | None, force: bool) -> Iterator[Path]:
                     shutil.rmtree(entry, ignore_errors=True)
 
 
-def write_error(out: Path, error: OSError) -> OutputError:
-    """What went wrong in writing `out`, in words. Nothing of it is left."""
-    reason, hint = _REASONS.get(error.errno or 0, (error.strerror or str(error), "Write elsewhere with -o."))
-    return OutputError(f"{out}: cannot be written: {reason}", hint)
-
-
 @contextlib.contextmanager
-def _in_words(out: Path) -> Iterator[None]:
+def _in_words(out: Path, source: Path | None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise write_error(out, error) from error
+        read = error.filename if error.filename2 is None else None  # What concerns two files failed in writing one.
+        if source and read and Path(os.fsdecode(read)).is_relative_to(source):
+            raise CheckpointError(f"{read}: cannot be read ({error.strerror})", INCOMPLETE) from error
+        reason, hint = _REASONS.get(error.errno or 0, (error.strerror or str(error), "Write elsewhere with -o."))
+        raise OutputError(f"{out}: cannot be written: {reason}", hint) from error
 
 
 def _check(out: Path, target: Path, source: Path | None, force: bool) -> None:

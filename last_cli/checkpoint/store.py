@@ -26,6 +26,7 @@ class ArrayInfo:
     """The metadata of one stored array. `spec` is the parsed `.zarray` or `zarr.json`."""
 
     shape: tuple[int, ...]
+    chunks: tuple[int, ...]
     dtype: str
     spec: dict[str, Any]
 
@@ -35,8 +36,8 @@ class Store:
     """The arrays of one tree by name.
 
     `strict`: every chunk was written, so a missing one is an error, not zeros. `database` is the opened OCDBT database
-    (a tensorstore.KvStore), or None where each array has a directory of its own. `unlisted` are arrays that are in the
-    store, but were not asked for when it was opened.
+    (a tensorstore.KvStore), or None where each array has a directory of its own. `keys` are the keys of each array in
+    the store, below "" those of no array that was asked for.
     """
 
     directory: Path
@@ -44,7 +45,21 @@ class Store:
     strict: bool
     database: Any
     arrays: Mapping[str, ArrayInfo]
-    unlisted: tuple[str, ...]
+    keys: Mapping[str, list[str]]
+
+    def unlisted(self) -> list[str]:
+        """The arrays that are in the store, but were not asked for when it was opened."""
+        file = "/zarr.json" if self.zarr3 else "/.zarray"
+        return sorted(key.removesuffix(file) for key in self.keys.get("", ()) if key.endswith(file))
+
+    def absent(self) -> list[str]:
+        """The arrays that have fewer chunks in the store than their shape asks for; what is absent reads as zeros."""
+        return [
+            name
+            for name, info in self.arrays.items()
+            if math.prod(-(-size // chunk) for size, chunk in zip(info.shape, info.chunks, strict=True))
+            >= len(self.keys.get(name, ()))
+        ]
 
 
 def open_store(directory: Path, names: Iterable[str], *, ocdbt: bool, zarr3: bool, strict: bool) -> Store:
@@ -71,7 +86,7 @@ def open_store(directory: Path, names: Iterable[str], *, ocdbt: bool, zarr3: boo
     else:
         database = None
         found = [_file_value(directory / key) for key in keys]
-        stored = [f"{entry.name}/{file}" for entry in directory.iterdir() if (entry / file).is_file()]
+        stored = [key.relative_to(directory).as_posix() for key in directory.rglob("*") if key.is_file()]
     missing = [name for name, raw in zip(names, found, strict=True) if raw is None]
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
@@ -81,8 +96,10 @@ def open_store(directory: Path, names: Iterable[str], *, ocdbt: bool, zarr3: boo
         for name, raw in zip(names, found, strict=True)
         if raw is not None
     }
-    unlisted = sorted({key for key in stored if key.endswith(f"/{file}")}.difference(keys))
-    return Store(directory, zarr3, strict, database, arrays, tuple(key.removesuffix(f"/{file}") for key in unlisted))
+    by_array: dict[str, list[str]] = {}
+    for key in stored:
+        by_array.setdefault(_array_of(key, arrays), []).append(key)
+    return Store(directory, zarr3, strict, database, arrays, by_array)
 
 
 def read_arrays(store: Store, names: Iterable[str]) -> dict[str, np.ndarray]:
@@ -143,6 +160,13 @@ def _refuse_beyond_memory(store: Store, names: Iterable[str]) -> None:
             )
 
 
+def _array_of(key: str, arrays: Mapping[str, ArrayInfo]) -> str:
+    """The array that a key of the store belongs to: its longest prefix that is the name of one, or ""."""
+    while key and key not in arrays:
+        key = key.rpartition("/")[0]
+    return key
+
+
 def _result(store: Store, name: str, future: Any) -> Any:
     with readable(store.directory, f"array data of leaf {name}"):
         return future.result()
@@ -161,12 +185,15 @@ def _array_info(raw: bytes, where: str) -> ArrayInfo:
     try:
         spec = json.loads(raw)
         shape = tuple(spec["shape"])
-        if not all(isinstance(size, int) and size >= 0 for size in shape):
-            raise ValueError(f"shape {shape}")
+        chunks = tuple(spec["chunks"] if "chunks" in spec else spec["chunk_grid"]["configuration"]["chunk_shape"])
+        if len(shape) != len(chunks) or not all(isinstance(size, int) and size >= 0 for size in shape):
+            raise ValueError(f"shape {shape} in chunks {chunks}")
+        if not all(isinstance(size, int) and size > 0 for size in chunks):
+            raise ValueError(f"chunks {chunks}")
         dtype = dtype_of(spec["dtype"] if "dtype" in spec else spec["data_type"])
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{where}: not valid array metadata ({error})", INCOMPLETE) from error
-    return ArrayInfo(shape, dtype.name, spec)
+    return ArrayInfo(shape, chunks, dtype.name, spec)
 
 
 def _unreadable(directory: Path, what: str, error: Exception) -> CheckpointError:

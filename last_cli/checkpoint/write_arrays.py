@@ -42,7 +42,6 @@ def write_arrays(store: Store, directory: Path, changed: Mapping[str, Callable[[
     with _writing():
         ocdbt = store.database is not None
         target = open_database(directory, ocdbt=ocdbt, sync=False, **(_OCDBT_OPTIONS if ocdbt else {}))
-    keys = _keys_by_array(store)
 
     def start(name: str) -> list[Any]:
         """The writes of one array, begun."""
@@ -51,7 +50,7 @@ def write_arrays(store: Store, directory: Path, changed: Mapping[str, Callable[[
         if store.database is None:
             shutil.copytree(store.directory / name, directory / name)
             return []
-        return _copy_values(store, keys.get(name, []), target)
+        return _copy_values(store, store.keys.get(name, []), target)
 
     with ThreadPoolExecutor(_THREADS) as pool:
         before: list[Any] = []
@@ -71,7 +70,7 @@ def _write(target: Any, name: str, info: ArrayInfo, array: np.ndarray, *, zarr3:
         return opened.write(array, can_reference_source_data_indefinitely=True)
 
 
-def _copy_values(store: Store, keys: list[bytes], target: Any) -> list[Any]:
+def _copy_values(store: Store, keys: list[str], target: Any) -> list[Any]:
     with readable(store.directory, "the OCDBT database"):
         reading = [(key, store.database.read(key)) for key in keys]
         values = [(key, future.result().value) for key, future in reading]
@@ -83,24 +82,6 @@ def _finish(writes: list[Any]) -> None:
     with _writing():
         for write in writes:
             write.result()
-
-
-def _keys_by_array(store: Store) -> dict[str, list[bytes]]:
-    if store.database is None:
-        return {}
-    with readable(store.directory, "the OCDBT database"):
-        keys = store.database.list().result()
-    grouped: dict[str, list[bytes]] = {}
-    for key in keys:
-        grouped.setdefault(_array_of(key.decode(), store), []).append(key)
-    return grouped
-
-
-def _array_of(key: str, store: Store) -> str:
-    """The array that a key of the database belongs to: its longest prefix that is the name of one."""
-    while key and key not in store.arrays:
-        key = key.rpartition("/")[0]
-    return key
 
 
 def _batches(store: Store) -> Iterator[list[str]]:
@@ -121,11 +102,11 @@ def _changed_spec(info: ArrayInfo, array: np.ndarray, *, zarr3: bool) -> dict[st
     metadata["shape"] = list(array.shape)
     if zarr3:
         grid = metadata["chunk_grid"]
-        chunks = _chunks(info, array, grid["configuration"]["chunk_shape"])
+        chunks = _chunks(info, array)
         metadata["chunk_grid"] = {**grid, "configuration": {"chunk_shape": chunks}}
         metadata["codecs"] = [_one_inner_chunk(codec, chunks) for codec in metadata["codecs"]]
     else:
-        metadata["chunks"] = _chunks(info, array, metadata["chunks"])
+        metadata["chunks"] = _chunks(info, array)
     return {
         "driver": "zarr3" if zarr3 else "zarr",
         "dtype": array.dtype.name,
@@ -134,11 +115,11 @@ def _changed_spec(info: ArrayInfo, array: np.ndarray, *, zarr3: bool) -> dict[st
     }
 
 
-def _chunks(info: ArrayInfo, array: np.ndarray, old: list[int]) -> list[int]:
+def _chunks(info: ArrayInfo, array: np.ndarray) -> list[int]:
     """As many chunks as before where an axis was cut; else one."""
     if array.ndim != len(info.shape):
         return list(array.shape)
-    axes = zip(old, info.shape, array.shape, strict=True)
+    axes = zip(info.chunks, info.shape, array.shape, strict=True)
     return [min(chunk, new) if chunk < was else new for chunk, was, new in axes]
 
 

@@ -31,7 +31,12 @@ NAMES = [
 VALUES = [None, 0, -1, 1e308, 10**12, "", "x", "../../etc", [], {}, [1], {"a": 1}, True, [10**9, 10**9]]
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck])
+@settings(
+    max_examples=80,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(data=st.data(), name=st.sampled_from(NAMES))
 def test_damage_is_an_error_in_words_or_harmless(fixtures: Path, data: st.DataObject, name: str) -> None:
     with tempfile.TemporaryDirectory() as directory:

@@ -52,6 +52,7 @@ def test_indexes_without_reading(fixtures: Path) -> None:
     assert index.leaves[key].shape == (12, 8, 2)
     other = ("params", "encoder", "layers_0", "seq", "B")
     assert checkpoint.read(index, [other])[other].shape == (12, 8, 2)
+    assert "parts of params.encoder.layers_1.seq.B are missing" in index.warnings[0]
 
 
 def test_keys_with_dots_stay_whole(fixtures: Path) -> None:
@@ -102,7 +103,20 @@ def test_arrays_beside_the_tree_are_a_warning(fixtures: Path, tmp_path: Path) ->
     metadata = json.loads((copy / "_METADATA").read_text())
     del metadata["tree_metadata"]["('params', 'decoder', 'bias')"]
     (copy / "_METADATA").write_text(json.dumps(metadata))
-    assert "1 stored arrays are no leaf of the tree" in checkpoint.index(copy).warnings[0]
+    assert (
+        "stored arrays that are no leaf of the tree are passed over: params.decoder.bias"
+        in checkpoint.index(copy).warnings[0]
+    )
+
+
+@pytest.mark.parametrize(("name", "chunk"), [("o027_pytree_default", "0"), ("o048_pytree_noocdbt", "0")])
+def test_zeros_that_old_stores_left_out_are_a_warning(fixtures: Path, tmp_path: Path, name: str, chunk: str) -> None:
+    copy = shutil.copytree(fixtures / name / "ckpt", tmp_path / "ckpt")
+    (copy / "params.decoder.bias" / chunk).unlink()
+    index = checkpoint.index(copy)
+    assert "parts of params.decoder.bias are not stored and read as zeros" in index.warnings[0]
+    key = ("params", "decoder", "bias")
+    assert not checkpoint.read(index, [key])[key].any()
 
 
 def test_imports_neither_jax_nor_orbax(fixtures: Path) -> None:
