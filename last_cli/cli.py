@@ -352,8 +352,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             kind = type(error).__name__
             message = f"internal error: {kind}: {str(error).splitlines()[0] if str(error) else 'no message'}"
             return _fail(LastError(message, "run it again with -v for the traceback, and report it"), arguments)
-        command = next((a for a in arguments if not a.startswith("-")), "")
-        message = error.format_message().replace("\n", " ")  # pyright: ignore[reportAttributeAccessIssue]
+        message = error.format_message().replace("\n", " ").removesuffix(".")  # pyright: ignore[reportAttributeAccessIssue]
+        if not message:  # no arguments at all: the help was shown
+            return 2
+        known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+        command = next((a for a in arguments if a in known), "")
         return _fail(
             UsageError(message[:1].lower() + message[1:], f"last {command} --help".replace("  ", " ")), arguments
         )

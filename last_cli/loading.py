@@ -30,7 +30,8 @@ class Checkpoint:
         config: what the tree does not say of the model.
         sources: where each value of `config` came from: flag, preset, checkpoint, tree or assumed.
         stamp: what `last` knows of its making: model, task, training, and the chain of prunings.
-        changed: arrays that differ from those on disk.
+        leaves: every leaf, known without its data.
+        changed: arrays that differ from those on disk; they may be computed when they are asked for.
         report: what pruning did, where this is its result.
     """
 
@@ -39,6 +40,7 @@ class Checkpoint:
     config: ModelConfig
     sources: Mapping[str, str]
     stamp: Mapping[str, Any]
+    leaves: Mapping[Key, Leaf]
     changed: Mapping[Key, np.ndarray] = field(default_factory=dict)
     report: PruneReport | None = None
 
@@ -51,12 +53,6 @@ class Checkpoint:
     def layout(self) -> str:
         """The format that it has on disk."""
         return self.index.location.layout
-
-    @cached_property
-    def leaves(self) -> dict[Key, Leaf]:
-        """Every leaf, known without its data; changed ones with their new shapes."""
-        new = {k: Leaf(k, a.shape, str(a.dtype), "array") for k, a in self.changed.items()}
-        return {**self.index.leaves, **new}
 
     @cached_property
     def tree(self) -> dict[str, Any]:
@@ -138,7 +134,7 @@ def load(
     config, sources = resolve(said, options, preset, inferred, assumed)
     if sources["conj_sym"] == "assumed" and _both_halves(index, layers):
         config, sources = resolve(said, options, preset, {**inferred, "conj_sym": False}, assumed)
-    return Checkpoint(index, layers, config, sources, index.stamp or {})
+    return Checkpoint(index, layers, config, sources, index.stamp or {}, index.leaves)
 
 
 def _said(index: Index) -> dict[str, Any]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from last_cli import __version__, selection
-from last_cli.families.family import take
+from last_cli.checkpoint import Key, Leaf
+from last_cli.families.family import StateLeaf, take
 from last_cli.layers import Layer, companions
 from last_cli.loading import Checkpoint
 from last_cli.results import LayerPrune, LayerScore, PruneReport
@@ -46,17 +48,20 @@ def prune(
     copies = companions(checkpoint.layers, checkpoint.leaves)
     follows = {key: (layer, name) for layer in checkpoint.layers for name, key in layer.leaves.items()} | copies
     follows = {key: (layer, name) for key, (layer, name) in follows.items() if name in layer.family.state_leaves}
-    arrays = checkpoint.read(follows)
-    changed = {
-        key: take(arrays[key], layer.family.state_leaves[name], keep[layer.name], layer.shape.states)
-        for key, (layer, name) in follows.items()
-    }
+    cuts = Cuts(
+        checkpoint,
+        {
+            key: Cut(layer.family.state_leaves[name], keep[layer.name], layer.shape.states)
+            for key, (layer, name) in follows.items()
+        },
+    )
     pruned = replace(
         checkpoint,
         layers=tuple(
             replace(layer, shape=replace(layer.shape, states=keep[layer.name].shape[1])) for layer in checkpoint.layers
         ),
-        changed={**checkpoint.changed, **changed},
+        leaves={**checkpoint.leaves, **cuts.leaves()},
+        changed=ChainMap(cuts, checkpoint.changed),  # pyright: ignore[reportArgumentType]
         stamp=_stamp(checkpoint, choice, ratio, keep),
     )
     report = PruneReport(
@@ -75,6 +80,43 @@ def prune(
         warnings=warnings,
     )
     return replace(pruned, report=report)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Which states of a leaf stay: its axes, the kept indices (G, K), and how many states it had."""
+
+    where: StateLeaf
+    index: np.ndarray
+    states: int
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The leaf's shape afterwards."""
+        cut = list(shape)
+        cut[self.where.state_axis] = cut[self.where.state_axis] // self.states * self.index.shape[1]
+        return tuple(cut)
+
+
+class Cuts(Mapping[Key, np.ndarray]):
+    """The sliced arrays by key. Each is read and cut when it is asked for, so that none is held for longer."""
+
+    def __init__(self, checkpoint: Checkpoint, cuts: Mapping[Key, Cut]) -> None:
+        self._checkpoint, self._cuts = checkpoint, cuts
+
+    def __getitem__(self, key: Key) -> np.ndarray:
+        cut = self._cuts[key]
+        return take(self._checkpoint.read([key])[key], cut.where, cut.index, cut.states)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._cuts)
+
+    def __len__(self) -> int:
+        return len(self._cuts)
+
+    def leaves(self) -> dict[Key, Leaf]:
+        """The sliced leaves with their new shapes."""
+        old = self._checkpoint.leaves
+        return {key: replace(old[key], shape=cut.shape(old[key].shape)) for key, cut in self._cuts.items()}
 
 
 def _kept(scored: LayerScore) -> np.ndarray:

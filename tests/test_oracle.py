@@ -117,7 +117,8 @@ def with_mask(checkpoint: Checkpoint, masks: list[np.ndarray], *, compact: bool)
                     keep = np.moveaxis(keep * mask, (-2, -1), (where.channel_axis, where.state_axis))
                 changed[layer.leaves[name]] = (arrays[name] * keep).astype(arrays[name].dtype)
         layers.append(replace(layer, shape=replace(layer.shape, states=index.shape[1])))
-    return replace(checkpoint, changed=changed, layers=tuple(layers))
+    leaves = {key: replace(checkpoint.leaves[key], shape=array.shape) for key, array in changed.items()}
+    return replace(checkpoint, changed=changed, leaves={**checkpoint.leaves, **leaves}, layers=tuple(layers))
 
 
 def test_compacted_equals_masked_equals_the_originals_masked_logits(case: Case) -> None:

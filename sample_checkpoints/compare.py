@@ -1,0 +1,65 @@
+"""Accuracy of the sample checkpoints before and after pruning, for the table in the README.
+
+    python sample_checkpoints/compare.py                    # all samples, Markdown on stdout, a few minutes
+    python sample_checkpoints/compare.py s5-listops --ratios 0.1 0.33
+
+Each number is the difference to the unpruned checkpoint in percentage points on the same test sequences, with the
+standard error of that paired difference; `random` is the mean of three seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+
+import last_cli as last
+from last_cli import registry
+from last_cli.evaluation import Request, follow_task, measure
+from last_cli.results import Comparison, Measured
+
+HERE = Path(__file__).parent
+SAMPLES = {"s5-listops": "listops", "s4d-listops": "listops", "s5-digits": "digits"}
+CRITERIA = ("last", "aire", "hinf", "random")
+
+
+def main() -> None:
+    args = _arguments()
+    print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} CPU cores, last {last.__version__}\n")
+    print("| sample | unpruned | ratio | " + " | ".join(CRITERIA) + " |")
+    print("| :-- | --: | --: | " + " | ".join("--:" for _ in CRITERIA) + " |")
+    for name in args.samples:
+        ck, task = last.load(HERE / name), SAMPLES[name]
+        data = registry.get("tasks", task).load("test", settings=dict(ck.stamp.get("task", {})))
+        request = Request(task, device="cpu")
+        base = measure(follow_task(ck, data), data, request)
+        error = 100 * np.sqrt(base.accuracy * (1 - base.accuracy) / len(data.y))
+        for ratio in args.ratios:
+            cells = []
+            for criterion in CRITERIA:
+                seeds = range(3) if criterion == "random" else range(1)
+                pruned = [last.prune(ck, ratio, criterion, seed=seed) for seed in seeds]
+                cells.append(_cell([measure(follow_task(p, data), data, request) for p in pruned], base))
+            print(f"| {name} | {100 * base.accuracy:.1f} ± {error:.1f} % | {ratio:.0%} | " + " | ".join(cells) + " |", flush=True)
+
+
+def _cell(results: list[Measured], base: Measured) -> str:
+    paired = [Comparison.of("", result, base) for result in results]
+    drop = float(np.mean([c.drop for c in paired]))
+    error = float(np.sqrt(np.mean([c.drop_stderr**2 for c in paired]) / len(paired)))
+    return f"{-100 * drop:+.1f} ± {100 * error:.1f}"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("samples", nargs="*", default=list(SAMPLES), help="which samples (default: all)")
+    parser.add_argument("--ratios", nargs="*", type=float, default=[0.1, 0.33, 0.5])
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
