@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def staged(out: Path, *, source: Path | None, force: bool) -> Iterator[Path]:
         finally:
             for entry in target.parent.iterdir():
                 if entry.name.startswith(stage.name):  # Orbax makes a directory of its own beside the one it is given.
-                    shutil.rmtree(entry, ignore_errors=True)
+                    _remove(entry)
 
 
 @contextlib.contextmanager
@@ -139,6 +140,15 @@ def _clear_stale(target: Path) -> None:
             entry.rename(target)
         else:
             shutil.rmtree(entry, ignore_errors=True)
+
+
+def _remove(directory: Path) -> None:
+    """Removes a directory in which writes that had begun may still come to their end."""
+    for _ in range(100):
+        shutil.rmtree(directory, ignore_errors=True)
+        if not directory.exists():
+            return
+        time.sleep(0.02)
 
 
 def _is_alive(pid: int) -> bool:

@@ -1,6 +1,7 @@
 """Arrays of a zarr or zarr3 store, in an OCDBT database or in plain directories, read straight through tensorstore."""
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -141,6 +142,25 @@ def readable(directory: Path, what: str) -> Iterator[None]:
         yield
     except TENSORSTORE_ERRORS as error:
         raise _unreadable(directory, what, error) from error
+
+
+@contextlib.contextmanager
+def writing(source: Path | None = None) -> Iterator[None]:
+    """Turns what tensorstore raises while it writes into the OSError behind it.
+
+    Where there is none, what it was given to write is wrong: a CheckpointError about `source`, if there is one.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except TENSORSTORE_ERRORS as error:
+        for code in errno.errorcode:
+            if os.strerror(code) in str(error):
+                raise OSError(code, os.strerror(code)) from error
+        if source is None:
+            raise
+        raise _unreadable(source, "the form of an array", error) from error
 
 
 def dtype_of(name: str) -> np.dtype:

@@ -1,9 +1,7 @@
 """Writes the arrays of a store again, some of them changed, in the same format and in bounded memory."""
 
 import contextlib
-import errno
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +17,7 @@ from last_cli.checkpoint.store import (
     dtype_of,
     open_database,
     readable,
+    writing,
 )
 
 # How much is on its way at a time, twice over: with the decoded copies, the memory that any checkpoint takes.
@@ -33,55 +32,64 @@ _OCDBT_OPTIONS = {
 }
 
 
+# What a changed array has of the metadata of the original.
+_KEPT = ("compressor", "filters", "order", "dimension_separator", "chunk_grid", "chunk_key_encoding", "codecs")
+
+
 def write_arrays(store: Store, directory: Path, changed: Mapping[str, Callable[[], np.ndarray]]) -> None:
     """Writes all arrays of `store` into `directory`, those in `changed` with the value that their function gives.
 
     The others are copied as they are encoded. The functions are called from several threads. Raises OSError where
     `directory` cannot be written, CheckpointError where the store cannot be read. Files are not synced.
     """
-    with _writing():
-        ocdbt = store.database is not None
+    ocdbt = store.database is not None
+    with writing():
         target = open_database(directory, ocdbt=ocdbt, sync=False, **(_OCDBT_OPTIONS if ocdbt else {}))
+    pending: list[Any] = []
 
-    def start(name: str) -> list[Any]:
-        """The writes of one array, begun."""
+    def start(name: str) -> None:
+        """Begins to write one array."""
         if name in changed:
-            return [_write(target, name, store.arrays[name], changed[name](), zarr3=store.zarr3)]
-        if store.database is None:
+            pending.append(_write(store, name, changed[name](), target))
+        elif ocdbt:
+            pending.extend(_copy_values(store, name, target))
+        else:
             shutil.copytree(store.directory / name, directory / name)
-            return []
-        return _copy_values(store, store.keys.get(name, []), target)
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        before: list[Any] = []
-        for batch in _batches(store):
-            begun = [write for writes in pool.map(start, batch) for write in writes]
-            _finish(before)
-            before = begun
-        _finish(before)
+    try:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for batch in _batches(store):
+                before = len(pending)
+                list(pool.map(start, batch))
+                with writing(store.directory):
+                    for write in pending[:before]:
+                        write.result()
+                del pending[:before]
+        with writing(store.directory):
+            for write in pending:
+                write.result()
+    except BaseException:
+        for write in pending:  # They would go on to write into what the caller removes.
+            with contextlib.suppress(*TENSORSTORE_ERRORS):
+                write.result()
+        raise
 
 
-def _write(target: Any, name: str, info: ArrayInfo, array: np.ndarray, *, zarr3: bool) -> Any:
+def _write(store: Store, name: str, array: np.ndarray, target: Any) -> Any:
     import tensorstore as ts
 
-    spec = _changed_spec(info, array, zarr3=zarr3)
-    with _writing():
+    spec = _changed_spec(store.arrays[name], array, zarr3=store.zarr3)
+    with writing(store.directory):
         opened = ts.open(spec, kvstore=target / f"{name}/", create=True).result()
         return opened.write(array, can_reference_source_data_indefinitely=True)
 
 
-def _copy_values(store: Store, keys: list[str], target: Any) -> list[Any]:
-    with readable(store.directory, "the OCDBT database"):
-        reading = [(key, store.database.read(key)) for key in keys]
+def _copy_values(store: Store, name: str, target: Any) -> list[Any]:
+    with readable(store.directory, f"array data of leaf {name}"):
+        reading = [(key, store.database.read(key)) for key in store.keys.get(name, ())]
         values = [(key, future.result().value) for key, future in reading]
-    with _writing():
+    with writing():
         return [target.write(key, value) for key, value in values]
-
-
-def _finish(writes: list[Any]) -> None:
-    with _writing():
-        for write in writes:
-            write.result()
 
 
 def _batches(store: Store) -> Iterator[list[str]]:
@@ -97,8 +105,7 @@ def _batches(store: Store) -> Iterator[list[str]]:
 
 def _changed_spec(info: ArrayInfo, array: np.ndarray, *, zarr3: bool) -> dict[str, Any]:
     """The tensorstore spec of an array like `info` (codec, chunks) that has the shape and dtype of `array`."""
-    drop = ("dtype", "data_type", "fill_value")
-    metadata = {key: value for key, value in info.spec.items() if key not in drop}
+    metadata = {key: value for key, value in info.spec.items() if key in _KEPT}
     metadata["shape"] = list(array.shape)
     if zarr3:
         grid = metadata["chunk_grid"]
@@ -127,15 +134,3 @@ def _one_inner_chunk(codec: dict[str, Any], chunks: list[int]) -> dict[str, Any]
     if codec["name"] != "sharding_indexed":
         return codec
     return {**codec, "configuration": {**codec["configuration"], "chunk_shape": chunks}}
-
-
-@contextlib.contextmanager
-def _writing() -> Iterator[None]:
-    """Turns what tensorstore raises while it writes into the OSError behind it."""
-    try:
-        yield
-    except OSError:
-        raise
-    except TENSORSTORE_ERRORS as error:
-        known = (code for code in errno.errorcode if os.strerror(code) in str(error))
-        raise OSError(next(known, errno.EIO), str(error)) from error

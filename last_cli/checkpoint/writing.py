@@ -10,6 +10,7 @@ import numpy as np
 
 from last_cli.checkpoint.mirror import mirror
 from last_cli.checkpoint.stage import staged
+from last_cli.checkpoint.store import writing
 from last_cli.checkpoint.types import STAMP_FILE, Index, Key
 
 
@@ -54,4 +55,5 @@ def _write_new(stage: Path, changed: Mapping[Key, np.ndarray], stamp: dict[str, 
         node[name] = value
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
         arguments = ocp.args.StandardSave(tree)  # pyright: ignore[reportCallIssue]
-        checkpointer.save(stage.absolute(), arguments, force=True, custom_metadata={"last": stamp})
+        with writing():
+            checkpointer.save(stage.absolute(), arguments, force=True, custom_metadata={"last": stamp})

@@ -92,15 +92,16 @@ def test_an_interrupt_leaves_nothing(fixtures: Path, tmp_path: Path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["cur_pytree_ocdbt", "cur_pytree_noocdbt", "o048_flax_orbax_ckptr_aggregate"])
-def test_a_file_that_grows_too_large_leaves_nothing(fixtures: Path, tmp_path: Path, name: str) -> None:
-    source = checkpoint.index(fixtures / name / "ckpt")
+@pytest.mark.filterwarnings("ignore")  # Of the event loop that Orbax leaves when it fails.
+@pytest.mark.parametrize("name", ["cur_pytree_ocdbt", "cur_pytree_noocdbt", "o048_flax_orbax_ckptr_aggregate", None])
+def test_a_file_that_grows_too_large_leaves_nothing(fixtures: Path, tmp_path: Path, name: str | None) -> None:
+    source = checkpoint.index(fixtures / (name or "cur_pytree_ocdbt") / "ckpt")
     arrays = checkpoint.read(source)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
     try:
         with pytest.raises(OutputError, match="cannot be written: a file would be larger than is allowed here"):
-            checkpoint.save(tmp_path / "out", source=source, changed=arrays, stamp={})
+            checkpoint.save(tmp_path / "out", source=source if name else None, changed=arrays, stamp={})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list(tmp_path.iterdir())
