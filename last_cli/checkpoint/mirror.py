@@ -13,6 +13,7 @@ from last_cli.checkpoint.location import UNCOMMITTED
 from last_cli.checkpoint.metadata import ROOT_FILE, STEP_FILE, TREE_FILE
 from last_cli.checkpoint.mirror_metadata import ARRAY_METADATA, SHARDING_FILE, as_numpy, stamp_step
 from last_cli.checkpoint.msgpack_tree import pack_msgpack, read_msgpack, with_leaves
+from last_cli.checkpoint.parts import is_part
 from last_cli.checkpoint.tree import STRUCTURE_FILE, read_tree
 from last_cli.checkpoint.types import STAMP_FILE, Index, Key, Tree
 from last_cli.checkpoint.write_arrays import write_arrays
@@ -75,7 +76,8 @@ def _mirror_tree(tree: Tree, directory: Path, target: Path, changed: Mapping[Key
     rewritten = {STRUCTURE_FILE, STAMP_FILE}
     if tree.store:
         rewritten |= {TREE_FILE, SHARDING_FILE, ARRAY_METADATA}
-    _copy(directory, target, without=arrays | processes | _DATABASE | rewritten)
+    strangers = {entry.name for entry in directory.iterdir() if not is_part(entry)}
+    _copy(directory, target, without=strangers | arrays | processes | _DATABASE | rewritten)
     if tree.store:
         values = {tree.names[key]: partial(changed.__getitem__, key) for key in changed if key in tree.names}
         write_arrays(tree.store, target, values)

@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from last_cli.checkpoint.location import items_in, locate, tree_layout
-from last_cli.checkpoint.metadata import ROOT_FILE, STEP_FILE
+from last_cli.checkpoint.location import locate
+from last_cli.checkpoint.parts import is_part
 from last_cli.checkpoint.store import INCOMPLETE
 from last_cli.errors import CheckpointError, OutputError
 
@@ -24,14 +24,6 @@ _REASONS = {
     errno.EROFS: ("the file system is read-only", "Write to another place with -o."),
     errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name with -o."),
 }
-
-# What may lie in a checkpoint, so that replacing it loses nothing else.
-_OWN_FILES = re.compile(
-    r"_METADATA|_CHECKPOINT_METADATA|_ROOT_METADATA|_sharding|_strings\.json|manifest\.ocdbt|checkpoint"
-    r"|commit_success\.txt|orbax\.checkpoint|descriptor|.*\.json|.*\.msgpack|checkpoint_\d+"
-)
-_ITEM_FILES = ("metadata", "metrics", ROOT_FILE, STEP_FILE)
-_OWN_DIRECTORIES = re.compile(r"d|ocdbt\.process_.*|ocdbt_data|ocdbt_meta|array_metadatas|descriptor")
 
 
 @contextlib.contextmanager
@@ -98,19 +90,7 @@ def _foreign(directory: Path) -> str | None:
         locate(directory)
     except CheckpointError:
         return "no checkpoint in it"
-    for entry in sorted(directory.iterdir()):
-        if entry.is_file() and not _OWN_FILES.fullmatch(entry.name):
-            return entry.name
-        if entry.is_dir() and not _OWN_DIRECTORIES.fullmatch(entry.name) and not _is_part(entry):
-            return entry.name
-    return None
-
-
-def _is_part(directory: Path) -> bool:
-    """Whether `directory` is a step, an item of either kind, or a zarr array."""
-    if tree_layout(directory) or items_in(directory) or any((directory / name).is_file() for name in _ITEM_FILES):
-        return True
-    return any(directory.rglob(".zarray")) or any(directory.rglob("zarr.json"))
+    return next((entry.name for entry in sorted(directory.iterdir()) if not is_part(entry)), None)
 
 
 def _appear(stage: Path, target: Path) -> None:

@@ -82,6 +82,27 @@ def test_stamps_the_custom_metadata(fixtures: Path, tmp_path: Path) -> None:
     assert (again.stamp, again.config) == (STAMP, source.config)
 
 
+def test_copies_the_config_but_no_strangers(fixtures: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(fixtures / "cur_pytree_ocdbt" / "ckpt", tmp_path / "ckpt")
+    (path / "config.json").write_text('{"conj_sym": true}')
+    (path / "README.md").write_text("")
+    (path / "plots").mkdir()
+    source = checkpoint.index(path)
+    for _ in range(2):
+        checkpoint.save(tmp_path / "out", source=source, changed={}, stamp=STAMP, force=True)
+    assert checkpoint.index(tmp_path / "out").config == {"file:config.json": {"conj_sym": True}}
+    assert not {"README.md", "plots"} & {entry.name for entry in (tmp_path / "out").iterdir()}
+
+
+def test_copies_every_item(fixtures: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(fixtures / "cur_manager_composite_qs5" / "ckpt", tmp_path / "ckpt")
+    (path / "3" / "iterator").mkdir()
+    (path / "3" / "iterator" / "position.bin").write_bytes(b"7")
+    source = checkpoint.index(path)
+    checkpoint.save(tmp_path / "out", source=source, changed={}, stamp=STAMP)
+    assert (tmp_path / "out" / "3" / "iterator" / "position.bin").read_bytes() == b"7"
+
+
 def test_changes_other_items_too(fixtures: Path, tmp_path: Path) -> None:
     step = tmp_path / "run" / "4"
     for item in ("default", "opt_state"):
