@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 from last_cli.checkpoint.metadata import STEP_FILE, TREE_FILE, read_aside
@@ -10,6 +11,9 @@ from last_cli.checkpoint.types import STAMP_FILE, Location
 from last_cli.errors import CheckpointError
 
 UNCOMMITTED = ".orbax-checkpoint-tmp"
+
+# How many entries of each depth are looked at for a checkpoint to point to.
+_LOOK_BELOW = 500
 
 # Where a step holds several trees: the names under which Orbax and its users keep the model.
 _PREFERRED_ITEMS = ("default", "state", "pytree", "params", "model", "train_state")
@@ -169,7 +173,7 @@ def _in_loose_files(given: Path, directory: Path) -> Location:
 
 def _hint_below(directory: Path) -> str:
     for pattern in ("*", "*/*", "*/*/*"):
-        for below in sorted(directory.glob(pattern)):
+        for below in sorted(islice(directory.glob(pattern), _LOOK_BELOW)):
             if below.is_dir() and (tree_layout(below) or steps_in(below) or (below / STEP_FILE).exists()):
                 return f"There is a checkpoint below it: {below}"
     return "Name the directory that Orbax or Flax wrote."

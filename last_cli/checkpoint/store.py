@@ -220,7 +220,7 @@ def _unreadable(directory: Path, what: str, error: Exception) -> CheckpointError
     """tensorstore's status messages in a user's words: the file first, then what is wrong with it."""
     text = re.sub(r"^[A-Z_]+: ", "", str(error)).split(" [tensorstore_spec")[0].split(" [source locations")[0]
     found = re.search(r'local file "([^"]+)"', text)
-    file = found[1] if found else str(directory)
+    file = found[1].removeprefix(f"{directory}/") if found else str(directory)
     if "is missing" in text:
         return CheckpointError(f"{directory}: {what}: chunk {file} is missing; it would be read as zeros", INCOMPLETE)
     if size := re.search(r"byte range \[\d+, (\d+)\) is not valid for value of size (\d+)", text):
