@@ -63,10 +63,11 @@ Force = Annotated[
 ]
 
 
-def _version(shown: bool) -> None:
+def _version(shown: bool) -> bool:
     if shown:
         sys.stdout.write(f"last {__version__}\n")
         raise typer.Exit
+    return shown
 
 
 @app.callback()
@@ -191,6 +192,8 @@ def prune(
     _tell_all(result.warnings, "warning")
     for line in report.prune_summary(result):
         _tell(line, quiet)
+    if hint := report.shape_hint(result):
+        _tell(hint, quiet, "hint")
     if dry_run:
         _tell("dry run: nothing was written", quiet)
     else:
@@ -202,8 +205,8 @@ def prune(
 @app.command(
     "eval",
     epilog="Example:  last eval pruned/ --task listops --baseline ckpt/\n\n"
-    "Example:  last eval ckpt/ --task listops --data-dir lra_release/listops-1000 --preset s5-lra-listops\n\n"
-    "Example:  last eval pruned/ --task listops --baseline ckpt/ --max-drop 0.5 --format json",
+    "Example:  last eval ckpt/ --task listops --preset s5-lra-listops --limit 500\n\n"
+    "Example:  last eval pruned/ --task listops --baseline ckpt/ --max-drop 0.5",
 )
 def evaluate(
     ckpt: Ckpt,

@@ -57,7 +57,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             if problem := _problem(field.name, getattr(self, field.name)):
-                raise UsageError(problem)
+                raise UsageError(problem, "correct the flag, or the configuration beside the checkpoint")
 
 
 NAMES = tuple(field.name for field in fields(ModelConfig))

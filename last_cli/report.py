@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Literal
 
 from last_cli.loading import Checkpoint
@@ -73,8 +74,8 @@ def read_line(checkpoint: Checkpoint) -> str:
     """What was read, in one line."""
     shapes = [layer.shape for layer in checkpoint.layers]
     width = " and ".join(str(f) for f in dict.fromkeys(shape.features for shape in shapes))
-    states = " and ".join(str(n) for n in dict.fromkeys(shape.states for shape in shapes))
-    each = "states in each channel" if shapes[0].groups > 1 else "states"
+    states = ", ".join(str(n) for n in dict.fromkeys(shape.states for shape in shapes))
+    each = "states a channel" if shapes[0].groups > 1 else "states"
     way = "two directions" if shapes[0].directions == 2 else "one direction"
     location = checkpoint.index.location
     step = f", step {location.step}" if location.step is not None else ""
@@ -106,12 +107,26 @@ def prune_summary(report: PruneReport) -> list[str]:
     return lines
 
 
+def shape_hint(report: PruneReport) -> str | None:
+    """What to do where padding keeps the arrays from shrinking with the states."""
+    (states, live), (before, after) = report.states, report.bytes
+    if (
+        report.shape == "rectangular"
+        or report.family == "s5"
+        or states == live
+        or after < before * (1 + live / states) / 2
+    ):
+        return None
+    return "channels are padded to the widest, so the arrays hardly shrink; --shape rectangular shrinks them too"
+
+
 def eval_summary(report: EvalReport) -> str:
     """What was evaluated on."""
     task = report.task
     return (
         f"{task['name']} v{task['version']}, {task['split']} split, {len(report.measured.correct):,} sequences "
-        f"of length {task['length']}, {report.measured.seconds:.1f} s; {'; '.join(report.notes)}"
+        f"of length {task['length']} in {report.measured.seconds:.1f} s on {report.measured.device}; "
+        f"{'; '.join(report.notes)}"
     )
 
 
@@ -169,7 +184,7 @@ def _score_sheet(report: ScoreReport) -> Sheet:
     kept = report.ratio is not None
     names = _short([layer.name for layer in report.layers])
     columns = ["layer", "states", *(["kept"] if kept else [])]
-    columns += ["H∞ min", "median", "max", f"{report.criterion} min", "median", "max", "max |λ|"]
+    columns += ["H∞ min", "median", "max", f"{report.criterion.upper()} min", "median", "max", "max |λ|"]
     rows = []
     for name, layer in zip(names, report.layers, strict=True):
         hinf, score = layer.spread(layer.hinf), layer.spread(layer.score)
@@ -231,14 +246,18 @@ def _prune_row(name: str, layer: LayerPrune, padded: bool) -> list[str]:
 def _eval_sheet(report: EvalReport) -> Sheet:
     measured, other = report.measured, report.baseline
     speed = f"{len(measured.correct) / measured.seconds:,.0f}"
-    columns = ["", "accuracy", "loss", "sequences/s", "device"]
+    columns = ["", "accuracy", "loss", "same answer", "sequences/s"]
     this = f"{measured.accuracy:.2%} ± {report.stderr:.2%}"
-    rows = [[report.checkpoint.path, this, f"{measured.losses.mean():.4f}", speed, measured.device]]
+    rows = [[_name(report.checkpoint.path), this, f"{measured.losses.mean():.4f}", "", speed]]
     if other is not None:
-        rows.append([f"{other.path} (baseline)", f"{other.accuracy:.2%}", "", "", ""])
+        rows.append([f"baseline {_name(other.path)}", f"{other.accuracy:.2%}", "", "", ""])
         drop = f"{-100 * other.drop:+.2f} ± {100 * other.drop_stderr:.2f} points"
-        rows.append(["difference (paired)", drop, "", "", f"same answer {other.agreement:.1%}"])
+        rows.append(["difference (paired)", drop, "", f"{other.agreement:.1%}", ""])
     return Sheet(columns, rows)
+
+
+def _name(path: str) -> str:
+    return PurePath(path).name or path
 
 
 def byte_size(count: int) -> str:
@@ -301,12 +320,18 @@ def _sheet(sheet: Sheet, form: Format) -> None:
     console.print(table)
 
 
-def _table(sheet: Sheet, padding: tuple[int, ...]) -> Any:
+def _table(sheet: Sheet, padding: tuple[int, int] | tuple[int, int, int, int]) -> Any:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, show_footer=sheet.total is not None, pad_edge=False, padding=padding)  # pyright: ignore[reportArgumentType]
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_header=any(sheet.columns),
+        show_footer=sheet.total is not None,
+        pad_edge=False,
+        padding=padding,
+    )  # pyright: ignore[reportArgumentType]
     for i, column in enumerate(sheet.columns):
         footer = sheet.total[i] if sheet.total else ""
         left = i < sheet.left or not column

@@ -44,14 +44,17 @@ def main() -> None:
                 seeds = range(3) if criterion == "random" else range(1)
                 pruned = [last.prune(ck, ratio, criterion, seed=seed) for seed in seeds]
                 cells.append(_cell([measure(follow_task(p, data), data, request) for p in pruned], base))
-            print(f"| {name} | {100 * base.accuracy:.1f} ± {error:.1f} % | {ratio:.0%} | " + " | ".join(cells) + " |", flush=True)
+            print(
+                f"| {name} | {100 * base.accuracy:.1f} ± {error:.1f} % | {ratio:.0%} | " + " | ".join(cells) + " |",
+                flush=True,
+            )
 
 
 def _cell(results: list[Measured], base: Measured) -> str:
     paired = [Comparison.of("", result, base) for result in results]
     drop = float(np.mean([c.drop for c in paired]))
     error = float(np.sqrt(np.mean([c.drop_stderr**2 for c in paired]) / len(paired)))
-    return f"{-100 * drop:+.1f} ± {100 * error:.1f}"
+    return f"{0 - 100 * drop:+.1f} ± {100 * error:.1f}"
 
 
 def _arguments() -> argparse.Namespace:

@@ -76,6 +76,7 @@ RECIPES = {
         task="listops",
         settings=SHORT_LISTOPS,
         model=ModelConfig(activation="half_glu2", padded=True, clip_eigs=True),
+        steps=8000,
         ssm_lr=5e-4,
         dt=SHORT_DT,
     ),
