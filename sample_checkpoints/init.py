@@ -12,8 +12,8 @@ def s5_parameters(
 ) -> Parameters:
     """A bidirectional S5 layer of `states` conjugate pairs (Smith et al., ICLR 2023, section 3.3 and appendix B.1).
 
-    Lambda and the eigenvectors V come from `blocks` copies of the normal part of HiPPO-LegS; B and C are Lecun-normal in
-    the original basis and stored in the eigenbasis, with only the half of the pairs that has negative imaginary parts.
+    Lambda and the eigenvectors V come from `blocks` copies of the normal part of HiPPO-LegS; B and C are Lecun-normal
+    in the original basis and stored in the eigenbasis, with only the half of the pairs with negative imaginary parts.
     """
     size = 2 * states // blocks
     poles, V = _hippo_normal(size)
@@ -23,8 +23,8 @@ def s5_parameters(
     B = V.conj().T @ rng.normal(0, full**-0.5, (full, features))
     C = [_complex(rng, full**-0.5, (features, full)) @ V for _ in range(2)]
     return {
-        "Lambda_re": poles.real,
-        "Lambda_im": poles.imag,
+        "Lambda_re": np.real(poles),
+        "Lambda_im": np.imag(poles),
         "B": _pairs(B),
         "C1": _pairs(C[0]),
         "C2": _pairs(C[1]),
@@ -61,4 +61,4 @@ def _complex(rng: np.random.Generator, scale: float, shape: tuple[int, ...]) -> 
 
 
 def _pairs(z: np.ndarray) -> np.ndarray:
-    return np.stack([z.real, z.imag], axis=-1)
+    return np.stack([np.real(z), np.imag(z)], axis=-1)

@@ -5,6 +5,7 @@ python sample_checkpoints/picture.py
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -25,7 +26,7 @@ def main() -> None:
     text = in_terminal([sys.executable, "-m", "last_cli", "demo"])
     shown = re.sub(r"\S*/(sample_checkpoints|samples)/", "", text)
     shown = re.sub(r"\S*/last-demo-\w+/", "", shown)
-    console = Console(record=True, width=WIDTH, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(shown.strip()))
     console.save_svg(str(OUT), title="last demo")
 

@@ -152,7 +152,8 @@ def main() -> None:
     saved = out.parent / f".{out.name}.training.msgpack"
     done, seconds = 0, 0.0
     if saved.exists():
-        done, seconds, state = serialization.from_bytes((done, seconds, state), saved.read_bytes())
+        restored: Any = serialization.from_bytes((done, seconds, state), saved.read_bytes())
+        done, seconds, state = restored
         print(f"going on at step {done} of {steps}", flush=True)
     order = _Order(len(train.y), recipe.batch_size, recipe.seed)
     began = time.perf_counter()
@@ -263,13 +264,11 @@ class _Order:
         self.n, self.batch_size, self.seed, self.per_epoch = n, batch_size, seed, n // batch_size
 
     def batches(self, first: int, count: int) -> np.ndarray:
-        rows = []
-        for step in range(first, first + count):
-            epoch, place = divmod(step, self.per_epoch)
-            if not rows or place == 0:
-                order = np.random.default_rng([self.seed, epoch]).permutation(self.n)
-            rows.append(order[place * self.batch_size : (place + 1) * self.batch_size])
-        return np.stack(rows)
+        epochs = range(first // self.per_epoch, (first + count - 1) // self.per_epoch + 1)
+        used = self.per_epoch * self.batch_size
+        orders = [np.random.default_rng([self.seed, e]).permutation(self.n)[:used] for e in epochs]
+        start = first - epochs[0] * self.per_epoch
+        return np.concatenate(orders).reshape(-1, self.batch_size)[start : start + count]
 
 
 def _initial_leaves(recipe: Recipe, classes: int) -> dict[tuple[str, ...], np.ndarray]:

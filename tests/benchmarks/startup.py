@@ -35,9 +35,8 @@ def main() -> None:
             began = time.perf_counter()
             subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
             times[name].append(time.perf_counter() - began)
-    print(
-        f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} CPU cores, Python {platform.python_version()}"
-    )
+    machine = f"{platform.machine()}, {os.cpu_count()} CPU cores"
+    print(f"{time.strftime('%Y-%m-%d')}, {machine}, Python {platform.python_version()}")
     for name, all_times in times.items():
         warm = all_times[1:]
         print(f"{name:30} {statistics.median(warm):6.2f} s   ({min(warm):.2f} to {max(warm):.2f})")
