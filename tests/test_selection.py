@@ -162,10 +162,11 @@ def test_rectangular_keeps_no_more_than_asked_but_for_the_one_state_that_must_st
     assert total(rectangular(scores, live, keep)) <= total(keep) + forced
 
 
-def test_rectangular_keeps_no_padding() -> None:
-    scores, live = [np.ones((2, 3))], [np.array([[True, True, True], [True, False, False]])]
-    found = rectangular(scores, live, [live[0]])
-    assert found[0].tolist() == [[True, True, False], [True, False, False]]
+def test_rectangular_keeps_no_padding_however_it_scores() -> None:
+    scores, live = [np.array([[9.0, 2, 3], [1, 2, 3]])], [np.array([[False, True, True], [True, True, True]])]
+    assert rectangular(scores, live, [live[0]])[0].tolist() == [[False, True, True], [False, True, True]]
+    live = [np.array([[False, False, True], [True, True, True]])]
+    assert rectangular(scores, live, [live[0]])[0].tolist() == [[False, False, True], [False, True, True]]
 
 
 def test_rectangular_gives_what_rounding_leaves_to_the_layers_that_lost_most() -> None:

@@ -75,6 +75,13 @@ def test_a_tree_of_bare_parameters_is_read() -> None:
     assert spec_of(leaves) == spec_of(tree(norm="layer"))
 
 
+def test_running_statistics_beside_bare_parameters_are_no_parameters() -> None:
+    leaves = tree(norm="batch")
+    bare = {key[1:] if key[0] == "params" else key: leaf for key, leaf in leaves.items()}
+    assert Tree.of(find_layers(bare)).variables(bare).keys() == leaves.keys()
+    assert spec_of(bare) == spec_of(leaves)
+
+
 @pytest.mark.parametrize(
     ("gates", "activation"), [((), "gelu"), (("out1", "out2"), "full_glu"), (("out", "out2"), "full_glu")]
 )
