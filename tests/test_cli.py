@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DATA, SAMPLES
+from cases import DATA, SAMPLES
 
 import last_cli as last
 from last_cli.cli import main

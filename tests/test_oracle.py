@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import Case
+from cases import Case
 
 import last_cli as last
 from last_cli import registry, selection
