@@ -24,5 +24,7 @@ def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
     if pruned.report is None:
         raise UsageError(f"{pruned.source.path} is as it was: there is nothing to save", "prune it first")
     out = Path(path)
-    checkpoint.save(out, source=pruned.index, changed=pruned.changed, stamp=dict(pruned.stamp), force=force)
+    checkpoint.save(
+        out, source=pruned.index, changed=pruned.changed, stamp=dict(pruned.stamp), force=force, also=pruned.also
+    )
     return out

@@ -16,6 +16,11 @@ CHOICES = {
     "mode": ("pool", "last"),
 }
 SWITCHES = ("conj_sym", "clip_eigs", "prenorm", "padded")
+RANGES = {
+    "step_rescale": (math.ulp(0.0), math.inf, "a positive number"),
+    "dropout": (0, 1, "a number from 0 to below 1"),
+    "bn_momentum": (0, 1, "a number from 0 to below 1"),
+}
 
 # The names that the S5 code, or people's own configurations, use for the same thing.
 ALIASES = {
@@ -86,6 +91,8 @@ def resolve(
         ("preset", preset(preset_name).model if preset_name else {}),
         ("flag", {name: value for name, value in flags.items() if value is not None}),
     )
+    if unknown := sorted(set(flags) - set(NAMES)):
+        raise UsageError(f"unknown option '{unknown[0]}'", f"the options are: {', '.join(NAMES)}")
     config, sources = ModelConfig(), dict.fromkeys(NAMES, "assumed")
     for source, values in layers:
         config = replace(config, **values)
@@ -105,6 +112,6 @@ def _problem(name: str, value: Any) -> str | None:
         return None if value in CHOICES[name] else f"{name} is {value!r}, expected one of {', '.join(CHOICES[name])}"
     if name in SWITCHES:
         return None if isinstance(value, bool) else f"{name} is {value!r}, expected true or false"
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    low = 0 if name in ("dropout", "bn_momentum") else 1e-300
-    return None if number and value >= low else f"{name} is {value!r}, expected a positive number"
+    low, high, said = RANGES[name]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return None if number and low <= value < high else f"{name} is {value!r}, expected {said}"

@@ -1,5 +1,8 @@
 """The errors that `last` shows to a user: what is wrong and where, then what to do next."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class LastError(Exception):
     """A problem that the user can act on. Ends the program with exit code 2.
@@ -11,6 +14,15 @@ class LastError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+@contextmanager
+def inside(path: object) -> Iterator[None]:
+    """Errors of the block say in which checkpoint they are."""
+    try:
+        yield
+    except LastError as error:
+        raise type(error)(f"{path}: {error.message}", error.hint) from error
 
 
 class UsageError(LastError):

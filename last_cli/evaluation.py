@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from last_cli import registry
-from last_cli.errors import DataError, UsageError
+from last_cli.errors import DataError, UsageError, inside
 from last_cli.loading import Checkpoint, load
 from last_cli.results import Comparison, EvalReport, Gate, Measured, Progress
 from last_cli.spec import ModelSpec, Tree, read_spec
@@ -110,7 +110,7 @@ def measure(
 ) -> Measured:
     """Predictions and losses of a checkpoint on every sequence of a split."""
     jax = start_jax(request.device)
-    spec = read_spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
+    spec = _spec(checkpoint)
     _check_fit(checkpoint, spec, data)
     devices = jax.devices()
     micro = request.batch_size or (CPU_MICRO_BATCH if devices[0].platform == "cpu" else ACCELERATOR_BATCH)
@@ -141,7 +141,7 @@ def build_model(checkpoint: Checkpoint) -> tuple[Any, dict[str, Any]]:
 
     from last_cli.model import Classifier
 
-    spec = read_spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
+    spec = _spec(checkpoint)
     return Classifier(spec), jax.tree.map(jax.numpy.asarray, _variables(checkpoint))
 
 
@@ -180,6 +180,11 @@ def device_name(devices: list[Any]) -> str:
     """For example "cpu (4 devices)" or "NVIDIA H100 80GB HBM3"."""
     kind = "cpu" if devices[0].platform == "cpu" else devices[0].device_kind
     return kind if len(devices) == 1 else f"{kind} ({len(devices)} devices)"
+
+
+def _spec(checkpoint: Checkpoint) -> ModelSpec:
+    with inside(checkpoint.index.location.path):
+        return read_spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
 
 
 def _cores() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -18,7 +19,8 @@ from last_cli.system import System
 
 # Parts of a training state that repeat the parameters' structure without being the parameters.
 COPIES = re.compile(
-    r"opt_state|optimizer.*|inner_states?|inner_opt_state|mu|nu|acc_grads|.*ema.*|average.*", re.IGNORECASE
+    r"opt_state|optimizer(_state)?|inner_states?|inner_opt_state|mu|nu|acc_grads|(.*_)?ema(_.*)?|averaged?(_params)?",
+    re.IGNORECASE,
 )
 
 
@@ -47,10 +49,11 @@ def find_layers(leaves: Mapping[Key, Leaf]) -> list[Layer]:
             nodes.setdefault(key[:-1], {})[key[-1]] = key
     families = [registry.get("families", name) for name in registry.names("families")]
     found = {node: family for node, names in nodes.items() for family in families if family.matches(names)}
+    own = [node for node in sorted(found, key=natural) if not any(COPIES.fullmatch(part) for part in node)]
+    names = Counter(_below_params(node) for node in own)
     layers = [
-        _layer(node, found[node], nodes[node], leaves)
-        for node in sorted(found, key=natural)
-        if not any(COPIES.fullmatch(part) for part in node)
+        _layer(node if names[_below_params(node)] > 1 else _below_params(node), found[node], nodes[node], leaves)
+        for node in own
     ]
     if not layers:
         raise CheckpointError(
@@ -60,14 +63,23 @@ def find_layers(leaves: Mapping[Key, Leaf]) -> list[Layer]:
     return layers
 
 
-def companions(layers: Iterable[Layer], leaves: Mapping[Key, Leaf]) -> dict[Key, tuple[Layer, str]]:
+def companions(
+    layers: Iterable[Layer], leaves: Mapping[Key, Leaf], parameters: Mapping[Key, Leaf] | None = None
+) -> dict[Key, tuple[Layer, str]]:
     """Leaves that follow a layer's parameters in shape and place: optimizer moments, moving averages.
 
+    `parameters` are the leaves that the layers were found among, where those are not `leaves`.
+
     Maps the key of each to its layer and the name of the parameter that it follows. A leaf follows a parameter when its
-    path ends with the parameter's path below `params` and their shapes are equal.
+    path ends with the parameter's path below `params` and their shapes are equal; of several such parameters, the one
+    that shares most of its path from the root.
     """
-    by_tail = {_below_params(key): (layer, name, key) for layer in layers for name, key in layer.leaves.items()}
-    own = {key for _, _, key in by_tail.values()}
+    parameters = leaves if parameters is None else parameters
+    by_tail: dict[Key, list[tuple[Layer, str, Key]]] = {}
+    for layer in layers:
+        for name, key in layer.leaves.items():
+            by_tail.setdefault(_below_params(key), []).append((layer, name, key))
+    own = {key for follows in by_tail.values() for _, _, key in follows} if parameters is leaves else set()
     longest = max(map(len, by_tail))
     found = {}
     for key, leaf in leaves.items():
@@ -75,8 +87,8 @@ def companions(layers: Iterable[Layer], leaves: Mapping[Key, Leaf]) -> dict[Key,
             continue
         tails = (key[-n:] for n in range(min(longest, len(key)), 0, -1))
         if (match := next((by_tail[t] for t in tails if t in by_tail), None)) is not None:
-            layer, name, parameter = match
-            if name in layer.family.state_leaves and leaf.shape == leaves[parameter].shape:
+            layer, name, parameter = max(match, key=lambda m: _shared(m[2], key))
+            if name in layer.family.state_leaves and leaf.shape == parameters[parameter].shape:
                 found[key] = (layer, name)
     return found
 
@@ -117,9 +129,9 @@ def natural(key: Key) -> tuple[tuple[tuple[int, int | str], ...], ...]:
     return tuple(tuple((0, int(s)) if s.isdigit() else (1, s) for s in re.split(r"(\d+)", part) if s) for part in key)
 
 
-def _layer(node: Key, family: Family, names: Mapping[str, Key], leaves: Mapping[Key, Leaf]) -> Layer:
+def _layer(called: Key, family: Family, names: Mapping[str, Key], leaves: Mapping[Key, Leaf]) -> Layer:
     own = {name: names[name] for name in sorted(names) if name in family.required | family.optional}
-    name = "/".join(_below_params(node))
+    name = "/".join(called)
     try:
         shape = family.shape({leaf: leaves[key].shape for leaf, key in own.items()})
     except CheckpointError as error:
@@ -137,6 +149,11 @@ def _below_params(key: Key) -> Key:
     """The part of a path after the last `params`, or all of it."""
     at = max((i for i, part in enumerate(key) if part == "params"), default=-1)
     return key[at + 1 :]
+
+
+def _shared(one: Key, other: Key) -> int:
+    """How many parts two paths share at the start."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _some_of(leaves: Iterable[Key], n: int = 6) -> str:

@@ -15,6 +15,7 @@ from jaxtyping import Shaped
 from last_cli import checkpoint, spec
 from last_cli.checkpoint import Index, Key, Leaf
 from last_cli.config import ModelConfig, known, resolve
+from last_cli.errors import inside
 from last_cli.layers import Layer, build_system, find_layers
 from last_cli.results import PruneReport, Source
 from last_cli.system import System
@@ -32,6 +33,7 @@ class Checkpoint:
         stamp: what `last` knows of its making: model, task, training, and the chain of prunings.
         leaves: every leaf, known without its data.
         changed: arrays that differ from those on disk; they may be computed when they are asked for.
+        also: arrays that differ in other items of the step, by item.
         report: what pruning did, where this is its result.
     """
 
@@ -42,6 +44,7 @@ class Checkpoint:
     stamp: Mapping[str, Any]
     leaves: Mapping[Key, Leaf]
     changed: Mapping[Key, np.ndarray] = field(default_factory=dict)
+    also: Mapping[str, Mapping[Key, np.ndarray]] = field(default_factory=dict)
     report: PruneReport | None = None
 
     @property
@@ -94,7 +97,9 @@ class Checkpoint:
 
     def system(self, layer: Layer, dtype: type[np.floating] = np.float64) -> System:
         """A layer's System in numpy; raises CheckpointError where its numbers are not finite."""
-        return build_system(layer, self.arrays(layer), self.config, dtype)
+        arrays = self.arrays(layer)
+        with inside(self.index.location.path):
+            return build_system(layer, arrays, self.config, dtype)
 
     def assumed(self, names: Iterable[str]) -> dict[str, Any]:
         """Those of the named options that nothing but our assumption decides."""
@@ -127,7 +132,8 @@ def load(
         UsageError: an unknown preset or option value.
     """
     index = checkpoint.index(path, step, item)
-    layers = tuple(find_layers(index.leaves))
+    with inside(path):
+        layers = tuple(find_layers(index.leaves))
     inferred, said = spec.infer(index.leaves, layers), _said(index)
     guessed = (index.stamp or {}).get("assumed", [])
     assumed = {name: said.pop(name) for name in guessed if name in said}

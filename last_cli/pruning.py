@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from last_cli import __version__, selection
-from last_cli.checkpoint import Key, Leaf
-from last_cli.families.family import StateLeaf, take
-from last_cli.layers import Layer, companions
+from last_cli.checkpoint import Key, index, read
+from last_cli.cutting import Cuts, copied_cuts, cut_leaves, own_cuts
+from last_cli.layers import Layer
 from last_cli.loading import Checkpoint
 from last_cli.results import LayerPrune, LayerScore, PruneReport
 from last_cli.scoring import Choice, Shape, score_layers
@@ -32,11 +33,15 @@ def prune(
     min_states: int = 1,
     seed: int = 0,
     shape: Shape = "ragged",
+    masked: bool = False,
     allow_unstable: bool = False,
 ) -> Checkpoint:
     """The checkpoint with `ratio` of its states removed, in memory; `save` writes it. Kept values are bit-equal.
 
-    Copies of the parameters in the same tree, such as optimizer moments, are sliced with them.
+    Copies of the parameters, such as optimizer moments, in the same item or another of the step, are sliced with them.
+
+    Args:
+        masked: keep every array's shape and set B and C of removed states to zero, for code that fixes the sizes.
 
     Raises:
         CheckpointError: numbers that are not finite, or poles at or beyond the unit circle.
@@ -44,25 +49,17 @@ def prune(
     """
     choice = Choice(criterion, scope, min_states, seed, shape, allow_unstable)
     scored, warnings = score_layers(checkpoint, choice, ratio)
-    keep = {layer.name: _kept(s) for layer, s in zip(checkpoint.layers, scored, strict=True)}
-    copies = companions(checkpoint.layers, checkpoint.leaves)
-    follows = {key: (layer, name) for layer in checkpoint.layers for name, key in layer.leaves.items()} | copies
-    follows = {key: (layer, name) for key, (layer, name) in follows.items() if name in layer.family.state_leaves}
-    cuts = Cuts(
-        checkpoint,
-        {
-            key: Cut(layer.family.state_leaves[name], keep[layer.name], layer.shape.states)
-            for key, (layer, name) in follows.items()
-        },
-    )
+    keep = {s.name: s.keep for s in scored if s.keep is not None}
+    cuts = own_cuts(checkpoint.layers, keep, masked)
+    copies = copied_cuts(checkpoint.layers, keep, masked, checkpoint.leaves, checkpoint.leaves)
+    also = _other_items(checkpoint, keep, masked)
     pruned = replace(
         checkpoint,
-        layers=tuple(
-            replace(layer, shape=replace(layer.shape, states=keep[layer.name].shape[1])) for layer in checkpoint.layers
-        ),
-        leaves={**checkpoint.leaves, **cuts.leaves()},
-        changed=ChainMap(cuts, checkpoint.changed),  # pyright: ignore[reportArgumentType]
-        stamp=_stamp(checkpoint, choice, ratio, keep),
+        layers=checkpoint.layers if masked else tuple(_with_states(layer, keep) for layer in checkpoint.layers),
+        leaves=cut_leaves(checkpoint.leaves, cuts | copies),
+        changed=ChainMap(Cuts(cuts | copies, checkpoint.read), checkpoint.changed),  # pyright: ignore[reportArgumentType]
+        also=also,
+        stamp=_stamp(checkpoint, choice, ratio, keep, masked),
     )
     report = PruneReport(
         checkpoint=checkpoint.source,
@@ -73,78 +70,60 @@ def prune(
         shape=shape,
         seed=seed,
         assumed=checkpoint.assumed(checkpoint.layer_options),
-        layers=[_layer_report(checkpoint, layer, s) for layer, s in zip(checkpoint.layers, scored, strict=True)],
+        layers=[
+            _layer_report(checkpoint, layer, s, masked) for layer, s in zip(checkpoint.layers, scored, strict=True)
+        ],
         parameters=(_parameters(checkpoint), _parameters(pruned)),
         bytes=(_bytes(checkpoint), _bytes(pruned)),
-        sliced_copies=len(copies),
+        sliced_copies=len(copies) + sum(map(len, also.values())),
+        masked=masked,
         warnings=warnings,
     )
     return replace(pruned, report=report)
 
 
-@dataclass(frozen=True)
-class Cut:
-    """Which states of a leaf stay: its axes, the kept indices (G, K), and how many states it had."""
-
-    where: StateLeaf
-    index: np.ndarray
-    states: int
-
-    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The leaf's shape afterwards."""
-        cut = list(shape)
-        cut[self.where.state_axis] = cut[self.where.state_axis] // self.states * self.index.shape[1]
-        return tuple(cut)
+def _with_states(layer: Layer, keep: Mapping[str, np.ndarray]) -> Layer:
+    return replace(layer, shape=replace(layer.shape, states=int(keep[layer.name].sum(axis=1).max())))
 
 
-class Cuts(Mapping[Key, np.ndarray]):
-    """The sliced arrays by key. Each is read and cut when it is asked for, so that none is held for longer."""
-
-    def __init__(self, checkpoint: Checkpoint, cuts: Mapping[Key, Cut]) -> None:
-        self._checkpoint, self._cuts = checkpoint, cuts
-
-    def __getitem__(self, key: Key) -> np.ndarray:
-        cut = self._cuts[key]
-        return take(self._checkpoint.read([key])[key], cut.where, cut.index, cut.states)
-
-    def __iter__(self) -> Iterator[Key]:
-        return iter(self._cuts)
-
-    def __len__(self) -> int:
-        return len(self._cuts)
-
-    def leaves(self) -> dict[Key, Leaf]:
-        """The sliced leaves with their new shapes."""
-        old = self._checkpoint.leaves
-        return {key: replace(old[key], shape=cut.shape(old[key].shape)) for key, cut in self._cuts.items()}
+def _other_items(
+    checkpoint: Checkpoint, keep: Mapping[str, np.ndarray], masked: bool
+) -> dict[str, Mapping[Key, np.ndarray]]:
+    """New arrays in the other items of the step, such as an optimizer state saved beside the parameters."""
+    location, found = checkpoint.index.location, {}
+    for name in location.items:
+        if name == location.item:
+            continue
+        other = index(location.path, location.step, name)
+        if cuts := copied_cuts(checkpoint.layers, keep, masked, other.leaves, checkpoint.leaves):
+            found[name] = Cuts(cuts, partial(read, other))
+    return found
 
 
-def _kept(scored: LayerScore) -> np.ndarray:
-    assert scored.keep is not None
-    return selection.indices(scored.keep)
-
-
-def _layer_report(checkpoint: Checkpoint, layer: Layer, scored: LayerScore) -> LayerPrune:
+def _layer_report(checkpoint: Checkpoint, layer: Layer, scored: LayerScore, masked: bool) -> LayerPrune:
     assert scored.keep is not None
     removed = scored.live & ~scored.keep
     return LayerPrune(
         name=layer.name,
         before=scored.states,
         after=int(scored.keep.sum()),
-        stored=int(scored.keep.sum(axis=1).max()),
+        stored=layer.shape.states if masked else int(scored.keep.sum(axis=1).max()),
         removed_hinf=float(scored.hinf[removed].sum()),
         gain_bound=gain_bound(checkpoint.system(layer), removed),
         smallest_kept_score=float(scored.score[scored.keep].min()) if scored.keep.any() else None,
     )
 
 
-def _stamp(checkpoint: Checkpoint, choice: Choice, ratio: float, keep: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _stamp(
+    checkpoint: Checkpoint, choice: Choice, ratio: float, keep: Mapping[str, np.ndarray], masked: bool
+) -> dict[str, Any]:
     """The source's stamp with one more pruning at the end of its chain."""
     source = checkpoint.source
     step = {
         "last": __version__,
         "ratio": ratio,
         **asdict(choice),
+        "masked": masked,
         "source": {"path": source.path, "digest": source.digest, "step": source.step},
         "layers": [
             {"name": layer.name, "before": layer.shape.states, "kept": _listed(keep[layer.name])}
@@ -161,8 +140,8 @@ def _stamp(checkpoint: Checkpoint, choice: Choice, ratio: float, keep: Mapping[s
     }
 
 
-def _listed(index: np.ndarray) -> list[Any]:
-    rows = [row[row >= 0].tolist() for row in index]
+def _listed(keep: np.ndarray) -> list[Any]:
+    rows = [np.flatnonzero(row).tolist() for row in keep]
     return rows[0] if len(rows) == 1 else rows
 
 

@@ -179,6 +179,7 @@ class PruneReport:
     parameters: tuple[int, int]
     bytes: tuple[int, int]
     sliced_copies: int = 0
+    masked: bool = False
     warnings: Sequence[str] = ()
 
     @property
@@ -195,6 +196,7 @@ class PruneReport:
             "criterion": self.criterion,
             "scope": self.scope,
             "shape": self.shape,
+            "masked": self.masked,
             "seed": self.seed,
             "assumed": dict(self.assumed),
             "states": _before_after(self.states),

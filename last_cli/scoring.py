@@ -10,7 +10,7 @@ import numpy as np
 
 from last_cli import registry, selection
 from last_cli.criteria.criterion import Criterion, scores
-from last_cli.errors import UnstableStateError, UsageError
+from last_cli.errors import UnstableStateError, UsageError, inside
 from last_cli.layers import Layer
 from last_cli.loading import Checkpoint
 from last_cli.results import LayerScore, ScoreReport
@@ -83,12 +83,15 @@ def score_layers(
         raise UsageError(
             f"min-states is {choice.min_states}, expected 1 or more", "every layer keeps at least one state"
         )
+    if choice.seed < 0:
+        raise UsageError(f"seed is {choice.seed}, expected 0 or more", "any other number will do")
     criterion: Criterion = registry.get("criteria", choice.criterion)
     warnings: list[str] = list(checkpoint.index.warnings)
     scored = []
     for position, layer in enumerate(checkpoint.layers):
         system = checkpoint.system(layer)
-        _check_poles(layer, system, choice.allow_unstable, warnings)
+        with inside(checkpoint.index.location.path):
+            _check_poles(layer, system, choice.allow_unstable, warnings)
         judged = system if criterion.dtype is np.float64 else checkpoint.system(layer, criterion.dtype)
         states = scores(criterion, judged, np.random.default_rng([choice.seed, position]))
         if not system.live_mask.any() or not hinf_norm(system)[system.live_mask].any():

@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 Scope = Literal["global", "layer"]
-Scores = Float[np.ndarray, "G N"]
-Mask = Bool[np.ndarray, "G N"]
+# One axis name for each would tie the sizes of all layers together.
+Scores = Float[np.ndarray, "_ _"]
+Mask = Bool[np.ndarray, "_ _"]
 
 
 def select(

@@ -21,9 +21,9 @@ Prepared = dict[str, Any]
 
 def prepare(system: System, length: int) -> Prepared:
     """What `run` needs: matrices for a scan over time (MIMO), or a kernel's spectrum (one SISO system a channel)."""
-    if system.lam.shape[0] == 1:
-        return _matrices(system)
-    return {"spectrum": _spectrum(system, length), "D": system.D}
+    if system.B.shape[-1] == system.C.shape[-2] == 1:
+        return {"spectrum": _spectrum(system, length), "D": system.D}
+    return _matrices(system)
 
 
 def single(prepared: Prepared) -> Prepared:

@@ -66,8 +66,7 @@ def hinf_norm(system: System) -> Float[np.ndarray, "G N"]:
 
     For |lam| >= 1 the norm is infinite; what the formula gives there is its value, as in the released code.
     """
-    with np.errstate(divide="ignore"):
-        return output_norm(system) * input_norm(system) / np.abs(1 - np.abs(system.lam))
+    return _over(output_norm(system) * input_norm(system), np.abs(1 - np.abs(system.lam)))
 
 
 def impulse_energy(system: System) -> Float[np.ndarray, "G N"]:
@@ -75,8 +74,7 @@ def impulse_energy(system: System) -> Float[np.ndarray, "G N"]:
 
     For |lam| > 1 the energy is infinite; what the formula gives there is negative, as in the released code.
     """
-    with np.errstate(divide="ignore"):
-        return (output_norm(system) * input_norm(system)) ** 2 / (1 - np.abs(system.lam) ** 2)
+    return _over((output_norm(system) * input_norm(system)) ** 2, 1 - np.abs(system.lam) ** 2)
 
 
 def gain_bound(system: System, removed: Bool[np.ndarray, "G N"]) -> float:
@@ -85,7 +83,12 @@ def gain_bound(system: System, removed: Bool[np.ndarray, "G N"]) -> float:
     The transfer functions of removed states add up, so their norms bound it: gain times the sum over readouts and
     states of |C| |B| / (1 - |lam|), and over the independent systems of a layer the largest counts.
     """
-    with np.errstate(divide="ignore"):
-        norms = readout_norms(system).sum(axis=0) * input_norm(system) / np.abs(1 - np.abs(system.lam))
-    norms = np.where(np.abs(system.lam) < 1, norms, np.inf)
+    norms = _over(readout_norms(system).sum(axis=0) * input_norm(system), np.abs(1 - np.abs(system.lam)))
+    norms = np.where((np.abs(system.lam) < 1) | (norms == 0), norms, np.inf)
     return float(system.gain * np.where(removed, norms, 0.0).sum(axis=-1).max())
+
+
+def _over(size: np.ndarray, decay: np.ndarray) -> np.ndarray:
+    """size / decay; a state without input or output has size 0 and adds nothing, wherever its pole is."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(size == 0, 0.0, size / decay)

@@ -149,7 +149,7 @@ def test_a_long_tree_without_layers_is_not_listed_in_full() -> None:
         ({"C1": (5, 12, 2)}, "B has 4 features but C1 has 5"),
         ({"D": (5,)}, "B has 4 features but D has 5"),
         ({"B": (12, 4)}, r"B has shape \(12, 4\)"),
-        ({"B": (12, 4, 3)}, "last axis of 2"),
+        ({"B": (12, 4, 3)}, "real and imaginary part last"),
         ({"log_step": (12,)}, r"log_step has shape \(12,\), expected \(P, 1\)"),
         ({"C": (4, 18, 2)}, "Lambda_re has 12 states but C has 18 columns"),
     ],

@@ -29,7 +29,7 @@ def locate(path: Path | str, step: int | None = None, item: str | None = None) -
         return _find(given, given.absolute(), step, item)
     except OSError as error:
         raise CheckpointError(
-            f"{error.filename}: cannot be read ({error.strerror})", "Check its permissions."
+            f"{error.filename}: cannot be read ({error.strerror})", "check its permissions"
         ) from error
 
 
@@ -77,7 +77,7 @@ def items_in(step: Path) -> dict[str, str]:
 
 def _find(given: Path, here: Path, step: int | None, item: str | None) -> Location:
     if not here.exists():
-        raise CheckpointError(f"{given}: no such file or directory", "Check the path.")
+        raise CheckpointError(f"{given}: no such file or directory", "check the path")
     if here.is_file():
         return _in_file(given, here, step)
     if layout := tree_layout(here):
@@ -95,10 +95,10 @@ def _in_run(given: Path, run: Path, steps: dict[int, Path], step: int | None, it
     known = ", ".join(map(str, sorted(steps)))
     series = sorted({re.sub(r"\d+$", "*", path.name) for path in steps.values()})
     if len(series) > 1:
-        raise CheckpointError(f"{given}: holds several series of checkpoints: {', '.join(series)}", "Name one of them.")
+        raise CheckpointError(f"{given}: holds several series of checkpoints: {', '.join(series)}", "name one of them")
     number = max(steps) if step is None else step
     if number not in steps:
-        raise CheckpointError(f"{given}: no committed step {number}; the steps are {known}", "Name one of these steps.")
+        raise CheckpointError(f"{given}: no committed step {number}; the steps are {known}", "name one of these steps")
     notes = [] if step is not None or len(steps) == 1 else [f"took step {number}, the newest of {known}"]
     if step is None:
         notes += [
@@ -126,12 +126,10 @@ def _in_step(
 ) -> Location:
     known = ", ".join(items)
     if item is not None and item not in items:
-        raise CheckpointError(
-            f"{step}: no item {item!r} that holds a tree; the items are {known}", "Name one of these."
-        )
+        raise CheckpointError(f"{step}: no item {item!r} that holds a tree; the items are {known}", "name one of these")
     preferred = [name for name in _PREFERRED_ITEMS if name in items]
     if item is None and len(items) > 1 and not preferred:
-        raise CheckpointError(f"{step}: several items hold a tree: {known}", "Name one with --item.")
+        raise CheckpointError(f"{step}: several items hold a tree: {known}", "name one with --item")
     name = item or (preferred or list(items))[0]
     if item is None and len(items) > 1:
         notes = (*notes, f"took item {name} of {known}")
@@ -150,16 +148,16 @@ def _in_loose_files(given: Path, directory: Path) -> Location:
     """A directory that is no Orbax checkpoint: one with a msgpack file, or what to say about it."""
     entries = sorted(entry for entry in directory.iterdir() if entry.name != STAMP_FILE)
     if not entries:
-        raise CheckpointError(f"{given}: empty directory", "Name the directory that holds the checkpoint.")
+        raise CheckpointError(f"{given}: empty directory", "name the directory that holds the checkpoint")
     trees = [entry for entry in entries if is_msgpack(entry)]
     if len(trees) == 1:
         return Location(given, trees[0], directory, _step_alone(trees[0]), None, "msgpack")
     if trees:
-        raise CheckpointError(f"{given}: several msgpack files: {_names(trees)}", "Name one of these files.")
+        raise CheckpointError(f"{given}: several msgpack files: {_names(trees)}", "name one of these files")
     if pending := [entry for entry in entries if UNCOMMITTED in entry.name]:
         raise CheckpointError(
             f"{given}: no committed step; found only the uncommitted {_names(pending)}",
-            "The run was stopped while it was saving: use a checkpoint that was saved before.",
+            "the run was stopped while it was saving: use a checkpoint that was saved before",
         )
     for entry in entries:
         if entry.is_file() and entry.suffix in (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".safetensors"):
@@ -175,8 +173,8 @@ def _hint_below(directory: Path) -> str:
     for pattern in ("*", "*/*", "*/*/*"):
         for below in sorted(islice(directory.glob(pattern), _LOOK_BELOW)):
             if below.is_dir() and (tree_layout(below) or steps_in(below) or (below / STEP_FILE).exists()):
-                return f"There is a checkpoint below it: {below}"
-    return "Name the directory that Orbax or Flax wrote."
+                return f"there is a checkpoint below it: {below}"
+    return "name the directory that Orbax or Flax wrote"
 
 
 def _uncommitted(run: Path) -> set[int]:
@@ -224,4 +222,4 @@ def _names(entries: Iterable[Path]) -> str:
 
 def _refuse(wrong: bool, what: str) -> None:
     if wrong:
-        raise CheckpointError(what, "Leave --step out, or name the directory of the run.")
+        raise CheckpointError(what, "leave --step out, or name the directory of the run")

@@ -21,17 +21,17 @@ def refuse_file(path: Path) -> NoReturn:
     """Raises CheckpointError with what the file is and what to do about it."""
     head = _head(path)
     if not head:
-        raise CheckpointError(f"{path}: empty file", "Name a checkpoint directory or a msgpack file.")
+        raise CheckpointError(f"{path}: empty file", "name a checkpoint directory or a msgpack file")
     if _is_pickle(head):
         raise CheckpointError(f"{path}: a pickle file; refused, because loading it runs code", _PICKLE_TO_ORBAX)
     if head.startswith(b"PK"):
         raise CheckpointError(
             f"{path}: a zip file (torch.save and numpy.savez write such), not an Orbax or Flax checkpoint",
-            "A state-spaces S4D or s5-pytorch model: convert it with `last import`.",
+            "a state-spaces S4D or s5-pytorch model: convert it with `last import`",
         )
     if path.suffix == ".safetensors":
-        raise CheckpointError(f"{path}: a safetensors file", "Convert it with `last import`.")
-    raise CheckpointError(f"{path}: not an Orbax or Flax checkpoint", "Name a checkpoint directory or a msgpack file.")
+        raise CheckpointError(f"{path}: a safetensors file", "convert it with `last import`")
+    raise CheckpointError(f"{path}: not an Orbax or Flax checkpoint", "name a checkpoint directory or a msgpack file")
 
 
 def _head(path: Path) -> bytes:

@@ -16,13 +16,13 @@ from last_cli.checkpoint.store import INCOMPLETE
 from last_cli.errors import CheckpointError, OutputError
 
 _REASONS = {
-    errno.ENOSPC: ("the disk is full", "Free some space, or write to another disk with -o."),
-    errno.EDQUOT: ("the disk quota is used up", "Free some space, or write to another disk with -o."),
-    errno.EFBIG: ("a file would be larger than is allowed here", "Raise the limit (`ulimit -f`), or write elsewhere."),
-    errno.EACCES: ("permission denied", "Write to a directory of your own with -o."),
-    errno.EPERM: ("permission denied", "Write to a directory of your own with -o."),
-    errno.EROFS: ("the file system is read-only", "Write to another place with -o."),
-    errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name with -o."),
+    errno.ENOSPC: ("the disk is full", "free some space, or write to another disk with -o"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, or write to another disk with -o"),
+    errno.EFBIG: ("a file would be larger than is allowed here", "raise the limit (`ulimit -f`), or write elsewhere"),
+    errno.EACCES: ("permission denied", "write to a directory of your own with -o"),
+    errno.EPERM: ("permission denied", "write to a directory of your own with -o"),
+    errno.EROFS: ("the file system is read-only", "write to another place with -o"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter name with -o"),
 }
 
 
@@ -57,7 +57,7 @@ def _in_words(out: Path, source: Path | None) -> Iterator[None]:
         read = error.filename if error.filename2 is None else None  # What concerns two files failed in writing one.
         if source and read and Path(os.fsdecode(read)).is_relative_to(source):
             raise CheckpointError(f"{read}: cannot be read ({error.strerror})", INCOMPLETE) from error
-        reason, hint = _REASONS.get(error.errno or 0, (error.strerror or str(error), "Write elsewhere with -o."))
+        reason, hint = _REASONS.get(error.errno or 0, (error.strerror or str(error), "write elsewhere with -o"))
         raise OutputError(f"{out}: cannot be written: {reason}", hint) from error
 
 
@@ -65,22 +65,22 @@ def _check(out: Path, target: Path, source: Path | None, force: bool) -> None:
     if source is not None:
         ours, theirs = target.resolve(), source.resolve()
         if ours == theirs:
-            raise OutputError(f"{out}: the output is the input itself", "Name another output with -o.")
+            raise OutputError(f"{out}: the output is the input itself", "name another output with -o")
         if theirs in ours.parents or ours in theirs.parents:
             relation = "inside" if theirs in ours.parents else "around"
-            raise OutputError(f"{out}: the output lies {relation} the input {source}", "Name another output with -o.")
+            raise OutputError(f"{out}: the output lies {relation} the input {source}", "name another output with -o")
     if not target.parent.is_dir():
-        raise OutputError(f"{out}: there is no directory {target.parent}", f"Make it: mkdir -p {target.parent}")
+        raise OutputError(f"{out}: there is no directory {target.parent}", f"make it: mkdir -p {target.parent}")
     if not os.path.lexists(target):
         return
     if not force:
-        raise OutputError(f"{out}: exists already", "Name another output with -o, or replace it with --force.")
+        raise OutputError(f"{out}: exists already", "name another output with -o, or replace it with --force")
     if target.is_symlink() or not target.is_dir():
-        raise OutputError(f"{out}: is no directory, so it is not replaced", "Name another output with -o.")
+        raise OutputError(f"{out}: is no directory, so it is not replaced", "name another output with -o")
     if any(target.iterdir()) and (foreign := _foreign(target)):
         raise OutputError(
             f"{out}: holds more than a checkpoint ({foreign}), so it is not replaced",
-            "Name another output with -o, or move these files away.",
+            "name another output with -o, or move these files away",
         )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from last_cli.errors import CheckpointError
 
-INCOMPLETE = "The checkpoint is damaged or incomplete: copy it again from where it was written, or use another step."
+INCOMPLETE = "the checkpoint is damaged or incomplete: copy it again from where it was written, or use another step"
 
 # What tensorstore raises for its status codes; there is no common class of its own.
 TENSORSTORE_ERRORS = (ValueError, RuntimeError, IndexError, OSError)
@@ -73,7 +73,7 @@ def open_store(directory: Path, names: Iterable[str], *, ocdbt: bool, zarr3: boo
         if ".." in PurePosixPath(name).parts or name.startswith("/"):
             raise CheckpointError(
                 f"{directory}: the leaf name {name!r} points out of the checkpoint",
-                "Orbax does not write such names: do not trust this checkpoint.",
+                "Orbax does not write such names: do not trust this checkpoint",
             )
     file = "zarr.json" if zarr3 else ".zarray"
     keys = [f"{name}/{file}" for name in names]

@@ -98,6 +98,6 @@ def _open(directory: Path, metadata: TreeMetadata, names: Mapping[Key, str]) -> 
         raise CheckpointError(
             f"{directory}: the OCDBT manifest (manifest.ocdbt) is missing: the merge did not finish or the copy is "
             f"incomplete{recoverable}",
-            "Finish it with Orbax's merge_ocdbt_per_process_files, or save it again." if parts else INCOMPLETE,
+            "finish it with Orbax's merge_ocdbt_per_process_files, or save it again" if parts else INCOMPLETE,
         )
     return open_store(directory, names.values(), ocdbt=ocdbt, zarr3=metadata.zarr3, strict=metadata.stores_zeros)

@@ -48,6 +48,7 @@ class Family:
         required: leaf names that together say that a node of the tree is such a layer.
         state_leaves: every leaf that carries the state. Pruning slices these and no others.
         shape: leaf shapes -> sizes. Raises CheckpointError where they disagree (the caller adds the layer's name).
+        coefficients: those of the state leaves that hold B or C: a state whose are zero adds nothing.
         options: names of ModelConfig that its `system` depends on.
         system: leaves and configuration -> System, in the leaves' own array library and precision.
     """
@@ -60,6 +61,7 @@ class Family:
     shape: Callable[[Shapes], LayerShape]
     system: Callable[[Mapping[str, Any], ModelConfig], System]
     optional: frozenset[str] = frozenset()
+    coefficients: frozenset[str] = frozenset({"C"})
     options: tuple[str, ...] = ("step_rescale",)
 
     def matches(self, leaves: Mapping[str, Any] | set[str]) -> bool:
@@ -82,6 +84,19 @@ def take(
     taken = np.take_along_axis(moved, np.maximum(index, 0), axis=1)
     taken = np.where(index >= 0, taken, np.zeros((), leaf.dtype))
     return np.moveaxis(taken, (0, 1), (where.channel_axis, where.state_axis))
+
+
+def zero(
+    leaf: Shaped[np.ndarray, "..."], where: StateLeaf, removed: Bool[np.ndarray, "G N"]
+) -> Shaped[np.ndarray, "..."]:
+    """The leaf in its own shape with the entries of removed states set to zero, in each block of all the states."""
+    if where.channel_axis is None:
+        moved = np.moveaxis(leaf, where.state_axis, -1)
+        blocks = moved.shape[-1] // removed.shape[1]
+        return np.moveaxis(np.where(np.tile(removed[0], blocks), np.zeros((), leaf.dtype), moved), -1, where.state_axis)
+    axes = (where.channel_axis, where.state_axis)
+    moved = np.moveaxis(leaf, axes, (-2, -1))
+    return np.moveaxis(np.where(removed, np.zeros((), leaf.dtype), moved), (-2, -1), axes)
 
 
 def live_states(family: Family, leaves: Mapping[str, Any]) -> Bool[np.ndarray, "G N"] | None:
@@ -117,3 +132,10 @@ def expect_ndim(shapes: Shapes, name: str, form: str, allowed: tuple[int, ...]) 
     """Raises CheckpointError unless the leaf has an allowed number of axes."""
     if len(shapes[name]) not in allowed:
         raise CheckpointError(f"{name} has shape {shapes[name]}, expected {form}")
+
+
+def expect_pairs(shapes: Shapes, name: str, form: str, allowed: tuple[int, ...]) -> None:
+    """Raises CheckpointError unless the leaf also has a last axis of 2: real and imaginary part."""
+    expect_ndim(shapes, name, form, allowed)
+    if shapes[name][-1] != 2:
+        raise CheckpointError(f"{name} has shape {shapes[name]}, expected {form}: real and imaginary part last")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from last_cli.config import ModelConfig
 from last_cli.families.discretise import as_complex, clip_real, zoh
-from last_cli.families.family import Family, LayerShape, Shapes, StateLeaf, agree, expect_ndim
+from last_cli.families.family import Family, LayerShape, Shapes, StateLeaf, agree, expect_ndim, expect_pairs
 from last_cli.system import Array, System
 
 
@@ -34,7 +34,9 @@ def shape(shapes: Shapes) -> LayerShape:
     stateful = [n for n in ("A_re", "A_im", "B_re", "B_im") if n in shapes]
     for name in stateful:
         expect_ndim(shapes, name, "(N, H)", (2,))
-    expect_ndim(shapes, "C", "(N, H, 2)", (3,))
+    for name in ("D", "log_step"):
+        expect_ndim(shapes, name, "(1, H)", (1, 2))
+    expect_pairs(shapes, "C", "(N, H, 2)", (3,))
     states = agree("states", {n: shapes[n][0] for n in [*stateful, "C"]})
     features = agree(
         "channels", {n: shapes[n][1] for n in [*stateful, "C"]} | {n: shapes[n][-1] for n in ("D", "log_step")}
@@ -48,6 +50,7 @@ S4D = Family(
     summary="one SISO system a channel, annotated-s4 leaves; A_re, A_im, C, D, log_step",
     required=frozenset({"A_re", "A_im", "C", "D", "log_step"}),
     optional=frozenset({"B_re", "B_im"}),
+    coefficients=frozenset({"B_re", "B_im", "C"}),
     state_leaves={
         "A_re": StateLeaf(-2, -1),
         "A_im": StateLeaf(-2, -1),

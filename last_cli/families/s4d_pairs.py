@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from last_cli.config import ModelConfig
 from last_cli.errors import CheckpointError
 from last_cli.families.discretise import as_complex, zoh
-from last_cli.families.family import Family, LayerShape, Shapes, StateLeaf, agree, expect_ndim
+from last_cli.families.family import Family, LayerShape, Shapes, StateLeaf, agree, expect_ndim, expect_pairs
 from last_cli.system import Array, System
 
 
@@ -36,9 +36,11 @@ def shape(shapes: Shapes) -> LayerShape:
     """Sizes of the layer; see Family.shape."""
     expect_ndim(shapes, "log_A_real", "(H, N/2)", (2,))
     expect_ndim(shapes, "A_imag", "(H, N/2)", (2,))
-    expect_ndim(shapes, "C", "(H, N/2, 2) or (directions, H, N/2, 2)", (3, 4))
+    for name in ("D", "log_dt"):
+        expect_ndim(shapes, name, "(H,)", (1, 2))
+    expect_pairs(shapes, "C", "(H, N/2, 2) or (directions, H, N/2, 2)", (3, 4))
     directions = shapes["C"][0] if len(shapes["C"]) == 4 else 1
-    if directions not in (1, 2) or shapes["C"][-1] != 2:
+    if directions not in (1, 2):
         raise CheckpointError(f"C has shape {shapes['C']}, expected (H, N/2, 2) or (directions, H, N/2, 2)")
     states = agree(
         "states", {"log_A_real": shapes["log_A_real"][1], "A_imag": shapes["A_imag"][1], "C": shapes["C"][-2]}

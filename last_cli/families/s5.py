@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from last_cli.config import ModelConfig
 from last_cli.errors import CheckpointError
 from last_cli.families.discretise import METHODS, as_complex, clip_real
-from last_cli.families.family import Family, LayerShape, Shapes, StateLeaf, agree, expect_ndim
+from last_cli.families.family import Family, LayerShape, Shapes, StateLeaf, agree, expect_ndim, expect_pairs
 from last_cli.system import Array, System
 
 
@@ -43,11 +43,10 @@ def shape(shapes: Shapes) -> LayerShape:
     expect_ndim(shapes, "Lambda_re", "(P,)", (1,))
     expect_ndim(shapes, "Lambda_im", "(P,)", (1,))
     expect_ndim(shapes, "log_step", "(P, 1)", (2,))
+    expect_ndim(shapes, "D", "(H,)", (1,))
     matrices = ["B", "C"] if "C" in shapes else ["B", "C1", "C2"]
     for name in matrices:
-        expect_ndim(shapes, name, "(.., .., 2)", (3,))
-        if shapes[name][-1] != 2:
-            raise CheckpointError(f"{name} has shape {shapes[name]}, expected a last axis of 2 (real, imaginary)")
+        expect_pairs(shapes, name, "(.., .., 2)", (3,))
     states = agree("states", {n: shapes[n][0] for n in ("Lambda_re", "Lambda_im", "B", "log_step")})
     features = agree("features", {"B": shapes["B"][1], "D": shapes["D"][-1]} | {n: shapes[n][0] for n in matrices[1:]})
     if "C" not in shapes:
@@ -67,6 +66,7 @@ S5 = Family(
     summary="one MIMO system a layer; Lambda_re, Lambda_im, B, C or C1 and C2, D, log_step",
     required=frozenset({"Lambda_re", "Lambda_im", "B", "D", "log_step"}),
     optional=frozenset({"C", "C1", "C2"}),
+    coefficients=frozenset({"B", "C", "C1", "C2"}),
     options=("discretization", "conj_sym", "clip_eigs", "step_rescale"),
     state_leaves={
         "Lambda_re": StateLeaf(-1),
