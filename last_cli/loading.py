@@ -18,6 +18,7 @@ from last_cli.config import ModelConfig, known, resolve
 from last_cli.errors import inside
 from last_cli.layers import Layer, build_system, find_layers
 from last_cli.results import PruneReport, Source
+from last_cli.sizes import count, size
 from last_cli.system import System
 
 
@@ -67,6 +68,17 @@ class Checkpoint:
                 node = node.setdefault(part, {})
             node[key[-1]] = array
         return nested
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in the model's parameters, without optimizer state and running statistics."""
+        variables = spec.Tree.of(self.layers).variables(self.leaves)
+        return count([leaf for key, leaf in variables.items() if key[0] == "params" and leaf.kind == "array"])
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all arrays."""
+        return size([leaf for leaf in self.leaves.values() if leaf.kind == "array"])
 
     @cached_property
     def source(self) -> Source:

@@ -17,8 +17,6 @@ from last_cli.layers import Layer
 from last_cli.loading import Checkpoint
 from last_cli.results import LayerPrune, LayerScore, PruneReport
 from last_cli.scoring import Choice, Shape, score_layers
-from last_cli.sizes import count, size
-from last_cli.spec import Tree
 from last_cli.system import gain_bound
 
 STAMP_SCHEMA = "last.stamp/1"
@@ -73,8 +71,8 @@ def prune(
         layers=[
             _layer_report(checkpoint, layer, s, masked) for layer, s in zip(checkpoint.layers, scored, strict=True)
         ],
-        parameters=(_parameters(checkpoint), _parameters(pruned)),
-        bytes=(_bytes(checkpoint), _bytes(pruned)),
+        parameters=(checkpoint.parameters, pruned.parameters),
+        bytes=(checkpoint.bytes, pruned.bytes),
         sliced_copies=len(copies) + sum(map(len, also.values())),
         masked=masked,
         warnings=warnings,
@@ -143,13 +141,3 @@ def _stamp(
 def _listed(keep: np.ndarray) -> list[Any]:
     rows = [np.flatnonzero(row).tolist() for row in keep]
     return rows[0] if len(rows) == 1 else rows
-
-
-def _parameters(checkpoint: Checkpoint) -> int:
-    """Numbers in the model's parameters, without optimizer state and running statistics."""
-    variables = Tree.of(checkpoint.layers).variables(checkpoint.leaves)
-    return count([leaf for key, leaf in variables.items() if key[0] == "params" and leaf.kind == "array"])
-
-
-def _bytes(checkpoint: Checkpoint) -> int:
-    return size([leaf for leaf in checkpoint.leaves.values() if leaf.kind == "array"])

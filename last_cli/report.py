@@ -74,7 +74,8 @@ def read_line(checkpoint: Checkpoint) -> str:
     """What was read, in one line."""
     shapes = [layer.shape for layer in checkpoint.layers]
     width = " and ".join(str(f) for f in dict.fromkeys(shape.features for shape in shapes))
-    states = ", ".join(str(n) for n in dict.fromkeys(shape.states for shape in shapes))
+    few, many = min(shape.states for shape in shapes), max(shape.states for shape in shapes)
+    states = str(few) if few == many else f"{few} to {many}"
     each = "states a channel" if shapes[0].groups > 1 else "states"
     way = "two directions" if shapes[0].directions == 2 else "one direction"
     location = checkpoint.index.location
@@ -107,17 +108,19 @@ def prune_summary(report: PruneReport) -> list[str]:
     return lines
 
 
-def shape_hint(report: PruneReport) -> str | None:
-    """What to do where padding keeps the arrays from shrinking with the states."""
+def prune_hints(report: PruneReport) -> list[str]:
+    """What a user of the output should know."""
+    if report.masked:
+        return ["all shapes are as before, so unmodified training code loads it; without --masked it would be smaller"]
+    hints = []
     (states, live), (before, after) = report.states, report.bytes
-    if (
-        report.shape == "rectangular"
-        or report.family == "s5"
-        or states == live
-        or after < before * (1 + live / states) / 2
-    ):
-        return None
-    return "channels are padded to the widest, so the arrays hardly shrink; --shape rectangular shrinks them too"
+    shrunk = after < before * (1 + live / states) / 2
+    if report.shape == "ragged" and report.family != "s5" and live < states and not shrunk:
+        hints.append("channels are padded to the widest, so arrays hardly shrink; --shape rectangular shrinks them too")
+    hints.append(
+        "code that restores into arrays of the old sizes wants --masked: Orbax 0.4 to 0.6 silently fill up with zeros"
+    )
+    return hints
 
 
 def eval_summary(report: EvalReport) -> str:

@@ -88,6 +88,28 @@ def gain_bound(system: System, removed: Bool[np.ndarray, "G N"]) -> float:
     return float(system.gain * np.where(removed, norms, 0.0).sum(axis=-1).max())
 
 
+def transfer_gain(system: System, frequencies: Float[np.ndarray, " f"]) -> float:
+    """The largest gain of the real system at these frequencies (radians a step), all readouts together.
+
+    A pair's conjugate answers as well: G(w) = gain / 2 * (H(w) + conj(H(-w))) with H(w) = C (e^iw - lam)^-1 B e^iw; the
+    backward readout sees the conjugate frequency.
+    """
+    largest = 0.0
+    for w in frequencies:
+        total = 0.0
+        for readout, C in enumerate(system.C):
+            way = -1 if readout else 1
+            answers = [_response(system, C, np.exp(1j * sign * way * w)) for sign in (1, -1)]
+            total = total + system.gain / 2 * (answers[0] + np.conj(answers[1]))
+        largest = max(largest, float(np.linalg.norm(total, ord=2, axis=(-2, -1)).max()))
+    return largest
+
+
+def _response(system: System, C: np.ndarray, z: complex) -> np.ndarray:
+    """C diag(z / (z - lam)) B for every system, (G, K, M)."""
+    return np.einsum("gkn,gn,gnm->gkm", C, z / (z - system.lam), system.B)
+
+
 def _over(size: np.ndarray, decay: np.ndarray) -> np.ndarray:
     """size / decay; a state without input or output has size 0 and adds nothing, wherever its pole is."""
     with np.errstate(divide="ignore", invalid="ignore"):

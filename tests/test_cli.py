@@ -17,6 +17,7 @@ import pytest
 from cases import DATA, SAMPLES
 
 import last_cli as last
+from last_cli import checkpoint
 from last_cli.cli import main
 
 S5, S4D, DIGITS = (str(SAMPLES / name) for name in ("s5-listops", "s4d-listops", "s5-digits"))
@@ -213,7 +214,9 @@ def test_the_demo_runs_the_three_commands(run: Run, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", [[], ["score"], ["prune"], ["eval"], ["inspect"], ["list"], ["demo"]])
+@pytest.mark.parametrize(
+    "command", [[], ["score"], ["prune"], ["eval"], ["inspect"], ["list"], ["demo"], ["verify"], ["diff"]]
+)
 def test_every_help_page_ends_with_examples(run: Run, command: list[str]) -> None:
     code, out, _ = run(*command, "--help")
     assert code == 0
@@ -348,3 +351,55 @@ def test_unstable_poles_are_named_and_can_be_allowed(run: Run, tmp_path: Path) -
     report = data(run, "prune", UNSTABLE, "--ratio", "0.3", "--allow-unstable")
     assert "unit circle" in report["warnings"][0]
     assert data(run, "score", UNSTABLE, "--clip-eigs")["layers"][0]["max_abs_lambda"] < 1
+
+
+@pytest.mark.parametrize("sample", [S5, S4D])
+def test_verify_passes_what_prune_wrote_and_fails_what_was_changed(run: Run, tmp_path: Path, sample: str) -> None:
+    run("prune", sample, "--ratio", "0.3", "-o", "once")
+    run("prune", "once", "--ratio", "0.3", "-o", "twice")
+    for pruned, against in (("once", sample), ("twice", "once"), ("twice", sample)):
+        report = data(run, "verify", pruned, "--against", against)
+        assert report["passed"]
+        assert len(report["checks"]) == 5
+    ck = last.load("once")
+    name, key = next(iter(ck.layers[0].leaves.items()))
+    array = ck.read([key])[key].copy()
+    array.flat[0] += 1e-3
+    checkpoint.save(tmp_path / "changed", source=ck.index, changed={key: array}, stamp=dict(ck.stamp))
+    report = data(run, "verify", "changed", "--against", sample, code=1)
+    assert [check["name"] for check in report["checks"] if not check["passed"]] == ["kept entries bit-equal"]
+    assert name in report["checks"][1]["seen"]
+    assert "no stamp of a pruning" in fails(run, "verify", sample, "--against", sample)[0]
+
+
+def test_verify_knows_another_source_and_a_damaged_stamp(run: Run, tmp_path: Path) -> None:
+    run("prune", S5, "--ratio", "0.3")
+    other = last.load(S5)
+    key = other.layers[0].leaves["C1"]
+    checkpoint.save(tmp_path / "other", source=other.index, changed={key: other.read([key])[key] * 2}, stamp={})
+    report = data(run, "verify", "pruned", "--against", "other", code=1)
+    assert [check["passed"] for check in report["checks"][:2]] == [False, False]
+    stamp = tmp_path / "pruned" / "last.json"
+    stamp.write_text(stamp.read_text().replace('"kept": [', '"kept": [ 99,'))
+    assert "the stamp does not fit" in fails(run, "verify", "pruned", "--against", S5)[0]
+
+
+def test_diff_tells_what_changed(run: Run) -> None:
+    run("prune", S5, "--ratio", "0.3")
+    assert data(run, "diff", S5, S5)["same"]
+    report = data(run, "diff", S5, "pruned", code=1)
+    assert sum(layer["states"][1] for layer in report["layers"]) == 89
+    assert report["leaves"] == []
+    assert report["config"] == {}
+    _, out, err = run("diff", S5, DIGITS)
+    assert "parameters" in out
+    assert "activation: half_glu2 and half_glu1" in err
+
+
+def test_masked_output_evaluates_like_the_compact_one(run: Run) -> None:
+    run("prune", S5, "--ratio", "0.3")
+    masked = data(run, "prune", S5, "--ratio", "0.3", "--masked", "-o", "masked")
+    assert masked["parameters"]["before"] == masked["parameters"]["after"]
+    assert data(run, "verify", "masked", "--against", S5)["passed"]
+    result = data(run, "eval", "masked", "--task", "listops", "--limit", "200", "--baseline", "pruned")
+    assert result["baseline"]["agreement"] == 1

@@ -1,0 +1,55 @@
+"""The commands: parse, one call of the API, show."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from last_cli.cli import core, look  # noqa: F401 (they register their commands)
+from last_cli.cli.app import app
+from last_cli.errors import LastError, UsageError
+
+__all__ = ["app", "main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code: 0 fine, 1 the answer is no, 2 an error, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return int(app(arguments, prog_name="last", standalone_mode=False) or 0)
+    except LastError as error:
+        return _fail(error, arguments)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("interrupted\n")
+        return 130
+    except typer.Exit as stop:
+        return stop.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            kind = type(error).__name__
+            message = f"internal error: {kind}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+            return _fail(LastError(message, "run it again with -v for the traceback, and report it"), arguments)
+        message = error.format_message().replace("\n", " ").removesuffix(".")  # pyright: ignore[reportAttributeAccessIssue]
+        if not message:  # no arguments at all: the help was shown
+            return 2
+        known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+        command = next((a for a in arguments if a in known), "")
+        return _fail(
+            UsageError(message[:1].lower() + message[1:], f"last {command} --help".replace("  ", " ")), arguments
+        )
+
+
+def _fail(error: LastError, arguments: Sequence[str]) -> int:
+    if os.environ.get("LAST_DEBUG") == "1" or {"-v", "--verbose"} & set(arguments):
+        traceback.print_exc()
+    sys.stderr.write(f"error: {error.message}\n")
+    if error.hint:
+        sys.stderr.write(f"hint: {error.hint}\n")
+    return 2

@@ -1,0 +1,249 @@
+"""`last score`, `last prune` and `last eval`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from last_cli.cli.app import app
+from last_cli.cli.common import fraction, layer_options, load, tell, tell_all, tell_assumed
+from last_cli.cli.options import (
+    TELLS,
+    Ckpt,
+    ClipEigs,
+    ConjSym,
+    Criterion,
+    Discretize,
+    Force,
+    FormatOption,
+    Item,
+    MinStates,
+    Preset,
+    Quiet,
+    Rescale,
+    ScopeOption,
+    Seed,
+    ShapeOption,
+    Step,
+    Unstable,
+    Verbose,
+)
+
+
+@app.command(
+    epilog="Example:  last score ckpt/\n\nExample:  last score ckpt/ --ratio 0.33 --plot poles.svg\n\n"
+    "Example:  last score runs/ --step 900 --per-state --format csv > states.csv"
+)
+def score(
+    ckpt: Ckpt,
+    criterion: Criterion = "last",
+    ratio: Annotated[float | None, typer.Option(help="Show what stays at this ratio.", show_default="none")] = None,
+    layer: Annotated[
+        str | None, typer.Option(help="Only layers whose name matches this glob.", show_default="all")
+    ] = None,
+    per_state: Annotated[bool, typer.Option("--per-state", help="A row a state.", show_default="no")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw poles and kept states: .svg or .png.", show_default="no")
+    ] = None,
+    scope: ScopeOption = "global",
+    min_states: MinStates = 1,
+    seed: Seed = 0,
+    shape: ShapeOption = "ragged",
+    discretization: Discretize = None,
+    clip_eigs: ClipEigs = None,
+    conj_sym: ConjSym = None,
+    step_rescale: Rescale = None,
+    preset: Preset = None,
+    allow_unstable: Unstable = False,
+    step: Step = None,
+    item: Item = None,
+    form: FormatOption = "table",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """H-infinity norms and scores of every state, a row a layer."""
+    from last_cli import plots, report, scoring
+
+    if plot is not None:
+        plots.check(plot)
+    checkpoint = load(
+        ckpt, step, item, preset, quiet, **layer_options(discretization, clip_eigs, conj_sym, step_rescale)
+    )
+    result = scoring.score(
+        checkpoint,
+        criterion,
+        ratio=ratio,
+        layer=layer,
+        scope=scope,
+        min_states=min_states,
+        seed=seed,
+        shape=shape,
+        allow_unstable=allow_unstable,
+    )
+    tell_assumed(result.assumed, quiet)
+    report.show_score(result, form, per_state)
+    tell_all(result.warnings, "warning")
+    if plot is not None:
+        plots.draw_scores(result, plot)
+        tell(f"wrote {plot}", quiet)
+    if ratio is None:
+        tell(f"last prune {ckpt} --ratio 0.33   # removes the lowest third", quiet, "hint")
+
+
+@app.command(
+    epilog="Example:  last prune ckpt/ --ratio 0.33\n\n"
+    "Example:  last prune ckpt/ --ratio 0.5 --criterion aire -o small\n\n"
+    "Example:  last prune ckpt/ --ratio 0.6 --dry-run --format json"
+)
+def prune(
+    ckpt: Ckpt,
+    ratio: Annotated[float, typer.Option(help="Share of all states to remove, in [0, 1).", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the pruned checkpoint goes.")] = Path("pruned"),
+    criterion: Criterion = "last",
+    scope: ScopeOption = "global",
+    min_states: MinStates = 1,
+    seed: Seed = 0,
+    shape: ShapeOption = "ragged",
+    masked: Annotated[
+        bool,
+        typer.Option("--masked", help="Keep all shapes; zero B and C of removed states.", show_default="no"),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Report, write nothing.", show_default="no")] = False,
+    force: Force = False,
+    discretization: Discretize = None,
+    clip_eigs: ClipEigs = None,
+    conj_sym: ConjSym = None,
+    step_rescale: Rescale = None,
+    preset: Preset = None,
+    allow_unstable: Unstable = False,
+    step: Step = None,
+    item: Item = None,
+    form: FormatOption = "table",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Remove the states that matter least and write a smaller checkpoint. The input is never touched."""
+    from last_cli import api, pruning, report
+
+    checkpoint = load(
+        ckpt, step, item, preset, quiet, **layer_options(discretization, clip_eigs, conj_sym, step_rescale)
+    )
+    small = pruning.prune(
+        checkpoint,
+        ratio,
+        criterion,
+        scope=scope,
+        min_states=min_states,
+        seed=seed,
+        shape=shape,
+        masked=masked,
+        allow_unstable=allow_unstable,
+    )
+    result = small.report
+    assert result is not None
+    if not dry_run:
+        api.save(small, output, force=force)
+    tell_assumed(result.assumed, quiet)
+    report.show_prune(result, form, None if dry_run else str(output))
+    tell_all(result.warnings, "warning")
+    for line in report.prune_summary(result):
+        tell(line, quiet)
+    for hint in report.prune_hints(result):
+        tell(hint, quiet, "hint")
+    if dry_run:
+        tell("dry run: nothing was written", quiet)
+    else:
+        task = (small.stamp.get("task") or {}).get("name", "TASK")
+        tell(f"wrote {output}", quiet, "ok")
+        tell(f"next: last eval {output} --task {task} --baseline {ckpt}", quiet, "hint")
+
+
+@app.command(
+    "eval",
+    epilog="Example:  last eval pruned/ --task listops --baseline ckpt/\n\n"
+    "Example:  last eval ckpt/ --task listops --preset s5-lra-listops --limit 500\n\n"
+    "Example:  last eval pruned/ --task listops --baseline ckpt/ --max-drop 0.5",
+)
+def evaluate(
+    ckpt: Ckpt,
+    task: Annotated[str, typer.Option(help="The task: `last list tasks`.", show_default=False)],
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where the task's files are.", show_default="$LAST_DATA_DIR, else generated")
+    ] = None,
+    split: Annotated[str, typer.Option(help="test, val or train.")] = "test",
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Sequences a device takes at a time.", show_default="4 on a CPU, 64 else")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many sequences.", show_default="all")] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(metavar="CKPT", help="Compare with this one, sequence by sequence.", show_default="none"),
+    ] = None,
+    min_accuracy: Annotated[
+        float | None, typer.Option(help="Exit 1 below this accuracy: 0.6, or 60 for percent.", show_default="no gate")
+    ] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Exit 1 if more percentage points are lost.", show_default="no gate")
+    ] = None,
+    device: Annotated[
+        Literal["cpu", "gpu", "tpu"] | None, typer.Option(help="Where to run.", show_default="JAX's choice")
+    ] = None,
+    activation: Annotated[
+        Literal["full_glu", "half_glu1", "half_glu2", "gelu"] | None, typer.Option(help="The gate.", show_default=TELLS)
+    ] = None,
+    prenorm: Annotated[
+        bool | None, typer.Option("--prenorm/--postnorm", help="Where the norm stands.", show_default=TELLS)
+    ] = None,
+    mode: Annotated[
+        Literal["pool", "last"] | None, typer.Option(help="Mean over time, or the last step.", show_default=TELLS)
+    ] = None,
+    padded: Annotated[
+        bool | None,
+        typer.Option("--padded/--no-padded", help="Mean over each sequence's own length.", show_default=TELLS),
+    ] = None,
+    discretization: Discretize = None,
+    clip_eigs: ClipEigs = None,
+    conj_sym: ConjSym = None,
+    step_rescale: Rescale = None,
+    preset: Preset = None,
+    step: Step = None,
+    item: Item = None,
+    form: FormatOption = "table",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Accuracy on a task's split, and against a baseline; gates for CI."""
+    from last_cli import report
+    from last_cli.evaluation import evaluate as run
+
+    options = layer_options(discretization, clip_eigs, conj_sym, step_rescale)
+    options |= {"activation": activation, "prenorm": prenorm, "mode": mode, "padded": padded}
+    checkpoint = load(ckpt, step, item, preset, quiet, **options)
+    other = load(baseline, None, item, preset, quiet, **options) if baseline else None
+    with report.progress_bar(quiet) as progress:
+        result = run(
+            checkpoint,
+            task,
+            split=split,
+            data_dir=data_dir,
+            limit=limit,
+            batch_size=batch_size,
+            device=device,
+            baseline=other,
+            min_accuracy=fraction(min_accuracy),
+            max_drop=max_drop,
+            progress=progress,
+        )
+    tell_assumed(result.assumed, quiet)
+    report.show_eval(result, form)
+    tell(report.eval_summary(result), quiet)
+    for line, passed in report.gate_lines(result):
+        tell(line, quiet and passed, "ok" if passed else "error")
+        if not passed and os.environ.get("GITHUB_ACTIONS") == "true":
+            sys.stderr.write(f"::error::{line}\n")
+    if not result.passed:
+        raise typer.Exit(1)

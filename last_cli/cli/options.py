@@ -1,0 +1,45 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Format = Literal["table", "json", "csv", "md"]
+Scope = Literal["global", "layer"]
+Shape = Literal["ragged", "rectangular"]
+Discretization = Literal["zoh", "bilinear"]
+
+Ckpt = Annotated[
+    Path, typer.Argument(metavar="CKPT", help="A checkpoint, a step, or a run's directory.", show_default=False)
+]
+FormatOption = Annotated[Format, typer.Option("--format", help="Form of the output on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, hints or summaries.", show_default="no")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more; tracebacks of errors.", show_default="no")]
+Step = Annotated[int | None, typer.Option(help="Which step of a run.", show_default="newest committed")]
+Item = Annotated[str | None, typer.Option(help="Which item of a step.", show_default="the one with SSM layers")]
+TELLS = "what the checkpoint says, else assumed"
+Discretize = Annotated[Discretization | None, typer.Option(help="Discretisation.", show_default=TELLS)]
+ClipEigs = Annotated[
+    bool | None, typer.Option("--clip-eigs/--no-clip-eigs", help="Real parts clipped at -1e-4.", show_default=TELLS)
+]
+ConjSym = Annotated[
+    bool | None, typer.Option("--conj-sym/--no-conj-sym", help="States are conjugate pairs.", show_default=TELLS)
+]
+Rescale = Annotated[float | None, typer.Option("--step-rescale", help="Factor on all step sizes.", show_default=TELLS)]
+Preset = Annotated[
+    str | None, typer.Option(help="A published configuration, such as s5-lra-listops.", show_default="none")
+]
+Criterion = Annotated[str, typer.Option("--criterion", help="How states are scored: `last list criteria`.")]
+ScopeOption = Annotated[Scope, typer.Option("--scope", help="Rank all layers together, or each alone.")]
+MinStates = Annotated[int, typer.Option(help="States that every layer keeps at least.")]
+Seed = Annotated[int, typer.Option(help="Seed of the criterion random.")]
+ShapeOption = Annotated[Shape, typer.Option("--shape", help="S4D: rectangular keeps as many states in every channel.")]
+Unstable = Annotated[
+    bool, typer.Option("--allow-unstable", help="Go on with poles at or beyond the unit circle.", show_default="no")
+]
+Force = Annotated[
+    bool, typer.Option("--force", "-f", help="Replace an output that is a checkpoint.", show_default="no")
+]
