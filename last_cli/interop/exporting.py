@@ -69,13 +69,13 @@ def export_weights(ckpt: Checkpoint | str | Path, dst: str | Path, *, force: boo
         mapped=keymap is not None,
         keys=[KeyRow(leaf, name, a.shape, a.dtype.name, note) for name, (leaf, a, note) in rows.items()],
         left_out=left_out,
-        warnings=_warnings(found, keymap, left_out),
+        warnings=_warnings(found, keymap, rows, left_out),
     )
 
 
-def _warnings(found: Checkpoint, keymap: KeyMap | None, left_out: list[str]) -> list[str]:
+def _warnings(found: Checkpoint, keymap: KeyMap | None, rows: Rows, left_out: list[str]) -> list[str]:
     warnings = [f"{len(left_out)} leaves are not in the file: {_some(left_out)}"] if left_out else []
-    if found.stamp.get("pruned") and keymap and keymap.layers:
+    if keymap and keymap.layers and any(rows[e.source][1].shape != e.shape for e in keymap.entries):
         states = ", ".join(f"{layer.name} {layer.shape.states}" for layer in found.layers)
         warnings.append(f"build the model that loads it with fewer states, which are now stored: {states}")
     return warnings

@@ -105,6 +105,16 @@ def test_the_full_code_s_kernels_are_kept_by_import_pruning_and_export(
         np.testing.assert_array_equal(part[:, channel, : len(states)], whole[:, channel, states])
 
 
+def test_a_masked_model_comes_back_in_its_old_shapes(tmp_path: Path, rng: np.random.Generator) -> None:
+    tensors = full_s4d(rng, 4)
+    small = last.prune(imported(tmp_path, tensors), 0.5, masked=True)
+    report = export_weights(small, tmp_path / "back.safetensors")
+    found = read_safetensors(tmp_path / "back.safetensors")
+    assert {n: a.shape for n, a in found.items()} == {n: a.shape for n, a in tensors.items()}
+    assert not report.warnings
+    assert_close(full_kernel(found, 4, 50), kernel(small.system(small.layers[0]), 50))
+
+
 def test_b_is_folded_into_c_to_the_last_bit() -> None:
     rng = np.random.default_rng(0)
     B, C = (rng.normal(size=(3, 5, 2)).astype(np.float32) for _ in range(2))
