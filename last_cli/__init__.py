@@ -12,10 +12,36 @@ last.evaluate(small, "listops")
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from last_cli.api import Checkpoint, build_model, evaluate, load, prune, save, score
+    from last_cli.api import (
+        Checkpoint,
+        build_model,
+        diff,
+        evaluate,
+        export_weights,
+        import_weights,
+        inspect,
+        load,
+        prune,
+        save,
+        score,
+        verify,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["Checkpoint", "build_model", "evaluate", "load", "prune", "save", "score"]
+__all__ = [
+    "Checkpoint",
+    "build_model",
+    "diff",
+    "evaluate",
+    "export_weights",
+    "import_weights",
+    "inspect",
+    "load",
+    "prune",
+    "save",
+    "score",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,13 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 
 from last_cli import checkpoint
+from last_cli.difference import diff
 from last_cli.errors import UsageError
 from last_cli.evaluation import build_model, evaluate
+from last_cli.inspection import inspect
+from last_cli.interop import export_weights, import_weights
 from last_cli.loading import Checkpoint, load
 from last_cli.pruning import prune
 from last_cli.scoring import score
+from last_cli.verification import verify
 
-__all__ = ["Checkpoint", "build_model", "evaluate", "load", "prune", "save", "score"]
+__all__ = [
+    "Checkpoint",
+    "build_model",
+    "diff",
+    "evaluate",
+    "export_weights",
+    "import_weights",
+    "inspect",
+    "load",
+    "prune",
+    "save",
+    "score",
+    "verify",
+]
 
 
 def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:

@@ -10,8 +10,7 @@ from typing import Any
 from last_cli import __version__, checkpoint
 from last_cli.checkpoint import Key, Leaf
 from last_cli.errors import CheckpointError
-from last_cli.layers import find_layers
-from last_cli.loading import Checkpoint, load
+from last_cli.loading import Checkpoint, from_index
 from last_cli.results import Json
 from last_cli.sizes import count, size
 from last_cli.spec import Tree
@@ -77,8 +76,7 @@ def inspect(path: str | Path, *, step: int | None = None, item: str | None = Non
     notes = [*index.location.notes, *index.warnings]
     opened: Checkpoint | None = None
     try:
-        find_layers(index.leaves)
-        opened = load(path, step=step, item=item)
+        opened = from_index(index)
     except CheckpointError as error:
         notes.append(error.message)
     arrays = [leaf for leaf in index.leaves.values() if leaf.kind == "array"]

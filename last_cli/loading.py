@@ -88,13 +88,17 @@ class Checkpoint:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the SSM parameters: names, shapes, types and bytes."""
+        """SHA-256 over the SSM parameters: names, shapes, types and bytes. What was read is not read again."""
         total = hashlib.sha256()
         for layer in self.layers:
-            for name, array in self.arrays(layer).items():
-                total.update(f"{layer.name}/{name} {array.dtype} {array.shape}\n".encode())
-                total.update(np.ascontiguousarray(array).tobytes())
+            if layer.name not in self._digests:
+                self.arrays(layer)
+            total.update(self._digests[layer.name])
         return f"sha256:{total.hexdigest()}"
+
+    @cached_property
+    def _digests(self) -> dict[str, bytes]:
+        return {}
 
     def read(self, keys: Iterable[Key]) -> dict[Key, np.ndarray]:
         """Arrays by key, changed ones as they are now."""
@@ -105,7 +109,10 @@ class Checkpoint:
     def arrays(self, layer: Layer) -> dict[str, Shaped[np.ndarray, ...]]:
         """A layer's own leaves by name."""
         found = self.read(layer.leaves.values())
-        return {name: found[key] for name, key in layer.leaves.items()}
+        arrays = {name: found[key] for name, key in layer.leaves.items()}
+        if layer.name not in self._digests:
+            self._digests[layer.name] = _digest(layer.name, arrays)
+        return arrays
 
     def system(self, layer: Layer, dtype: type[np.floating] = np.float64) -> System:
         """A layer's System in numpy; raises CheckpointError where its numbers are not finite."""
@@ -143,8 +150,12 @@ def load(
         CheckpointError: no checkpoint is there, it cannot be read, or it has no SSM layer.
         UsageError: an unknown preset or option value.
     """
-    index = checkpoint.index(path, step, item)
-    with inside(path):
+    return from_index(checkpoint.index(path, step, item), preset=preset, **options)
+
+
+def from_index(index: Index, *, preset: str | None = None, **options: Any) -> Checkpoint:
+    """The checkpoint of an index that was read; see `load`."""
+    with inside(index.location.path):
         layers = tuple(find_layers(index.leaves))
     inferred, said = spec.infer(index.leaves, layers), _said(index)
     guessed = (index.stamp or {}).get("assumed", [])
@@ -153,6 +164,14 @@ def load(
     if sources["conj_sym"] == "assumed" and _both_halves(index, layers):
         config, sources = resolve(said, options, preset, {**inferred, "conj_sym": False}, assumed)
     return Checkpoint(index, layers, config, sources, index.stamp or {}, index.leaves)
+
+
+def _digest(layer: str, arrays: Mapping[str, np.ndarray]) -> bytes:
+    total = hashlib.sha256()
+    for name, array in arrays.items():
+        total.update(f"{layer}/{name} {array.dtype} {array.shape}\n".encode())
+        total.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return total.digest()
 
 
 def _said(index: Index) -> dict[str, Any]:

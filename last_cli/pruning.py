@@ -17,7 +17,7 @@ from last_cli.layers import Layer
 from last_cli.loading import Checkpoint
 from last_cli.results import LayerPrune, LayerScore, PruneReport
 from last_cli.scoring import Choice, Shape, score_layers
-from last_cli.system import gain_bound
+from last_cli.system import bound_of
 
 STAMP_SCHEMA = "last.stamp/1"
 
@@ -68,9 +68,7 @@ def prune(
         shape=shape,
         seed=seed,
         assumed=checkpoint.assumed(checkpoint.layer_options),
-        layers=[
-            _layer_report(checkpoint, layer, s, masked) for layer, s in zip(checkpoint.layers, scored, strict=True)
-        ],
+        layers=[_layer_report(layer, s, masked) for layer, s in zip(checkpoint.layers, scored, strict=True)],
         parameters=(checkpoint.parameters, pruned.parameters),
         bytes=(checkpoint.bytes, pruned.bytes),
         sliced_copies=len(copies) + sum(map(len, also.values())),
@@ -98,7 +96,7 @@ def _other_items(
     return found
 
 
-def _layer_report(checkpoint: Checkpoint, layer: Layer, scored: LayerScore, masked: bool) -> LayerPrune:
+def _layer_report(layer: Layer, scored: LayerScore, masked: bool) -> LayerPrune:
     assert scored.keep is not None
     removed = scored.live & ~scored.keep
     return LayerPrune(
@@ -107,7 +105,7 @@ def _layer_report(checkpoint: Checkpoint, layer: Layer, scored: LayerScore, mask
         after=int(scored.keep.sum()),
         stored=layer.shape.states if masked else int(scored.keep.sum(axis=1).max()),
         removed_hinf=float(scored.hinf[removed].sum()),
-        gain_bound=gain_bound(checkpoint.system(layer), removed),
+        gain_bound=bound_of(scored.gains, removed),
         smallest_kept_score=float(scored.score[scored.keep].min()) if scored.keep.any() else None,
     )
 

@@ -42,6 +42,7 @@ class LayerScore:
     Attributes:
         hinf: H-infinity norm of each state (not squared).
         score: by the chosen criterion.
+        gains: upper bound of each state's gain; see system.state_gains.
         abs_lambda: |lam| of each state.
         keep: which states stay at the asked ratio; None where none was asked.
         poles: discretised poles, complex.
@@ -53,6 +54,7 @@ class LayerScore:
     live: Bool[np.ndarray, "G N"]
     hinf: Float[np.ndarray, "G N"]
     score: Float[np.ndarray, "G N"]
+    gains: Float[np.ndarray, "G N"]
     abs_lambda: Float[np.ndarray, "G N"]
     poles: np.ndarray
     keep: Bool[np.ndarray, "G N"] | None = None

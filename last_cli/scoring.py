@@ -14,7 +14,7 @@ from last_cli.errors import UnstableStateError, UsageError, inside
 from last_cli.layers import Layer
 from last_cli.loading import Checkpoint
 from last_cli.results import LayerScore, ScoreReport
-from last_cli.system import System, hinf_norm
+from last_cli.system import System, hinf_norm, state_gains
 
 Shape = Literal["ragged", "rectangular"]
 
@@ -94,9 +94,9 @@ def score_layers(
             _check_poles(layer, system, choice.allow_unstable, warnings)
         judged = system if criterion.dtype is np.float64 else checkpoint.system(layer, criterion.dtype)
         states = scores(criterion, judged, np.random.default_rng([choice.seed, position]))
-        if not system.live_mask.any() or not hinf_norm(system)[system.live_mask].any():
-            warnings.append(f"{layer.name}: B or C is zero throughout, so every norm and score there is 0")
         scored.append(_layer_score(layer, system, states))
+        if not scored[-1].hinf[system.live_mask].any():
+            warnings.append(f"{layer.name}: B or C is zero throughout, so every norm and score there is 0")
     if ratio is None:
         return scored, warnings
     masks = _masks(scored, choice, ratio, criterion.threshold)
@@ -138,6 +138,7 @@ def _layer_score(layer: Layer, system: System, states: np.ndarray) -> LayerScore
         live=system.live_mask,
         hinf=hinf_norm(system),
         score=states,
+        gains=state_gains(system),
         abs_lambda=np.abs(system.lam),
         poles=np.asarray(system.lam),
     )

@@ -8,6 +8,7 @@ Nothing here imports JAX: the norms are numpy float64, and `System` holds whatev
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,11 @@ class System:
     live: Array | None = None
     backward_lag: int = 0
 
+    @cached_property
+    def norms(self) -> tuple[np.ndarray, np.ndarray]:
+        """2-norms of the states' rows of B (G, N) and of their columns of C (R, G, N)."""
+        return np.linalg.norm(self.B, axis=-1), np.linalg.norm(self.C, axis=-2)
+
     @property
     def live_mask(self) -> Bool[np.ndarray, "G N"]:
         """Which states are real and not padding."""
@@ -48,12 +54,12 @@ class System:
 
 def input_norm(system: System) -> Float[np.ndarray, "G N"]:
     """2-norm of each state's row of B."""
-    return np.linalg.norm(system.B, axis=-1)
+    return system.norms[0]
 
 
 def readout_norms(system: System) -> Float[np.ndarray, "R G N"]:
     """2-norm of each state's column of C, a row for each readout."""
-    return np.linalg.norm(system.C, axis=-2)
+    return system.norms[1]
 
 
 def output_norm(system: System) -> Float[np.ndarray, "G N"]:
@@ -80,12 +86,21 @@ def impulse_energy(system: System) -> Float[np.ndarray, "G N"]:
 def gain_bound(system: System, removed: Bool[np.ndarray, "G N"]) -> float:
     """Upper bound of the H-infinity norm of what is removed from a layer.
 
-    The transfer functions of removed states add up, so their norms bound it: gain times the sum over readouts and
-    states of |C| |B| / (1 - |lam|), and over the independent systems of a layer the largest counts.
+    The transfer functions of removed states add up, so their gains bound it, and over the independent systems of a
+    layer the largest counts.
     """
+    return bound_of(state_gains(system), removed)
+
+
+def bound_of(gains: Float[np.ndarray, "G N"], removed: Bool[np.ndarray, "G N"]) -> float:
+    """`gain_bound` from the states' gains."""
+    return float(np.where(removed, gains, 0.0).sum(axis=-1).max())
+
+
+def state_gains(system: System) -> Float[np.ndarray, "G N"]:
+    """Upper bound of each state's own gain: gain times the sum over readouts of |C| |B| / (1 - |lam|)."""
     norms = _over(readout_norms(system).sum(axis=0) * input_norm(system), np.abs(1 - np.abs(system.lam)))
-    norms = np.where((np.abs(system.lam) < 1) | (norms == 0), norms, np.inf)
-    return float(system.gain * np.where(removed, norms, 0.0).sum(axis=-1).max())
+    return system.gain * np.where((np.abs(system.lam) < 1) | (norms == 0), norms, np.inf)
 
 
 def transfer_gain(system: System, frequencies: Float[np.ndarray, " f"]) -> float:
