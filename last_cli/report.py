@@ -282,6 +282,8 @@ def _short(names: Sequence[str]) -> list[str]:
     if len(set(names)) < 2:
         return list(names)
     start = _common(parts)
+    if start and all(part[start].isdigit() for part in parts if len(part) > start):
+        start -= 1  # "layers/0" says more than "0"
     end = _common([p[::-1] for p in parts])
     return ["/".join(p[start : len(p) - end]) or name for p, name in zip(parts, names, strict=True)]
 
