@@ -109,10 +109,9 @@ def measure(
     checkpoint: Checkpoint, data: Split, request: Request, what: str = "", progress: Progress | None = None
 ) -> Measured:
     """Predictions and losses of a checkpoint on every sequence of a split."""
-    jax = start_jax(request.device)
+    devices = start_devices(request.device)
     spec = _spec(checkpoint)
     _check_fit(checkpoint, spec, data)
-    devices = jax.devices()
     micro = request.batch_size or (CPU_MICRO_BATCH if devices[0].platform == "cpu" else ACCELERATOR_BATCH)
     rounds = max(1, min(STEPS_A_CALL, -(-len(data.y) // (len(devices) * micro))))
     chunk = len(devices) * rounds * micro
@@ -152,28 +151,25 @@ def follow_task(checkpoint: Checkpoint, data: Split) -> Checkpoint:
     return replace(checkpoint, config=replace(checkpoint.config, padded=data.lengths is not None))
 
 
-def start_jax(device: str | None) -> Any:
-    """JAX with the chosen platform, and on a CPU with one device a core, unless it is already running.
+def start_devices(device: str | None) -> list[Any]:
+    """The devices to run on, those of JAX's choice or of one kind; of a CPU, one a core, unless JAX is already running.
 
     Raises:
         UsageError: there is no such device.
     """
-    if "jax" not in sys.modules and device in ("cpu", "gpu", "tpu"):
-        os.environ.setdefault("JAX_PLATFORMS", {"gpu": "cuda,cpu", "cpu": "cpu", "tpu": "tpu,cpu"}[device])
+    if device == "cpu" and "jax" not in sys.modules:
+        os.environ["JAX_PLATFORMS"] = "cpu"  # else it would take a GPU's memory as well
     import jax
 
     with contextlib.suppress(RuntimeError):  # already running: its devices stay as they are
         jax.config.update("jax_num_cpu_devices", _cores())
     try:
-        if device is not None:
-            jax.config.update("jax_default_device", jax.devices(device)[0])
-        jax.devices()
+        return jax.devices(device)
     except RuntimeError as error:
         raise UsageError(
             f"no {device or 'device'} was found by JAX: {str(error).splitlines()[0]}",
             "pip install 'last-cli[cuda13]' (or cuda12) brings the GPU build; --device cpu always works",
         ) from error
-    return jax
 
 
 def device_name(devices: list[Any]) -> str:
