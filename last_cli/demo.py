@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -12,24 +14,24 @@ from last_cli.errors import CheckpointError
 SAMPLE = "s5-listops"
 
 
-def run(ratio: float, command: Callable[[Sequence[str]], int]) -> int:
-    """Score, prune and evaluate the sample in a temporary directory, showing each command; returns the exit code.
+def run(ratio: float, quiet: bool, command: Callable[[Sequence[str]], int]) -> int:
+    """Score, prune and evaluate a copy of the sample in a temporary directory, showing each command; the exit code.
 
     Raises:
         CheckpointError: the sample is not where the package or its source tree keeps it.
     """
+    steps = (
+        ["score", SAMPLE, "--ratio", f"{ratio:g}"],
+        ["prune", SAMPLE, "--ratio", f"{ratio:g}"],
+        ["eval", "pruned", "--task", "listops", "--baseline", SAMPLE],
+    )
     sample = bundled(SAMPLE)
-    with tempfile.TemporaryDirectory(prefix="last-demo-") as place:
-        pruned = str(Path(place) / "pruned")
-        steps = (
-            ["score", str(sample), "--ratio", str(ratio)],
-            ["prune", str(sample), "--ratio", str(ratio), "-o", pruned],
-            ["eval", pruned, "--task", "listops", "--baseline", str(sample)],
-        )
+    with tempfile.TemporaryDirectory(prefix="last-demo-") as place, contextlib.chdir(place):
+        shutil.copytree(sample, SAMPLE)
         for arguments in steps:
             sys.stdout.write(f"\n$ last {' '.join(arguments)}\n")
             sys.stdout.flush()
-            if code := command(arguments):
+            if code := command([*arguments, *(["--quiet"] if quiet else [])]):
                 return code
     return 0
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import os
 import pty
-import re
 import struct
 import sys
 from fcntl import ioctl
@@ -24,10 +23,8 @@ OUT = Path(__file__).with_name("demo.svg")
 
 def main() -> None:
     text = in_terminal([sys.executable, "-m", "last_cli", "demo"])
-    shown = re.sub(r"\S*/(sample_checkpoints|samples)/", "", text)
-    shown = re.sub(r"\S*/last-demo-\w+/", "", shown)
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
-    console.print(Text.from_ansi(shown.strip()))
+    console.print(Text.from_ansi(text.strip()))
     console.save_svg(str(OUT), title="last demo")
 
 

@@ -95,4 +95,4 @@ def demo(
     from last_cli.cli import main
     from last_cli.demo import run
 
-    raise typer.Exit(run(ratio, main))
+    raise typer.Exit(run(ratio, quiet, main))
