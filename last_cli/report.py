@@ -7,7 +7,7 @@ import io
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -23,12 +23,16 @@ BAR = 16
 
 @dataclass(frozen=True)
 class Sheet:
-    """Rows of text under headings, and perhaps a row of totals; every column but the first `left` is right-aligned."""
+    """Rows of text under headings, and perhaps a row of totals; every column but the first `left` is right-aligned.
+
+    `drop` lists the columns, by place, that a narrow terminal does without, the first one first.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     total: Sequence[str] | None = None
     left: int = 1
+    drop: Sequence[int] = ()
 
 
 def show_score(report: ScoreReport, form: Format, per_state: bool) -> None:
@@ -199,7 +203,8 @@ def _score_sheet(report: ScoreReport) -> Sheet:
     if kept:
         stay = sum(layer.kept or 0 for layer in report.layers)
         total.append(f"{stay:,}")
-    return Sheet(columns, rows, [*total, *[""] * (len(columns) - len(total))])
+    last = len(columns) - 1
+    return Sheet(columns, rows, [*total, *[""] * (len(columns) - len(total))], drop=(last - 1, last - 5, last - 2))
 
 
 def _states_of(report: ScoreReport) -> tuple[list[str], list[list[Any]]]:
@@ -237,7 +242,8 @@ def _prune_sheet(report: PruneReport) -> Sheet:
     rows = [_prune_row(name, layer, padded) for name, layer in zip(names, report.layers, strict=True)]
     before, after = report.states
     total = ["total", f"{before:,}", f"{after:,}", f"{after / max(before, 1):.1%} stay"]
-    return Sheet(columns, rows, [*total, *[""] * (len(columns) - len(total))])
+    last = len(columns) - 1
+    return Sheet(columns, rows, [*total, *[""] * (len(columns) - len(total))], drop=(last - 2, last - 1))
 
 
 def _prune_row(name: str, layer: LayerPrune, padded: bool) -> list[str]:
@@ -319,13 +325,14 @@ def _sheet(sheet: Sheet, form: Format) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
-    table = _table(sheet, (0, 1))
-    if console.measure(table).maximum > console.width:
-        table = _table(sheet, (0, 1, 0, 0))
+    free = console.options.update(max_width=WIDE)
+    table, dropped = _table(sheet, (0, 1)), 0
+    while console.measure(table, options=free).maximum > console.width and dropped <= len(sheet.drop):
+        table, dropped = _table(sheet, (0, 1, 0, 0), set(sheet.drop[:dropped])), dropped + 1
     console.print(table)
 
 
-def _table(sheet: Sheet, padding: tuple[int, int] | tuple[int, int, int, int]) -> Any:
+def _table(sheet: Sheet, padding: tuple[int, int] | tuple[int, int, int, int], hidden: Set[int] = frozenset()) -> Any:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -336,13 +343,15 @@ def _table(sheet: Sheet, padding: tuple[int, int] | tuple[int, int, int, int]) -
         show_footer=sheet.total is not None,
         pad_edge=False,
         padding=padding,
-    )  # pyright: ignore[reportArgumentType]
-    for i, column in enumerate(sheet.columns):
-        footer = sheet.total[i] if sheet.total else ""
+    )
+    shown = [i for i in range(len(sheet.columns)) if i not in hidden]
+    for i in shown:
+        column, footer = sheet.columns[i], sheet.total[i] if sheet.total else ""
         left = i < sheet.left or not column
-        table.add_column(Text(column), Text(footer), justify="left" if left else "right", no_wrap=True)
+        words = 1 < sheet.left == i + 1  # the last column of a list may take several lines
+        table.add_column(Text(column), Text(footer), justify="left" if left else "right", no_wrap=not words)
     for row in sheet.rows:
-        table.add_row(*[Text(cell, style="cyan" if "█" in cell or "░" in cell else "") for cell in row])
+        table.add_row(*[Text(row[i], style="cyan" if "█" in row[i] or "░" in row[i] else "") for i in shown])
     return table
 
 
