@@ -34,6 +34,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     "tasks": {
         "listops": "last_cli.tasks.listops:LISTOPS",
         "digits": "last_cli.tasks.digits:DIGITS",
+        "text": "last_cli.tasks.text:TEXT",
         "image": "last_cli.tasks.cifar:IMAGE",
         "scifar": "last_cli.tasks.cifar:SCIFAR",
     },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,4 +47,18 @@ def pickled(path: Path, content: object, protocol: int = 2) -> Path:
     return path
 
 
-WRITERS: dict[str, Callable[[Path], Path]] = {"image": cifar, "scifar": cifar}
+def imdb(folder: Path, reviews: Mapping[str, Sequence[str]] | None = None) -> Path:
+    """The folder tree of the archive, by default three reviews a class and split."""
+    texts = reviews or {
+        f"{split}/{label}": [f"a {label} film, {'really ' * i}{label} {split}" for i in range(3)]
+        for split in ("train", "test")
+        for label in ("neg", "pos")
+    }
+    for where, found in texts.items():
+        (folder / "aclImdb" / where).mkdir(parents=True, exist_ok=True)
+        for i, text in enumerate(found):
+            (folder / "aclImdb" / where / f"{i}_7.txt").write_bytes(text.encode())
+    return folder
+
+
+WRITERS: dict[str, Callable[[Path], Path]] = {"text": imdb, "image": cifar, "scifar": cifar}
