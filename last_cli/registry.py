@@ -36,6 +36,8 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "digits": "last_cli.tasks.digits:DIGITS",
         "text": "last_cli.tasks.text:TEXT",
         "image": "last_cli.tasks.cifar:IMAGE",
+        "pathfinder": "last_cli.tasks.pathfinder:PATHFINDER",
+        "pathx": "last_cli.tasks.pathfinder:PATHX",
         "scifar": "last_cli.tasks.cifar:SCIFAR",
     },
 }

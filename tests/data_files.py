@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pickle
 import struct
+import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -61,4 +63,56 @@ def imdb(folder: Path, reviews: Mapping[str, Sequence[str]] | None = None) -> Pa
     return folder
 
 
-WRITERS: dict[str, Callable[[Path], Path]] = {"text": imdb, "image": cifar, "scifar": cifar}
+def pathfinder(folder: Path, side: int, files: int = 5, lines: int = 10) -> Path:
+    """Metadata files 1.npy etc. with a line an image, as the archive has them, and the images."""
+    level = folder / f"pathfinder{side}" / "curv_contour_length_14"
+    (level / "metadata").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for file in range(1, files + 1):
+        (level / f"imgs/{file}").mkdir(parents=True)
+        said = []
+        for i in range(lines):
+            (level / f"imgs/{file}/sample_{i}.png").write_bytes(_noise(side, i % 5))
+            said.append(f"imgs/{file} sample_{i}.png {i} {rng.integers(2)} 1.8 6 2.0 5 1.5 2 1")
+        (level / f"metadata/{file}.npy").write_text("\n".join(said) + "\n")
+    return folder
+
+
+@cache
+def _noise(side: int, seed: int) -> bytes:
+    grey = np.random.default_rng(seed).integers(0, 256, (side, side, 1)).astype(np.uint8)
+    return png(grey, [seed] * side)
+
+
+def png(pixels: np.ndarray, filters: Sequence[int], palette: bytes = b"", colour: int | None = None) -> bytes:
+    """A PNG image of (height, width, channels) bytes, with a filter for each row, slowly and by the specification."""
+    height, width, channels = pixels.shape
+    raw = np.pad(pixels.reshape(height, -1).astype(int), ((1, 0), (channels, 0)))
+    rows = b""
+    for y, kind in enumerate(filters, 1):
+        rows += bytes([kind])
+        for x in range(channels, raw.shape[1]):
+            left, up, corner = raw[y, x - channels], raw[y - 1, x], raw[y - 1, x - channels]
+            p = left + up - corner
+            paeth = min((abs(p - left), 0, left), (abs(p - up), 1, up), (abs(p - corner), 2, corner))[2]
+            rows += bytes([(raw[y, x] - [0, left, up, (left + up) // 2, paeth][kind]) % 256])
+    colour = {1: 0, 3: 2, 2: 4, 4: 6}[channels] if colour is None else colour
+    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
+    packed = zlib.compress(rows)
+    parts = [(b"IHDR", header), *([(b"PLTE", palette)] if palette else []), (b"IDAT", packed[:20])]
+    return png_of([*parts, (b"IDAT", packed[20:]), (b"IEND", b"")])
+
+
+def png_of(parts: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """A PNG file of these parts."""
+    sums = [(kind, body, zlib.crc32(kind + body)) for kind, body in parts]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(b)) + k + b + struct.pack(">I", c) for k, b, c in sums)
+
+
+WRITERS: dict[str, Callable[[Path], Path]] = {
+    "text": imdb,
+    "image": cifar,
+    "pathfinder": partial(pathfinder, side=32),
+    "pathx": partial(pathfinder, side=128, files=2),
+    "scifar": cifar,
+}

@@ -229,8 +229,8 @@ def test_a_split_is_the_same_whenever_it_is_made(
 @every_task
 def test_labels_tokens_and_lengths_are_in_range(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_files(task, tmp_path, monkeypatch)
-    split = registry.get("tasks", task).load(settings=SHORT, limit=4)
-    assert len(split.x) == len(split.y) == 4
+    split = registry.get("tasks", task).load(settings=SHORT, limit=2)
+    assert len(split.x) == len(split.y) == 2
     assert split.x.shape[-1 if split.tokens else 1] == split.length
     assert split.y.min() >= 0 and split.y.max() < split.classes
     if split.tokens:
@@ -238,7 +238,7 @@ def test_labels_tokens_and_lengths_are_in_range(task: str, tmp_path: Path, monke
     if split.lengths is not None:
         assert split.lengths.shape == (split.x.shape[:-1] if split.tokens else split.y.shape)
         assert split.lengths.min() >= 1 and split.lengths.max() <= split.length
-    assert split.note.endswith("sequences are used") and split.source in ("generated", "files", "bundled")
+    assert split.note and split.source in ("generated", "files", "bundled")
 
 
 @every_task
