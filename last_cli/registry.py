@@ -35,9 +35,12 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "listops": "last_cli.tasks.listops:LISTOPS",
         "digits": "last_cli.tasks.digits:DIGITS",
         "text": "last_cli.tasks.text:TEXT",
+        "retrieval": "last_cli.tasks.retrieval:RETRIEVAL",
         "image": "last_cli.tasks.cifar:IMAGE",
         "pathfinder": "last_cli.tasks.pathfinder:PATHFINDER",
         "pathx": "last_cli.tasks.pathfinder:PATHX",
+        "smnist": "last_cli.tasks.mnist:SMNIST",
+        "psmnist": "last_cli.tasks.mnist:PSMNIST",
         "scifar": "last_cli.tasks.cifar:SCIFAR",
     },
 }

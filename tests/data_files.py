@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import pickle
 import struct
 import zlib
@@ -63,6 +64,21 @@ def imdb(folder: Path, reviews: Mapping[str, Sequence[str]] | None = None) -> Pa
     return folder
 
 
+PAIRS = {
+    "train": ["1.0\tA00-1\tB00-2\taab\tbba", "0.0\tA00-3\tB00-4\tcb\ta"],
+    "eval": ["0.0\tA00-5\tB00-6\tac\tca"],
+    "test": ["0.0\tA00-7\tB00-8\tabc\tb", "1.0\tA00-9\tB00-10\tz\tcab", "1.0\tA00-9\tB00-11\ta\tb"],
+}
+
+
+def pairs(folder: Path, rows: Mapping[str, Sequence[str]] = PAIRS) -> Path:
+    """AAN's files, which have no header."""
+    (folder / "tsv_data").mkdir(parents=True, exist_ok=True)
+    for name, lines in rows.items():
+        (folder / f"tsv_data/new_aan_pairs.{name}.tsv").write_bytes("".join(line + "\n" for line in lines).encode())
+    return folder
+
+
 def pathfinder(folder: Path, side: int, files: int = 5, lines: int = 10) -> Path:
     """Metadata files 1.npy etc. with a line an image, as the archive has them, and the images."""
     level = folder / f"pathfinder{side}" / "curv_contour_length_14"
@@ -109,10 +125,32 @@ def png_of(parts: Sequence[tuple[bytes, bytes]]) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(b)) + k + b + struct.pack(">I", c) for k, b, c in sums)
 
 
+def mnist(folder: Path, rows: int = 20, packed: bool = True) -> Path:
+    """The four IDX files."""
+    rng = np.random.default_rng(0)
+    for part in ("train", "t10k"):
+        idx(folder / f"{part}-images-idx3-ubyte", rng.integers(0, 256, (rows, 28, 28)), packed)
+        idx(folder / f"{part}-labels-idx1-ubyte", rng.integers(0, 10, rows), packed)
+    return folder
+
+
+def idx(path: Path, array: np.ndarray, packed: bool = False) -> Path:
+    """An IDX file of bytes, packed by gzip or not."""
+    content = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    content += array.astype(np.uint8).tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path = path.with_name(path.name + ".gz") if packed else path
+    path.write_bytes(gzip.compress(content) if packed else content)
+    return path
+
+
 WRITERS: dict[str, Callable[[Path], Path]] = {
     "text": imdb,
+    "retrieval": pairs,
     "image": cifar,
     "pathfinder": partial(pathfinder, side=32),
     "pathx": partial(pathfinder, side=128, files=2),
+    "smnist": mnist,
+    "psmnist": mnist,
     "scifar": cifar,
 }

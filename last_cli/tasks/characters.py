@@ -10,6 +10,8 @@ from jaxtyping import Integer, UInt32
 from last_cli.tasks.tokens import UNKNOWN, build_vocabulary
 
 CODE_POINTS = 0x110000
+# Of padded texts, which can take gigabytes: their vocabularies have a hundred characters or so.
+DTYPE = np.int16
 
 
 def count_characters(texts: Iterable[str], longest: int, min_freq: int = 1) -> tuple[str, ...]:

@@ -16,10 +16,9 @@ from last_cli.tasks import cifar_files as files
 from last_cli.tasks.folder import data_folder, find
 from last_cli.tasks.images import to_grey, to_sequences
 from last_cli.tasks.task import Progress, Split, Task, check_request, first
-from last_cli.tasks.torch_random import random_split
+from last_cli.tasks.torch_random import training_part
 
 VERSION = 1
-VALIDATION_SHARE, SEED = 0.1, 42
 GREY_MEAN, GREY_STD = (122.6 / 255.0,), (61.0 / 255.0,)
 COLOUR_MEAN, COLOUR_STD = (0.4914, 0.4822, 0.4465), (0.247, 0.243, 0.261)
 
@@ -69,13 +68,6 @@ def load(
         limit,
         of=len(labels),
     )
-
-
-def training_part(split: str, n: int) -> np.ndarray:
-    """Which of the `n` training samples belong to "train" or "val", in the order of the S5 code."""
-    kept = int(n * (1.0 - VALIDATION_SHARE))
-    train, val = random_split([kept, n - kept], SEED)
-    return train if split == "train" else val
 
 
 def _grey(images: np.ndarray) -> np.ndarray:

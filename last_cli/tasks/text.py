@@ -13,7 +13,7 @@ import numpy as np
 
 from last_cli.tasks import text_files as files
 from last_cli.tasks.cache import Arrays, cached
-from last_cli.tasks.characters import count_characters, number_characters
+from last_cli.tasks.characters import DTYPE, count_characters, number_characters
 from last_cli.tasks.folder import data_folder
 from last_cli.tasks.task import Progress, Split, Task, check_request, first, take_turns, whole_number
 from last_cli.tasks.tokens import token_split, vocabulary_setting
@@ -48,7 +48,8 @@ def load(
     data = files.find_files(data_folder("text", data_dir, files.HINT), {stored} if vocabulary else {stored, "train"})
     if vocabulary is None:
         key = _key(data, "train") | {"longest": length - 1, "min_freq": MIN_FREQ}
-        vocabulary = tuple(map(str, cached("text-vocabulary", key, lambda: _count(data, length, report))["tokens"]))
+        counted = cached("text-vocabulary", key, lambda: _count(data, length, report))
+        vocabulary = tuple(map(str, counted["tokens"]))
     words = vocabulary
 
     def number() -> Arrays:
@@ -60,7 +61,8 @@ def load(
     note = f"this split was read from {data.source(stored)}"
     if split == "val":
         note += ", the test data, as the S5 code validates on it"
-    return first(token_split(cached(f"text-{stored}", key, number), vocabulary, length, 2, "files", note), limit)
+    arrays = cached(f"text-{stored}", key, number)
+    return first(token_split(arrays, vocabulary, length, 2, "files", note, dtype=DTYPE), limit)
 
 
 TEXT = Task(

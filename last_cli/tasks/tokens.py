@@ -40,18 +40,27 @@ def vocabulary_setting(settings: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 def token_split(
-    arrays: Arrays, vocabulary: tuple[str, ...], length: int, classes: int, source: str, note: str
+    arrays: Arrays,
+    vocabulary: tuple[str, ...],
+    length: int,
+    classes: int,
+    source: str,
+    note: str,
+    documents: int = 1,
+    dtype: type[np.integer] = np.int32,
 ) -> Split:
     """A split from `tokens` of all sequences one after the other, their `lengths` and the `labels`.
 
-    Sequences longer than `length - 1` are cut, and <eos> is appended.
+    Sequences longer than `length - 1` are cut, and <eos> is appended. Each sample has so many `documents` in a row.
     """
     tokens, full = arrays["tokens"], arrays["lengths"]
     if cut := int((full > length - 1).sum()):
         note += f"; {cut:,} of {len(full):,} sequences are longer than {length - 1} tokens and were cut there"
     if unknown := int((tokens == vocabulary.index(UNKNOWN)).sum()):
         note += f"; tokens not in the vocabulary: {unknown:,}"
-    x, lengths = pad(tokens, full, length, vocabulary.index(END))
+    x, lengths = pad(tokens, full, length, vocabulary.index(END), dtype)
+    if documents > 1:
+        x, lengths = x.reshape(-1, documents, length), lengths.reshape(-1, documents)
     return Split(
         x=x,
         y=arrays["labels"].astype(np.int32),
@@ -65,10 +74,10 @@ def token_split(
 
 
 def pad(
-    tokens: Integer[np.ndarray, " total"], full: Int[np.ndarray, " n"], length: int, eos: int
+    tokens: Integer[np.ndarray, " total"], full: Int[np.ndarray, " n"], length: int, eos: int, dtype: type[np.integer]
 ) -> tuple[Int[np.ndarray, "n {length}"], Int[np.ndarray, " n"]]:
     """One row a sequence: at most length - 1 of its tokens, <eos>, then zeros; and the lengths with <eos>."""
-    x = np.zeros((len(full), length), np.int32)
+    x = np.zeros((len(full), length), dtype)
     kept = np.minimum(full, length - 1).astype(np.int32)
     starts = np.cumsum(full, dtype=np.int64) - full
     for row, start, n in zip(x, starts.tolist(), kept.tolist(), strict=True):

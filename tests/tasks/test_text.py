@@ -32,7 +32,7 @@ def test_reviews_and_vocabulary(tmp_path: Path) -> None:
     assert split.vocabulary == VOCABULARY  # by falling frequency, ties by character
     assert rows(split) == ["ab?$", "?b????\u00e9$", "ccccccccc$", "a\r\nb$"]
     assert split.y.tolist() == [0, 1, 0, 1]
-    assert split.x.shape == (4, 4096) and split.x.dtype == split.y.dtype == np.int32
+    assert split.x.shape == (4, 4096) and split.x.dtype == np.int16 and split.y.dtype == np.int32
     assert (split.source, split.classes, split.length) == ("files", 2, 4096)
     assert not split.x[0, 4:].any()
     assert "tokens not in the vocabulary: 6" in split.note
