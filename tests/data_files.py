@@ -5,12 +5,16 @@ from __future__ import annotations
 import gzip
 import pickle
 import struct
+import wave
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from last_cli.tasks.speech_files import WORDS
 
 
 def cifar(folder: Path, rows: int = 20) -> Path:
@@ -144,6 +148,29 @@ def idx(path: Path, array: np.ndarray, packed: bool = False) -> Path:
     return path
 
 
+def speech(folder: Path, rows: int = 4) -> Path:
+    """A folder a word: one recording for val, one for test, the others for train."""
+    rng, lists = np.random.default_rng(0), ([], [])
+    for word in WORDS:
+        for i in range(rows):
+            wav(folder / word / f"{i}_nohash_0.wav", rng.normal(0, 3000, 16_000 if i else 12_000))
+        for said, i in zip(lists, (0, 2), strict=True):
+            said.append(f"{word}/{i}_nohash_0.wav")
+    wav(folder / "_background_noise_" / "noise.wav", rng.normal(0, 3000, 16_000))
+    for name, said in zip(("validation_list.txt", "testing_list.txt"), lists, strict=True):
+        (folder / name).write_text("\n".join(said) + "\n")
+    return folder
+
+
+def wav(path: Path, sound: Any, rate: int = 16_000, channels: int = 1) -> Path:
+    """A wav file of 16 bits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setparams((channels, 2, rate, 0, "NONE", ""))
+        file.writeframes(np.asarray(sound).astype("<i2").tobytes())
+    return path
+
+
 WRITERS: dict[str, Callable[[Path], Path]] = {
     "text": imdb,
     "retrieval": pairs,
@@ -153,4 +180,6 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "smnist": mnist,
     "psmnist": mnist,
     "scifar": cifar,
+    "speech35": speech,
+    "speech35-8khz": speech,
 }
