@@ -91,7 +91,8 @@ def _read_tables(paths: Sequence[Path]) -> Iterator[tuple[str, int]]:
         parquet, ipc = import_module("pyarrow.parquet"), import_module("pyarrow.ipc")
     except ImportError as error:
         raise DataError(
-            f"reading {paths[0]} needs pyarrow, which is not installed", "run: pip install pyarrow"
+            f"reading {paths[0]} needs pyarrow, which is not installed",
+            "run: pip install 'last-cli[parquet]', or " + HINT,
         ) from error
     for path in paths:
         try:

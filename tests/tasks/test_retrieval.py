@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from data_files import PAIRS, pairs
 
+import last_cli as last
 from last_cli.errors import DataError, UsageError
 from last_cli.tasks import retrieval
 from last_cli.tasks.retrieval import RETRIEVAL
@@ -123,3 +124,9 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         RETRIEVAL.load("val", data_dir=pairs(tmp_path, {"eval": PAIRS["eval"]}))
     for name in ("tsv_data/new_aan_pairs.train.tsv", "lra_release/tsv_data/new_aan_pairs.eval.tsv"):
         assert str(tmp_path / name) in caught.value.message
+
+
+def test_a_model_of_one_sequence_is_refused(tmp_path: Path) -> None:
+    sample = last.load(Path(__file__).parents[2] / "sample_checkpoints" / "s5-listops")
+    with pytest.raises(DataError, match="the model takes one sequence a sample but the task has 2"):
+        last.evaluate(sample, "retrieval", data_dir=pairs(tmp_path))

@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 from data_files import imdb
 
+import last_cli as last
 from last_cli.errors import DataError, UsageError
 from last_cli.tasks import text_files
 from last_cli.tasks.task import Split, take_turns
 from last_cli.tasks.text import TEXT
+
+SAMPLE = Path(__file__).parents[2] / "sample_checkpoints" / "s5-listops"
 
 # Characters that stand there 15 times or more in training are in the vocabulary: neither x (14) nor z is.
 REVIEWS = {
@@ -144,6 +147,14 @@ def test_the_vocabulary_is_that_of_torchtext(tmp_path: Path) -> None:
     pairs = sorted(kept.items(), key=lambda pair: (-pair[1], pair[0]))  # torchtext.vocab.build_vocab_from_iterator
     wanted = ("<pad>", "<unk>", "<eos>", *(token for token, n in pairs if n >= 15))
     assert TEXT.load(data_dir=tmp_path).vocabulary == wanted
+
+
+def test_tokens_of_two_bytes_are_looked_up_like_others(tmp_path: Path) -> None:
+    model, variables = last.build_model(last.load(SAMPLE))
+    split = TEXT.load(data_dir=imdb(tmp_path, REVIEWS), settings={"length": 24})
+    assert split.x.dtype == np.int16
+    short, long = (model.apply(variables, split.x.astype(t), split.lengths) for t in (np.int16, np.int32))
+    np.testing.assert_array_equal(short, long)
 
 
 def test_take_turns() -> None:
