@@ -58,7 +58,7 @@ def evaluate(
     """Accuracy of a checkpoint on a task, and against a baseline on the same sequences.
 
     Args:
-        task: a name of the registry.
+        task: a name of the registry, or a file of arrays: FILE.npz.
         data_dir: where the task's files are; without it the task finds or makes its own.
         limit: only the first so many sequences.
         batch_size: sequences that a device takes at a time.
@@ -252,14 +252,20 @@ def _settings(checkpoint: Checkpoint, task: str) -> dict[str, Any]:
 
 def _check_fit(checkpoint: Checkpoint, spec: ModelSpec, data: Split) -> None:
     path = checkpoint.source.path
-    width = data.x.shape[2] if data.x.ndim == 3 else len(data.vocabulary or ()) or int(data.x.max()) + 1
-    if (width != spec.d_input) if data.x.ndim == 3 else (width > spec.d_input):
-        kind = "features a step" if data.x.ndim == 3 else "tokens in its vocabulary"
+    if data.documents > 1:
+        raise DataError(
+            f"{path}: the model takes one sequence a sample but the task has {data.documents}",
+            "the checkpoint was trained on something else: choose its --task",
+        )
+    width = (len(data.vocabulary or ()) or int(data.x.max()) + 1) if data.tokens else data.x.shape[2]
+    if (width > spec.d_input) if data.tokens else (width != spec.d_input):
+        kind = "tokens in its vocabulary" if data.tokens else "features a step"
         raise DataError(
             f"{path}: the encoder takes {spec.d_input} inputs but the task has {width} {kind}",
             "the checkpoint was trained on something else: choose its --task",
         )
-    if spec.d_output != data.classes:
+    # A user's arrays need not have a sample of every class.
+    if (data.classes > spec.d_output) if data.source == "arrays" else (data.classes != spec.d_output):
         raise DataError(
             f"{path}: the decoder has {spec.d_output} classes but the task has {data.classes}",
             "the checkpoint was trained on something else: choose its --task",

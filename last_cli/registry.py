@@ -34,6 +34,16 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     "tasks": {
         "listops": "last_cli.tasks.listops:LISTOPS",
         "digits": "last_cli.tasks.digits:DIGITS",
+        "text": "last_cli.tasks.text:TEXT",
+        "retrieval": "last_cli.tasks.retrieval:RETRIEVAL",
+        "image": "last_cli.tasks.cifar:IMAGE",
+        "pathfinder": "last_cli.tasks.pathfinder:PATHFINDER",
+        "pathx": "last_cli.tasks.pathfinder:PATHX",
+        "smnist": "last_cli.tasks.mnist:SMNIST",
+        "psmnist": "last_cli.tasks.mnist:PSMNIST",
+        "scifar": "last_cli.tasks.cifar:SCIFAR",
+        "speech35": "last_cli.tasks.speech:SPEECH35",
+        "speech35-8khz": "last_cli.tasks.speech:SPEECH35_8K",
     },
 }
 
@@ -44,7 +54,7 @@ def names(kind: Kind) -> list[str]:
 
 
 def get(kind: Kind, name: str) -> Any:
-    """The family, criterion or task called `name`.
+    """The family, criterion or task called `name`. A task may also be a file of arrays, FILE.npz.
 
     Raises:
         UsageError: there is none; the hint names the closest ones.
@@ -55,6 +65,8 @@ def get(kind: Kind, name: str) -> Any:
         return getattr(import_module(module), attribute)
     if name in (found := _entry_points(kind)):
         return found[name].load()
+    if kind == "tasks" and name.endswith(".npz"):
+        return import_module("last_cli.tasks.arrays").file_task(name)
     close = difflib.get_close_matches(name, names(kind), n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""
     raise UsageError(

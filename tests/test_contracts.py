@@ -7,12 +7,14 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from data_files import WRITERS
 from hypothesis import given
 from hypothesis import strategies as st
 from random_layers import KINDS, as_layer, fixed, only, simulate, taken
 
 from last_cli import registry, selection
 from last_cli.criteria.criterion import scores
+from last_cli.errors import DataError
 from last_cli.families.family import live_states, take
 from last_cli.layers import build_system
 from last_cli.system import System
@@ -213,6 +215,7 @@ def test_a_split_is_the_same_whenever_it_is_made(
     task: str, split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []
+    write_files(task, tmp_path, monkeypatch)
     for directory in ("first", "second"):
         monkeypatch.setenv("LAST_CACHE_DIR", str(tmp_path / directory))
         made.append(registry.get("tasks", task).load(split, settings=SHORT, limit=50))
@@ -224,13 +227,31 @@ def test_a_split_is_the_same_whenever_it_is_made(
 
 
 @every_task
-def test_labels_tokens_and_lengths_are_in_range(task: str) -> None:
-    split = registry.get("tasks", task).load(settings=SHORT, limit=60)
-    assert len(split.x) == len(split.y) == 60
-    assert split.x.shape[1] == split.length
+def test_labels_tokens_and_lengths_are_in_range(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_files(task, tmp_path, monkeypatch)
+    split = registry.get("tasks", task).load(settings=SHORT, limit=2)
+    assert len(split.x) == len(split.y) == 2
+    assert split.x.shape[-1 if split.tokens else 1] == split.length
     assert split.y.min() >= 0 and split.y.max() < split.classes
-    if split.x.ndim == 2:
+    if split.tokens:
         assert split.x.min() >= 0 and split.x.max() < len(split.vocabulary)
     if split.lengths is not None:
+        assert split.lengths.shape == (split.x.shape[:-1] if split.tokens else split.y.shape)
         assert split.lengths.min() >= 1 and split.lengths.max() <= split.length
     assert split.note and split.source in ("generated", "files", "bundled")
+
+
+@every_task
+def test_missing_files_are_a_data_error_that_says_where_they_come_from(task: str, tmp_path: Path) -> None:
+    if task in WRITERS:
+        for data_dir in (tmp_path, None):
+            with pytest.raises(DataError) as caught:
+                registry.get("tasks", task).load(data_dir=data_dir)
+            assert caught.value.message.startswith(f"task {task}")
+            assert "http" in caught.value.hint and "--data-dir" in caught.value.hint
+
+
+def write_files(task: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small files in the true format, for a task that makes no data of its own."""
+    if task in WRITERS:
+        monkeypatch.setenv("LAST_DATA_DIR", str(WRITERS[task](folder / "data")))

@@ -170,7 +170,9 @@ def prune(
 )
 def evaluate(
     ckpt: Ckpt,
-    task: Annotated[str, typer.Option(help="The task: `last list tasks`.", show_default=False)],
+    task: Annotated[
+        str, typer.Option(help="The task: `last list tasks`, or FILE.npz of arrays x, y, lengths.", show_default=False)
+    ],
     data_dir: Annotated[
         Path | None, typer.Option(help="Where the task's files are.", show_default="$LAST_DATA_DIR, else generated")
     ] = None,

@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,13 @@ def fingerprint(path: Path) -> list[str | int]:
     """What tells one state of a source file from another: its path, bytes and time of change (ns)."""
     stat = path.stat()
     return [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
+
+
+def folder_fingerprint(folder: Path, pattern: str) -> list[str | int]:
+    """The same for all files of a folder that match `pattern`, of which there may be many: path, number, digest."""
+    found = sorted((entry.name, entry.stat()) for entry in os.scandir(folder) if fnmatch(entry.name, pattern))
+    said = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in found)
+    return [str(folder.resolve()), len(found), hashlib.sha256(said.encode()).hexdigest()]
 
 
 def _digest(key: Mapping[str, Any]) -> str:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Integer
 
-from last_cli.errors import UsageError
 from last_cli.tasks import listops_files as files
 from last_cli.tasks.cache import Arrays, cached, fingerprint
 from last_cli.tasks.listops_grammar import TOKENS, generate
 from last_cli.tasks.task import Progress, Split, Task, check_request, first, whole_number
+from last_cli.tasks.tokens import SPECIALS, UNKNOWN, token_split, vocabulary_setting
 
 VERSION = 1
 
@@ -24,7 +23,7 @@ TEST_SIZE = VAL_SIZE = 2_000
 TRAIN_SIZE = 96_000
 
 GENERATED_VOCABULARY = (
-    *files.SPECIALS,
+    *SPECIALS,
     *("X", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "[MAX", "[MED", "[MIN", "[SM"),
 )
 """By falling probability, ties in string order: what counting an endless training file would give."""
@@ -83,7 +82,7 @@ def _folder(split: str, data_dir: Path | None, settings: Mapping[str, Any]) -> P
 
 def _published(split: str, folder: Path, settings: Mapping[str, Any], progress: Progress) -> Split:
     length = whole_number(settings, "length", LENGTH, minimum=2)
-    vocabulary = _vocabulary(settings)
+    vocabulary = vocabulary_setting(settings)
     if vocabulary is None:
         train = folder / files.file_name("train")
         key = {"task": "listops", "version": VERSION, "file": fingerprint(train), "longest": length - 1}
@@ -95,7 +94,7 @@ def _published(split: str, folder: Path, settings: Mapping[str, Any], progress: 
     path = folder / files.file_name(split)
     key = {"task": "listops", "version": VERSION, "file": fingerprint(path), "vocabulary": vocabulary}
     arrays = cached(f"listops-{split}", key, lambda: files.read_split(path, vocabulary, progress))
-    return _split(arrays, vocabulary, length, "files", f"this split was read from {path}")
+    return token_split(arrays, vocabulary, length, files.CLASSES, "files", f"this split was read from {path}")
 
 
 def _generated(split: str, settings: Mapping[str, Any], progress: Progress) -> Split:
@@ -129,57 +128,11 @@ def _generated(split: str, settings: Mapping[str, Any], progress: Progress) -> S
     }
     arrays = cached(f"listops-generated-{split}", key, compute)
     note = f"this split is generated (seed {seed}, {low} to {high} tokens), not the published one"
-    vocabulary = _vocabulary(settings)
+    vocabulary = vocabulary_setting(settings)
     if vocabulary is None:
         vocabulary = GENERATED_VOCABULARY
         note += "; the checkpoint names no vocabulary, so tokens are numbered as in the samples"
-    unknown = vocabulary.index("<unk>")
+    unknown = vocabulary.index(UNKNOWN)
     numbers = [vocabulary.index(token) if token in vocabulary else unknown for token in TOKENS]
     renumbered = {**arrays, "tokens": np.array(numbers, np.int32)[arrays["tokens"]]}
-    return _split(renumbered, vocabulary, length, "generated", note)
-
-
-def _vocabulary(settings: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The settings' vocabulary, checked."""
-    tokens = settings.get("vocabulary")
-    if tokens is None:
-        return None
-    words = tuple(tokens) if isinstance(tokens, list | tuple) else ()
-    if words[:1] != ("<pad>",) or not {*files.SPECIALS} <= {str(word) for word in words}:
-        raise UsageError(
-            f"task setting 'vocabulary' is {tokens!r}, expected <pad> first, and <unk> and <eos> in it",
-            "correct the task settings in the checkpoint's config",
-        )
-    return tuple(str(word) for word in words)
-
-
-def _split(arrays: Arrays, vocabulary: tuple[str, ...], length: int, source: str, note: str) -> Split:
-    tokens, full = arrays["tokens"], arrays["lengths"]
-    if cut := int((full > length - 1).sum()):
-        note += f"; {cut:,} of {len(full):,} sequences are longer than {length - 1} tokens and were cut there"
-    if unknown := int((tokens == vocabulary.index("<unk>")).sum()):
-        note += f"; tokens not in the vocabulary: {unknown:,}"
-    x, lengths = _pad(tokens, full, length, vocabulary.index("<eos>"))
-    return Split(
-        x=x,
-        y=arrays["labels"].astype(np.int32),
-        lengths=lengths,
-        source=source,
-        classes=files.CLASSES,
-        length=length,
-        vocabulary=vocabulary,
-        note=note,
-    )
-
-
-def _pad(
-    tokens: Integer[np.ndarray, " total"], full: Int[np.ndarray, " n"], length: int, eos: int
-) -> tuple[Int[np.ndarray, "n {length}"], Int[np.ndarray, " n"]]:
-    """One row a sequence: at most length - 1 of its tokens, <eos>, then zeros; and the lengths with <eos>."""
-    x = np.zeros((len(full), length), np.int32)
-    kept = np.minimum(full, length - 1).astype(np.int32)
-    starts = np.cumsum(full, dtype=np.int64) - full
-    for row, start, n in zip(x, starts.tolist(), kept.tolist(), strict=True):
-        row[:n] = tokens[start : start + n]
-        row[n] = eos
-    return x, kept + 1
+    return token_split(renumbered, vocabulary, length, files.CLASSES, "generated", note)

@@ -17,8 +17,8 @@ import numpy as np
 from last_cli.errors import DataError
 from last_cli.tasks.cache import Arrays
 from last_cli.tasks.task import Progress
+from last_cli.tasks.tokens import UNKNOWN, build_vocabulary
 
-SPECIALS = ("<pad>", "<unk>", "<eos>")
 HEADER = ["Source", "Target"]
 CLASSES = 10
 LABELS = frozenset(str(label) for label in range(CLASSES))
@@ -58,8 +58,7 @@ def read_vocabulary(path: Path, longest: int, progress: Progress) -> tuple[str, 
     counts: Counter[str] = Counter()
     for tokens, _ in _rows(path, progress):
         counts.update(tokens[:longest])
-    ordered = sorted(counts, key=lambda token: (-counts[token], token))
-    return (*SPECIALS, *(token for token in ordered if token not in SPECIALS))
+    return build_vocabulary(counts)
 
 
 def read_split(path: Path, vocabulary: tuple[str, ...], progress: Progress) -> Arrays:
@@ -76,7 +75,7 @@ def read_split(path: Path, vocabulary: tuple[str, ...], progress: Progress) -> A
 
 class _Numbers(dict[str, int]):
     def __missing__(self, token: str) -> int:
-        return self["<unk>"]
+        return self[UNKNOWN]
 
 
 def _rows(path: Path, progress: Progress) -> Iterator[tuple[list[str], int]]:

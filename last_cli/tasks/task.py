@@ -21,18 +21,30 @@ Progress = Callable[[int, int], None]
 class Split:
     """The labelled sequences of one split.
 
-    `source` is "generated", "files" or "bundled"; `note` tells the user in a plain sentence what this is.
+    `x` has tokens (n, L), features (n, L, d), or the tokens of two documents a sample (n, 2, L), with both their
+    `lengths`. `source` is "generated", "files", "bundled" or "arrays" (of the user); `note` tells the user in a plain
+    sentence what this is.
     `lengths` counts the steps of each sequence that are no padding, and is None where nothing is padded.
     """
 
-    x: Int[np.ndarray, "n L"] | Float[np.ndarray, "n L d"]
+    x: Int[np.ndarray, "n L"] | Float[np.ndarray, "n L d"] | Int[np.ndarray, "n 2 L"]
     y: Int[np.ndarray, " n"]
-    lengths: Int[np.ndarray, " n"] | None
+    lengths: Int[np.ndarray, " n"] | Int[np.ndarray, "n 2"] | None
     source: str
     classes: int
     length: int
     vocabulary: tuple[str, ...] | None
     note: str
+
+    @property
+    def tokens(self) -> bool:
+        """Whether `x` counts entries of a vocabulary, instead of being features."""
+        return bool(np.issubdtype(self.x.dtype, np.integer))
+
+    @property
+    def documents(self) -> int:
+        """How many sequences a sample has."""
+        return self.x.shape[1] if self.tokens and self.x.ndim == 3 else 1
 
 
 @dataclass(frozen=True)
@@ -71,9 +83,24 @@ def whole_number(settings: Mapping[str, Any], key: str, default: int, *, minimum
     return int(value)
 
 
-def first(split: Split, limit: int | None) -> Split:
-    """The first `limit` sequences of a split, saying so in its note; all of them where `limit` is None."""
-    n = len(split.y)
+def take_turns(labels: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """An order in which the classes take turns and each keeps its own, so that no limit leaves a class alone.
+
+    Data sets that come as a folder a class would otherwise begin with thousands of samples of the first.
+    """
+    by_class = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[by_class], labels[by_class])
+    turn = np.empty(len(labels), np.int64)
+    turn[by_class] = np.arange(len(labels)) - starts
+    return np.lexsort((labels, turn))
+
+
+def first(split: Split, limit: int | None, *, of: int | None = None) -> Split:
+    """The first `limit` sequences of a split, saying so in its note; all of them where `limit` is None.
+
+    `of` is the size of the whole split where a task has already left out what lies beyond the limit.
+    """
+    n = len(split.y) if of is None else of
     if limit is None or limit >= n:
         return split
     return replace(

@@ -1,0 +1,110 @@
+"""`--task FILE.npz`: a user's own arrays x, y and, where sequences are padded, lengths."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from last_cli.errors import DataError, UsageError
+from last_cli.tasks.task import Progress, Split, Task, check_request, first
+
+SUFFIX = ".npz"
+HINT = (
+    "write it with numpy.savez(FILE, x=x, y=y, lengths=lengths): x is tokens (n, L) or features (n, L, d), "
+    "y the classes (n,), and lengths (n,) may be left out"
+)
+
+
+def file_task(name: str) -> Task:
+    """The task of a file, called by its name."""
+    return Task(name=name, version=1, summary=f"the arrays in {name}", load=partial(_load, Path(name)))
+
+
+def load_arrays(path: Path) -> Split:
+    """The arrays x (n, L) of tokens, (n, L) or (n, L, d) of features, y (n,) and perhaps lengths (n,) of a file.
+
+    The classes are as many as the largest label shows; a model may have more.
+
+    Raises:
+        DataError: the file is missing or damaged, or its arrays do not fit each other.
+    """
+    arrays = _read(path)
+    x = _sequences(path, arrays["x"])
+    y = _whole(path, "y", arrays["y"], x.shape[:1], 0, np.iinfo(np.int32).max)
+    lengths = arrays.get("lengths")
+    return Split(
+        x=x,
+        y=y,
+        lengths=None if lengths is None else _whole(path, "lengths", lengths, x.shape[:1], 1, x.shape[1]),
+        source="arrays",
+        classes=int(y.max()) + 1,
+        length=x.shape[1],
+        vocabulary=None,
+        note=f"these are the arrays in {path}",
+    )
+
+
+def _load(
+    path: Path,
+    split: str = "test",
+    *,
+    data_dir: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> Split:
+    check_request(str(path), split, limit)
+    if split != "test":
+        raise UsageError(f"{path} holds one split, and '{split}' is asked for", "leave out --split")
+    if data_dir is not None:
+        raise UsageError(f"the task is the file {path}, and reads no data directory", "leave out --data-dir")
+    return first(load_arrays(path), limit)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        archive = np.load(path.expanduser(), allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError(f"{path}: expected an archive of arrays, found one array", HINT)
+        with archive:
+            arrays = {name: archive[name] for name in ("x", "y", "lengths") if name in archive.files}
+            found = ", ".join(archive.files) or "none"
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {path}", HINT) from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"cannot read {path}: {error}", HINT) from error
+    for name in ("x", "y"):
+        if name not in arrays:
+            raise DataError(f"{path}: expected the arrays x and y, found {found}", HINT)
+    return arrays
+
+
+def _sequences(path: Path, x: np.ndarray) -> np.ndarray:
+    if x.dtype.kind in "iu" and x.ndim == 2 and x.size:
+        return _whole(path, "x", x, x.shape, 0, np.iinfo(np.int32).max)
+    if x.dtype.kind == "f" and x.ndim in (2, 3) and x.size:
+        if not np.isfinite(x).all():
+            raise DataError(f"{path}: x has values that are not finite", "correct the file")
+        return x.astype(np.float32).reshape(*x.shape[:2], -1)
+    raise DataError(
+        f"{path}: expected x to be whole numbers (n, L) or real numbers (n, L) or (n, L, d), "
+        f"found {x.dtype} of shape {x.shape}",
+        HINT,
+    )
+
+
+def _whole(path: Path, name: str, array: np.ndarray, shape: tuple[int, ...], low: int, high: int) -> np.ndarray:
+    """The array as int32, checked."""
+    if array.dtype.kind not in "iu" or array.shape != shape:
+        raise DataError(
+            f"{path}: expected {name} to be whole numbers of shape {shape}, found {array.dtype} of shape {array.shape}",
+            HINT,
+        )
+    if array.min() < low or array.max() > high:
+        raise DataError(f"{path}: expected {name} from {low} to {high}, found {array.min()} to {array.max()}", HINT)
+    return array.astype(np.int32)

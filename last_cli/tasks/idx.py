@@ -1,0 +1,39 @@
+"""IDX files, as MNIST has them: a header with the shape, then the bytes of the array."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from last_cli.errors import DataError
+
+BYTES = 0x08
+
+
+def read_idx(path: Path, hint: str) -> UInt8[np.ndarray, "*shape"]:
+    """The array of bytes in a file, which may be packed by gzip.
+
+    Raises:
+        DataError: it cannot be read, or is no IDX file of bytes.
+    """
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"cannot read {path}: {error}", hint) from error
+    if len(content) < 4 or content[:3] != bytes([0, 0, BYTES]):
+        raise DataError(f"{path}: expected an IDX file of bytes, found one that starts with {content[:4].hex()}", hint)
+    start = 4 + 4 * content[3]
+    if len(content) < start:
+        raise DataError(f"{path}: the file ends within its header", hint)
+    shape = struct.unpack(f">{content[3]}I", content[4:start])
+    if len(content) - start != prod(shape):
+        raise DataError(f"{path}: expected {prod(shape)} bytes for shape {shape}, found {len(content) - start}", hint)
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

@@ -1,0 +1,105 @@
+"""Tasks `smnist` and `psmnist`: MNIST's digits pixel by pixel, by rows or in an order of reversed bits.
+
+Preprocessing and splits are those of the S5 code (s5/dataloaders/basic.py), which does not normalise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from last_cli.errors import DataError
+from last_cli.tasks.folder import data_folder, find
+from last_cli.tasks.idx import read_idx
+from last_cli.tasks.images import to_sequences
+from last_cli.tasks.task import Progress, Split, Task, check_request, first
+from last_cli.tasks.torch_random import training_part
+
+VERSION = 1
+SIDE, CLASSES = 28, 10
+NESTED = (".", "MNIST/raw", "mnist", "mnist/MNIST/raw")
+HINT = "fetch train-images-idx3-ubyte.gz and its three siblings from https://ossci-datasets.s3.amazonaws.com/mnist/"
+
+
+def load(
+    task: str,
+    permuted: bool,
+    split: str = "test",
+    *,
+    data_dir: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> Split:
+    """The test images, or nine tenths (train) and one tenth (val) of the training images, in [0, 1].
+
+    Nothing is cached: the files are read faster than what a cache would hold.
+
+    Raises:
+        UsageError: an unknown split, or a limit that makes no sense.
+        DataError: the files are missing or damaged.
+    """
+    check_request(task, split, limit)
+    images, labels, source = _read(task, "t10k" if split == "test" else "train", data_dir)
+    if split != "test":
+        chosen = training_part(split, len(labels))
+        images, labels = images[chosen], labels[chosen]
+    x = to_sequences(images[:limit])
+    return first(
+        Split(
+            x=np.ascontiguousarray(x[:, bit_reversal(SIDE**2)]) if permuted else x,
+            y=labels[:limit].astype(np.int32),
+            lengths=None,
+            source="files",
+            classes=CLASSES,
+            length=SIDE**2,
+            vocabulary=None,
+            note=f"this split was read from {source}",
+        ),
+        limit,
+        of=len(labels),
+    )
+
+
+def bit_reversal(n: int) -> Int[np.ndarray, " n"]:
+    """0 to n - 1 in the order of their bits read backwards, as numbers below the next power of two."""
+    bits = (n - 1).bit_length()
+    order = [int(f"{i:0{bits}b}"[::-1], 2) for i in range(1 << bits)]
+    return np.array([i for i in order if i < n])
+
+
+SMNIST = Task(
+    name="smnist",
+    version=VERSION,
+    summary="MNIST's digits as 784 pixels in a row, 10 classes; reads its IDX files",
+    load=partial(load, "smnist", False),
+)
+
+PSMNIST = Task(
+    name="psmnist",
+    version=VERSION,
+    summary="MNIST's digits as 784 pixels in the order of reversed bits, 10 classes; reads its IDX files",
+    load=partial(load, "psmnist", True),
+)
+
+
+def _read(task: str, part: str, data_dir: Path | None) -> tuple[np.ndarray, np.ndarray, Path]:
+    """Images (n, 28, 28), labels (n,) and the file of the images."""
+    data_dir = data_folder(task, data_dir, HINT)
+    names = (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte")
+    nested = [f"{folder}/{name}" for folder in NESTED for name in names]
+    packed = all(not (data_dir / path).exists() for path in nested)
+    suffix = ".gz" if packed and any((data_dir / f"{path}.gz").exists() for path in nested) else ""
+    folder = find(task, data_dir, NESTED, [name + suffix for name in names], f"{HINT} (unpacked or not)")
+    paths = [folder / (name + suffix) for name in names]
+    images, labels = (read_idx(path, HINT) for path in paths)
+    if images.shape[1:] != (SIDE, SIDE):
+        raise DataError(f"{paths[0]}: expected images of {SIDE} x {SIDE} bytes, found shape {images.shape}", HINT)
+    if labels.shape != images.shape[:1] or labels.max(initial=0) >= CLASSES:
+        raise DataError(f"{paths[1]}: expected {len(images)} labels from 0 to 9, found shape {labels.shape}", HINT)
+    return images, labels, paths[0]

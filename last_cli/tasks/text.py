@@ -1,0 +1,82 @@
+"""Task `text` of Long Range Arena: whether a film review of IMDB is positive, read character by character.
+
+Characters, vocabulary and padding are those of the S5 code (s5/dataloaders/lra.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from last_cli.tasks import text_files as files
+from last_cli.tasks.cache import Arrays, cached
+from last_cli.tasks.characters import DTYPE, count_characters, number_characters
+from last_cli.tasks.folder import data_folder
+from last_cli.tasks.task import Progress, Split, Task, check_request, first, take_turns, whole_number
+from last_cli.tasks.tokens import token_split, vocabulary_setting
+
+VERSION = 1
+LENGTH, MIN_FREQ = 4096, 15
+
+
+def load(
+    split: str = "test",
+    *,
+    data_dir: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> Split:
+    """The reviews of the folder `aclImdb`, or of the Hugging Face data set, negative and positive in turns.
+
+    There is no validation data: "val" is the test split, as in the S5 code.
+
+    Settings: `length` (padded, with <eos>), `vocabulary`.
+
+    Raises:
+        UsageError: an unknown split, a limit or a setting that makes no sense.
+        DataError: the files are missing or damaged.
+    """
+    check_request("text", split, limit)
+    settings, report = settings or {}, progress or (lambda done, total: None)
+    length = whole_number(settings, "length", LENGTH, minimum=2)
+    vocabulary = vocabulary_setting(settings)
+    stored = "train" if split == "train" else "test"
+    data = files.find_files(data_folder("text", data_dir, files.HINT), {stored} if vocabulary else {stored, "train"})
+    if vocabulary is None:
+        key = _key(data, "train") | {"longest": length - 1, "min_freq": MIN_FREQ}
+        counted = cached("text-vocabulary", key, lambda: _count(data, length, report))
+        vocabulary = tuple(map(str, counted["tokens"]))
+    words = vocabulary
+
+    def number() -> Arrays:
+        texts, labels = files.read(data, stored, report)
+        order = take_turns(labels)
+        return {"labels": labels[order]} | number_characters((texts[i] for i in order), words, length - 1)
+
+    key = _key(data, stored) | {"longest": length - 1, "vocabulary": vocabulary}
+    note = f"this split was read from {data.source(stored)}"
+    if split == "val":
+        note += ", the test data, as the S5 code validates on it"
+    arrays = cached(f"text-{stored}", key, number)
+    return first(token_split(arrays, vocabulary, length, 2, "files", note, dtype=DTYPE), limit)
+
+
+TEXT = Task(
+    name="text",
+    version=VERSION,
+    summary="IMDB reviews as characters (Long Range Arena), 2 classes; reads aclImdb, or parquet with pyarrow",
+    load=load,
+)
+
+
+def _key(data: files.Files, split: str) -> dict[str, Any]:
+    return {"task": "text", "version": VERSION, "files": data.fingerprint(split)}
+
+
+def _count(data: files.Files, length: int, report: Progress) -> Arrays:
+    texts, _ = files.read(data, "train", report)
+    return {"tokens": np.array(count_characters(texts, length - 1, MIN_FREQ))}
