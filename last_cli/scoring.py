@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -17,6 +19,8 @@ from last_cli.results import LayerScore, ScoreReport
 from last_cli.system import System, hinf_norm, state_gains
 
 Shape = Literal["ragged", "rectangular"]
+
+LAYERS_AT_ONCE = 4  # each holds one layer's parameters in float64
 
 
 @dataclass(frozen=True)
@@ -86,21 +90,29 @@ def score_layers(
     if choice.seed < 0:
         raise UsageError(f"seed is {choice.seed}, expected 0 or more", "any other number will do")
     criterion: Criterion = registry.get("criteria", choice.criterion)
-    warnings: list[str] = list(checkpoint.index.warnings)
-    scored = []
-    for position, layer in enumerate(checkpoint.layers):
-        system = checkpoint.system(layer)
-        with inside(checkpoint.index.location.path):
-            _check_poles(layer, system, choice.allow_unstable, warnings)
-        judged = system if criterion.dtype is np.float64 else checkpoint.system(layer, criterion.dtype)
-        states = scores(criterion, judged, np.random.default_rng([choice.seed, position]))
-        scored.append(_layer_score(layer, system, states))
-        if not scored[-1].hinf[system.live_mask].any():
-            warnings.append(f"{layer.name}: B or C is zero throughout, so every norm and score there is 0")
+    with ThreadPoolExecutor(LAYERS_AT_ONCE) as pool:
+        done = list(pool.map(partial(_score_layer, checkpoint, choice, criterion), range(len(checkpoint.layers))))
+    scored = [layer for layer, _ in done]
+    warnings = [*checkpoint.index.warnings, *(warning for _, found in done for warning in found)]
     if ratio is None:
         return scored, warnings
     masks = _masks(scored, choice, ratio, criterion.threshold)
     return [_with_keep(s, m) for s, m in zip(scored, masks, strict=True)], warnings
+
+
+def _score_layer(
+    checkpoint: Checkpoint, choice: Choice, criterion: Criterion, position: int
+) -> tuple[LayerScore, list[str]]:
+    layer, warnings = checkpoint.layers[position], []
+    system = checkpoint.system(layer)
+    with inside(checkpoint.index.location.path):
+        _check_poles(layer, system, choice.allow_unstable, warnings)
+    judged = system if criterion.dtype is np.float64 else checkpoint.system(layer, criterion.dtype)
+    states = scores(criterion, judged, np.random.default_rng([choice.seed, position]))
+    scored = _layer_score(layer, system, states)
+    if not scored.hinf[system.live_mask].any():
+        warnings.append(f"{layer.name}: B or C is zero throughout, so every norm and score there is 0")
+    return scored, warnings
 
 
 def _masks(scored: list[LayerScore], choice: Choice, ratio: float, ties: bool) -> list[np.ndarray]:

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from last_cli.checkpoint.location import locate
@@ -24,6 +25,9 @@ _REASONS = {
     errno.EROFS: ("the file system is read-only", "write to another place with -o"),
     errno.ENAMETOOLONG: ("the name is too long", "choose a shorter name with -o"),
 }
+
+
+_SYNCS = 16
 
 
 @contextlib.contextmanager
@@ -146,8 +150,8 @@ def _beside(target: Path, what: str) -> Path:
 
 
 def _sync(directory: Path) -> None:
-    for entry in directory.rglob("*"):
-        _sync_one(entry)
+    with ThreadPoolExecutor(_SYNCS) as pool:  # a disk takes many at once faster than one after the other
+        list(pool.map(_sync_one, directory.rglob("*")))
     _sync_one(directory)
 
 
