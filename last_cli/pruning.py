@@ -45,25 +45,7 @@ def prune(
     choice = Choice(criterion, scope, min_states, seed, shape, allow_unstable)
     scored, warnings = score_layers(checkpoint, choice, ratio)
     keep = {layer.name: _kept(s) for layer, s in zip(checkpoint.layers, scored, strict=True)}
-    copies = companions(checkpoint.layers, checkpoint.leaves)
-    follows = {key: (layer, name) for layer in checkpoint.layers for name, key in layer.leaves.items()} | copies
-    follows = {key: (layer, name) for key, (layer, name) in follows.items() if name in layer.family.state_leaves}
-    cuts = Cuts(
-        checkpoint,
-        {
-            key: Cut(layer.family.state_leaves[name], keep[layer.name], layer.shape.states)
-            for key, (layer, name) in follows.items()
-        },
-    )
-    pruned = replace(
-        checkpoint,
-        layers=tuple(
-            replace(layer, shape=replace(layer.shape, states=keep[layer.name].shape[1])) for layer in checkpoint.layers
-        ),
-        leaves={**checkpoint.leaves, **cuts.leaves()},
-        changed=ChainMap(cuts, checkpoint.changed),  # pyright: ignore[reportArgumentType]
-        stamp=_stamp(checkpoint, choice, ratio, keep),
-    )
+    pruned = compact(checkpoint, keep, {"ratio": ratio, **asdict(choice)})
     report = PruneReport(
         checkpoint=checkpoint.source,
         family=checkpoint.family,
@@ -74,12 +56,38 @@ def prune(
         seed=seed,
         assumed=checkpoint.assumed(checkpoint.layer_options),
         layers=[_layer_report(checkpoint, layer, s) for layer, s in zip(checkpoint.layers, scored, strict=True)],
-        parameters=(_parameters(checkpoint), _parameters(pruned)),
-        bytes=(_bytes(checkpoint), _bytes(pruned)),
-        sliced_copies=len(copies),
+        parameters=(parameters(checkpoint), parameters(pruned)),
+        bytes=(stored_bytes(checkpoint), stored_bytes(pruned)),
+        sliced_copies=len(companions(checkpoint.layers, checkpoint.leaves)),
         warnings=warnings,
     )
     return replace(pruned, report=report)
+
+
+def compact(checkpoint: Checkpoint, keep: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Checkpoint:
+    """The checkpoint with the states of `keep`, indices (G, K) by layer name as in `selection.indices`, and no report.
+
+    `settings` say how they were chosen, for the stamp.
+    """
+    copies = companions(checkpoint.layers, checkpoint.leaves)
+    follows = {key: (layer, name) for layer in checkpoint.layers for name, key in layer.leaves.items()} | copies
+    follows = {key: (layer, name) for key, (layer, name) in follows.items() if name in layer.family.state_leaves}
+    cuts = Cuts(
+        checkpoint,
+        {
+            key: Cut(layer.family.state_leaves[name], keep[layer.name], layer.shape.states)
+            for key, (layer, name) in follows.items()
+        },
+    )
+    return replace(
+        checkpoint,
+        layers=tuple(
+            replace(layer, shape=replace(layer.shape, states=keep[layer.name].shape[1])) for layer in checkpoint.layers
+        ),
+        leaves={**checkpoint.leaves, **cuts.leaves()},
+        changed=ChainMap(cuts, checkpoint.changed),  # pyright: ignore[reportArgumentType]
+        stamp=_stamp(checkpoint, settings, keep),
+    )
 
 
 @dataclass(frozen=True)
@@ -138,13 +146,12 @@ def _layer_report(checkpoint: Checkpoint, layer: Layer, scored: LayerScore) -> L
     )
 
 
-def _stamp(checkpoint: Checkpoint, choice: Choice, ratio: float, keep: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _stamp(checkpoint: Checkpoint, settings: Mapping[str, Any], keep: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The source's stamp with one more pruning at the end of its chain."""
     source = checkpoint.source
     step = {
         "last": __version__,
-        "ratio": ratio,
-        **asdict(choice),
+        **settings,
         "source": {"path": source.path, "digest": source.digest, "step": source.step},
         "layers": [
             {"name": layer.name, "before": layer.shape.states, "kept": _listed(keep[layer.name])}
@@ -166,11 +173,12 @@ def _listed(index: np.ndarray) -> list[Any]:
     return rows[0] if len(rows) == 1 else rows
 
 
-def _parameters(checkpoint: Checkpoint) -> int:
+def parameters(checkpoint: Checkpoint) -> int:
     """Numbers in the model's parameters, without optimizer state and running statistics."""
     variables = Tree.of(checkpoint.layers).variables(checkpoint.leaves)
     return count([leaf for key, leaf in variables.items() if key[0] == "params" and leaf.kind == "array"])
 
 
-def _bytes(checkpoint: Checkpoint) -> int:
+def stored_bytes(checkpoint: Checkpoint) -> int:
+    """Bytes of all arrays, optimizer state included."""
     return size([leaf for leaf in checkpoint.leaves.values() if leaf.kind == "array"])
