@@ -64,7 +64,7 @@ def hinf_interval(system: System, tolerance: float = TOLERANCE) -> tuple[float, 
     g = np.repeat(np.arange(G), STARTING_INTERVALS)
     middle, half = np.tile((edges[1:] + edges[:-1]) / 2, G), np.full(len(g), edges[1] / 2)
     best = closed = still_open = 0.0
-    budget = max(64, SINGULAR_VALUE_WORK // K**3)
+    budget = max(16, SINGULAR_VALUE_WORK // K**3)
     for _ in range(ROUNDS):
         gain, slope, bend = _in_chunks(terms, g, middle, half)
         slack = half * slope + half**2 / 2 * bend
