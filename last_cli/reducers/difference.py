@@ -78,10 +78,11 @@ def hinf_interval(system: System, tolerance: float = TOLERANCE) -> tuple[float, 
                 norms = np.array([np.linalg.norm(_response(terms, int(g[i]), float(middle[i])), 2) for i in part])
                 best, budget = max(best, float(norms.max())), budget - len(part)
                 ceiling[part] = norms + slack[part]
-        unsure = ceiling > (1 + tolerance) * best
+        # Without singular values left, the Frobenius norm is the best that can be guaranteed.
+        unsure = ceiling > (1 + tolerance) * (best if budget > 0 else max(best, float(gain.max())))
         closed = max(closed, float(ceiling[~unsure].max(initial=0.0)))
         still_open = float(ceiling[unsure].max(initial=0.0))
-        if not unsure.any() or budget <= 0:
+        if not unsure.any():
             break
         g, half = np.repeat(g[unsure], 2), np.repeat(half[unsure] / 2, 2)
         middle = np.repeat(middle[unsure], 2) + half * np.tile([-1, 1], len(g) // 2)

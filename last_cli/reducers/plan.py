@@ -123,7 +123,8 @@ def _layer_plan(checkpoint: Checkpoint, layer: Layer, measured: Any, settings: M
         S = mixed((1 - MINDED_SHARE) * moments + MINDED_SHARE * measured.minded, white)
         if not all(np.isfinite(array).all() for array in (S, gates)):
             raise CheckpointError(
-                f"{layer.name}: the states or their effect on the logits overflow on the calibration inputs", "take shorter sequences, or none"
+                f"{layer.name}: the states or their effect on the logits overflow on the calibration inputs",
+                "take shorter sequences, or none",
             )
     power = float(energy(W, white if moments is None else moments).sum())
     return LayerPlan(layer, system, moments, elimination.problem(W, S, system.live_mask), gates, power)

@@ -62,3 +62,11 @@ def test_an_unstable_layer_has_no_norm() -> None:
     system = KINDS["s4d"].system()
     found = difference(replace(system, lam=system.lam / np.abs(system.lam)), 0 * system.C, None)
     assert found.hinf == (np.inf, np.inf) and np.isinf(found.h2)
+
+
+def test_without_singular_values_the_interval_is_wider_and_still_true(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = KINDS["s5-two-directions"].system(states=12, features=8)
+    lower, upper = hinf_interval(system, 0.01)
+    monkeypatch.setattr("last_cli.reducers.difference.SINGULAR_VALUE_WORK", 0)
+    wide = hinf_interval(system, 0.01)
+    assert wide[0] <= upper and lower <= wide[1] <= np.sqrt(8) * upper * 1.01
