@@ -48,17 +48,7 @@ def prune(
     choice = Choice(criterion, scope, min_states, seed, shape, allow_unstable)
     scored, warnings = score_layers(checkpoint, choice, ratio)
     keep = {s.name: s.keep for s in scored if s.keep is not None}
-    cuts = own_cuts(checkpoint.layers, keep, masked)
-    copies = copied_cuts(checkpoint.layers, keep, masked, checkpoint.leaves, checkpoint.leaves)
-    also = _other_items(checkpoint, keep, masked)
-    pruned = replace(
-        checkpoint,
-        layers=checkpoint.layers if masked else tuple(_with_states(layer, keep) for layer in checkpoint.layers),
-        leaves=cut_leaves(checkpoint.leaves, cuts | copies),
-        changed=ChainMap(Cuts(cuts | copies, checkpoint.read), checkpoint.changed),  # pyright: ignore[reportArgumentType]
-        also=also,
-        stamp=_stamp(checkpoint, choice, ratio, keep, masked),
-    )
+    pruned = compact(checkpoint, keep, {"ratio": ratio, **asdict(choice), "masked": masked}, masked=masked)
     report = PruneReport(
         checkpoint=checkpoint.source,
         family=checkpoint.family,
@@ -71,11 +61,36 @@ def prune(
         layers=[_layer_report(layer, s, masked) for layer, s in zip(checkpoint.layers, scored, strict=True)],
         parameters=(checkpoint.parameters, pruned.parameters),
         bytes=(checkpoint.bytes, pruned.bytes),
-        sliced_copies=len(copies) + sum(map(len, also.values())),
+        sliced_copies=sliced_copies(pruned),
         masked=masked,
         warnings=warnings,
     )
     return replace(pruned, report=report)
+
+
+def compact(
+    checkpoint: Checkpoint, keep: Mapping[str, np.ndarray], settings: Mapping[str, Any], *, masked: bool = False
+) -> Checkpoint:
+    """The checkpoint with the states of `keep`, masks (G, N) by layer name, and no report.
+
+    `settings` say how they were chosen, for the stamp. With `masked`, B and C of the others are zero, and stay.
+    """
+    cuts = own_cuts(checkpoint.layers, keep, masked)
+    cuts |= copied_cuts(checkpoint.layers, keep, masked, checkpoint.leaves, checkpoint.leaves)
+    return replace(
+        checkpoint,
+        layers=checkpoint.layers if masked else tuple(_with_states(layer, keep) for layer in checkpoint.layers),
+        leaves=cut_leaves(checkpoint.leaves, cuts),
+        changed=ChainMap(Cuts(cuts, checkpoint.read), checkpoint.changed),  # pyright: ignore[reportArgumentType]
+        also=_other_items(checkpoint, keep, masked),
+        stamp=_stamp(checkpoint, settings, keep),
+    )
+
+
+def sliced_copies(pruned: Checkpoint) -> int:
+    """How many arrays follow the parameters and were cut with them."""
+    own = {key for layer in pruned.layers for key in layer.leaves.values()}
+    return sum(key not in own for key in pruned.changed) + sum(map(len, pruned.also.values()))
 
 
 def _with_states(layer: Layer, keep: Mapping[str, np.ndarray]) -> Layer:
@@ -110,16 +125,12 @@ def _layer_report(layer: Layer, scored: LayerScore, masked: bool) -> LayerPrune:
     )
 
 
-def _stamp(
-    checkpoint: Checkpoint, choice: Choice, ratio: float, keep: Mapping[str, np.ndarray], masked: bool
-) -> dict[str, Any]:
+def _stamp(checkpoint: Checkpoint, settings: Mapping[str, Any], keep: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The source's stamp with one more pruning at the end of its chain."""
     source = checkpoint.source
     step = {
         "last": __version__,
-        "ratio": ratio,
-        **asdict(choice),
-        "masked": masked,
+        **settings,
         "source": {"path": source.path, "digest": source.digest, "step": source.step},
         "layers": [
             {"name": layer.name, "before": layer.shape.states, "kept": _listed(keep[layer.name])}

@@ -101,11 +101,11 @@ def _scan(prepared: Prepared, u: Float[Array, "batch length features"]) -> Float
     driven = u @ B
     driven = jax.lax.complex(driven[..., :states], driven[..., states:])
     readouts = C.shape[0] // (2 * states)
-    xs = [_recur(lam, driven, reverse=bool(r)) for r in range(readouts)]
+    xs = [recur(lam, driven, reverse=bool(r)) for r in range(readouts)]
     return jnp.concatenate([part for x in xs for part in (x.real, x.imag)], axis=-1) @ C
 
 
-def _recur(lam: Complex[Array, " n"], driven: Complex[Array, "b l n"], *, reverse: bool) -> Complex[Array, "b l n"]:
+def recur(lam: Complex[Array, " n"], driven: Complex[Array, "b l n"], *, reverse: bool) -> Complex[Array, "b l n"]:
     """x[t] = lam x[t-1] + driven[t]. A loop over time suits a CPU's cache; a GPU wants the logarithmic depth."""
     if jax.default_backend() == "cpu":
         return _recur_in_order(lam, driven, reverse)

@@ -33,3 +33,9 @@ def clip_real(A_re: Array) -> Array:
 def as_complex(pair: Array) -> Array:
     """(..., 2) real and imaginary parts -> (...) complex."""
     return pair[..., 0] + 1j * pair[..., 1]
+
+
+def as_pair(z: Array) -> Array:
+    """(...) complex -> (..., 2) real and imaginary parts."""
+    xp = z.__array_namespace__()
+    return xp.stack([xp.real(z), xp.imag(z)], axis=-1)

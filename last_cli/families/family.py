@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int, Shaped
 
 from last_cli.config import ModelConfig
 from last_cli.errors import CheckpointError
-from last_cli.system import System
+from last_cli.system import Array, System
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -51,6 +51,8 @@ class Family:
         coefficients: those of the state leaves that hold B or C: a state whose are zero adds nothing.
         options: names of ModelConfig that its `system` depends on.
         system: leaves and configuration -> System, in the leaves' own array library and precision.
+        with_readouts: leaves and another C as the System has it, complex (R, G, K, N) -> the leaves that it changes, by
+            name: the inverse of how C enters `system`. None where the family has no such inverse.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Family:
     state_leaves: Mapping[str, StateLeaf]
     shape: Callable[[Shapes], LayerShape]
     system: Callable[[Mapping[str, Any], ModelConfig], System]
+    with_readouts: Callable[[Mapping[str, Any], Array], dict[str, Array]] | None = None
     optional: frozenset[str] = frozenset()
     coefficients: frozenset[str] = frozenset({"C"})
     options: tuple[str, ...] = ("step_rescale",)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from last_cli.config import ModelConfig
-from last_cli.families.discretise import as_complex, clip_real, zoh
+from last_cli.families.discretise import as_complex, as_pair, clip_real, zoh
 from last_cli.families.family import Family, LayerShape, Shapes, StateLeaf, agree, expect_ndim, expect_pairs
 from last_cli.system import Array, System
 
@@ -27,6 +27,11 @@ def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
         D=xp.reshape(leaves["D"], (-1,)),
         gain=1.0,
     )
+
+
+def with_readouts(leaves: Mapping[str, Array], C: Array) -> dict[str, Array]:
+    """C as a leaf; see Family.with_readouts."""
+    return {"C": as_pair(C.__array_namespace__().permute_dims(C[0, :, 0, :], (1, 0)))}
 
 
 def shape(shapes: Shapes) -> LayerShape:
@@ -60,4 +65,5 @@ S4D = Family(
     },
     shape=shape,
     system=system,
+    with_readouts=with_readouts,
 )

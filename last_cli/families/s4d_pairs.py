@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from last_cli.config import ModelConfig
 from last_cli.errors import CheckpointError
-from last_cli.families.discretise import as_complex, zoh
+from last_cli.families.discretise import as_complex, as_pair, zoh
 from last_cli.families.family import Family, LayerShape, Shapes, StateLeaf, agree, expect_ndim, expect_pairs
 from last_cli.system import Array, System
 
@@ -30,6 +30,11 @@ def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
         gain=2.0,
         backward_lag=1,
     )
+
+
+def with_readouts(leaves: Mapping[str, Array], C: Array) -> dict[str, Array]:
+    """C as a leaf; see Family.with_readouts."""
+    return {"C": C.__array_namespace__().reshape(as_pair(C[:, :, 0, :]), leaves["C"].shape)}
 
 
 def shape(shapes: Shapes) -> LayerShape:
@@ -65,4 +70,5 @@ S4D_PAIRS = Family(
     },
     shape=shape,
     system=system,
+    with_readouts=with_readouts,
 )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from last_cli.config import ModelConfig
 from last_cli.errors import CheckpointError
-from last_cli.families.discretise import METHODS, as_complex, clip_real
+from last_cli.families.discretise import METHODS, as_complex, as_pair, clip_real
 from last_cli.families.family import Family, LayerShape, Shapes, StateLeaf, agree, expect_ndim, expect_pairs
 from last_cli.system import Array, System
 
@@ -34,6 +34,14 @@ def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
         D=leaves["D"],
         gain=2.0 if config.conj_sym else 1.0,
     )
+
+
+def with_readouts(leaves: Mapping[str, Array], C: Array) -> dict[str, Array]:
+    """The output matrices as leaves; see Family.with_readouts."""
+    readouts = [as_pair(c[0]) for c in C]
+    if "C" in leaves:
+        return {"C": C.__array_namespace__().concat(readouts, axis=1)}
+    return dict(zip(("C1", "C2"), readouts, strict=True))
 
 
 def shape(shapes: Shapes) -> LayerShape:
@@ -79,4 +87,5 @@ S5 = Family(
     },
     shape=shape,
     system=system,
+    with_readouts=with_readouts,
 )

@@ -1,0 +1,160 @@
+"""How far a reduced layer is from the original: what is guaranteed, and what predicts.
+
+The difference of both is again a `System`, with the same poles and inputs and the difference of the readouts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Complex, Float
+
+from last_cli.reducers.moments import energy, readout_matrix, white_moments
+from last_cli.system import System
+
+TOLERANCE = 0.1
+ROUNDS = 60
+STARTING_INTERVALS = 64
+SINGULAR_VALUE_WORK = 2**30
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What a reduction changed in one layer.
+
+    Attributes:
+        hinf: H-infinity norm of the difference, between these two numbers: no input of whatever kind is amplified to
+            more than the larger one. A guarantee for the worst case, and no prediction.
+        h2: relative error of the output for white inputs, as root mean squares. A predictor.
+        calibration: the same on the calibration inputs; the best predictor. None where there were none.
+        growth: norm of the kept states' C over what it was: far above 1, errors cancel that need not elsewhere.
+    """
+
+    hinf: tuple[float, float]
+    h2: float
+    calibration: float | None
+    growth: float
+
+
+def difference(system: System, C: Complex[np.ndarray, "R G K N"], S: Float[np.ndarray, "G d d"] | None) -> Difference:
+    """Between a system and the same with another C, zero for what is removed; S is measured on calibration inputs."""
+    change = replace(system, C=system.C - C)
+    kept = (C != 0).any(axis=(0, 2))[None, :, None, :]
+    before = float(np.linalg.norm(np.where(kept, system.C, 0)))
+    stable = bool((np.abs(system.lam[system.live_mask]) < 1).all())
+    return Difference(
+        hinf=hinf_interval(change) if stable else (np.inf, np.inf),
+        h2=_relative(change, system, white_moments(system, np.inf)) if stable else np.inf,
+        calibration=None if S is None else _relative(change, system, S),
+        growth=float(np.linalg.norm(C)) / before if before else 1.0,
+    )
+
+
+def hinf_interval(system: System, tolerance: float = TOLERANCE) -> tuple[float, float]:
+    """Two numbers that the H-infinity norm of a stable layer lies between; without D.
+
+    Frequencies 0 to pi are cut into intervals. At the middle of each the largest singular value of the response is
+    computed, unless its Frobenius norm is already small enough. Off the middle, by a half width h, it is larger by at
+    most h |H'| + h^2 / 2 max |H''|. Intervals that may hold more than the largest value found are halved.
+    """
+    terms = _terms(system)
+    G, K, _ = terms.left.shape
+    edges = np.linspace(0, np.pi, STARTING_INTERVALS + 1)
+    g = np.repeat(np.arange(G), STARTING_INTERVALS)
+    middle, half = np.tile((edges[1:] + edges[:-1]) / 2, G), np.full(len(g), edges[1] / 2)
+    best = closed = still_open = 0.0
+    budget = max(16, SINGULAR_VALUE_WORK // K**3)
+    for _ in range(ROUNDS):
+        gain, slope, bend = _in_chunks(terms, g, middle, half)
+        slack = half * slope + half**2 / 2 * bend
+        ceiling = gain + slack
+        if K == 1:
+            best = max(best, float(gain.max()))
+        else:
+            for part in np.array_split(np.argsort(-ceiling), -(-len(g) // 16)):
+                if budget <= 0 or ceiling[part[0]] <= (1 + tolerance) * best:
+                    break
+                norms = np.array([np.linalg.norm(_response(terms, int(g[i]), float(middle[i])), 2) for i in part])
+                best, budget = max(best, float(norms.max())), budget - len(part)
+                ceiling[part] = norms + slack[part]
+        # Without singular values left, the Frobenius norm is the best that can be guaranteed.
+        unsure = ceiling > (1 + tolerance) * (best if budget > 0 else max(best, float(gain.max())))
+        closed = max(closed, float(ceiling[~unsure].max(initial=0.0)))
+        still_open = float(ceiling[unsure].max(initial=0.0))
+        if not unsure.any():
+            break
+        g, half = np.repeat(g[unsure], 2), np.repeat(half[unsure] / 2, 2)
+        middle = np.repeat(middle[unsure], 2) + half * np.tile([-1, 1], len(g) // 2)
+    return best, max(best, closed, still_open)
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """A layer's response as the sum over q of left[:, q] right[q] z^lag / (1 - lam z), z = exp(-+jw), in each system.
+
+    A state gives one term for each readout, and one for its conjugate.
+    """
+
+    lam: Complex[np.ndarray, "G Q"]
+    left: Complex[np.ndarray, "G K Q"]
+    right: Complex[np.ndarray, "G Q M"]
+    sign: Float[np.ndarray, " Q"]
+    lag: Bool[np.ndarray, " Q"]
+
+
+def _terms(system: System) -> _Terms:
+    R = len(system.C)
+    live = np.where(system.live_mask, system.lam, 0)
+    C = system.gain / 2 * np.where(system.live_mask[:, None, :], system.C, 0)
+    left = np.concatenate([c for r in range(R) for c in (C[r], C[r].conj())], axis=-1)
+    right = np.concatenate([system.B, system.B.conj()] * R, axis=1)
+    lam = np.concatenate([live, live.conj()] * R, axis=1)
+    readout = np.repeat(np.arange(R), 2 * live.shape[1])
+    return _Terms(lam, left, right, 1.0 - 2.0 * readout, (readout * system.backward_lag).astype(bool))
+
+
+def _response(terms: _Terms, g: int, w: float) -> np.ndarray:
+    """The transfer matrix (K, M) of system g at frequency w."""
+    z = np.exp(-1j * w * terms.sign)
+    return (terms.left[g] * np.where(terms.lag, z, 1.0) / (1 - terms.lam[g] * z)) @ terms.right[g]
+
+
+def _expansion(terms: _Terms, g: np.ndarray, w: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """Frobenius norms of H and of its derivative at frequencies w, and a bound of H'' within `half` of w; (3, I).
+
+    With a = lam z a term is 1 / (1 - a), its derivative of size |a| / |1 - a|^2, and the next one's
+    |a| |1 + a| / |1 - a|^3; with a lag all three are divided by lam.
+    """
+    lam = terms.lam[g]
+    z = np.exp(-1j * w[:, None] * terms.sign)
+    over = 1 - lam * z
+    value = np.where(terms.lag, z, 1.0) / over
+    derivative = -1j * terms.sign * np.where(terms.lag, z, lam * z) / over**2
+    size = np.linalg.norm(terms.left, axis=1)[g] * np.linalg.norm(terms.right, axis=2)[g]
+    near = np.maximum(np.abs(over) - half[:, None] * np.abs(lam), 1 - np.abs(lam))
+    bend = (size * np.where(terms.lag, 1.0, np.abs(lam)) * (1 + np.abs(lam)) / near**3).sum(axis=1)
+    return np.stack([_frobenius(terms, g, value), _frobenius(terms, g, derivative), bend])
+
+
+def _frobenius(terms: _Terms, g: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Frobenius norms (I,) of the sums of left right values; for one input and one output the size itself."""
+    if terms.left.shape[1] == terms.right.shape[2] == 1:
+        return np.abs((values * terms.left[g, 0] * terms.right[g, :, 0]).sum(axis=1))
+    result = np.empty(len(g))
+    for one in np.unique(g):
+        left, right, v = terms.left[one], terms.right[one], values[g == one]
+        gram = (left.conj().T @ left) * (right.conj() @ right.T)
+        result[g == one] = np.sqrt(np.maximum(((v.conj() @ gram) * v).sum(axis=1).real, 0.0))
+    return result
+
+
+def _in_chunks(terms: _Terms, g: np.ndarray, w: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """`_expansion` for a few thousand intervals at a time: each has a row as long as the layer has terms."""
+    parts = [slice(first, first + 4096) for first in range(0, len(g), 4096)]
+    return np.concatenate([_expansion(terms, g[i], w[i], half[i]) for i in parts], axis=1)
+
+
+def _relative(change: System, system: System, S: np.ndarray) -> float:
+    whole = energy(readout_matrix(system), S).sum()
+    return float(np.sqrt(energy(readout_matrix(change), S).sum() / whole)) if whole > 0 else 0.0

@@ -1,0 +1,201 @@
+"""What calibration sequences do in the network: second moments of every layer's states, and how much the logits mind.
+
+Batches stream through the whole model. Of each only sums leave the program, so that no layer's states are ever held
+for more than a few sequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Float
+
+from last_cli import ssm
+from last_cli.evaluation import build_model
+from last_cli.loading import Checkpoint
+from last_cli.model import SSM, prepared_systems
+from last_cli.reducers.inputs import Inputs
+from last_cli.reducers.moments import readout_matrix
+from last_cli.results import Progress
+from last_cli.spec import read_spec
+from last_cli.system import System
+
+MICRO_BATCH = 4
+STATES_AT_A_TIME = 2**22
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Means of one layer over the sequences.
+
+    Attributes:
+        moments: S = E[f f^T] over all time steps.
+        minded: the same, each step weighted by E sum over outputs and classes of (d logit / d y)^2 there; the weights'
+            mean is 1. Padding that the answer never sees weighs nothing.
+        gates: E sum over classes of (d logit / d gate)^2, the gate being a factor on one state's share of y.
+    """
+
+    moments: Float[np.ndarray, "G d d"]
+    minded: Float[np.ndarray, "G d d"]
+    gates: Float[np.ndarray, "G N"]
+
+
+def measure(
+    checkpoint: Checkpoint, inputs: Inputs, seed: int = 0, progress: Progress | None = None
+) -> dict[str, Measurement]:
+    """Moments and sensitivities of every layer, by its name, on these sequences.
+
+    Squares over classes are estimated with random signs (Hutchinson's estimator), one draw a sequence. A constant added
+    to all logits changes no answer, so only their differences count.
+    """
+    model, variables, systems = _model(checkpoint, inputs)
+    classes = model.spec.d_output
+    signs = np.random.default_rng([seed, 1]).choice([-1.0, 1.0], (len(inputs.x), classes)).astype(np.float32)
+    signs -= signs.mean(axis=1, keepdims=True)
+
+    def run(variables: Any, x: Any, lengths: Any, signs: Any, counts: Any) -> Any:
+        bumps = {name: jnp.zeros((*x.shape[:2], model.spec.d_model)) for name in systems}
+        _, pull, seen = jax.vjp(lambda bumps: _watched(model, variables, x, lengths, bumps), bumps, has_aux=True)
+        slopes = pull(signs * counts[:, None])[0]
+        sums = {name: _sums(system, seen[name], slopes[name], counts) for name, system in systems.items()}
+        return jax.tree.map(lambda a: a[None], sums)
+
+    totals: Any = None
+    for sums in _on_all_devices(run, variables, inputs, signs, progress):
+        part = jax.tree.map(lambda a: np.asarray(a, np.float64).sum(axis=0), sums)
+        totals = part if totals is None else jax.tree.map(np.add, totals, part)
+    return {layer.name: _mean(totals[_block(layer.name)], inputs) for layer in checkpoint.layers}
+
+
+def logits(checkpoint: Checkpoint, inputs: Inputs) -> Float[np.ndarray, "n classes"]:
+    """Centred logits of every sequence."""
+    model, variables, _ = _model(checkpoint, inputs)
+
+    def run(variables: Any, x: Any, lengths: Any, _: Any, __: Any) -> Any:
+        return model.apply(variables, x, lengths)
+
+    unused = np.zeros((len(inputs.x), 1), np.float32)
+    found = [np.asarray(part) for part in _on_all_devices(run, variables, inputs, unused, None)]
+    answers = np.concatenate(found)[: len(inputs.x)].astype(np.float64)
+    return answers - answers.mean(axis=1, keepdims=True)
+
+
+def states(system: System, u: Float[jax.Array, "batch length inputs"]) -> Float[jax.Array, "batch length G d"]:
+    """The coordinates f of all states for inputs u, in single precision as the engine runs; padding is zero."""
+    G, N, M = system.B.shape
+    lam = jnp.asarray(system.lam, jnp.complex64).reshape(-1)
+    B = jnp.asarray(np.where(system.live_mask[..., None], system.B, 0), jnp.complex64)
+    driven = jnp.einsum("blgm,gnm->blgn", u.reshape(*u.shape[:2], G, M).astype(jnp.complex64), B)
+    driven = driven.reshape(*u.shape[:2], G * N)
+    found = [ssm.recur(lam, driven, reverse=bool(r)) for r in range(len(system.C))]
+    if len(found) > 1 and system.backward_lag:
+        found[1] = jnp.pad(found[1], ((0, 0), (0, 1), (0, 0)))[:, 1:]
+    parts = jnp.stack([part for x in found for part in (x.real, x.imag)], axis=-1)
+    return parts.reshape(*u.shape[:2], G, -1)
+
+
+def _model(checkpoint: Checkpoint, inputs: Inputs) -> tuple[Any, Any, dict[str, System]]:
+    """The classifier, its variables with the systems prepared, and the systems by block."""
+    if checkpoint.sources["padded"] == "assumed":  # as the data have it, which is what `evaluate` does too
+        checkpoint = replace(checkpoint, config=replace(checkpoint.config, padded=inputs.lengths is not None))
+    spec = read_spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
+    systems = {_block(layer.name): checkpoint.system(layer) for layer in checkpoint.layers}
+    model, variables = build_model(checkpoint)
+    return model, variables | {"system": prepared_systems(spec, systems, inputs.x.shape[1])}, systems
+
+
+def _block(name: str) -> str:
+    return name.split("/")[-2]
+
+
+def _watched(model: Any, variables: Any, x: Any, lengths: Any, bumps: Any) -> tuple[Any, dict[str, Any]]:
+    """Logits with something added to every SSM layer's outputs, and the layers' inputs."""
+    seen: dict[str, Any] = {}
+
+    def intercept(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+        if not isinstance(context.module, SSM) or context.method_name != "__call__":
+            return call(*args, **kwargs)
+        name = context.module.path[-2]
+        seen[name] = args[0]
+        return call(*args, **kwargs) + bumps[name]
+
+    with nn.intercept_methods(intercept):
+        return model.apply(variables, x, lengths), seen
+
+
+def _sums(system: System, u: Any, slope: Any, counts: Any) -> dict[str, Any]:
+    """Sums over one batch; `counts` is 0 for sequences that only fill it up. Channels go a few at a time."""
+    G, N, M = system.B.shape
+    K, steps = system.C.shape[2], u.shape[0] * u.shape[1]
+    weight = jnp.square(slope).sum(axis=-1)
+    at_a_time = max(1, STATES_AT_A_TIME // (steps * N))
+    parts = []
+    for first in range(0, G, at_a_time):
+        last = min(first + at_a_time, G)
+        part = replace(
+            system,
+            lam=system.lam[first:last],
+            B=system.B[first:last],
+            C=system.C[:, first:last],
+            live=system.live_mask[first:last],
+        )
+        f = states(part, u[..., first * M : last * M]) * counts[:, None, None, None]
+        pulled = jnp.einsum(
+            "blgk,gkd->blgd",
+            slope[..., first * K : last * K].reshape(*u.shape[:2], last - first, K),
+            jnp.asarray(readout_matrix(part), jnp.float32),
+        )
+        shares = (f * pulled).sum(axis=1).reshape(u.shape[0], last - first, N, -1).sum(axis=-1)
+        rows = jnp.moveaxis(f, 2, 0).reshape(last - first, steps, -1)
+        columns = jnp.swapaxes(rows, 1, 2)
+        parts.append(
+            {
+                "moments": columns @ rows,
+                "minded": columns @ (rows * weight.reshape(1, steps, 1)),
+                "gates": jnp.square(shares).sum(axis=0),
+            }
+        )
+    joined = jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
+    return joined | {"weight": weight.sum()}
+
+
+def _mean(total: dict[str, Any], inputs: Inputs) -> Measurement:
+    moments = total["moments"] / (len(inputs.x) * inputs.x.shape[1])
+    minded = total["minded"] / total["weight"] if total["weight"] > 0 else moments
+    return Measurement(moments, minded, total["gates"] / len(inputs.x))
+
+
+def _on_all_devices(
+    run: Callable[..., Any], variables: Any, inputs: Inputs, signs: np.ndarray, progress: Progress | None
+) -> Iterator[Any]:
+    """`run` on every batch, spread over the devices; its outputs are stacked along their first axis."""
+    devices = jax.devices()
+    mesh = Mesh(np.array(devices), ("data",))
+    shared, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
+    sharded = jax.jit(
+        jax.shard_map(
+            run,
+            mesh=mesh,
+            in_specs=(PartitionSpec(), *[PartitionSpec("data")] * 4),
+            out_specs=PartitionSpec("data"),
+            check_vma=False,
+        )
+    )
+    variables = jax.device_put(variables, shared)
+    n, chunk = len(inputs.x), len(devices) * MICRO_BATCH
+    lengths = np.full(n, inputs.x.shape[1], np.int32) if inputs.lengths is None else inputs.lengths
+    for first in range(0, n, chunk):
+        rows = np.arange(first, first + chunk)
+        index, counts = np.minimum(rows, n - 1), (rows < n).astype(np.float32)
+        batch = [jax.device_put(a, split) for a in (inputs.x[index], lengths[index], signs[index], counts)]
+        with jax.default_matmul_precision("highest"):
+            yield sharded(variables, *batch)
+        if progress:
+            progress("calibrate", min(first + chunk, n), n)

@@ -1,0 +1,145 @@
+"""Method `reconstruct`: greedy elimination of states, with the readout C of the others refitted in closed form.
+
+Nothing is trained, and nothing but C changes in what is kept:
+
+    plan = prepare(checkpoint, inputs.from_task(checkpoint, "listops", 256))
+    small = reduce(plan, ratio=0.6)
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from last_cli import selection
+from last_cli.checkpoint import Key
+from last_cli.errors import UsageError
+from last_cli.families.family import take
+from last_cli.layers import Layer
+from last_cli.loading import Checkpoint
+from last_cli.pruning import compact, sliced_copies
+from last_cli.reducers import elimination
+from last_cli.reducers.difference import difference
+from last_cli.reducers.moments import readouts
+from last_cli.reducers.plan import LayerPlan, Plan, prepare
+from last_cli.reducers.report import ReductionReport
+from last_cli.results import LayerPrune, LayerScore
+from last_cli.scoring import Choice, Shape
+from last_cli.system import gain_bound
+
+__all__ = ["LayerPlan", "Plan", "prepare", "reduce", "refit"]
+
+
+def reduce(
+    plan: Plan,
+    ratio: float,
+    *,
+    shape: Shape = "ragged",
+    scope: selection.Scope = "global",
+    min_states: int = 1,
+    compare: bool = True,
+) -> Checkpoint:
+    """The checkpoint with `ratio` of its states removed and C refitted, in memory; `save` writes it.
+
+    Args:
+        shape: "rectangular" keeps the same number of states in every channel of an S4D layer, each channel its own.
+        compare: compute what is guaranteed and what predicts, see `Difference`; it takes some seconds.
+
+    Raises:
+        UsageError: a ratio outside [0, 1), or min_states below 1.
+    """
+    choice = Choice("reconstruct", scope, min_states, int(plan.settings["seed"]), shape)
+    if not 0 <= ratio < 1 or min_states < 1:
+        raise UsageError(f"ratio is {ratio:g} and min-states {min_states}, expected 0 <= ratio < 1 and 1 or more")
+    values, live = [p.score for p in plan.layers], [p.problem.live for p in plan.layers]
+    masks = selection.select(values, live, ratio, scope=scope, min_states=min_states)
+    if shape == "rectangular":
+        even = selection.rectangular(values, live, masks)
+        masks = [e if len(e) > 1 else m for e, m in zip(even, masks, strict=True)]
+    masks = [m | (np.isinf(v) & alive) for m, v, alive in zip(masks, values, live, strict=True)]
+    return _refitted(plan, masks, ratio, choice, "reconstruct", compare)
+
+
+def refit(
+    plan: Plan, masks: Mapping[str, np.ndarray], *, ratio: float, choice: Choice, compare: bool = True
+) -> Checkpoint:
+    """The checkpoint with the states of `masks`, (G, N) by layer name, that some criterion chose, and C refitted.
+
+    `choice` and `ratio` say how they were chosen, for stamp and report.
+    """
+    return _refitted(plan, [masks[p.layer.name] & p.problem.live for p in plan.layers], ratio, choice, "refit", compare)
+
+
+def _refitted(
+    plan: Plan, masks: Sequence[np.ndarray], ratio: float, choice: Choice, method: str, compare: bool
+) -> Checkpoint:
+    source = plan.checkpoint
+    keep = {p.layer.name: mask for p, mask in zip(plan.layers, masks, strict=True)}
+    settings = {"ratio": ratio, **vars(choice), "method": method, "calibration": dict(plan.inputs), **plan.settings}
+    pruned = compact(source, keep, settings)
+    changed: dict[Key, np.ndarray] = {}
+    reports, differences = [], []
+    for p, scored, mask in zip(plan.layers, plan.scored, masks, strict=True):
+        C = _readouts(p, mask)
+        if (p.problem.live & ~mask).any():
+            changed |= _leaves(source, p.layer, C, selection.indices(mask))
+        reports.append(_layer_report(p, scored, mask, C))
+        if compare:
+            differences.append(difference(p.system, C, p.moments))
+    pruned = replace(pruned, changed=ChainMap(changed, pruned.changed))  # pyright: ignore[reportArgumentType]
+    report = ReductionReport(
+        checkpoint=source.source,
+        family=source.family,
+        criterion=choice.criterion,
+        ratio=ratio,
+        scope=choice.scope,
+        shape=choice.shape,
+        seed=choice.seed,
+        assumed=source.assumed(source.layer_options),
+        layers=reports,
+        parameters=(source.parameters, pruned.parameters),
+        bytes=(source.bytes, pruned.bytes),
+        sliced_copies=sliced_copies(pruned),
+        warnings=list(plan.warnings),
+        method=method,
+        inputs=plan.inputs,
+        settings=plan.settings,
+        differences=differences,
+    )
+    return replace(pruned, report=report)
+
+
+def _readouts(p: LayerPlan, keep: np.ndarray) -> np.ndarray:
+    """C for the kept states, zero elsewhere; systems that lose nothing keep theirs to the last bit."""
+    touched = np.asarray((p.problem.live & ~keep).any(axis=1))
+    C = readouts(elimination.refit(p.problem, keep), p.system) if touched.any() else p.system.C
+    C = np.where(touched[None, :, None, None], C, p.system.C)
+    return np.where(keep[None, :, None, :], C, 0)
+
+
+def _leaves(checkpoint: Checkpoint, layer: Layer, C: np.ndarray, index: np.ndarray) -> dict[Key, np.ndarray]:
+    """The leaves that hold C, cut, in their own precision."""
+    assert layer.family.with_readouts is not None
+    arrays = checkpoint.arrays(layer)
+    return {
+        layer.leaves[name]: take(
+            array.astype(arrays[name].dtype), layer.family.state_leaves[name], index, layer.shape.states
+        )
+        for name, array in layer.family.with_readouts(arrays, C).items()
+    }
+
+
+def _layer_report(p: LayerPlan, scored: LayerScore, keep: np.ndarray, C: np.ndarray) -> LayerPrune:
+    removed, values = p.problem.live & ~keep, p.score[keep & np.isfinite(p.score)]
+    return LayerPrune(
+        name=p.layer.name,
+        before=scored.states,
+        after=int(keep.sum()),
+        stored=int(keep.sum(axis=1).max()),
+        removed_hinf=float(scored.hinf[removed].sum()),
+        gain_bound=gain_bound(replace(p.system, C=p.system.C - C), p.problem.live),
+        smallest_kept_score=float(values.min()) if values.size else None,
+    )

@@ -1,0 +1,53 @@
+"""What a reduction did, as data: the report of pruning, with what was changed beyond cutting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from last_cli.reducers.difference import Difference
+from last_cli.results import Json, PruneReport
+
+MEANING = {
+    "gain_bound": "guaranteed bound of the H-infinity norm of the difference, layer by layer",
+    "difference_hinf": "the same norm computed: guaranteed to lie between these two; a worst case, no prediction",
+    "h2_relative": "predictor: relative error of the layer's output for white inputs",
+    "calibration_relative": "predictor, the best one: relative error of the layer's output on the calibration inputs",
+    "readout_growth": "norm of the kept states' C over what it was; far above 1 it warns of cancelling errors",
+}
+
+
+@dataclass(frozen=True)
+class ReductionReport(PruneReport):
+    """The report of a pruning whose readouts were refitted.
+
+    Attributes:
+        method: "reconstruct", or "refit" after another criterion's choice.
+        inputs: where the calibration inputs come from, with their digest.
+        settings: every number that the result depends on.
+        differences: of the layers, in their order; empty where they were not asked for.
+    """
+
+    method: str = "reconstruct"
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    differences: Sequence[Difference] = ()
+
+    def as_json(self, output: str | None) -> Json:
+        """last.prune/1 with more keys; `output` is null on a dry run."""
+        report = super().as_json(output)
+        layers = [
+            layer
+            if found is None
+            else layer
+            | {
+                "difference_hinf": {"lower": found.hinf[0], "upper": found.hinf[1]},
+                "h2_relative": found.h2,
+                "calibration_relative": found.calibration,
+                "readout_growth": found.growth,
+            }
+            for layer, found in zip(report["layers"], self.differences or [None] * len(report["layers"]), strict=True)
+        ]
+        added = {"method": self.method, "calibration": dict(self.inputs), "settings": dict(self.settings)}
+        return report | added | {"layers": layers, "meaning": MEANING}
