@@ -105,6 +105,7 @@ def prune_summary(report: PruneReport) -> list[str]:
         lines.append(
             f"{report.sliced_copies} copies of the parameters (optimizer moments, averages) were sliced with them"
         )
+    lines += report.measured_notes
     lines.append(
         "gain bound: no input makes a layer's removed part exceed this gain, worst case over all inputs; "
         "it bounds, it does not predict accuracy"
@@ -117,6 +118,10 @@ def prune_hints(report: PruneReport) -> list[str]:
     if report.masked:
         return ["all shapes are as before, so unmodified training code loads it; without --masked it would be smaller"]
     hints = []
+    if not report.measured_columns:
+        hints.append(
+            "--method reconstruct refits C of what is kept, which mostly keeps more accuracy at the same ratio"
+        )
     (states, live), (before, after) = report.states, report.bytes
     shrunk = after < before * (1 + live / states) / 2
     if report.shape == "ragged" and report.family != "s5" and live < states and not shrunk:
@@ -238,12 +243,14 @@ def _prune_sheet(report: PruneReport) -> Sheet:
     names = _short([layer.name for layer in report.layers])
     padded = any(layer.stored != layer.after for layer in report.layers) and report.family != "s5"
     columns = ["layer", "before", "after", "", *(["stored/channel"] if padded else [])]
-    columns += ["smallest kept", "removed Σ H∞", "gain bound"]
+    columns += ["smallest kept", *report.measured_columns, "removed Σ H∞", "gain bound"]
     rows = [_prune_row(name, layer, padded) for name, layer in zip(names, report.layers, strict=True)]
+    for row, measured in zip(rows, report.measured_rows, strict=False):
+        row[-2:-2] = [number(value) for value in measured]
     before, after = report.states
     total = ["total", f"{before:,}", f"{after:,}", f"{after / max(before, 1):.1%} stay"]
-    last = len(columns) - 1
-    return Sheet(columns, rows, [*total, *[""] * (len(columns) - len(total))], drop=(last - 2, last - 1))
+    last, first = len(columns) - 1, 4 + padded
+    return Sheet(columns, rows, [*total, *[""] * (len(columns) - len(total))], drop=(first, last - 1, 3))
 
 
 def _prune_row(name: str, layer: LayerPrune, padded: bool) -> list[str]:
@@ -260,7 +267,7 @@ def _eval_sheet(report: EvalReport) -> Sheet:
     rows = [[_name(report.checkpoint.path), this, f"{measured.losses.mean():.4f}", "", speed]]
     if other is not None:
         rows.append([f"baseline {_name(other.path)}", f"{other.accuracy:.2%}", "", "", ""])
-        drop = f"{-100 * other.drop:+.2f} ± {100 * other.drop_stderr:.2f} points"
+        drop = f"{0 - 100 * other.drop:+.2f} ± {100 * other.drop_stderr:.2f} points"
         rows.append(["difference (paired)", drop, "", f"{other.agreement:.1%}", ""])
     return Sheet(columns, rows)
 

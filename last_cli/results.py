@@ -185,6 +185,21 @@ class PruneReport:
     warnings: Sequence[str] = ()
 
     @property
+    def measured_columns(self) -> list[str]:
+        """Headings of what was measured of each layer beyond cutting; none here."""
+        return []
+
+    @property
+    def measured_rows(self) -> list[list[float | None]]:
+        """What was measured of each layer, under these headings."""
+        return []
+
+    @property
+    def measured_notes(self) -> list[str]:
+        """What the headings mean, in lines."""
+        return []
+
+    @property
     def states(self) -> tuple[int, int]:
         """Live states of all layers, before and after."""
         return sum(layer.before for layer in self.layers), sum(layer.after for layer in self.layers)

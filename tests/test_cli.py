@@ -403,3 +403,42 @@ def test_masked_output_evaluates_like_the_compact_one(run: Run) -> None:
     assert data(run, "verify", "masked", "--against", S5)["passed"]
     result = data(run, "eval", "masked", "--task", "listops", "--limit", "200", "--baseline", "pruned")
     assert result["baseline"]["agreement"] == 1
+
+
+def test_reconstruct_keeps_more_than_the_criterion_at_a_high_ratio(run: Run) -> None:
+    report = data(
+        run, "prune", S4D, "--ratio", "0.7", "--method", "reconstruct", "--calibration", "64", "-o", "refitted"
+    )
+    assert report["method"] == "reconstruct"
+    assert report["calibration"]["task"] == "listops"
+    assert report["states"]["after"] == report["states"]["before"] * 30 // 100
+    assert all(layer["calibration_relative"] < 0.5 for layer in report["layers"])
+    run("prune", S4D, "--ratio", "0.7", "-o", "cut")
+    result = data(run, "eval", "refitted", "--task", "listops", "--baseline", "cut")
+    assert result["accuracy"] > result["baseline"]["accuracy"] + 0.02
+    assert data(run, "verify", "refitted", "--against", S4D)["passed"]
+
+
+def test_refitting_needs_no_data_and_follows_any_criterion(run: Run) -> None:
+    report = data(run, "prune", S5, "--ratio", "0.5", "--refit", "--criterion", "aire")
+    assert (report["method"], report["criterion"]) == ("refit", "aire")
+    assert report["calibration"]["random"] == "tokens"
+    _, out, err = run("prune", S5, "--ratio", "0.5", "--method", "reconstruct", "-n")
+    assert "output error" in out
+    assert "C refitted on: random tokens" in err
+    assert "--method reconstruct" in run("prune", S5, "--ratio", "0.5", "-n")[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--calibration", "8"], "the criterion takes none"),
+        (["--method", "reconstruct", "--masked"], "--masked does not go with a refitted C"),
+        (["--method", "reconstruct", "--criterion", "aire"], "chooses and refits by itself"),
+        (["--refit", "--calibration-file", "no.npz"], "no.npz: no calibration sequences can be read"),
+        (["--refit", "--calibration-file", "no.npz", "--task", "listops"], "are both given"),
+        (["--refit", "--task", "listops", "--calibration", "0"], "calibration is 0"),
+    ],
+)
+def test_arguments_of_refitting_that_do_not_go_together(run: Run, arguments: list[str], message: str) -> None:
+    assert message in fails(run, "prune", S5, "--ratio", "0.5", *arguments)[0]

@@ -97,7 +97,7 @@ def score(
 @app.command(
     epilog="Example:  last prune ckpt/ --ratio 0.33\n\n"
     "Example:  last prune ckpt/ --ratio 0.5 --criterion aire -o small\n\n"
-    "Example:  last prune ckpt/ --ratio 0.6 --dry-run --format json"
+    "Example:  last prune ckpt/ --ratio 0.6 --method reconstruct --calibration 256"
 )
 def prune(
     ckpt: Ckpt,
@@ -108,6 +108,24 @@ def prune(
     min_states: MinStates = 1,
     seed: Seed = 0,
     shape: ShapeOption = "ragged",
+    method: Annotated[
+        Literal["criterion", "reconstruct"], typer.Option(help="reconstruct eliminates greedily and refits C.")
+    ] = "criterion",
+    refit: Annotated[
+        bool, typer.Option("--refit", help="Refit C after the criterion's choice.", show_default="no")
+    ] = False,
+    calibration: Annotated[
+        int | None, typer.Option(help="Sequences, without labels, to refit on.", show_default="random inputs instead")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="The task they are of: its val split.", show_default="the trained one")
+    ] = None,
+    calibration_file: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="Or a file of them: x, lengths.", show_default="none")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where the task's files are.", show_default="$LAST_DATA_DIR")
+    ] = None,
     masked: Annotated[
         bool,
         typer.Option("--masked", help="Keep all shapes; zero B and C of removed states.", show_default="no"),
@@ -127,22 +145,30 @@ def prune(
     verbose: Verbose = False,
 ) -> None:
     """Remove the states that matter least and write a smaller checkpoint. The input is never touched."""
-    from last_cli import api, pruning, report
+    from last_cli import api, reducing, report
 
     checkpoint = load(
         ckpt, step, item, preset, quiet, **layer_options(discretization, clip_eigs, conj_sym, step_rescale)
     )
-    small = pruning.prune(
-        checkpoint,
-        ratio,
-        criterion,
-        scope=scope,
-        min_states=min_states,
-        seed=seed,
-        shape=shape,
-        masked=masked,
-        allow_unstable=allow_unstable,
-    )
+    with report.progress_bar(quiet) as progress:
+        small = reducing.prune(
+            checkpoint,
+            ratio,
+            criterion,
+            method=method,
+            refit=refit,
+            calibration=calibration,
+            task=task,
+            calibration_file=calibration_file,
+            data_dir=data_dir,
+            scope=scope,
+            min_states=min_states,
+            seed=seed,
+            shape=shape,
+            masked=masked,
+            allow_unstable=allow_unstable,
+            progress=progress,
+        )
     result = small.report
     assert result is not None
     if not dry_run:
@@ -157,9 +183,9 @@ def prune(
     if dry_run:
         tell("dry run: nothing was written", quiet)
     else:
-        task = (small.stamp.get("task") or {}).get("name", "TASK")
+        judged = (small.stamp.get("task") or {}).get("name", "TASK")
         tell(f"wrote {output}", quiet, "ok")
-        tell(f"next: last eval {output} --task {task} --baseline {ckpt}", quiet, "hint")
+        tell(f"next: last eval {output} --task {judged} --baseline {ckpt}", quiet, "hint")
 
 
 @app.command(

@@ -34,6 +34,28 @@ class ReductionReport(PruneReport):
     settings: Mapping[str, Any] = field(default_factory=dict)
     differences: Sequence[Difference] = ()
 
+    @property
+    def measured_columns(self) -> list[str]:
+        """Relative errors of each layer's output, and the growth of C."""
+        return ["output error", "white error", "|C| growth"] if self.differences else []
+
+    @property
+    def measured_rows(self) -> list[list[float | None]]:
+        """These for each layer."""
+        return [[d.calibration, d.h2, d.growth] for d in self.differences]
+
+    @property
+    def measured_notes(self) -> list[str]:
+        """Which of them is what, and what C was refitted on."""
+        said = ", ".join(f"{name} {value}" for name, value in self.inputs.items() if name != "digest")
+        lines = [f"C refitted on: {said}"]
+        if self.differences:
+            lines.append(
+                "output error (on those inputs) and white error (white noise): relative, predictors and no bounds; "
+                "a |C| growth far above 1 warns of cancelling errors"
+            )
+        return lines
+
     def as_json(self, output: str | None) -> Json:
         """last.prune/1 with more keys; `output` is null on a dry run."""
         report = super().as_json(output)
