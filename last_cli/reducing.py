@@ -103,7 +103,9 @@ def _inputs(
         return inputs.from_file(file, count, seed=seed)
     task = task or ((checkpoint.stamp.get("task") or {}).get("name") if count is not None else None)
     if task is not None:
-        return inputs.from_task(checkpoint, task, count or SEQUENCES, data_dir=data_dir, seed=seed, progress=progress)
+        return inputs.from_task(
+            checkpoint, task, SEQUENCES if count is None else count, data_dir=data_dir, seed=seed, progress=progress
+        )
     if count is not None or data_dir is not None:
         raise UsageError("--calibration says how many sequences, but not of what", "add --task or --calibration-file")
     try:

@@ -23,7 +23,7 @@ from compare import SAMPLES, _cell
 
 import last_cli as last
 from last_cli import registry
-from last_cli.evaluation import Request, follow_task, measure, start_jax
+from last_cli.evaluation import Request, follow_task, measure, start_devices
 from last_cli.reducers import inputs, reconstruct
 from last_cli.results import Measured
 from last_cli.tasks.task import Split
@@ -35,7 +35,7 @@ LONG = {"min_length": 130, "max_length": 192, "length": 193}
 
 def main() -> None:
     args = _arguments()
-    start_jax("cpu")
+    start_devices("cpu")
     print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} CPU cores, last {last.__version__}\n")
     print("| sample | unpruned | ratio | " + " | ".join(COLUMNS) + " |")
     print("| :-- | --: | --: | " + " | ".join("--:" for _ in COLUMNS) + " |")
