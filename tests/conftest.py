@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import pytest
 from cases import CASES, Case, load_case
+from commands import Run
+
+from last_cli.cli import main
 
 
 @pytest.fixture(autouse=True)
@@ -21,3 +25,17 @@ def cache_directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytes
 @pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest) -> Case:
     return load_case(request.param)
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs a command line in an empty directory; returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: str | Path) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = main([str(a) for a in arguments])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return command

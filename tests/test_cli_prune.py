@@ -1,0 +1,102 @@
+"""The real commands around pruning: verify, diff, masked output, refitted output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commands import DIGITS, S4D, S5, Run, data, fails
+
+import last_cli as last
+from last_cli import checkpoint
+
+
+@pytest.mark.parametrize("sample", [S5, S4D])
+def test_verify_passes_what_prune_wrote_and_fails_what_was_changed(run: Run, tmp_path: Path, sample: str) -> None:
+    run("prune", sample, "--ratio", "0.3", "-o", "once")
+    run("prune", "once", "--ratio", "0.3", "-o", "twice")
+    for pruned, against in (("once", sample), ("twice", "once"), ("twice", sample)):
+        report = data(run, "verify", pruned, "--against", against)
+        assert report["passed"]
+        assert len(report["checks"]) == 5
+    ck = last.load("once")
+    name, key = next(iter(ck.layers[0].leaves.items()))
+    array = ck.read([key])[key].copy()
+    array.flat[0] += 1e-3
+    checkpoint.save(tmp_path / "changed", source=ck.index, changed={key: array}, stamp=dict(ck.stamp))
+    report = data(run, "verify", "changed", "--against", sample, code=1)
+    assert [check["name"] for check in report["checks"] if not check["passed"]] == ["kept entries bit-equal"]
+    assert name in report["checks"][1]["seen"]
+    assert "no stamp of a pruning" in fails(run, "verify", sample, "--against", sample)[0]
+
+
+def test_verify_knows_another_source_and_a_damaged_stamp(run: Run, tmp_path: Path) -> None:
+    run("prune", S5, "--ratio", "0.3")
+    other = last.load(S5)
+    key = other.layers[0].leaves["C1"]
+    checkpoint.save(tmp_path / "other", source=other.index, changed={key: other.read([key])[key] * 2}, stamp={})
+    report = data(run, "verify", "pruned", "--against", "other", code=1)
+    assert [check["passed"] for check in report["checks"][:2]] == [False, False]
+    stamp = tmp_path / "pruned" / "last.json"
+    stamp.write_text(stamp.read_text().replace('"kept": [', '"kept": [ 99,'))
+    assert "the stamp does not fit" in fails(run, "verify", "pruned", "--against", S5)[0]
+
+
+def test_diff_tells_what_changed(run: Run) -> None:
+    run("prune", S5, "--ratio", "0.3")
+    assert data(run, "diff", S5, S5)["same"]
+    report = data(run, "diff", S5, "pruned", code=1)
+    assert sum(layer["states"][1] for layer in report["layers"]) == 89
+    assert report["leaves"] == []
+    assert report["config"] == {}
+    _, out, err = run("diff", S5, DIGITS)
+    assert "parameters" in out
+    assert "activation: half_glu2 and half_glu1" in err
+
+
+def test_masked_output_evaluates_like_the_compact_one(run: Run) -> None:
+    run("prune", S5, "--ratio", "0.3")
+    masked = data(run, "prune", S5, "--ratio", "0.3", "--masked", "-o", "masked")
+    assert masked["parameters"]["before"] == masked["parameters"]["after"]
+    assert data(run, "verify", "masked", "--against", S5)["passed"]
+    result = data(run, "eval", "masked", "--task", "listops", "--limit", "200", "--baseline", "pruned")
+    assert result["baseline"]["agreement"] == 1
+
+
+def test_reconstruct_keeps_more_than_the_criterion_at_a_high_ratio(run: Run) -> None:
+    report = data(
+        run, "prune", S4D, "--ratio", "0.7", "--method", "reconstruct", "--calibration", "64", "-o", "refitted"
+    )
+    assert report["method"] == "reconstruct"
+    assert report["calibration"]["task"] == "listops"
+    assert report["states"]["after"] == report["states"]["before"] * 30 // 100
+    assert all(layer["calibration_relative"] < 0.5 for layer in report["layers"])
+    run("prune", S4D, "--ratio", "0.7", "-o", "cut")
+    result = data(run, "eval", "refitted", "--task", "listops", "--baseline", "cut")
+    assert result["accuracy"] > result["baseline"]["accuracy"] + 0.02
+    assert data(run, "verify", "refitted", "--against", S4D)["passed"]
+
+
+def test_refitting_needs_no_data_and_follows_any_criterion(run: Run) -> None:
+    report = data(run, "prune", S5, "--ratio", "0.5", "--refit", "--criterion", "aire")
+    assert (report["method"], report["criterion"]) == ("refit", "aire")
+    assert report["calibration"]["random"] == "tokens"
+    _, out, err = run("prune", S5, "--ratio", "0.5", "--method", "reconstruct", "-n")
+    assert "output error" in out
+    assert "C refitted on: random tokens" in err
+    assert "--method reconstruct" in run("prune", S5, "--ratio", "0.5", "-n")[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--calibration", "8"], "the criterion takes none"),
+        (["--method", "reconstruct", "--masked"], "--masked does not go with a refitted C"),
+        (["--method", "reconstruct", "--criterion", "aire"], "chooses and refits by itself"),
+        (["--refit", "--calibration-file", "no.npz"], "no.npz: no calibration sequences can be read"),
+        (["--refit", "--calibration-file", "no.npz", "--task", "listops"], "are both given"),
+        (["--refit", "--task", "listops", "--calibration", "0"], "calibration is 0"),
+    ],
+)
+def test_arguments_of_refitting_that_do_not_go_together(run: Run, arguments: list[str], message: str) -> None:
+    assert message in fails(run, "prune", S5, "--ratio", "0.5", *arguments)[0]
