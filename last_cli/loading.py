@@ -22,6 +22,9 @@ from last_cli.sizes import count, size
 from last_cli.system import System
 
 
+POLES_OF_LAYERS = 2  # enough to see whether poles of both halves are stored
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint on disk, or one that `prune` made of it and that `save` has yet to write.
@@ -189,7 +192,7 @@ def _both_halves(index: Index, layers: Iterable[Layer]) -> bool:
 
     The S5 code stores the half of the pairs with negative imaginary parts; training moves few of them across zero.
     """
-    keys = [layer.leaves["Lambda_im"] for layer in layers if "Lambda_im" in layer.leaves]
+    keys = [layer.leaves["Lambda_im"] for layer in layers if "Lambda_im" in layer.leaves][:POLES_OF_LAYERS]
     if not keys:
         return False
     signs = np.concatenate([np.sign(a.astype(np.float64)).ravel() for a in checkpoint.read(index, keys).values()])
