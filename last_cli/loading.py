@@ -21,7 +21,6 @@ from last_cli.results import PruneReport, Source
 from last_cli.sizes import count, size
 from last_cli.system import System
 
-
 POLES_OF_LAYERS = 2  # enough to see whether poles of both halves are stored
 
 
