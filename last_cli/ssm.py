@@ -7,6 +7,7 @@ is part of the traced forward pass, so that gradients reach the parameters.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
@@ -113,6 +114,7 @@ def recur(lam: Complex[Array, " n"], driven: Complex[Array, "b l n"], *, reverse
     return jax.lax.associative_scan(_combine, elements, reverse=reverse, axis=1)[1]
 
 
+@partial(jax.jit, static_argnums=2)  # compiled once for each shape, also where nothing around it is
 def _recur_in_order(
     lam: Complex[Array, " n"], driven: Complex[Array, "b l n"], reverse: bool
 ) -> Complex[Array, "b l n"]:
