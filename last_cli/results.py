@@ -139,7 +139,8 @@ class LayerPrune:
     Attributes:
         before, after: live states.
         stored: states per system in the arrays, padding included.
-        removed_hinf: sum of the removed states' H-infinity norms, as `last score` reports them.
+        removed_hinf: sum of the removed states' H-infinity norms, as `last score` reports them; None where new states
+            took the place of the old ones.
         gain_bound: upper bound of the H-infinity norm of what was removed: the same sum with the factor of conjugate
             pairs and all readouts in it. A worst case over all inputs, no prediction.
         smallest_kept_score: by the criterion; None under criteria that could keep nothing.
@@ -149,7 +150,7 @@ class LayerPrune:
     before: int
     after: int
     stored: int
-    removed_hinf: float
+    removed_hinf: float | None
     gain_bound: float
     smallest_kept_score: float | None
 
