@@ -12,11 +12,13 @@ import numpy as np
 
 from last_cli import __version__, selection
 from last_cli.checkpoint import Key, index, read
+from last_cli.choice import Choice, Shape, needed
 from last_cli.cutting import Cuts, copied_cuts, cut_leaves, own_cuts
 from last_cli.layers import Layer
 from last_cli.loading import Checkpoint
-from last_cli.results import LayerPrune, LayerScore, PruneReport
-from last_cli.scoring import Choice, Shape, score_layers
+from last_cli.reducers.inputs import Inputs
+from last_cli.results import LayerPrune, LayerScore, Progress, PruneReport
+from last_cli.scoring import score_layers
 from last_cli.system import bound_of
 
 STAMP_SCHEMA = "last.stamp/1"
@@ -33,6 +35,9 @@ def prune(
     shape: Shape = "ragged",
     masked: bool = False,
     allow_unstable: bool = False,
+    horizon: int | None = None,
+    inputs: Inputs | None = None,
+    progress: Progress | None = None,
 ) -> Checkpoint:
     """The checkpoint with `ratio` of its states removed, in memory; `save` writes it. Kept values are bit-equal.
 
@@ -40,15 +45,19 @@ def prune(
 
     Args:
         masked: keep every array's shape and set B and C of removed states to zero, for code that fixes the sizes.
+        horizon, inputs: what some criteria need, see choice.needed.
 
     Raises:
-        CheckpointError: numbers that are not finite, or poles at or beyond the unit circle.
+        CheckpointError: numbers that are not finite, poles at or beyond the unit circle, or, where the network must run
+            for the criterion, a tree that is no classifier.
         UsageError: an unknown criterion, or a ratio outside [0, 1).
     """
-    choice = Choice(criterion, scope, min_states, seed, shape, allow_unstable)
-    scored, warnings = score_layers(checkpoint, choice, ratio)
+    choice = Choice(criterion, scope, min_states, seed, shape, allow_unstable, horizon)
+    known = needed(checkpoint, choice, inputs, progress=progress)
+    scored, warnings = score_layers(checkpoint, choice, ratio, known)
     keep = {s.name: s.keep for s in scored if s.keep is not None}
-    pruned = compact(checkpoint, keep, {"ratio": ratio, **asdict(choice), "masked": masked}, masked=masked)
+    settings = {"ratio": ratio, **known.choice.settings, **known.said, "masked": masked}
+    pruned = compact(checkpoint, keep, settings, masked=masked)
     report = PruneReport(
         checkpoint=checkpoint.source,
         family=checkpoint.family,
@@ -57,13 +66,14 @@ def prune(
         scope=scope,
         shape=shape,
         seed=seed,
-        assumed=checkpoint.assumed(checkpoint.layer_options),
+        assumed=checkpoint.assumed(checkpoint.layer_options) | dict(known.assumed),
         layers=[_layer_report(layer, s, masked) for layer, s in zip(checkpoint.layers, scored, strict=True)],
         parameters=(checkpoint.parameters, pruned.parameters),
         bytes=(checkpoint.bytes, pruned.bytes),
         sliced_copies=sliced_copies(pruned),
         masked=masked,
         warnings=warnings,
+        needed=known.said,
     )
     return replace(pruned, report=report)
 

@@ -1,18 +1,20 @@
-"""Pruning by any method: by a criterion alone, with C refitted after it, or by `reconstruct`."""
+"""Pruning by any method: by a criterion alone, with C refitted after it, by `reconstruct` or by `balanced`."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from last_cli import pruning, selection
+from last_cli import pruning, registry, selection
+from last_cli.choice import Choice, Shape, needed
 from last_cli.errors import UsageError
 from last_cli.loading import Checkpoint
+from last_cli.reducers import inputs
 from last_cli.results import Progress
-from last_cli.scoring import Choice, Shape, score_layers
+from last_cli.scoring import score_layers
 
-Method = Literal["criterion", "reconstruct"]
-SEQUENCES = 256
+Method = Literal["criterion", "reconstruct", "balanced"]
 
 
 def prune(
@@ -32,29 +34,39 @@ def prune(
     shape: Shape = "ragged",
     masked: bool = False,
     allow_unstable: bool = False,
+    horizon: int | None = None,
     progress: Progress | None = None,
 ) -> Checkpoint:
     """The checkpoint with `ratio` of its states removed, in memory; `save` writes it.
 
     Args:
         method: "criterion" removes what scores lowest and keeps every other value bit-equal (see pruning.prune);
-            "reconstruct" eliminates greedily and refits C (see reducers.reconstruct).
+            "reconstruct" eliminates greedily and refits C (see reducers.reconstruct); "balanced" truncates the balanced
+            system, with new poles (see reducers.balanced). As `criterion` the two mean the same.
         refit: refit C after the criterion's choice.
         calibration: sequences to measure the states on, without labels, of `task` (by default the one that the
             checkpoint was trained on) or of `calibration_file`; without any of the three, random inputs of the trained
-            length, or, where that is unknown, white inputs in closed form.
+            length, or, where that is unknown, white inputs in closed form. The criterion `gn` takes the same sequences.
+        horizon: steps that the criterion `energy` looks ahead; by default the trained length.
 
     Raises:
-        CheckpointError: numbers that are not finite, or poles at or beyond the unit circle.
+        CheckpointError: numbers that are not finite, poles at or beyond the unit circle, or, where the network must
+            run, a tree that is no classifier.
         DataError: the calibration sequences cannot be read.
         UsageError: arguments that do not go together, or a ratio outside [0, 1).
     """
-    measured = (calibration, task, calibration_file, data_dir) != (None, None, None, None)
+    if criterion in registry.METHODS and method in ("criterion", criterion):
+        method, criterion = criterion, "last"  # pyright: ignore[reportAssignmentType]
+    runs = method == "reconstruct" or refit or (method == "criterion" and _runs_network(criterion))
+    if not runs and (calibration, task, calibration_file, data_dir) != (None, None, None, None):
+        raise UsageError(
+            f"calibration sequences are given, but the {'method' if method == 'balanced' else 'criterion'} takes none",
+            "add --method reconstruct or --refit, or take the criterion gn",
+        )
     if method == "criterion" and not refit:
-        if measured:
-            raise UsageError(
-                "calibration sequences are given, but the criterion takes none", "add --method reconstruct or --refit"
-            )
+        asked = inputs.asked_for(
+            checkpoint, calibration, task, calibration_file, data_dir, seed=seed, progress=progress
+        )
         return pruning.prune(
             checkpoint,
             ratio,
@@ -65,25 +77,44 @@ def prune(
             shape=shape,
             masked=masked,
             allow_unstable=allow_unstable,
+            horizon=horizon,
+            inputs=asked,
+            progress=progress,
         )
     if masked or allow_unstable:
+        what = "new poles" if method == "balanced" else "a refitted C"
         raise UsageError(
-            f"--{'masked' if masked else 'allow-unstable'} does not go with a refitted C", "leave one of them out"
+            f"--{'masked' if masked else 'allow-unstable'} does not go with {what}", "leave one of them out"
         )
-    if method == "reconstruct" and (refit or criterion != "last"):
+    if method != "criterion" and (refit or criterion != "last" or horizon is not None):
         raise UsageError(
-            "--method reconstruct chooses and refits by itself", "leave out --criterion and --refit, or the method"
+            f"--method {method} chooses and refits by itself",
+            "leave out --criterion, --horizon and --refit, or the method",
         )
+    if method == "balanced":
+        from last_cli.reducers import balanced
+
+        return balanced.reduce(checkpoint, ratio, shape=shape, scope=scope, min_states=min_states)
     from last_cli.reducers import reconstruct
 
-    inputs = _inputs(checkpoint, calibration, task, calibration_file, data_dir, seed, progress)
-    plan = reconstruct.prepare(checkpoint, inputs, seed=seed, progress=progress)
+    sequences = _inputs(checkpoint, calibration, task, calibration_file, data_dir, seed, progress)
+    if sequences is None and _runs_network(criterion):
+        sequences = inputs.random(checkpoint, inputs.SEQUENCES, seed=seed)  # says why there are none
+    plan = reconstruct.prepare(checkpoint, sequences, seed=seed, progress=progress)
     if method == "reconstruct":
         return reconstruct.reduce(plan, ratio, shape=shape, scope=scope, min_states=min_states)
-    choice = Choice(criterion, scope, min_states, seed, shape)
-    scored, _ = score_layers(checkpoint, choice, ratio)
+    choice = Choice(criterion, scope, min_states, seed, shape, horizon=horizon)
+    known = needed(checkpoint, choice, gates={p.layer.name: p.gates for p in plan.layers})
+    scored, _ = score_layers(checkpoint, choice, ratio, known)
     masks = {layer.name: layer.keep for layer in scored if layer.keep is not None}
-    return reconstruct.refit(plan, masks, ratio=ratio, choice=choice)
+    small = reconstruct.refit(plan, masks, ratio=ratio, choice=known.choice)
+    assert small.report is not None
+    assumed = {**small.report.assumed, **known.assumed}
+    return replace(small, report=replace(small.report, assumed=assumed, needed=known.said))
+
+
+def _runs_network(criterion: str) -> bool:
+    return registry.get("criteria", criterion).needs == "gates"
 
 
 def _inputs(
@@ -94,21 +125,12 @@ def _inputs(
     data_dir: str | Path | None,
     seed: int,
     progress: Progress | None,
-) -> Any:
-    from last_cli.reducers import inputs
-
-    if file is not None:
-        if task is not None or data_dir is not None:
-            raise UsageError("--calibration-file and --task are both given", "take the sequences from one of them")
-        return inputs.from_file(file, count, seed=seed)
-    task = task or ((checkpoint.stamp.get("task") or {}).get("name") if count is not None else None)
-    if task is not None:
-        return inputs.from_task(
-            checkpoint, task, SEQUENCES if count is None else count, data_dir=data_dir, seed=seed, progress=progress
-        )
-    if count is not None or data_dir is not None:
-        raise UsageError("--calibration says how many sequences, but not of what", "add --task or --calibration-file")
+) -> inputs.Inputs | None:
+    """What is asked for, else random inputs; None where the trained length is unknown and no network shall run."""
+    asked = inputs.asked_for(checkpoint, count, task, file, data_dir, seed=seed, progress=progress)
+    if asked is not None:
+        return asked
     try:
-        return inputs.random(checkpoint, SEQUENCES, seed=seed)
+        return inputs.random(checkpoint, inputs.SEQUENCES, seed=seed)
     except UsageError:
-        return None  # the trained length is unknown: white inputs, and no network is run
+        return None

@@ -53,6 +53,8 @@ class Family:
         system: leaves and configuration -> System, in the leaves' own array library and precision.
         with_readouts: leaves and another C as the System has it, complex (R, G, K, N) -> the leaves that it changes, by
             name: the inverse of how C enters `system`. None where the family has no such inverse.
+        with_system: leaves and another System of the same sizes -> the leaves that it changes, by name: the inverse of
+            `system` in poles, B and C, with the step sizes of the leaves. Poles too slow for a clip are clipped.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Family:
     shape: Callable[[Shapes], LayerShape]
     system: Callable[[Mapping[str, Any], ModelConfig], System]
     with_readouts: Callable[[Mapping[str, Any], Array], dict[str, Array]] | None = None
+    with_system: Callable[[Mapping[str, Any], System, ModelConfig], dict[str, Array]] | None = None
     optional: frozenset[str] = frozenset()
     coefficients: frozenset[str] = frozenset({"C"})
     options: tuple[str, ...] = ("step_rescale",)

@@ -78,7 +78,7 @@ def _refitted(
 ) -> Checkpoint:
     source = plan.checkpoint
     keep = {p.layer.name: mask for p, mask in zip(plan.layers, masks, strict=True)}
-    settings = {"ratio": ratio, **vars(choice), "method": method, "calibration": dict(plan.inputs), **plan.settings}
+    settings = {"ratio": ratio, **choice.settings, "method": method, "calibration": dict(plan.inputs), **plan.settings}
     pruned = compact(source, keep, settings)
     changed: dict[Key, np.ndarray] = {}
     reports, differences = [], []
