@@ -34,7 +34,7 @@ Preset = Annotated[
 ]
 Criterion = Annotated[str, typer.Option("--criterion", help="How states are scored: `last list criteria`.")]
 ScopeOption = Annotated[Scope, typer.Option("--scope", help="Rank all layers together, or each alone.")]
-MinStates = Annotated[int, typer.Option(help="States that every layer keeps at least.")]
+MinStates = Annotated[int, typer.Option(help="States that every layer keeps at least; 0 may empty one.")]
 Seed = Annotated[int, typer.Option(help="Seed of the criterion random.")]
 ShapeOption = Annotated[Shape, typer.Option("--shape", help="S4D: rectangular keeps as many states in every channel.")]
 Unstable = Annotated[

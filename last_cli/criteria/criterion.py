@@ -45,6 +45,7 @@ class Criterion:
         dtype: precision in which the system is discretised and the energies are computed.
         threshold: keep every state that scores at least as much as the last kept one, ties included, as the released
             code does; else exactly the asked number is kept.
+        min_states: states that every layer keeps at least, whatever was asked for.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Criterion:
     normalise: Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]] = as_is
     dtype: type[np.floating] = np.float64
     threshold: bool = False
+    min_states: int = 0
 
 
 def scores(criterion: Criterion, system: System, rng: np.random.Generator) -> Float[np.ndarray, "G N"]:
