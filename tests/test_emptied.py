@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from random_layers import KINDS, classifier, fixed, simulate, write, written
 
 import last_cli as last
-from last_cli import selection
+from last_cli import reducing, selection
 from last_cli.cutting import Cut
 from last_cli.layers import build_system
 from last_cli.system import hinf_norm
@@ -53,7 +53,7 @@ def test_an_emptied_layer_reads_as_one_without_states(kind: str, masked: bool, t
     assert (np.abs(system.lam) < 1).all()
     u = np.random.default_rng(0).normal(size=(20, first.shape.features))
     np.testing.assert_allclose(simulate(system, u), arrays["D"].reshape(-1) * u, atol=1e-12)
-    assert [layer.states for layer in last.score(loaded).layers][0] == 0
+    assert last.score(loaded).layers[0].states == 0
     assert all(loaded.system(layer).live_mask.any() for layer in others)
     assert last.verify(loaded, ck).passed
 
@@ -61,11 +61,10 @@ def test_an_emptied_layer_reads_as_one_without_states(kind: str, masked: bool, t
 @every_kind
 def test_it_stays_empty_through_further_prunings(kind: str, tmp_path: Path) -> None:
     ck = unequal(tmp_path / "ckpt", kind)
-    path, states = tmp_path / "ckpt", [last.score(ck).states]
+    loaded, states = ck, [last.score(ck).states]
     for name, options in {"one": EMPTYING, "two": {}, "three": {"criterion": "random"}}.items():
-        last.save(last.prune(last.load(path) if name != "one" else ck, 0.5, **options), tmp_path / name)
-        path = tmp_path / name
-        loaded = last.load(path)
+        last.save(last.prune(loaded, 0.5, **options), tmp_path / name)
+        loaded = last.load(tmp_path / name)
         report = last.score(loaded)
         assert report.layers[0].states == 0
         assert loaded.layers[0].shape.states == 1
@@ -124,7 +123,7 @@ def test_every_layer_keeps_one_unless_asked_otherwise(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["s5-two-directions", "s4d", "s4d-pairs"])
 def test_shape_and_scope_agree_with_it(kind: str, options: dict, tmp_path: Path) -> None:
     ck = unequal(tmp_path / "ckpt", kind)
-    small = last.prune(ck, 0.9, **{"criterion": "magnitude", "min_states": 0}, **options)
+    small = last.prune(ck, 0.9, criterion="magnitude", min_states=0, **options)
     last.save(small, tmp_path / "pruned")
     assert small.report is not None
     loaded = last.load(tmp_path / "pruned")
@@ -134,8 +133,6 @@ def test_shape_and_scope_agree_with_it(kind: str, options: dict, tmp_path: Path)
 
 def test_reconstruct_may_empty_a_layer(tmp_path: Path) -> None:
     ck = unequal(tmp_path / "ckpt")
-    from last_cli import reducing
-
     small = reducing.prune(ck, 0.99, method="reconstruct", min_states=0)
     last.save(small, tmp_path / "pruned")
     assert small.report is not None and [layer.after for layer in small.report.layers] == [0, 0, 0]

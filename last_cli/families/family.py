@@ -105,14 +105,15 @@ def zero(
 def live_states(family: Family, leaves: Mapping[str, Any]) -> Bool[np.ndarray, "G N"] | None:
     """Which states may add something to the output; None where all of them may.
 
-    The others have B = C = 0 in every number stored of them: padding of channels that keep fewer states than the widest,
-    states removed by masking, and the one that stands in for a layer without any. No trained state is so.
+    The others have B = C = 0 in every number stored of them: padding of channels that keep fewer states than the
+    widest, states removed by masking, and the one that stands in for a layer without any. No trained state is so.
     """
     used = None
     for name in family.coefficients & leaves.keys():
         where, leaf = family.state_leaves[name], np.asarray(leaves[name])
         states = min(leaves[n].shape[w.state_axis] for n, w in family.state_leaves.items() if n in leaves)
-        nonzero = _nonzero(leaf, where).reshape(-1, leaf.shape[where.state_axis] // states, states).any(axis=1)
+        blocks = _nonzero(leaf, where).reshape(-1, leaf.shape[where.state_axis] // states, states)
+        nonzero = np.asarray(blocks.any(axis=1))
         used = nonzero if used is None else used | nonzero
     return None if used is None or used.all() else used
 
@@ -121,9 +122,9 @@ def _nonzero(leaf: Shaped[np.ndarray, "..."], where: StateLeaf) -> Bool[np.ndarr
     """Which columns of each channel hold anything but zeros. The first number of each mostly tells."""
     axes = (where.state_axis,) if where.channel_axis is None else (where.channel_axis, where.state_axis)
     moved = np.moveaxis(leaf, axes, range(len(axes)))
-    nonzero = moved[(..., *[slice(0, 1)] * (moved.ndim - len(axes)))].any(axis=tuple(range(len(axes), moved.ndim)))
-    silent = ~nonzero
-    nonzero[silent] = moved[silent].any(axis=tuple(range(1, 1 + moved.ndim - len(axes))))
+    rest = tuple(range(len(axes) - moved.ndim, 0))
+    nonzero = np.asarray(moved[(..., *[slice(0, 1)] * len(rest))].any(axis=rest))
+    nonzero[~nonzero] = moved[~nonzero].any(axis=rest)
     return nonzero if len(axes) == 2 else nonzero[None]
 
 
