@@ -26,7 +26,7 @@ class Choice:
     Attributes:
         criterion: a name of the registry.
         scope: "global" ranks all layers together, "layer" removes the ratio in each.
-        min_states: states that every layer keeps at least.
+        min_states: states that every layer keeps at least; with 0 a layer may lose all of them.
         seed: of the criterion `random`, and of random inputs.
         shape: "rectangular" keeps the same number of states in every channel of an S4D layer.
         allow_unstable: go on with poles at or beyond the unit circle.

@@ -13,7 +13,7 @@ import numpy as np
 from last_cli import __version__, selection
 from last_cli.checkpoint import Key, index, read
 from last_cli.choice import Choice, Shape, needed
-from last_cli.cutting import Cuts, copied_cuts, cut_leaves, own_cuts
+from last_cli.cutting import Cuts, Standins, copied_cuts, cut_leaves, own_cuts
 from last_cli.layers import Layer
 from last_cli.loading import Checkpoint
 from last_cli.reducers.inputs import Inputs
@@ -75,7 +75,7 @@ def prune(
         warnings=warnings,
         needed=known.said,
     )
-    return replace(pruned, report=report)
+    return replace(pruned, report=replace(report, warnings=[*warnings, *emptied(report)]))
 
 
 def compact(
@@ -83,17 +83,19 @@ def compact(
 ) -> Checkpoint:
     """The checkpoint with the states of `keep`, masks (G, N) by layer name, and no report.
 
-    `settings` say how they were chosen, for the stamp. With `masked`, B and C of the others are zero, and stay.
+    `settings` say how they were chosen, for the stamp. With `masked`, B and C of the others are zero, and stay. A layer
+    that keeps no state is stored with one whose B and C are zero.
     """
-    cuts = own_cuts(checkpoint.layers, keep, masked)
-    cuts |= copied_cuts(checkpoint.layers, keep, masked, checkpoint.leaves, checkpoint.leaves)
+    standins = {} if masked else _standins(checkpoint, keep)
+    cuts = own_cuts(checkpoint.layers, keep, masked, standins)
+    cuts |= copied_cuts(checkpoint.layers, keep, masked, checkpoint.leaves, checkpoint.leaves, standins)
     return replace(
         checkpoint,
         layers=checkpoint.layers if masked else tuple(_with_states(layer, keep) for layer in checkpoint.layers),
         leaves=cut_leaves(checkpoint.leaves, cuts),
         changed=ChainMap(Cuts(cuts, checkpoint.read), checkpoint.changed),  # pyright: ignore[reportArgumentType]
-        also=_other_items(checkpoint, keep, masked),
-        stamp=_stamp(checkpoint, settings, keep),
+        also=_other_items(checkpoint, keep, masked, standins),
+        stamp=_stamp(checkpoint, settings, keep, standins),
     )
 
 
@@ -103,12 +105,31 @@ def sliced_copies(pruned: Checkpoint) -> int:
     return sum(key not in own for key in pruned.changed) + sum(map(len, pruned.also.values()))
 
 
+def emptied(report: PruneReport) -> list[str]:
+    """A warning for each layer that lost all its states."""
+    return [
+        f"{layer.name}: no state is left; {layer.stored} with B = C = 0 {'is' if layer.stored == 1 else 'are'} stored"
+        for layer in report.layers
+        if not layer.after
+    ]
+
+
+def _standins(checkpoint: Checkpoint, keep: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """For each layer that keeps no state, the one that is stored in their place: the one that decays fastest."""
+    found = {}
+    for layer in checkpoint.layers:
+        if not keep[layer.name].any():
+            fastest = int(np.abs(checkpoint.system(layer).lam).max(axis=0).argmin())
+            found[layer.name] = np.full((layer.shape.groups, 1), fastest)
+    return found
+
+
 def _with_states(layer: Layer, keep: Mapping[str, np.ndarray]) -> Layer:
-    return replace(layer, shape=replace(layer.shape, states=int(keep[layer.name].sum(axis=1).max())))
+    return replace(layer, shape=replace(layer.shape, states=selection.stored(keep[layer.name])))
 
 
 def _other_items(
-    checkpoint: Checkpoint, keep: Mapping[str, np.ndarray], masked: bool
+    checkpoint: Checkpoint, keep: Mapping[str, np.ndarray], masked: bool, standins: Standins
 ) -> dict[str, Mapping[Key, np.ndarray]]:
     """New arrays in the other items of the step, such as an optimizer state saved beside the parameters."""
     location, found = checkpoint.index.location, {}
@@ -116,7 +137,7 @@ def _other_items(
         if name == location.item:
             continue
         other = index(location.path, location.step, name)
-        if cuts := copied_cuts(checkpoint.layers, keep, masked, other.leaves, checkpoint.leaves):
+        if cuts := copied_cuts(checkpoint.layers, keep, masked, other.leaves, checkpoint.leaves, standins):
             found[name] = Cuts(cuts, partial(read, other))
     return found
 
@@ -128,14 +149,16 @@ def _layer_report(layer: Layer, scored: LayerScore, masked: bool) -> LayerPrune:
         name=layer.name,
         before=scored.states,
         after=int(scored.keep.sum()),
-        stored=layer.shape.states if masked else int(scored.keep.sum(axis=1).max()),
+        stored=layer.shape.states if masked else selection.stored(scored.keep),
         removed_hinf=float(scored.hinf[removed].sum()),
         gain_bound=bound_of(scored.gains, removed),
         smallest_kept_score=float(scored.score[scored.keep].min()) if scored.keep.any() else None,
     )
 
 
-def _stamp(checkpoint: Checkpoint, settings: Mapping[str, Any], keep: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _stamp(
+    checkpoint: Checkpoint, settings: Mapping[str, Any], keep: Mapping[str, np.ndarray], standins: Standins
+) -> dict[str, Any]:
     """The source's stamp with one more pruning at the end of its chain."""
     source = checkpoint.source
     step = {
@@ -144,6 +167,7 @@ def _stamp(checkpoint: Checkpoint, settings: Mapping[str, Any], keep: Mapping[st
         "source": {"path": source.path, "digest": source.digest, "step": source.step},
         "layers": [
             {"name": layer.name, "before": layer.shape.states, "kept": _listed(keep[layer.name])}
+            | ({"standin": int(standins[layer.name][0, 0])} if layer.name in standins else {})
             for layer in checkpoint.layers
         ],
     }

@@ -76,10 +76,8 @@ def score_layers(
         raise UsageError(
             f"ratio is {ratio:g}, expected a number from 0 up to, but not including, 1", _ratio_hint(ratio)
         )
-    if choice.min_states < 1:
-        raise UsageError(
-            f"min-states is {choice.min_states}, expected 1 or more", "every layer keeps at least one state"
-        )
+    if choice.min_states < 0:
+        raise UsageError(f"min-states is {choice.min_states}, expected 0 or more", "0 lets a layer lose all its states")
     if choice.seed < 0:
         raise UsageError(f"seed is {choice.seed}, expected 0 or more", "any other number will do")
     criterion: Criterion = registry.get("criteria", choice.criterion)
@@ -92,7 +90,7 @@ def score_layers(
     warnings = [*checkpoint.index.warnings, *(warning for _, found in done for warning in found)]
     if ratio is None:
         return scored, warnings
-    masks = _masks(scored, choice, ratio, criterion.threshold)
+    masks = _masks(scored, choice, ratio, criterion)
     return [_with_keep(s, m) for s, m in zip(scored, masks, strict=True)], warnings
 
 
@@ -108,13 +106,18 @@ def _score_layer(
     states = scores(criterion, judged, rng, **known.arguments.get(layer.name, {}))
     scored = _layer_score(layer, system, states)
     if not scored.hinf[system.live_mask].any():
-        warnings.append(f"{layer.name}: B or C is zero throughout, so every norm and score there is 0")
+        warnings.append(
+            f"{layer.name}: B or C is zero throughout, so every norm and score there is 0"
+            if system.live_mask.any()
+            else f"{layer.name}: B and C are zero throughout: no state of it is live"
+        )
     return scored, warnings
 
 
-def _masks(scored: list[LayerScore], choice: Choice, ratio: float, ties: bool) -> list[np.ndarray]:
+def _masks(scored: list[LayerScore], choice: Choice, ratio: float, criterion: Criterion) -> list[np.ndarray]:
     values, live = [s.score for s in scored], [s.live for s in scored]
-    masks = selection.select(values, live, ratio, scope=choice.scope, min_states=choice.min_states, ties=ties)
+    least = max(choice.min_states, criterion.min_states)
+    masks = selection.select(values, live, ratio, scope=choice.scope, min_states=least, ties=criterion.threshold)
     if choice.shape == "ragged":
         return masks
     pruned = selection.rectangular(values, live, masks)

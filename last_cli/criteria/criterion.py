@@ -48,6 +48,7 @@ class Criterion:
             code does; else exactly the asked number is kept.
         needs: what the energies depend on beyond the System: "horizon", a number of steps, or "gates" (G, N), for which
             the network runs on input sequences (see reducers.network.Measurement).
+        min_states: states that every layer keeps at least, whatever was asked for.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Criterion:
     dtype: type[np.floating] = np.float64
     threshold: bool = False
     needs: Literal["horizon", "gates"] | None = None
+    min_states: int = 0
 
 
 def scores(criterion: Criterion, system: System, rng: np.random.Generator, **needed: Any) -> Float[np.ndarray, "G N"]:
