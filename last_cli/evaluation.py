@@ -7,15 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from last_cli import registry
+from last_cli import hosts, registry
+from last_cli.devices import start_devices
 from last_cli.errors import DataError, UsageError
 from last_cli.loading import Checkpoint, load
-from last_cli.measuring import Request, measure, model_spec, read_variables, start_devices
-from last_cli.results import Comparison, EvalReport, Gate, Measured, Progress
+from last_cli.measuring import Request, measure
+from last_cli.partial import Session, Tell
+from last_cli.results import Comparison, EvalReport, Gate, Measured, PrecisionLoss, Progress
 from last_cli.tasks.task import Split, Task
+from last_cli.variables import model_spec, read_variables
 
 __all__ = ["Request", "build_model", "evaluate", "follow_task", "measure", "start_devices"]
 
+PRECISIONS = ("float32", "bfloat16")
 MODEL_OPTIONS = ("activation", "prenorm", "mode", "padded")
 
 
@@ -28,12 +32,18 @@ def evaluate(
     limit: int | None = None,
     batch_size: int | None = None,
     device: str | None = None,
+    precision: str = "float32",
     baseline: Checkpoint | str | Path | None = None,
     min_accuracy: float | None = None,
     max_drop: float | None = None,
+    resume: bool = False,
     progress: Progress | None = None,
+    tell: Tell | None = None,
 ) -> EvalReport:
     """Accuracy of a checkpoint on a task, and against a baseline on the same sequences.
+
+    Where `jax.distributed` has joined several processes, all of them call this, each evaluates its share, and all get
+    the whole report.
 
     Args:
         task: a name of the registry, or a file of arrays: FILE.npz.
@@ -41,9 +51,12 @@ def evaluate(
         limit: only the first so many sequences.
         batch_size: sequences that a device takes at a time.
         device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
+        precision: "float32", or "bfloat16": the model (not the baseline) then runs in both, and the report compares.
         min_accuracy: gate, a fraction.
         max_drop: gate, percentage points that the accuracy may lie below the baseline's.
+        resume: take up the results that an interrupted run of the same evaluation left.
         progress: called with what is being done, and how many of how many are done.
+        tell: called with a line for the user, and its kind.
 
     Raises:
         CheckpointError: the tree is no classifier that can be built.
@@ -52,23 +65,29 @@ def evaluate(
     """
     if max_drop is not None and baseline is None:
         raise UsageError("--max-drop compares with a baseline, and none is given", "add --baseline CKPT")
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision is '{precision}', expected {' or '.join(PRECISIONS)}", "the default is float32")
     request = Request(task, split, Path(data_dir) if data_dir else None, limit, batch_size, device)
     chosen: Task = registry.get("tasks", task)
     settings = _settings(checkpoint, task)
-    data = _load(chosen, request, settings, progress)
-    checkpoint = follow_task(checkpoint, data)
-    measured = measure(checkpoint, data, request, "evaluate", progress)
-    comparison = None
-    if baseline is not None:
-        other = baseline if isinstance(baseline, Checkpoint) else load(baseline)
-        if _settings(other, task) not in ({}, settings) and settings:
-            raise UsageError(
-                f"{other.source.path} was trained on another {task} task than {checkpoint.source.path}",
-                "a baseline is compared on the same sequences: take the checkpoint that this one was made from",
-            )
-        comparison = Comparison.of(
-            other.source.path, measured, measure(follow_task(other, data), data, request, "baseline", progress)
-        )
+    session = Session(resume, tell or (lambda line, kind: None))
+
+    def prepare() -> tuple[Split, Checkpoint, Checkpoint | None]:
+        data = _load(chosen, request, settings, progress)
+        return data, follow_task(checkpoint, data), _baseline(baseline, task, checkpoint, data)
+
+    def found(model: Checkpoint, what: str, precision: str = "float32") -> Measured:
+        return measure(model, data, replace(request, precision=precision), what, progress, session)
+
+    data, checkpoint, other = hosts.together(prepare)
+    try:
+        measured = found(checkpoint, "evaluate", precision)
+        exact = measured if precision == "float32" else found(checkpoint, "float32")
+        comparison = Comparison.of(other.source.path, measured, found(other, "baseline")) if other else None
+    except KeyboardInterrupt:
+        session.tell("what was evaluated is kept: the same command with --resume goes on from there", "hint")
+        raise
+    session.clear()
     described: dict[str, Any] = {"name": task, "version": chosen.version, "split": split, "source": data.source}
     if limit is not None:
         described["limit"] = limit
@@ -80,6 +99,7 @@ def evaluate(
         baseline=comparison,
         gates=_gates(measured, comparison, min_accuracy, max_drop),
         notes=[*checkpoint.source.notes, data.note],
+        precision=None if exact is measured else PrecisionLoss.of(precision, measured, exact),
     )
 
 
@@ -108,6 +128,20 @@ def follow_task(checkpoint: Checkpoint, data: Split) -> Checkpoint:
     if checkpoint.sources["padded"] != "assumed":
         return checkpoint
     return replace(checkpoint, config=replace(checkpoint.config, padded=data.lengths is not None))
+
+
+def _baseline(
+    baseline: Checkpoint | str | Path | None, task: str, checkpoint: Checkpoint, data: Split
+) -> Checkpoint | None:
+    if baseline is None:
+        return None
+    other, settings = baseline if isinstance(baseline, Checkpoint) else load(baseline), _settings(checkpoint, task)
+    if _settings(other, task) not in ({}, settings) and settings:
+        raise UsageError(
+            f"{other.source.path} was trained on another {task} task than {checkpoint.source.path}",
+            "a baseline is compared on the same sequences: take the checkpoint that this one was made from",
+        )
+    return follow_task(other, data)
 
 
 def _load(task: Task, request: Request, settings: Mapping[str, Any], progress: Progress | None) -> Split:

@@ -1,27 +1,25 @@
-"""A checkpoint's answers to every sequence of a split, on all devices.
-
-Sequences are spread over all devices (on a CPU, one device a core), and each device runs them a few at a time: small
-batches stay in a CPU's cache. One program serves CPU, GPU and several devices.
-"""
+"""A checkpoint's answers to every sequence of a split: on all devices, and of several processes each its share."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from last_cli.errors import UsageError, inside
+from last_cli import __version__, hosts
+from last_cli.devices import device_name, start_devices
 from last_cli.loading import Checkpoint
+from last_cli.partial import Batch, Kept, Session, digest
 from last_cli.results import Measured, Progress
-from last_cli.spec import ModelSpec, Tree, read_spec
 from last_cli.tasks.task import Split
+from last_cli.variables import model_spec, variables_digest
+
+if TYPE_CHECKING:
+    from last_cli.program import Program
 
 CPU_MICRO_BATCH, ACCELERATOR_BATCH = 4, 64
 STEPS_A_CALL = 8
@@ -37,126 +35,139 @@ class Request:
     limit: int | None = None
     batch_size: int | None = None
     device: str | None = None
+    precision: str = "float32"
 
 
 def measure(
-    checkpoint: Checkpoint, data: Split, request: Request, what: str = "", progress: Progress | None = None
+    checkpoint: Checkpoint,
+    data: Split,
+    request: Request,
+    what: str = "",
+    progress: Progress | None = None,
+    session: Session | None = None,
 ) -> Measured:
-    """Predictions and losses of a checkpoint on every sequence of a split."""
-    devices = start_devices(request.device)
-    spec = model_spec(checkpoint)
-    micro = request.batch_size or (CPU_MICRO_BATCH if devices[0].platform == "cpu" else ACCELERATOR_BATCH)
-    rounds = max(1, min(STEPS_A_CALL, -(-len(data.y) // (len(devices) * micro))))
-    chunk = len(devices) * rounds * micro
-    predict = _compiled(checkpoint, spec, data, devices, rounds, micro)
-    logits, started = [], time.perf_counter()
-    for first in range(0, len(data.y), chunk):
-        logits.append(predict(_slice(data.x, first, chunk), _slice(_lengths(data), first, chunk)))
-        if len(logits) > 1:
-            logits[-2] = np.asarray(logits[-2])
-        if progress:
-            progress(what, min(first + chunk, len(data.y)), len(data.y))
-    answers = np.concatenate([np.asarray(part) for part in logits])[: len(data.y)].astype(np.float64)
-    seconds = time.perf_counter() - started
-    predicted = answers.argmax(axis=-1)
-    losses = -np.take_along_axis(answers, data.y[:, None].astype(np.int64), axis=1)[:, 0]
-    return Measured(predicted, predicted == data.y, losses, seconds, device_name(devices))
+    """Predictions and losses of a checkpoint on every sequence of a split.
 
-
-def start_devices(device: str | None) -> list[Any]:
-    """The devices to run on, those of JAX's choice or of one kind; of a CPU, one a core, unless JAX is already running.
-
-    Raises:
-        UsageError: there is no such device.
+    The split goes in batches, which no number of devices or processes changes, nor an interruption. With a session,
+    what is found is kept while it goes on, and what was kept may be taken up.
     """
-    if device == "cpu" and "jax" not in sys.modules:
-        os.environ["JAX_PLATFORMS"] = "cpu"  # else it would take a GPU's memory as well
-    import jax
+    devices = start_devices(request.device)
+    size = request.batch_size or micro_batch(devices)
+    mine = hosts.share(-(-len(data.y) // size), request.device)
+    kept, found = hosts.together(lambda: _take_up(session, checkpoint, data, request, size, mine, what))
+    resumed = _rows_of(found)
+    total = min(mine.stop * size, len(data.y)) - min(mine.start * size, len(data.y))
 
-    with contextlib.suppress(RuntimeError):  # already running: its devices stay as they are
-        jax.config.update("jax_num_cpu_devices", _cores())
+    def run() -> float:
+        todo = [number for number in mine if number not in found]
+        if not todo:
+            return 0.0
+        program = _program(checkpoint, data, request, devices, size)
+        started = time.perf_counter()
+        for number, batch in _answers(program, data, todo):
+            found[number] = batch
+            if kept:
+                kept.add(number, digest(*_inputs(data, [number], size)), batch)
+            if progress:
+                progress(what, _rows_of(found), total)
+        return time.perf_counter() - started
+
     try:
-        return jax.devices(device)
-    except RuntimeError as error:
-        raise UsageError(
-            f"no {device or 'device'} was found by JAX: {str(error).splitlines()[0]}",
-            "pip install 'last-cli[cuda13]' (or cuda12) brings the GPU build; --device cpu always works",
-        ) from error
+        seconds = hosts.together(run)
+    finally:
+        if kept:
+            kept.flush()
+    parts = [found[number] for number in mine]
+    losses = hosts.concatenate([part.losses for part in parts], len(data.y), np.float64)
+    predicted = hosts.concatenate([part.predicted for part in parts], len(data.y), np.int32)
+    every = hosts.gather(np.array([seconds, resumed, len(devices)], np.float64))
+    name = device_name(devices[0], int(every[:, 2].sum()), len(every))
+    return Measured(predicted, predicted == data.y, losses, float(every[:, 0].max()), name, int(every[:, 1].sum()))
 
 
-def device_name(devices: list[Any]) -> str:
-    """For example "cpu (4 devices)" or "NVIDIA H100 80GB HBM3"."""
-    kind = "cpu" if devices[0].platform == "cpu" else devices[0].device_kind
-    return kind if len(devices) == 1 else f"{kind} ({len(devices)} devices)"
+def micro_batch(devices: Sequence[Any]) -> int:
+    """How many sequences a device takes side by side: on a CPU few, which stay in its cache."""
+    return CPU_MICRO_BATCH if devices[0].platform == "cpu" else ACCELERATOR_BATCH
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _take_up(
+    session: Session | None, checkpoint: Checkpoint, data: Split, request: Request, size: int, mine: range, what: str
+) -> tuple[Kept | None, dict[int, Batch]]:
+    """Where results are kept, and those of this process's share that an interrupted run left there."""
+    kept = session.open(_key(checkpoint, request, size)) if session else None
+    if session is None or kept is None:
+        return None, {}
+    stored = kept.find()
+    if not session.resume:
+        if stored:
+            rows = _rows_of({number: batch for number, (_, batch) in stored.items()})
+            line = f"an interrupted run left results of {rows:,} sequences ({what}): add --resume to take them up"
+            session.tell(line, "hint")
+        return kept, {}
+    found = {
+        number: stored[number][1]
+        for number in mine
+        if number in stored and stored[number][0] == digest(*_inputs(data, [number], size))
+    }
+    session.tell(f"{what}: {_rows_of(found):,} of {len(data.y):,} sequences are taken up from an interrupted run", "")
+    return kept, found
 
 
-def _compiled(
-    checkpoint: Checkpoint, spec: ModelSpec, data: Split, devices: list[Any], rounds: int, micro: int
-) -> Callable[[np.ndarray, np.ndarray], Any]:
-    """A function from a chunk of sequences and lengths to log-probabilities, compiled ahead of the clock."""
-    import jax
-    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+def _key(checkpoint: Checkpoint, request: Request, size: int) -> dict[str, Any]:
+    """What tells an evaluation from others, besides its data: parameters, options, and where it runs."""
+    device = start_devices(request.device)[0]
+    return {
+        "last": __version__,
+        "parameters": variables_digest(checkpoint),
+        "model": repr(model_spec(checkpoint)),
+        "task": [request.task, request.split],
+        "batch": size,
+        "precision": request.precision,
+        "device": [device.platform, device.device_kind],
+    }
 
-    from last_cli.model import Classifier, prepared_systems
 
-    mesh = Mesh(np.array(devices), ("data",))
-    shared, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
-    systems = {layer.name.split("/")[-2]: checkpoint.system(layer) for layer in checkpoint.layers}
-    variables = jax.device_put(
-        read_variables(checkpoint) | {"system": prepared_systems(spec, systems, data.length)}, shared
+def _program(checkpoint: Checkpoint, data: Split, request: Request, devices: Sequence[Any], size: int) -> Program:
+    from last_cli.program import build
+
+    return build(
+        checkpoint,
+        devices,
+        data.x.shape[1:],
+        data.x.dtype,
+        micro=size,
+        rounds=STEPS_A_CALL,
+        precision=request.precision,
     )
-    model = Classifier(spec)
-
-    def one_device(variables: Any, x: Any, lengths: Any) -> Any:
-        x, lengths = x.reshape(rounds, micro, *x.shape[1:]), lengths.reshape(rounds, micro)
-        out = jax.lax.map(lambda part: model.apply(variables, *part), (x, lengths))
-        return out.reshape(rounds * micro, -1)
-
-    sharded = jax.shard_map(
-        one_device,
-        mesh=mesh,
-        in_specs=(PartitionSpec(), PartitionSpec("data"), PartitionSpec("data")),
-        out_specs=PartitionSpec("data"),
-        check_vma=False,
-    )
-
-    def place(x: np.ndarray, lengths: np.ndarray) -> tuple[Any, Any]:
-        return jax.device_put(x, split), jax.device_put(lengths, split)
-
-    chunk = len(devices) * rounds * micro
-    with jax.default_matmul_precision("highest"):
-        example = place(_slice(data.x, 0, chunk), _slice(_lengths(data), 0, chunk))
-        run = jax.jit(sharded).lower(variables, *example).compile()
-    return lambda x, lengths: run(variables, *place(x, lengths))
 
 
-def model_spec(checkpoint: Checkpoint) -> ModelSpec:
-    with inside(checkpoint.index.location.path):
-        return read_spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
+def _answers(program: Program, data: Split, todo: Sequence[int]) -> Iterator[tuple[int, Batch]]:
+    """Each batch's results; the next call is under way while the last one's are read."""
+    size, at_once = program.micro, program.rows // program.micro
+    groups = [todo[first : first + at_once] for first in range(0, len(todo), at_once)]
+    before: tuple[Sequence[int], np.ndarray, Any] | None = None
+    for group in [*groups, None]:
+        under_way = None
+        if group is not None:
+            x, lengths, y = _inputs(data, group, size)
+            under_way = (group, y, program.start(x, lengths))
+        if before is not None:
+            numbers, y, finish = before
+            logits = finish().astype(np.float64)
+            losses = -np.take_along_axis(logits, y[:, None].astype(np.int64), axis=1)[:, 0]
+            for i, number in enumerate(numbers):
+                rows = slice(i * size, (i + 1) * size)
+                yield number, Batch(logits[rows].argmax(axis=-1).astype(np.int32), losses[rows])
+        before = under_way
 
 
-def read_variables(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The classifier's variables, nested, in single precision."""
-    keys = Tree.of(checkpoint.layers).variables({k: k for k, f in checkpoint.leaves.items() if f.kind == "array"})
-    arrays, nested = checkpoint.read(keys.values()), {}
-    for path, key in keys.items():
-        node = nested
-        for part in path[:-1]:
-            node = node.setdefault(part, {})
-        node[path[-1]] = arrays[key].astype(np.float32)
-    return nested
+def _inputs(data: Split, numbers: Sequence[int], size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sequences, lengths and labels of these batches; only a split's last batch may be smaller than the others."""
+    rows = np.concatenate([np.arange(number * size, (number + 1) * size) for number in numbers])
+    rows = rows[rows < len(data.y)]
+    lengths = np.full(len(rows), data.length, np.int32) if data.lengths is None else data.lengths[rows]
+    return data.x[rows], lengths, data.y[rows]
 
 
-def _lengths(data: Split) -> np.ndarray:
-    return np.full(len(data.y), data.length, np.int32) if data.lengths is None else data.lengths
-
-
-def _slice(array: np.ndarray, first: int, count: int) -> np.ndarray:
-    """`count` rows from `first`, filled up with the last one."""
-    part = array[first : first + count]
-    missing = count - len(part)
-    return np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
+def _rows_of(batches: Mapping[int, Batch]) -> int:
+    return sum(len(batch.losses) for batch in batches.values())
