@@ -29,13 +29,14 @@ def start_devices(device: str | None) -> list[Any]:
 
 
 def configure(device: str | None) -> None:
-    """Settings that JAX reads when it starts; without effect where it already runs."""
+    """Settings that JAX reads when it starts, without effect where it already runs; the environment's own win."""
     if device == "cpu" and "jax" not in sys.modules:
         os.environ["JAX_PLATFORMS"] = "cpu"  # else it would take a GPU's memory as well
     import jax
 
-    with contextlib.suppress(RuntimeError):  # already running: its devices stay as they are
-        jax.config.update("jax_num_cpu_devices", _cores())
+    if "JAX_NUM_CPU_DEVICES" not in os.environ and "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with contextlib.suppress(RuntimeError):  # already running: its devices stay as they are
+            jax.config.update("jax_num_cpu_devices", _cores())
 
 
 def device_name(device: Any, count: int = 1, processes: int = 1) -> str:

@@ -9,8 +9,7 @@ import os
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -45,6 +44,7 @@ def connect(
         UsageError: the numbers make no sense, there is no cluster to ask, or not all processes came in time.
     """
     _check(coordinator, processes, process_id)
+    _keep_stdout()
     configure(device)
     import jax
 
@@ -119,11 +119,16 @@ def gather(array: np.ndarray) -> np.ndarray:
     """The arrays of all processes, which have one shape and type, along a new first axis; of one process, its own."""
     if count() == 1:
         return array[None]
-    from jax.experimental import multihost_utils
+    import jax
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-    with _silent_stdout():  # where the collectives of CPUs announce themselves
-        words = np.ascontiguousarray(array).view(np.uint8)  # JAX would make single precision of float64
-        return np.asarray(multihost_utils.process_allgather(words)).view(array.dtype)
+    firsts = {device.process_index: device for device in reversed(jax.devices())}
+    mesh = Mesh(np.array([firsts[process] for process in range(count())]), ("process",))
+    words = np.ascontiguousarray(array).view(np.uint8)  # JAX would make single precision of float64
+    split, whole = NamedSharding(mesh, PartitionSpec("process")), NamedSharding(mesh, PartitionSpec())
+    spread = jax.make_array_from_process_local_data(split, words[None])
+    joined = jax.jit(lambda parts: parts, out_shardings=whole)(spread)
+    return np.asarray(joined.addressable_data(0)).view(array.dtype)
 
 
 def concatenate(own: Sequence[np.ndarray], total: int, dtype: type[np.generic]) -> np.ndarray:
@@ -148,14 +153,10 @@ def _check(coordinator: str | None, processes: int | None, process_id: int | Non
         raise UsageError(f"--process-id is {process_id}, expected 0 to {processes - 1}", hint)
 
 
-@contextmanager
-def _silent_stdout() -> Iterator[None]:
+def _keep_stdout() -> None:
+    """From now on only Python writes to stdout: the collectives of CPUs announce themselves there."""
     sys.stdout.flush()
     kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nothing)
+    os.close(nothing)
+    sys.stdout = os.fdopen(kept, "w", encoding=sys.stdout.encoding)

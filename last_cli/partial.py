@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -22,8 +22,8 @@ from last_cli.tasks import cache
 
 SECONDS = 5.0  # between one shard and the next
 
-Tell = Callable[[str, str], None]
-"""Called with a line for the user, and its kind: "", "hint" or "warning"."""
+Tell = Callable[[str, Literal["", "hint"]], None]
+"""Called with a line for the user, and its kind."""
 
 
 @dataclass(frozen=True)
