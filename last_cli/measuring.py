@@ -94,7 +94,7 @@ def _take_up(
     session: Session | None, checkpoint: Checkpoint, data: Split, request: Request, size: int, mine: range, what: str
 ) -> tuple[Kept | None, dict[int, Batch]]:
     """Where results are kept, and those of this process's share that an interrupted run left there."""
-    kept = session.open(_key(checkpoint, request, size)) if session else None
+    kept = session.open(_key(checkpoint, data, request, size)) if session else None
     if session is None or kept is None:
         return None, {}
     stored = kept.find()
@@ -113,14 +113,14 @@ def _take_up(
     return kept, found
 
 
-def _key(checkpoint: Checkpoint, request: Request, size: int) -> dict[str, Any]:
-    """What tells an evaluation from others, besides its data: parameters, options, and where it runs."""
+def _key(checkpoint: Checkpoint, data: Split, request: Request, size: int) -> dict[str, Any]:
+    """What tells an evaluation from others, besides its data themselves: parameters, options, and where it runs."""
     device = start_devices(request.device)[0]
     return {
         "last": __version__,
         "parameters": variables_digest(checkpoint),
         "model": repr(model_spec(checkpoint)),
-        "task": [request.task, request.split],
+        "task": [request.task, request.split, len(data.y)],
         "batch": size,
         "precision": request.precision,
         "device": [device.platform, device.device_kind],
