@@ -1,44 +1,26 @@
-"""A model on a task's split: accuracy, loss, speed, and the paired difference to a baseline.
-
-Sequences are spread over all devices (on a CPU, one device a core), and each device runs them a few at a time: small
-batches stay in a CPU's cache. One program serves CPU, GPU and several devices.
-"""
+"""A model on a task's split: accuracy, loss, speed, and the paired difference to a baseline."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from last_cli import registry
-from last_cli.errors import DataError, UsageError, inside
+from last_cli import hosts, registry
+from last_cli.devices import start_devices
+from last_cli.errors import DataError, UsageError
 from last_cli.loading import Checkpoint, load
-from last_cli.results import Comparison, EvalReport, Gate, Measured, Progress
-from last_cli.spec import ModelSpec, Tree, read_spec
+from last_cli.measuring import Request, measure
+from last_cli.partial import Session, Tell
+from last_cli.results import Comparison, EvalReport, Gate, Measured, PrecisionLoss, Progress
 from last_cli.tasks.task import Split, Task
+from last_cli.variables import model_spec, read_variables
 
+__all__ = ["Request", "build_model", "evaluate", "follow_task", "measure", "start_devices"]
+
+PRECISIONS = ("float32", "bfloat16")
 MODEL_OPTIONS = ("activation", "prenorm", "mode", "padded")
-CPU_MICRO_BATCH, ACCELERATOR_BATCH = 1, 64
-STEPS_A_CALL = 32
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to evaluate on, and where: see `evaluate`."""
-
-    task: str
-    split: str = "test"
-    data_dir: Path | None = None
-    limit: int | None = None
-    batch_size: int | None = None
-    device: str | None = None
 
 
 def evaluate(
@@ -50,12 +32,18 @@ def evaluate(
     limit: int | None = None,
     batch_size: int | None = None,
     device: str | None = None,
+    precision: str = "float32",
     baseline: Checkpoint | str | Path | None = None,
     min_accuracy: float | None = None,
     max_drop: float | None = None,
+    resume: bool = False,
     progress: Progress | None = None,
+    tell: Tell | None = None,
 ) -> EvalReport:
     """Accuracy of a checkpoint on a task, and against a baseline on the same sequences.
+
+    Where `jax.distributed` has joined several processes, all of them call this, each evaluates its share, and all get
+    the whole report.
 
     Args:
         task: a name of the registry, or a file of arrays: FILE.npz.
@@ -63,9 +51,12 @@ def evaluate(
         limit: only the first so many sequences.
         batch_size: sequences that a device takes at a time.
         device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
+        precision: "float32", or "bfloat16": the model (not the baseline) then runs in both, and the report compares.
         min_accuracy: gate, a fraction.
         max_drop: gate, percentage points that the accuracy may lie below the baseline's.
+        resume: take up the results that an interrupted run of the same evaluation left.
         progress: called with what is being done, and how many of how many are done.
+        tell: called with a line for the user, and its kind.
 
     Raises:
         CheckpointError: the tree is no classifier that can be built.
@@ -74,23 +65,29 @@ def evaluate(
     """
     if max_drop is not None and baseline is None:
         raise UsageError("--max-drop compares with a baseline, and none is given", "add --baseline CKPT")
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision is '{precision}', expected {' or '.join(PRECISIONS)}", "the default is float32")
     request = Request(task, split, Path(data_dir) if data_dir else None, limit, batch_size, device)
     chosen: Task = registry.get("tasks", task)
     settings = _settings(checkpoint, task)
-    data = _load(chosen, request, settings, progress)
-    checkpoint = follow_task(checkpoint, data)
-    measured = measure(checkpoint, data, request, "evaluate", progress)
-    comparison = None
-    if baseline is not None:
-        other = baseline if isinstance(baseline, Checkpoint) else load(baseline)
-        if _settings(other, task) not in ({}, settings) and settings:
-            raise UsageError(
-                f"{other.source.path} was trained on another {task} task than {checkpoint.source.path}",
-                "a baseline is compared on the same sequences: take the checkpoint that this one was made from",
-            )
-        comparison = Comparison.of(
-            other.source.path, measured, measure(follow_task(other, data), data, request, "baseline", progress)
-        )
+    session = Session(resume, tell or (lambda line, kind: None))
+
+    def prepare() -> tuple[Split, Checkpoint, Checkpoint | None]:
+        data = _load(chosen, request, settings, progress)
+        return data, follow_task(checkpoint, data), _baseline(baseline, task, checkpoint, data)
+
+    def found(model: Checkpoint, what: str, precision: str = "float32") -> Measured:
+        return measure(model, data, replace(request, precision=precision), what, progress, session)
+
+    data, checkpoint, other = hosts.together(prepare)
+    try:
+        measured = found(checkpoint, "evaluate", precision)
+        exact = measured if precision == "float32" else found(checkpoint, "float32")
+        comparison = Comparison.of(other.source.path, measured, found(other, "baseline")) if other else None
+    except KeyboardInterrupt:
+        session.tell("what was evaluated is kept: the same command with --resume goes on from there", "hint")
+        raise
+    session.clear()
     described: dict[str, Any] = {"name": task, "version": chosen.version, "split": split, "source": data.source}
     if limit is not None:
         described["limit"] = limit
@@ -102,32 +99,8 @@ def evaluate(
         baseline=comparison,
         gates=_gates(measured, comparison, min_accuracy, max_drop),
         notes=[*checkpoint.source.notes, data.note],
+        precision=None if exact is measured else PrecisionLoss.of(precision, measured, exact),
     )
-
-
-def measure(
-    checkpoint: Checkpoint, data: Split, request: Request, what: str = "", progress: Progress | None = None
-) -> Measured:
-    """Predictions and losses of a checkpoint on every sequence of a split."""
-    devices = start_devices(request.device)
-    spec = _spec(checkpoint)
-    _check_fit(checkpoint, spec, data)
-    micro = request.batch_size or (CPU_MICRO_BATCH if devices[0].platform == "cpu" else ACCELERATOR_BATCH)
-    rounds = max(1, min(STEPS_A_CALL, -(-len(data.y) // (len(devices) * micro))))
-    chunk = len(devices) * rounds * micro
-    predict = _compiled(checkpoint, spec, data, devices, rounds, micro)
-    logits, started = [], time.perf_counter()
-    for first in range(0, len(data.y), chunk):
-        logits.append(predict(_slice(data.x, first, chunk), _slice(_lengths(data), first, chunk)))
-        if len(logits) > 1:
-            logits[-2] = np.asarray(logits[-2])
-        if progress:
-            progress(what, min(first + chunk, len(data.y)), len(data.y))
-    answers = np.concatenate([np.asarray(part) for part in logits])[: len(data.y)].astype(np.float64)
-    seconds = time.perf_counter() - started
-    predicted = answers.argmax(axis=-1)
-    losses = -np.take_along_axis(answers, data.y[:, None].astype(np.int64), axis=1)[:, 0]
-    return Measured(predicted, predicted == data.y, losses, seconds, device_name(devices))
 
 
 def build_model(checkpoint: Checkpoint) -> tuple[Any, dict[str, Any]]:
@@ -140,85 +113,35 @@ def build_model(checkpoint: Checkpoint) -> tuple[Any, dict[str, Any]]:
 
     from last_cli.model import Classifier
 
-    spec = _spec(checkpoint)
-    return Classifier(spec), jax.tree.map(jax.numpy.asarray, _variables(checkpoint))
+    spec = model_spec(checkpoint)
+    return Classifier(spec), jax.tree.map(jax.numpy.asarray, read_variables(checkpoint))
 
 
 def follow_task(checkpoint: Checkpoint, data: Split) -> Checkpoint:
-    """The checkpoint with `padded` as the task has it, where nothing else decides: so does the S5 code."""
+    """The checkpoint with `padded` as the task has it, where nothing else decides: so does the S5 code.
+
+    Raises:
+        CheckpointError: the tree is no classifier that can be built.
+        DataError: the split does not fit the model.
+    """
+    _check_fit(checkpoint, data)
     if checkpoint.sources["padded"] != "assumed":
         return checkpoint
     return replace(checkpoint, config=replace(checkpoint.config, padded=data.lengths is not None))
 
 
-def start_devices(device: str | None) -> list[Any]:
-    """The devices to run on, those of JAX's choice or of one kind; of a CPU, one a core, unless JAX is already running.
-
-    Raises:
-        UsageError: there is no such device.
-    """
-    if device == "cpu" and "jax" not in sys.modules:
-        os.environ["JAX_PLATFORMS"] = "cpu"  # else it would take a GPU's memory as well
-    import jax
-
-    with contextlib.suppress(RuntimeError):  # already running: its devices stay as they are
-        jax.config.update("jax_num_cpu_devices", _cores())
-    try:
-        return jax.devices(device)
-    except RuntimeError as error:
+def _baseline(
+    baseline: Checkpoint | str | Path | None, task: str, checkpoint: Checkpoint, data: Split
+) -> Checkpoint | None:
+    if baseline is None:
+        return None
+    other, settings = baseline if isinstance(baseline, Checkpoint) else load(baseline), _settings(checkpoint, task)
+    if _settings(other, task) not in ({}, settings) and settings:
         raise UsageError(
-            f"no {device or 'device'} was found by JAX: {str(error).splitlines()[0]}",
-            "pip install 'last-cli[cuda13]' (or cuda12) brings the GPU build; --device cpu always works",
-        ) from error
-
-
-def device_name(devices: list[Any]) -> str:
-    """For example "cpu (4 devices)" or "NVIDIA H100 80GB HBM3"."""
-    kind = "cpu" if devices[0].platform == "cpu" else devices[0].device_kind
-    return kind if len(devices) == 1 else f"{kind} ({len(devices)} devices)"
-
-
-def _spec(checkpoint: Checkpoint) -> ModelSpec:
-    with inside(checkpoint.index.location.path):
-        return read_spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _compiled(
-    checkpoint: Checkpoint,
-    spec: ModelSpec,
-    data: Split,
-    devices: list[Any],
-    rounds: int,
-    micro: int,
-    precision: str = "float32",
-) -> Callable[[np.ndarray, np.ndarray], Any]:
-    """A function from a chunk of sequences and lengths to log-probabilities, compiled ahead of the clock."""
-    from jax import ShapeDtypeStruct
-
-    from last_cli.folding import fold
-    from last_cli.program import predictor
-
-    systems = {layer.name.split("/")[-2]: checkpoint.system(layer) for layer in checkpoint.layers}
-    params = fold(spec, _variables(checkpoint), systems, data.length, precision)
-    chunk = len(devices) * rounds * micro
-    shapes = (ShapeDtypeStruct((chunk, *array.shape[1:]), array.dtype) for array in (data.x, _lengths(data)))
-    return predictor(spec, params, devices, rounds, micro, *shapes)
-
-
-def _variables(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The classifier's variables, nested, in single precision."""
-    keys = Tree.of(checkpoint.layers).variables({k: k for k, f in checkpoint.leaves.items() if f.kind == "array"})
-    arrays, nested = checkpoint.read(keys.values()), {}
-    for path, key in keys.items():
-        node = nested
-        for part in path[:-1]:
-            node = node.setdefault(part, {})
-        node[path[-1]] = arrays[key].astype(np.float32)
-    return nested
+            f"{other.source.path} was trained on another {task} task than {checkpoint.source.path}",
+            "a baseline is compared on the same sequences: take the checkpoint that this one was made from",
+        )
+    return follow_task(other, data)
 
 
 def _load(task: Task, request: Request, settings: Mapping[str, Any], progress: Progress | None) -> Split:
@@ -232,8 +155,8 @@ def _settings(checkpoint: Checkpoint, task: str) -> dict[str, Any]:
     return dict(said) if said.get("name") == task else {}
 
 
-def _check_fit(checkpoint: Checkpoint, spec: ModelSpec, data: Split) -> None:
-    path = checkpoint.source.path
+def _check_fit(checkpoint: Checkpoint, data: Split) -> None:
+    path, spec = checkpoint.source.path, model_spec(checkpoint)
     if data.documents > 1:
         raise DataError(
             f"{path}: the model takes one sequence a sample but the task has {data.documents}",
@@ -252,17 +175,6 @@ def _check_fit(checkpoint: Checkpoint, spec: ModelSpec, data: Split) -> None:
             f"{path}: the decoder has {spec.d_output} classes but the task has {data.classes}",
             "the checkpoint was trained on something else: choose its --task",
         )
-
-
-def _lengths(data: Split) -> np.ndarray:
-    return np.full(len(data.y), data.length, np.int32) if data.lengths is None else data.lengths
-
-
-def _slice(array: np.ndarray, first: int, count: int) -> np.ndarray:
-    """`count` rows from `first`, filled up with the last one."""
-    part = array[first : first + count]
-    missing = count - len(part)
-    return np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
 
 
 def _gates(

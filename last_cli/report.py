@@ -63,6 +63,7 @@ def show_eval(report: EvalReport, form: Format) -> None:
     if form == "csv":
         flat = {k: v for k, v in data.items() if isinstance(v, int | float | str)}
         flat |= {f"baseline_{k}": v for k, v in data.get("baseline", {}).items()}
+        flat |= {f"precision_{k}": v for k, v in data["precision"].items()}
         return _csv(list(flat), [list(flat.values())])
     return _sheet(_eval_sheet(report), form)
 
@@ -273,8 +274,8 @@ def _prune_row(name: str, layer: LayerPrune, padded: bool) -> list[str]:
 
 
 def _eval_sheet(report: EvalReport) -> Sheet:
-    measured, other = report.measured, report.baseline
-    speed = f"{len(measured.correct) / measured.seconds:,.0f}"
+    measured, other, precision = report.measured, report.baseline, report.precision
+    speed = f"{measured.speed:,.0f}"
     columns = ["", "accuracy", "loss", "same answer", "sequences/s"]
     this = f"{measured.accuracy:.2%} ± {report.stderr:.2%}"
     rows = [[_name(report.checkpoint.path), this, f"{measured.losses.mean():.4f}", "", speed]]
@@ -282,6 +283,9 @@ def _eval_sheet(report: EvalReport) -> Sheet:
         rows.append([f"baseline {_name(other.path)}", f"{other.accuracy:.2%}", "", "", ""])
         drop = f"{0 - 100 * other.drop:+.2f} ± {100 * other.drop_stderr:.2f} points"
         rows.append(["difference (paired)", drop, "", f"{other.agreement:.1%}", ""])
+    if precision is not None:
+        drop = f"{0 - 100 * precision.drop:+.2f} ± {100 * precision.drop_stderr:.2f} points"
+        rows.append([f"{precision.name} against float32", drop, "", f"{precision.agreement:.1%}", ""])
     return Sheet(columns, rows)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -247,18 +247,27 @@ class Gate:
 
 @dataclass(frozen=True)
 class Measured:
-    """One model on one split: what it predicted (n,), whether that was right (n,), and its losses (n,) in nats."""
+    """One model on one split: what it predicted (n,), whether that was right (n,), and its losses (n,) in nats.
+
+    `seconds` is without compilation, and without the `resumed` sequences, which an interrupted run had done.
+    """
 
     predicted: np.ndarray
     correct: np.ndarray
     losses: np.ndarray
     seconds: float
     device: str
+    resumed: int = 0
 
     @property
     def accuracy(self) -> float:
         """Share of right answers."""
         return float(self.correct.mean())
+
+    @property
+    def speed(self) -> float:
+        """Sequences a second."""
+        return (len(self.correct) - self.resumed) / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True)
@@ -295,6 +304,26 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class PrecisionLoss:
+    """What a precision costs against float32, paired on the same sequences; `drop` is float32's accuracy minus its."""
+
+    name: str
+    drop: float
+    drop_stderr: float
+    agreement: float
+
+    @classmethod
+    def of(cls, name: str, this: Measured, exact: Measured) -> PrecisionLoss:
+        """From the same model's answers in this precision and in float32."""
+        pair = Comparison.of("", this, exact)
+        return cls(name, pair.drop, pair.drop_stderr, pair.agreement)
+
+    def as_json(self) -> Json:
+        """The `precision` object of last.eval/1."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class EvalReport:
     """What `last eval` shows. `task` has name, version, split, source, length and, where cut short, `of`."""
 
@@ -305,6 +334,7 @@ class EvalReport:
     baseline: Comparison | None = None
     gates: Sequence[Gate] = ()
     notes: Sequence[str] = ()
+    precision: PrecisionLoss | None = None
 
     @property
     def passed(self) -> bool:
@@ -319,16 +349,17 @@ class EvalReport:
 
     def as_json(self) -> Json:
         """last.eval/1."""
-        n, seconds = len(self.measured.correct), self.measured.seconds
         report = _head("last.eval/1", self.checkpoint) | {
             "task": dict(self.task),
             "accuracy": self.measured.accuracy,
             "stderr": self.stderr,
             "loss": float(self.measured.losses.mean()),
-            "n": n,
-            "seconds": seconds,
-            "sequences_per_second": n / seconds,
+            "n": len(self.measured.correct),
+            "seconds": self.measured.seconds,
+            "sequences_per_second": self.measured.speed,
+            "resumed": self.measured.resumed,
             "device": self.measured.device,
+            "precision": self.precision.as_json() if self.precision else {"name": "float32"},
             "assumed": dict(self.assumed),
         }
         if self.baseline is not None:

@@ -9,7 +9,6 @@ import jax
 import numpy as np
 import pytest
 from cases import Case
-from jax import ShapeDtypeStruct
 from random_layers import KINDS, classifier, leaves_of
 from test_model import nested
 
@@ -105,9 +104,9 @@ def test_half_precision_is_near_but_not_the_same(kind: str) -> None:
 
 
 def predict(spec: ModelSpec, params: Any, x: np.ndarray, lengths: np.ndarray, micro: int = 1) -> np.ndarray:
-    shapes = (ShapeDtypeStruct(array.shape, array.dtype) for array in (x, lengths))
-    run = program.predictor(spec, params, jax.devices()[:1], len(x) // micro, micro, *shapes)
-    return np.asarray(run(x, lengths))
+    devices, rounds = jax.devices()[:1], -(-len(x) // micro)
+    found = program.program(spec, params, devices, x.shape[1:], x.dtype, micro=micro, rounds=rounds)
+    return found.start(x, lengths)()
 
 
 def test_checkpoints_of_equal_shapes_share_their_program() -> None:

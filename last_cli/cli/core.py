@@ -37,6 +37,17 @@ from last_cli.cli.options import (
     Unstable,
     Verbose,
 )
+from last_cli.cli.running import (
+    ConnectTimeout,
+    Coordinator,
+    DeviceOption,
+    Distributed,
+    Precision,
+    Processes,
+    ProcessId,
+    Resume,
+    join,
+)
 
 
 @app.command(
@@ -206,7 +217,8 @@ def prune(
     "eval",
     epilog="Example:  last eval pruned/ --task listops --baseline ckpt/\n\n"
     "Example:  last eval ckpt/ --task listops --preset s5-lra-listops --limit 500\n\n"
-    "Example:  last eval pruned/ --task listops --baseline ckpt/ --max-drop 0.5",
+    "Example:  last eval pruned/ --task listops --baseline ckpt/ --max-drop 0.5\n\n"
+    "Example:  srun last eval ckpt/ --task pathx --distributed --resume",
 )
 def evaluate(
     ckpt: Ckpt,
@@ -231,9 +243,9 @@ def evaluate(
     max_drop: Annotated[
         float | None, typer.Option(help="Exit 1 if more percentage points are lost.", show_default="no gate")
     ] = None,
-    device: Annotated[
-        Literal["cpu", "gpu", "tpu"] | None, typer.Option(help="Where to run.", show_default="JAX's choice")
-    ] = None,
+    device: DeviceOption = None,
+    precision: Precision = "float32",
+    resume: Resume = False,
     activation: Annotated[
         Literal["full_glu", "half_glu1", "half_glu2", "gelu"] | None, typer.Option(help="The gate.", show_default=TELLS)
     ] = None,
@@ -254,6 +266,11 @@ def evaluate(
     preset: Preset = None,
     step: Step = None,
     item: Item = None,
+    coordinator: Coordinator = None,
+    processes: Processes = None,
+    process_id: ProcessId = None,
+    distributed: Distributed = False,
+    connect_timeout: ConnectTimeout = 120,
     form: FormatOption = "table",
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -262,6 +279,8 @@ def evaluate(
     from last_cli import report
     from last_cli.evaluation import evaluate as run
 
+    reports = join(coordinator, processes, process_id, distributed, connect_timeout, device)
+    quiet = quiet or not reports
     options = layer_options(discretization, clip_eigs, conj_sym, step_rescale)
     options |= {"activation": activation, "prenorm": prenorm, "mode": mode, "padded": padded}
     checkpoint = load(ckpt, step, item, preset, quiet, **options)
@@ -275,11 +294,16 @@ def evaluate(
             limit=limit,
             batch_size=batch_size,
             device=device,
+            precision=precision,
             baseline=other,
             min_accuracy=fraction(min_accuracy),
             max_drop=max_drop,
+            resume=resume,
             progress=progress,
+            tell=lambda line, kind: tell(line, quiet, kind),
         )
+    if not reports:
+        raise typer.Exit(0 if result.passed else 1)
     tell_assumed(result.assumed, quiet)
     report.show_eval(result, form)
     tell(report.eval_summary(result), quiet)

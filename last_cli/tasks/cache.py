@@ -22,15 +22,22 @@ def cached(name: str, key: Mapping[str, Any], compute: Callable[[], Arrays]) -> 
 
     An entry that cannot be read is computed anew, one that cannot be written is not kept.
     """
-    try:
-        path = cache_dir() / f"{name}-{_digest(key)}.npz"
-    except RuntimeError:  # there is no home directory
+    path = entry(name, key)
+    if path is None:
         return compute()
-    arrays = _read(path)
+    arrays = read_arrays(path)
     if arrays is None:
         arrays = compute()
-        _write(path, arrays)
+        write_arrays(path, arrays)
     return arrays
+
+
+def entry(name: str, key: Mapping[str, Any]) -> Path | None:
+    """The file of a key; None where there is no home directory."""
+    try:
+        return cache_dir() / f"{name}-{_digest(key)}.npz"
+    except RuntimeError:
+        return None
 
 
 def cache_dir() -> Path:
@@ -40,6 +47,31 @@ def cache_dir() -> Path:
     if xdg := os.environ.get("XDG_CACHE_HOME"):
         return Path(xdg) / "last"
     return Path.home() / ".cache" / "last"
+
+
+def read_arrays(path: Path) -> Arrays | None:
+    """All arrays of a file; None where it cannot be read."""
+    # A damaged archive fails in many ways (zip, header, checksum), and all mean "compute it again".
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except Exception:
+        return None
+
+
+def write_arrays(path: Path, arrays: Arrays) -> None:
+    """Write a file that appears whole or not at all."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+            temporary = Path(file.name)
+            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+        temporary.replace(path)
+    except OSError:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
 
 def fingerprint(path: Path) -> list[str | int]:
@@ -57,26 +89,3 @@ def folder_fingerprint(folder: Path, pattern: str) -> list[str | int]:
 
 def _digest(key: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
-
-
-def _read(path: Path) -> Arrays | None:
-    # A damaged archive fails in many ways (zip, header, checksum), and all mean "compute it again".
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except Exception:
-        return None
-
-
-def _write(path: Path, arrays: Arrays) -> None:
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            temporary = Path(file.name)
-            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
-        temporary.replace(path)
-    except OSError:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink()

@@ -1,0 +1,50 @@
+"""The options of commands that run a model: where, how precisely, in how many processes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+DeviceOption = Annotated[
+    Literal["cpu", "gpu", "tpu"] | None, typer.Option("--device", help="Where to run.", show_default="JAX's choice")
+]
+Precision = Annotated[
+    Literal["float32", "bfloat16"],
+    typer.Option("--precision", help="Of products and activations; the states stay float32."),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on where an interrupted run of this stopped.", show_default="no")
+]
+Coordinator = Annotated[
+    str | None,
+    typer.Option(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="Where the first of several processes is.",
+        show_default="no others",
+    ),
+]
+Processes = Annotated[int | None, typer.Option("--processes", help="How many processes.", show_default="1")]
+ProcessId = Annotated[int | None, typer.Option("--process-id", help="Which one this is, from 0.", show_default="0")]
+Distributed = Annotated[
+    bool,
+    typer.Option("--distributed", help="Several processes, as SLURM or Open MPI started them.", show_default="no"),
+]
+ConnectTimeout = Annotated[float, typer.Option("--connect-timeout", help="Seconds to wait for all processes.")]
+
+
+def join(
+    coordinator: str | None,
+    processes: int | None,
+    process_id: int | None,
+    distributed: bool,
+    timeout: float,
+    device: str | None,
+) -> bool:
+    """Join the other processes, where there are any; returns whether this one reports."""
+    if not distributed and (coordinator, processes, process_id) == (None, None, None):
+        return True
+    from last_cli import hosts
+
+    return hosts.connect(coordinator, processes, process_id, device=device, timeout=timeout)

@@ -1,0 +1,102 @@
+"""Two processes on the loopback address, run as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import S5, Run, data, fails
+
+EVAL = ("eval", S5, "--task", "listops", "--limit", "301", "--baseline", S5)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "last_cli", *map(str, arguments), "--format", "json"]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=os.environ | environment)
+
+
+def pair(port: int, *arguments: str, of_one: tuple[str, ...] = ()) -> list[tuple[int, str, str]]:
+    """Exit code, stdout and stderr of processes 0 and 1."""
+    where = ("--coordinator", f"127.0.0.1:{port}", "--processes", "2")
+    # Unlike numbers of devices make unlike shares.
+    both = [
+        start(*EVAL, *arguments, *where, "--process-id", "0", JAX_NUM_CPU_DEVICES="1"),
+        start(*EVAL, *arguments, *of_one, *where, "--process-id", "1", JAX_NUM_CPU_DEVICES="2"),
+    ]
+    return [(process.wait(), *process.communicate()) for process in both]
+
+
+def same(found: dict[str, Any], plain: dict[str, Any]) -> bool:
+    keys = ("accuracy", "loss", "n", "baseline", "task", "warnings")
+    return [found.get(key) for key in keys] == [plain.get(key) for key in keys]
+
+
+def test_two_processes_give_the_plain_report_once(run: Run, port: int) -> None:
+    plain = data(run, *EVAL)
+    (code, out, err), other = pair(port, "--min-accuracy", "99")
+    assert (code, *other) == (1, 1, "", ""), (err, other)
+    report = json.loads(out)
+    assert same(report, plain)
+    assert report["device"] == "cpu (3 devices, 2 processes)"
+    assert report["gates"][0]["value"] == plain["accuracy"]
+    assert "2 processes" in err
+
+
+def test_where_one_process_fails_all_do(port: int) -> None:
+    (code, out, err), (other_code, other_out, other_err) = pair(port, of_one=("--data-dir", "missing"))
+    assert (code, out, other_code, other_out) == (2, "", 2, "")
+    assert "process 1 of 2" in err
+    assert "basic_test.tsv" in other_err
+
+
+def test_the_environment_of_slurm_is_known(run: Run, port: int) -> None:
+    cluster = {"SLURM_JOB_ID": str(port), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
+    plain = EVAL[:-2]
+    both = [start(*plain, "--distributed", **cluster, SLURM_PROCID=i, SLURM_LOCALID=i) for i in "01"]
+    (code, out, err), other = [(process.wait(), *process.communicate()) for process in both]
+    assert (code, *other) == (0, 0, "", ""), (err, other)
+    assert same(json.loads(out), data(run, *plain))
+
+
+@pytest.mark.parametrize("number", ["0", "1"])
+def test_waiting_for_the_others_has_an_end(port: int, number: str) -> None:
+    where = ("--coordinator", f"127.0.0.1:{port}", "--processes", "2", "--process-id", number)
+    process = start(*EVAL, *where, "--connect-timeout", "1")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    lines = err.splitlines()
+    assert f"127.0.0.1:{port} within 1 s" in lines[0]
+    assert lines[1].startswith("hint: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (("--processes", "2"), "given together"),
+        (("--coordinator", "here", "--processes", "2", "--process-id", "0"), "HOST:PORT"),
+        (("--coordinator", "here:1", "--processes", "2", "--process-id", "2"), "expected 0 to 1"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(run: Run, arguments: tuple[str, ...], wanted: str) -> None:
+    assert wanted in fails(run, *EVAL, *arguments)[0]
+
+
+def test_without_a_cluster_the_flags_are_named() -> None:
+    process = start(*EVAL, "--distributed")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert "--coordinator HOST:PORT" in err
