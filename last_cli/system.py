@@ -7,7 +7,7 @@ Nothing here imports JAX: the norms are numpy float64, and `System` holds whatev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -130,6 +130,18 @@ def transfer_gain(system: System, frequencies: Float[np.ndarray, " f"]) -> float
             total = total + system.gain / 2 * (answers[0] + np.conj(answers[1]))
         largest = max(largest, float(np.linalg.norm(total, ord=2, axis=(-2, -1)).max()))
     return largest
+
+
+def difference(system: System, other: System) -> System:
+    """The System whose outputs are those of the one minus those of the other, without feedthrough."""
+    return replace(
+        system,
+        lam=np.concatenate([system.lam, other.lam], axis=1),
+        B=np.concatenate([system.B, other.B], axis=1),
+        C=np.concatenate([system.C, -other.C], axis=3),
+        D=0 * system.D,
+        live=np.concatenate([system.live_mask, other.live_mask], axis=1),
+    )
 
 
 def _response(system: System, C: np.ndarray, z: complex) -> np.ndarray:

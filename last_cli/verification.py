@@ -14,7 +14,7 @@ from last_cli.errors import CheckpointError
 from last_cli.layers import Layer, companions
 from last_cli.loading import Checkpoint
 from last_cli.results import Json, Source
-from last_cli.system import System, gain_bound, transfer_gain
+from last_cli.system import System, difference, gain_bound, transfer_gain
 
 STEPS, FREQUENCIES = 64, 257
 TOLERANCE = 1e-9
@@ -83,10 +83,13 @@ def verify(pruned: Checkpoint, against: Checkpoint, *, seed: int = 0) -> VerifyR
     standins = {name: index[name][0] for name in emptied} if not masked else {}
     cuts = own_cuts(against.layers, keep, masked, standins)
     untouched = _untouched(pruned, against, cuts)
-    if any("method" in step for step in steps):
-        readouts = {key for layer in against.layers for n, key in layer.leaves.items() if n in ("C", "C1", "C2")}
-        kept = _bit_equal(pruned, against, {key: cut for key, cut in cuts.items() if key not in readouts})
-        checks += [replace(kept, name="kept entries bit-equal, C refitted"), untouched]
+    if methods := {step["method"] for step in steps if "method" in step}:
+        new = "poles, B and C new" if "balanced" in methods else "C refitted"
+        refitted = {layer.leaves[n] for layer in against.layers for n in _refitted(layer, against, new != "C refitted")}
+        kept = _bit_equal(pruned, against, {key: cut for key, cut in cuts.items() if key not in refitted})
+        checks += [replace(kept, name=f"kept entries bit-equal, {new}"), untouched]
+        if methods == {"balanced"} and len(steps) == 1 and since is not None:
+            checks.append(_new_poles_hold(pruned, against, steps[0]["gain_bound"]))
         return VerifyReport(pruned.source, against.source, checks)
     checks += [_bit_equal(pruned, against, cuts), untouched]
     rng = np.random.default_rng(seed)
@@ -173,6 +176,24 @@ def _bound_holds(against: Checkpoint, keep: Mapping[str, np.ndarray]) -> Check:
         shares.append(measured / bound if bound else float(measured > 0))
     worst = max(shares)
     return Check("gain bound holds", worst <= 1 + TOLERANCE, f"removed parts reach {worst:.0%} of their bounds at most")
+
+
+def _refitted(layer: Layer, against: Checkpoint, poles: bool) -> set[str]:
+    """The leaves that a refit of C changes, or, with new poles, a change of the whole system."""
+    if poles and layer.family.with_system is not None:
+        return set(layer.family.with_system(against.arrays(layer), against.system(layer), against.config))
+    return {"C", "C1", "C2"} & set(layer.leaves)
+
+
+def _new_poles_hold(pruned: Checkpoint, against: Checkpoint, bounds: Mapping[str, float]) -> Check:
+    shares, frequencies = [0.0], np.linspace(0, np.pi, FREQUENCIES)
+    for old, new in zip(against.layers, pruned.layers, strict=True):
+        before, after = against.system(old), pruned.system(new)
+        measured, whole = transfer_gain(difference(before, after), frequencies), transfer_gain(before, frequencies)
+        if measured > TOLERANCE * whole:
+            shares.append(measured / bounds[old.name] if bounds[old.name] else np.inf)
+    worst = max(shares)
+    return Check("gain bound holds", worst <= 1 + TOLERANCE, f"differences reach {worst:.0%} of their bounds at most")
 
 
 def _only(system: System, keep: np.ndarray) -> System:

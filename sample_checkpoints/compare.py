@@ -2,9 +2,11 @@
 
     python sample_checkpoints/compare.py                    # all samples, Markdown on stdout, a few minutes
     python sample_checkpoints/compare.py s5-listops --ratios 0.1 0.33
+    python sample_checkpoints/compare.py --ratios 0.33 0.5 0.6 --criteria energy gn gn+refit balanced --calibration 256
 
 Each number is the difference to the unpruned checkpoint in percentage points on the same test sequences, with the
-standard error of that paired difference; `random` is the mean of three seeds.
+standard error of that paired difference; `random` is the mean of three seeds. `+refit` refits C. What takes sequences
+takes `--calibration` of the validation split, without labels, or else random ones.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ CRITERIA = ("last", "aire", "hinf", "random")
 def main() -> None:
     args = _arguments()
     print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} CPU cores, last {last.__version__}\n")
-    print("| sample | unpruned | ratio | " + " | ".join(CRITERIA) + " |")
-    print("| :-- | --: | --: | " + " | ".join("--:" for _ in CRITERIA) + " |")
+    print("| sample | unpruned | ratio | " + " | ".join(args.criteria) + " |")
+    print("| :-- | --: | --: | " + " | ".join("--:" for _ in args.criteria) + " |")
     for name in args.samples:
         ck, task = last.load(HERE / name), SAMPLES[name]
         data = registry.get("tasks", task).load("test", settings=dict(ck.stamp.get("task", {})))
@@ -40,14 +42,20 @@ def main() -> None:
         error = 100 * np.sqrt(base.accuracy * (1 - base.accuracy) / len(data.y))
         for ratio in args.ratios:
             cells = []
-            for criterion in CRITERIA:
+            for criterion in args.criteria:
                 seeds = range(3) if criterion == "random" else range(1)
-                pruned = [last.prune(ck, ratio, criterion, seed=seed) for seed in seeds]
+                pruned = [_pruned(ck, ratio, criterion, args.calibration, seed) for seed in seeds]
                 cells.append(_cell([measure(follow_task(p, data), data, request) for p in pruned], base))
             print(
                 f"| {name} | {100 * base.accuracy:.1f} ± {error:.1f} % | {ratio:.0%} | " + " | ".join(cells) + " |",
                 flush=True,
             )
+
+
+def _pruned(ck: last.Checkpoint, ratio: float, name: str, calibration: int | None, seed: int) -> last.Checkpoint:
+    criterion, refit = name.removesuffix("+refit"), name.endswith("+refit")
+    measured = refit or criterion in ("gn", "reconstruct")
+    return last.prune(ck, ratio, criterion, refit=refit, calibration=calibration if measured else None, seed=seed)
 
 
 def _cell(results: list[Measured], base: Measured) -> str:
@@ -61,6 +69,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("samples", nargs="*", default=list(SAMPLES), help="which samples (default: all)")
     parser.add_argument("--ratios", nargs="*", type=float, default=[0.1, 0.33, 0.5])
+    parser.add_argument("--criteria", nargs="*", default=list(CRITERIA), help="criteria, methods, criterion+refit")
+    parser.add_argument("--calibration", type=int, help="sequences to measure on (default: random ones)")
     return parser.parse_args()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import DIGITS, S4D, S5, Run, data, fails
 
@@ -87,10 +88,48 @@ def test_refitting_needs_no_data_and_follows_any_criterion(run: Run) -> None:
     assert "--method reconstruct" in run("prune", S5, "--ratio", "0.5", "-n")[2]
 
 
+@pytest.mark.parametrize("criterion", ["balanced", "gn", "energy"])
+def test_yardsticks_write_what_evaluates_and_verifies(run: Run, criterion: str) -> None:
+    report = data(run, "prune", DIGITS, "--ratio", "0.3", "--criterion", criterion)
+    assert report["criterion"] == criterion
+    assert report["states"]["after"] == report["states"]["before"] * 70 // 100
+    assert data(run, "verify", "pruned", "--against", DIGITS)["passed"]
+    result = data(run, "eval", "pruned", "--task", "digits", "--baseline", DIGITS)
+    assert result["baseline"]["agreement"] > 0.9
+    assert f"{criterion} 0.3" in run("inspect", "pruned")[1]
+
+
+def test_score_takes_sequences_and_a_horizon(run: Run, tmp_path: Path) -> None:
+    report = data(run, "score", S5, "--criterion", "gn", "--calibration", "8", "--ratio", "0.5")
+    assert (report["criterion"], report["calibration"]["task"], report["calibration"]["sequences"]) == (
+        "gn",
+        "listops",
+        8,
+    )
+    np.savez(tmp_path / "x.npz", x=np.arange(32).reshape(4, 8) % 18)
+    _, _, err = run("score", S5, "--criterion", "gn", "--calibration-file", "x.npz")
+    assert "the network ran on file x.npz" in err
+    assert data(run, "score", S5, "--criterion", "energy")["horizon"] == 65
+    assert "energies over 9 steps" in run("score", S5, "--criterion", "energy", "--horizon", "9")[2]
+    assert "criterion last takes none" in fails(run, "score", S5, "--calibration", "8")[0]
+    assert "--method balanced" in fails(run, "score", S5, "--criterion", "balanced")[1]
+
+
+def test_criteria_and_methods_are_listed(run: Run) -> None:
+    listed = {item["name"]: item["summary"] for item in data(run, "list", "criteria")["items"]}
+    assert "runs the network" in listed["gn"]
+    assert "--horizon" in listed["energy"]
+    assert listed.keys() >= {"reconstruct", "balanced"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--calibration", "8"], "the criterion takes none"),
+        (["--criterion", "balanced", "--calibration", "8"], "the method takes none"),
+        (["--criterion", "balanced", "--masked"], "--masked does not go with new poles"),
+        (["--criterion", "balanced", "--refit"], "chooses and refits by itself"),
+        (["--horizon", "8"], "horizon is 8"),
         (["--method", "reconstruct", "--masked"], "--masked does not go with a refitted C"),
         (["--method", "reconstruct", "--criterion", "aire"], "chooses and refits by itself"),
         (["--refit", "--calibration-file", "no.npz"], "no.npz: no calibration sequences can be read"),

@@ -17,7 +17,6 @@ import numpy as np
 from last_cli import selection
 from last_cli.checkpoint import Key
 from last_cli.choice import Choice, Shape
-from last_cli.criteria.criterion import tail_share
 from last_cli.errors import CheckpointError, UsageError
 from last_cli.families.family import StateLeaf, zero
 from last_cli.layers import Layer
@@ -28,14 +27,14 @@ from last_cli.reducers.report import BalancedReport
 from last_cli.reducers.truncation import Balanced, Diagonal, balance, rounding, truncate
 from last_cli.results import LayerPrune
 from last_cli.scoring import score_layers
-from last_cli.system import System
+from last_cli.system import System, difference
 
 
 @dataclass(frozen=True, eq=False)
 class LayerPlan:
     """One layer before anything is removed: its systems balanced, and scores (G, N) of their balanced states.
 
-    A score is the Hankel singular value's square over the layer's tail sum, as LAST and AIRE do with their energies.
+    A score is the Hankel singular value as it is: ranking all layers by it minimises the sum of the layers' bounds.
     """
 
     layer: Layer
@@ -103,18 +102,6 @@ def reduce(
     return replace(pruned, report=report)
 
 
-def difference(system: System, other: System) -> System:
-    """The System whose outputs are those of the one minus those of the other, without feedthrough."""
-    return replace(
-        system,
-        lam=np.concatenate([system.lam, other.lam], axis=1),
-        B=np.concatenate([system.B, other.B], axis=1),
-        C=np.concatenate([system.C, -other.C], axis=3),
-        D=0 * system.D,
-        live=np.concatenate([system.live_mask, other.live_mask], axis=1),
-    )
-
-
 def _plan(checkpoint: Checkpoint, layer: Layer) -> LayerPlan:
     if layer.family.with_system is None:
         raise UsageError(
@@ -123,11 +110,9 @@ def _plan(checkpoint: Checkpoint, layer: Layer) -> LayerPlan:
         )
     system = checkpoint.system(layer)
     balanced = [balance(part) for part in _one_sided(system)]
-    hankel, live = np.zeros(system.lam.shape), np.zeros(system.lam.shape, bool)
+    score, live = np.zeros(system.lam.shape), np.zeros(system.lam.shape, bool)
     for g, found in enumerate(balanced):
-        hankel[g, : len(found.hankel)], live[g, : len(found.hankel)] = found.hankel, True
-    score = np.zeros(hankel.shape)
-    score[live] = tail_share(hankel[live] ** 2)
+        score[g, : len(found.hankel)], live[g, : len(found.hankel)] = found.hankel, True
     return LayerPlan(layer, system, balanced, live, score)
 
 
@@ -178,7 +163,7 @@ def _leaves(pruned: Checkpoint, layer: Layer, systems: Sequence[Diagonal | None]
     for g, r in enumerate(systems):
         if r is not None:
             n = len(r.lam)
-            lam[g, :n], B[g, :n], C[:, g, :, :n] = r.lam, r.B, r.C.reshape(len(C), -1, n)
+            lam[g, :n], B[g, :n], C[:, g, :, :n] = r.lam, r.B, r.C.reshape(len(C), C.shape[2], n)
             padding[g, n:] = True
     wanted = replace(cut, lam=lam, B=B, C=C)
     doubled = {name: array.astype(np.float64) for name, array in arrays.items()}
