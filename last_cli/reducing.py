@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from last_cli import pruning, selection
 from last_cli.errors import UsageError
@@ -49,27 +49,65 @@ def prune(
         DataError: the calibration sequences cannot be read.
         UsageError: arguments that do not go together, or a ratio outside [0, 1).
     """
+    at = pruner(
+        checkpoint,
+        criterion,
+        method=method,
+        refit=refit,
+        calibration=calibration,
+        task=task,
+        calibration_file=calibration_file,
+        data_dir=data_dir,
+        scope=scope,
+        min_states=min_states,
+        seed=seed,
+        shape=shape,
+        allow_unstable=allow_unstable,
+        progress=progress,
+    )
+    return at(ratio, masked=masked)
+
+
+class Pruner(Protocol):
+    """One method on one checkpoint, prepared for any number of ratios."""
+
+    def __call__(self, ratio: float, *, masked: bool = False, compare: bool = True) -> Checkpoint:
+        """The checkpoint at a ratio; without `compare` its report leaves out what takes some seconds."""
+        ...
+
+
+def pruner(
+    checkpoint: Checkpoint,
+    criterion: str = "last",
+    *,
+    method: Method = "criterion",
+    refit: bool = False,
+    calibration: int | None = None,
+    task: str | None = None,
+    calibration_file: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    scope: selection.Scope = "global",
+    min_states: int = 1,
+    seed: int = 0,
+    shape: Shape = "ragged",
+    allow_unstable: bool = False,
+    progress: Progress | None = None,
+) -> Pruner:
+    """What `prune` does, prepared once for any number of ratios; see there."""
+    choice = Choice(criterion, scope, min_states, seed, shape, allow_unstable)
     measured = (calibration, task, calibration_file, data_dir) != (None, None, None, None)
     if method == "criterion" and not refit:
         if measured:
             raise UsageError(
                 "calibration sequences are given, but the criterion takes none", "add --method reconstruct or --refit"
             )
-        return pruning.prune(
-            checkpoint,
-            ratio,
-            criterion,
-            scope=scope,
-            min_states=min_states,
-            seed=seed,
-            shape=shape,
-            masked=masked,
-            allow_unstable=allow_unstable,
-        )
-    if masked or allow_unstable:
-        raise UsageError(
-            f"--{'masked' if masked else 'allow-unstable'} does not go with a refitted C", "leave one of them out"
-        )
+
+        def cut(ratio: float, *, masked: bool = False, compare: bool = True) -> Checkpoint:
+            return pruning.prune(checkpoint, ratio, masked=masked, **vars(choice))
+
+        return cut
+    if allow_unstable:
+        raise UsageError("--allow-unstable does not go with a refitted C", "leave one of them out")
     if method == "reconstruct" and (refit or criterion != "last"):
         raise UsageError(
             "--method reconstruct chooses and refits by itself", "leave out --criterion and --refit, or the method"
@@ -78,12 +116,18 @@ def prune(
 
     inputs = _inputs(checkpoint, calibration, task, calibration_file, data_dir, seed, progress)
     plan = reconstruct.prepare(checkpoint, inputs, seed=seed, progress=progress)
-    if method == "reconstruct":
-        return reconstruct.reduce(plan, ratio, shape=shape, scope=scope, min_states=min_states)
-    choice = Choice(criterion, scope, min_states, seed, shape)
-    scored, _ = score_layers(checkpoint, choice, ratio)
-    masks = {layer.name: layer.keep for layer in scored if layer.keep is not None}
-    return reconstruct.refit(plan, masks, ratio=ratio, choice=choice)
+
+    def reduce(ratio: float, *, masked: bool = False, compare: bool = True) -> Checkpoint:
+        return reconstruct.reduce(
+            plan, ratio, shape=shape, scope=scope, min_states=min_states, masked=masked, compare=compare
+        )
+
+    def refitted(ratio: float, *, masked: bool = False, compare: bool = True) -> Checkpoint:
+        scored, _ = score_layers(checkpoint, choice, ratio)
+        masks = {layer.name: layer.keep for layer in scored if layer.keep is not None}
+        return reconstruct.refit(plan, masks, ratio=ratio, choice=choice, masked=masked, compare=compare)
+
+    return reduce if method == "reconstruct" else refitted
 
 
 def _inputs(
