@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from last_cli import pruning, selection
 from last_cli.errors import UsageError
 from last_cli.loading import Checkpoint
 from last_cli.results import Progress
 from last_cli.scoring import Choice, Shape, score_layers
+
+if TYPE_CHECKING:
+    from last_cli.reducers.plan import Plan
 
 Method = Literal["criterion", "reconstruct"]
 SEQUENCES = 256
@@ -32,6 +35,8 @@ def prune(
     shape: Shape = "ragged",
     masked: bool = False,
     allow_unstable: bool = False,
+    plan: Plan | None = None,
+    compare: bool = True,
     progress: Progress | None = None,
 ) -> Checkpoint:
     """The checkpoint with `ratio` of its states removed, in memory; `save` writes it.
@@ -43,69 +48,31 @@ def prune(
         calibration: sequences to measure the states on, without labels, of `task` (by default the one that the
             checkpoint was trained on) or of `calibration_file`; without any of the three, random inputs of the trained
             length, or, where that is unknown, white inputs in closed form.
+        plan: what `plan_for` prepared with the same arguments, so that several ratios share it.
+        compare: compute what is guaranteed and what predicts of a refitted C; it takes some seconds.
 
     Raises:
         CheckpointError: numbers that are not finite, or poles at or beyond the unit circle.
         DataError: the calibration sequences cannot be read.
         UsageError: arguments that do not go together, or a ratio outside [0, 1).
     """
-    at = pruner(
-        checkpoint,
-        criterion,
-        method=method,
-        refit=refit,
-        calibration=calibration,
-        task=task,
-        calibration_file=calibration_file,
-        data_dir=data_dir,
-        scope=scope,
-        min_states=min_states,
-        seed=seed,
-        shape=shape,
-        allow_unstable=allow_unstable,
-        progress=progress,
-    )
-    return at(ratio, masked=masked)
-
-
-class Pruner(Protocol):
-    """One method on one checkpoint, prepared for any number of ratios."""
-
-    def __call__(self, ratio: float, *, masked: bool = False, compare: bool = True) -> Checkpoint:
-        """The checkpoint at a ratio; without `compare` its report leaves out what takes some seconds."""
-        ...
-
-
-def pruner(
-    checkpoint: Checkpoint,
-    criterion: str = "last",
-    *,
-    method: Method = "criterion",
-    refit: bool = False,
-    calibration: int | None = None,
-    task: str | None = None,
-    calibration_file: str | Path | None = None,
-    data_dir: str | Path | None = None,
-    scope: selection.Scope = "global",
-    min_states: int = 1,
-    seed: int = 0,
-    shape: Shape = "ragged",
-    allow_unstable: bool = False,
-    progress: Progress | None = None,
-) -> Pruner:
-    """What `prune` does, prepared once for any number of ratios; see there."""
-    choice = Choice(criterion, scope, min_states, seed, shape, allow_unstable)
     measured = (calibration, task, calibration_file, data_dir) != (None, None, None, None)
     if method == "criterion" and not refit:
         if measured:
             raise UsageError(
                 "calibration sequences are given, but the criterion takes none", "add --method reconstruct or --refit"
             )
-
-        def cut(ratio: float, *, masked: bool = False, compare: bool = True) -> Checkpoint:
-            return pruning.prune(checkpoint, ratio, masked=masked, **vars(choice))
-
-        return cut
+        return pruning.prune(
+            checkpoint,
+            ratio,
+            criterion,
+            scope=scope,
+            min_states=min_states,
+            seed=seed,
+            shape=shape,
+            masked=masked,
+            allow_unstable=allow_unstable,
+        )
     if allow_unstable:
         raise UsageError("--allow-unstable does not go with a refitted C", "leave one of them out")
     if method == "reconstruct" and (refit or criterion != "last"):
@@ -114,20 +81,40 @@ def pruner(
         )
     from last_cli.reducers import reconstruct
 
-    inputs = _inputs(checkpoint, calibration, task, calibration_file, data_dir, seed, progress)
-    plan = reconstruct.prepare(checkpoint, inputs, seed=seed, progress=progress)
-
-    def reduce(ratio: float, *, masked: bool = False, compare: bool = True) -> Checkpoint:
+    plan = plan or plan_for(
+        checkpoint,
+        calibration=calibration,
+        task=task,
+        calibration_file=calibration_file,
+        data_dir=data_dir,
+        seed=seed,
+        progress=progress,
+    )
+    if method == "reconstruct":
         return reconstruct.reduce(
             plan, ratio, shape=shape, scope=scope, min_states=min_states, masked=masked, compare=compare
         )
+    choice = Choice(criterion, scope, min_states, seed, shape)
+    scored, _ = score_layers(checkpoint, choice, ratio)
+    masks = {layer.name: layer.keep for layer in scored if layer.keep is not None}
+    return reconstruct.refit(plan, masks, ratio=ratio, choice=choice, masked=masked, compare=compare)
 
-    def refitted(ratio: float, *, masked: bool = False, compare: bool = True) -> Checkpoint:
-        scored, _ = score_layers(checkpoint, choice, ratio)
-        masks = {layer.name: layer.keep for layer in scored if layer.keep is not None}
-        return reconstruct.refit(plan, masks, ratio=ratio, choice=choice, masked=masked, compare=compare)
 
-    return reduce if method == "reconstruct" else refitted
+def plan_for(
+    checkpoint: Checkpoint,
+    *,
+    calibration: int | None = None,
+    task: str | None = None,
+    calibration_file: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Plan:
+    """What refitting C needs at any ratio: the states measured on the sequences that `prune` would take."""
+    from last_cli.reducers import reconstruct
+
+    inputs = _inputs(checkpoint, calibration, task, calibration_file, data_dir, seed, progress)
+    return reconstruct.prepare(checkpoint, inputs, seed=seed, progress=progress)
 
 
 def _inputs(
