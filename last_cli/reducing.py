@@ -113,33 +113,43 @@ def plan_for(
     """What refitting C needs at any ratio: the states measured on the sequences that `prune` would take."""
     from last_cli.reducers import reconstruct
 
-    inputs = _inputs(checkpoint, calibration, task, calibration_file, data_dir, seed, progress)
+    inputs = inputs_for(
+        checkpoint,
+        calibration=calibration,
+        task=task,
+        calibration_file=calibration_file,
+        data_dir=data_dir,
+        seed=seed,
+        progress=progress,
+    )
     return reconstruct.prepare(checkpoint, inputs, seed=seed, progress=progress)
 
 
-def _inputs(
+def inputs_for(
     checkpoint: Checkpoint,
-    count: int | None,
-    task: str | None,
-    file: str | Path | None,
-    data_dir: str | Path | None,
-    seed: int,
-    progress: Progress | None,
+    *,
+    calibration: int | None = None,
+    task: str | None = None,
+    calibration_file: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    seed: int = 0,
+    skip: int = 0,
+    progress: Progress | None = None,
 ) -> Any:
+    """The sequences that `prune` would take, or others, after the first `skip`; None where no network is to be run."""
     from last_cli.reducers import inputs
 
-    if file is not None:
+    if calibration_file is not None:
         if task is not None or data_dir is not None:
             raise UsageError("--calibration-file and --task are both given", "take the sequences from one of them")
-        return inputs.from_file(file, count, seed=seed)
-    task = task or ((checkpoint.stamp.get("task") or {}).get("name") if count is not None else None)
+        return inputs.from_file(calibration_file, calibration, skip=skip, seed=seed)
+    task = task or ((checkpoint.stamp.get("task") or {}).get("name") if calibration is not None else None)
     if task is not None:
-        return inputs.from_task(
-            checkpoint, task, SEQUENCES if count is None else count, data_dir=data_dir, seed=seed, progress=progress
-        )
-    if count is not None or data_dir is not None:
+        count = SEQUENCES if calibration is None else calibration
+        return inputs.from_task(checkpoint, task, count, skip=skip, data_dir=data_dir, seed=seed, progress=progress)
+    if calibration is not None or data_dir is not None:
         raise UsageError("--calibration says how many sequences, but not of what", "add --task or --calibration-file")
     try:
-        return inputs.random(checkpoint, SEQUENCES, seed=seed)
+        return inputs.random(checkpoint, SEQUENCES, seed=seed + (skip > 0))
     except UsageError:
         return None  # the trained length is unknown: white inputs, and no network is run

@@ -106,6 +106,7 @@ def prune_summary(report: PruneReport) -> list[str]:
             f"{report.sliced_copies} copies of the parameters (optimizer moments, averages) were sliced with them"
         )
     lines += report.measured_notes
+    lines += report.search.lines if report.search else []
     lines.append(
         "gain bound: no input makes a layer's removed part exceed this gain, worst case over all inputs; "
         "it bounds, it does not predict accuracy"

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from last_cli import __version__
+from last_cli.results_search import Search
 
 Json = dict[str, Any]
 
@@ -183,6 +184,7 @@ class PruneReport:
     sliced_copies: int = 0
     masked: bool = False
     warnings: Sequence[str] = ()
+    search: Search | None = None
 
     @property
     def measured_columns(self) -> list[str]:
@@ -221,6 +223,7 @@ class PruneReport:
             "bytes": _before_after(self.bytes),
             "layers": [layer.as_json() for layer in self.layers],
             "warnings": list(self.warnings),
+            **({"search": self.search.as_json()} if self.search else {}),
         }
 
 

@@ -52,4 +52,4 @@ def _fail(error: LastError, arguments: Sequence[str]) -> int:
     sys.stderr.write(f"error: {error.message}\n")
     if error.hint:
         sys.stderr.write(f"hint: {error.hint}\n")
-    return 2
+    return error.code

@@ -21,14 +21,18 @@ from last_cli.cli.options import (
     Force,
     FormatOption,
     Item,
+    MaxDrop,
+    MaxError,
     MinStates,
     Preset,
     Quiet,
+    RatioOption,
     Rescale,
     ScopeOption,
     Seed,
     ShapeOption,
     Step,
+    Strict,
     Unstable,
     Verbose,
 )
@@ -97,11 +101,15 @@ def score(
 @app.command(
     epilog="Example:  last prune ckpt/ --ratio 0.33\n\n"
     "Example:  last prune ckpt/ --ratio 0.5 --criterion aire -o small\n\n"
-    "Example:  last prune ckpt/ --ratio 0.6 --method reconstruct --calibration 256"
+    "Example:  last prune ckpt/ --ratio 0.6 --method reconstruct --calibration 256\n\n"
+    "Example:  last prune ckpt/ --max-drop 0.5 --task listops --method reconstruct"
 )
 def prune(
     ckpt: Ckpt,
-    ratio: Annotated[float, typer.Option(help="Share of all states to remove, in [0, 1).", show_default=False)],
+    ratio: RatioOption = None,
+    max_drop: MaxDrop = None,
+    max_error: MaxError = None,
+    strict: Strict = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the pruned checkpoint goes.")] = Path("pruned"),
     criterion: Criterion = "last",
     scope: ScopeOption = "global",
@@ -118,7 +126,8 @@ def prune(
         int | None, typer.Option(help="Sequences, without labels, to refit on.", show_default="random inputs instead")
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="The task they are of: its val split.", show_default="the trained one")
+        str | None,
+        typer.Option(help="Their task, and that of --max-drop: its val split.", show_default="the trained one"),
     ] = None,
     calibration_file: Annotated[
         Path | None, typer.Option(metavar="FILE.npz", help="Or a file of them: x, lengths.", show_default="none")
@@ -145,16 +154,19 @@ def prune(
     verbose: Verbose = False,
 ) -> None:
     """Remove the states that matter least and write a smaller checkpoint. The input is never touched."""
-    from last_cli import api, reducing, report
+    from last_cli import api, report
 
     checkpoint = load(
         ckpt, step, item, preset, quiet, **layer_options(discretization, clip_eigs, conj_sym, step_rescale)
     )
     with report.progress_bar(quiet) as progress:
-        small = reducing.prune(
+        small = api.prune(
             checkpoint,
             ratio,
             criterion,
+            max_drop=max_drop,
+            max_error=max_error,
+            strict=strict,
             method=method,
             refit=refit,
             calibration=calibration,

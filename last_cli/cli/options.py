@@ -15,6 +15,18 @@ Discretization = Literal["zoh", "bilinear"]
 Ckpt = Annotated[
     Path, typer.Argument(metavar="CKPT", help="A checkpoint, a step, or a run's directory.", show_default=False)
 ]
+RatioOption = Annotated[
+    float | None, typer.Option("--ratio", help="Share of all states to remove, in [0, 1).", show_default="none")
+]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option("--max-drop", help="Or the points that --task may lose on validation data.", show_default="none"),
+]
+MaxError = Annotated[
+    float | None,
+    typer.Option("--max-error", help="Or the relative squared error of the logits.", show_default="none"),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="One standard error more must fit as well.", show_default="no")]
 FormatOption = Annotated[Format, typer.Option("--format", help="Form of the output on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, hints or summaries.", show_default="no")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more; tracebacks of errors.", show_default="no")]
