@@ -13,6 +13,7 @@ from last_cli.interop import export_weights, import_weights
 from last_cli.loading import Checkpoint, load
 from last_cli.scoring import score
 from last_cli.searching import prune
+from last_cli.sweeping import sweep
 from last_cli.verification import verify
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "prune",
     "save",
     "score",
+    "sweep",
     "verify",
 ]
 

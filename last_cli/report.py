@@ -74,6 +74,11 @@ def show_sheet(sheet: Sheet, data: dict[str, Any], form: Format) -> None:
     return _csv(sheet.columns, sheet.rows) if form == "csv" else _sheet(sheet, form)
 
 
+def write_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Plain rows under headings, to stdout."""
+    _csv(columns, rows)
+
+
 def read_line(checkpoint: Checkpoint) -> str:
     """What was read, in one line."""
     shapes = [layer.shape for layer in checkpoint.layers]
