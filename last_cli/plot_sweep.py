@@ -32,8 +32,6 @@ def draw_sweep(report: SweepReport, path: Path) -> None:
             color="0.4",
             fontsize=7,
         )
-        front = sorted((mean for mean in means if mean.pareto), key=lambda mean: -mean.states)
-        axes.plot(*_xy(front, whole), color="0.8", lw=5, solid_capstyle="round", zorder=1.5, label="Pareto front")
         for i, name in enumerate(report.criteria):
             line = sorted((mean for mean in means if mean.criterion == name), key=lambda mean: mean.ratio)
             colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
@@ -51,6 +49,9 @@ def draw_sweep(report: SweepReport, path: Path) -> None:
                 label=f"{name} ({line[0].seeds} seeds)" if line[0].seeds > 1 else name,
                 zorder=3,
             )
+        front = [mean for mean in means if mean.pareto]
+        ring = {"s": 62, "facecolors": "none", "edgecolors": "0.15", "linewidths": 0.8}
+        axes.scatter(*_xy(front, whole), **ring, zorder=4, label="Pareto-optimal")
         axes.set(xlabel="states removed (%)", ylabel=f"accuracy on {report.task['name']}, {report.task['split']} (%)")
         axes.grid(axis="y", color="0.92", lw=0.6)
         axes.legend(loc="lower left", frameon=False)

@@ -75,11 +75,14 @@ class Search:
         best = next(p for p in self.points if p.ratio == self.chosen)
         on = ", ".join(f"{name} {value}" for name, value in self.measured_on.items())
         rule = "value + standard error within the budget" if self.strict else "value within the budget"
-        return [
+        lines = [
             f"ratio {self.chosen:g}: {self.said(best)}, budget {self.budget:g}, measured on {on}",
             f"the largest of {len(self.points)} measured ratios ({rule}; resolution {self.resolution:g}): "
             + ", ".join(f"{p.ratio:g} {self._number(p)}{'' if p.within else ' ✗'}" for p in self.by_ratio),
         ]
+        if self.kind == "max_drop":
+            lines.append("chosen on these very sequences, it may cost more on others: judge it on the test split")
+        return lines
 
     def said(self, point: SearchPoint) -> str:
         """A point in words, for example "drop 0.45 ± 0.20 points"."""

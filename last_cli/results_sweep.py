@@ -34,6 +34,11 @@ class SweepPoint:
     drop: float
     drop_stderr: float
 
+    @property
+    def key(self) -> tuple[str, float, int]:
+        """What tells it from the others of its sweep."""
+        return self.criterion, self.ratio, self.seed
+
 
 @dataclass(frozen=True)
 class SweepMean:

@@ -112,23 +112,26 @@ def _within(
     **options: Any,
 ) -> Checkpoint:
     used = recipe("reconstruct") if criterion == "reconstruct" else Recipe(criterion, method, refit)
-    source: dict[str, Any] = {"calibration": calibration, "task": task, "data_dir": data_dir}
-    source |= {"calibration_file": calibration_file, "seed": seed, "progress": progress}
-    asked = calibration is not None or calibration_file is not None
-    fitted = source if asked else source | {"task": None, "data_dir": None}
+    asked: dict[str, Any] = {"calibration": calibration, "calibration_file": calibration_file}
+    named: dict[str, Any] = {"task": task, "data_dir": data_dir}
+    common: dict[str, Any] = {"seed": seed, "progress": progress}
+    calibrates = calibration is not None or calibration_file is not None
     if kind == "max_drop":
-        if asked and not used.needs_plan:
+        if calibrates and not used.needs_plan:
             raise UsageError(
                 "calibration sequences are given, but the criterion takes none", "add --method reconstruct or --refit"
             )
-        if calibration_file is not None:
-            fitted = fitted | {"task": None, "data_dir": None}
         value, measured_on = _drops(checkpoint, task, data_dir, progress)
-    plan = reducing.plan_for(checkpoint, **fitted) if used.needs_plan else None
+        fitted = asked if calibration_file is not None else asked | named
+    else:
+        fitted = asked | named
+    plan = None
+    if used.needs_plan:
+        plan = reducing.plan_for(checkpoint, **common, **(fitted if calibrates else {}))
     if kind == "max_drop":
         measured_on |= _shared(measured_on, plan.inputs if plan else {})
     else:
-        value, measured_on = _errors(checkpoint, source, plan.inputs if plan else {})
+        value, measured_on = _errors(checkpoint, asked | named | common, plan.inputs if plan else {})
     at = used.at_any_ratio(checkpoint, lambda: plan, seed=seed, **options)  # pyright: ignore[reportArgumentType]
     steps = min(STEPS, sum(int(checkpoint.system(layer).live_mask.sum()) for layer in checkpoint.layers))
     points: list[SearchPoint] = []

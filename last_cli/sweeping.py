@@ -78,7 +78,7 @@ def sweep(
     options = {"scope": scope, "min_states": min_states, "shape": shape}
     header = _header(checkpoint, data, request, {"calibration": calibration, **options})
     path = Path(out) / JOURNAL if out is not None else None
-    done = {_key(r): SweepPoint(**r) for r in journal.resume(path, header)} if path else {}
+    done = {p.key: p for p in map(_restored, journal.resume(path, header))} if path else {}
     judged = judge(checkpoint, data, request, progress)
 
     @lru_cache(maxsize=1)  # the keys come seed by seed
@@ -145,8 +145,11 @@ def _keys(recipes: dict[str, Recipe], ratios: Sequence[float], seeds: int) -> It
                 yield from ((name, ratio, seed) for ratio in ratios)
 
 
-def _key(record: dict[str, Any]) -> Key:
-    return record["criterion"], record["ratio"], record["seed"]
+def _restored(record: Any) -> SweepPoint:
+    try:
+        return SweepPoint(**record)
+    except TypeError as error:
+        raise UsageError(f"{JOURNAL}: a line is no point: {record}", "choose another --out, or delete it") from error
 
 
 def _header(checkpoint: Checkpoint, data: Split, request: Request, settings: dict[str, Any]) -> dict[str, Any]:

@@ -109,6 +109,8 @@ def sweep(
         tell(line, quiet)
     for path in report_sweep.write_files(result, out) if out is not None else []:
         tell(f"wrote {path}", quiet)
+    if out is not None and not plots.available():
+        tell("pip install 'last-cli[plot]' brings matplotlib for the figures", quiet, "hint")
     if plot is not None:
         draw_sweep(result, plot)
         tell(f"wrote {plot}", quiet)
