@@ -14,7 +14,7 @@ from last_cli.errors import OutputError, UsageError
 from last_cli.results import ScoreReport
 
 SUFFIXES = (".svg", ".png", ".pdf")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.labelsize": 9,
     "axes.linewidth": 0.7,

@@ -35,17 +35,18 @@ class Recipe:
         """Whether another seed may choose other states: by chance, or by other inputs."""
         return self.needs_plan or self.criterion == "random"
 
-    def at_any_ratio(
-        self, checkpoint: Checkpoint, plan: Callable[[], Plan], **options: Any
-    ) -> Callable[..., Checkpoint]:
-        """`reducing.prune` for this checkpoint: it takes the ratio, and what else may vary, such as `masked`."""
+    def at_any_ratio(self, checkpoint: Checkpoint, plan: Plan | None, **options: Any) -> Callable[..., Checkpoint]:
+        """`reducing.prune` for this checkpoint: it takes the ratio, and what else may vary, such as `masked`.
+
+        `plan` is what `reducing.plan_for` prepared, where the recipe needs one.
+        """
         return partial(
             reducing.prune,
             checkpoint,
             criterion=self.criterion,
             method=self.method,
             refit=self.refit,
-            plan=plan() if self.needs_plan else None,
+            plan=plan,
             **options,
         )
 

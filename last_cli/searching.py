@@ -9,7 +9,7 @@ budget; one that was not measured is never taken.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from last_cli import reducing
 from last_cli.errors import UsageError
+from last_cli.evaluation import Request, start_devices
 from last_cli.judging import judge, load_split, selection_request
 from last_cli.loading import Checkpoint
 from last_cli.recipes import Recipe, recipe
@@ -26,9 +27,6 @@ from last_cli.results_search import Budget, Search, SearchPoint
 
 STEPS, COARSE, PATIENCE = 100, 10, 2
 USUAL_COUNT = 13
-
-Value = Callable[[Checkpoint], tuple[float, float]]
-"""What a pruned checkpoint loses, and its standard error."""
 
 
 def prune(
@@ -93,6 +91,14 @@ def largest(within: Callable[[int], bool], steps: int) -> int:
     return low
 
 
+@dataclass(frozen=True)
+class _Loss:
+    """What a pruned checkpoint loses, with its standard error, and what that is measured on."""
+
+    of: Callable[[Checkpoint], tuple[float, float]]
+    measured_on: Mapping[str, Any]
+
+
 def _within(
     checkpoint: Checkpoint,
     criterion: str,
@@ -112,68 +118,58 @@ def _within(
     **options: Any,
 ) -> Checkpoint:
     used = recipe("reconstruct") if criterion == "reconstruct" else Recipe(criterion, method, refit)
-    asked: dict[str, Any] = {"calibration": calibration, "calibration_file": calibration_file}
-    named: dict[str, Any] = {"task": task, "data_dir": data_dir}
+    request = selection_request(checkpoint, task, data_dir) if kind == "max_drop" else None
     common: dict[str, Any] = {"seed": seed, "progress": progress}
-    calibrates = calibration is not None or calibration_file is not None
-    if kind == "max_drop":
-        if calibrates and not used.needs_plan:
-            raise UsageError(
-                "calibration sequences are given, but the criterion takes none", "add --method reconstruct or --refit"
-            )
-        value, measured_on = _drops(checkpoint, task, data_dir, progress)
-        fitted = asked if calibration_file is not None else asked | named
-    else:
-        fitted = asked | named
+    sequences: dict[str, Any] = {"calibration": calibration, "calibration_file": calibration_file}
+    named: dict[str, Any] = {"task": task, "data_dir": data_dir}
+    if request and sequences != {"calibration": None, "calibration_file": None} and not used.needs_plan:
+        raise UsageError(
+            "calibration sequences are given, but the criterion takes none", "add --method reconstruct or --refit"
+        )
     plan = None
     if used.needs_plan:
-        plan = reducing.plan_for(checkpoint, **common, **(fitted if calibrates else {}))
-    if kind == "max_drop":
-        measured_on |= _shared(measured_on, plan.inputs if plan else {})
+        of_task = named if calibration is not None and calibration_file is None else {}
+        plan = reducing.plan_for(checkpoint, **sequences, **of_task, **common)
+    fitted = plan.inputs if plan else {}
+    if request:
+        loss = _drops(checkpoint, request, fitted, progress)
     else:
-        value, measured_on = _errors(checkpoint, asked | named | common, plan.inputs if plan else {})
-    at = used.at_any_ratio(checkpoint, lambda: plan, seed=seed, **options)  # pyright: ignore[reportArgumentType]
+        loss = _errors(checkpoint, fitted, sequences | named | common)
+    at = used.at_any_ratio(checkpoint, plan, seed=seed, **options)
     steps = min(STEPS, sum(int(checkpoint.system(layer).live_mask.sum()) for layer in checkpoint.layers))
+    allowed = budget / 100 if kind == "max_drop" else budget
     points: list[SearchPoint] = []
 
     def within(step: int) -> bool:
-        lost, stderr = value(at(step / steps, masked=True, compare=False))
-        fits = lost + strict * stderr <= budget / (100 if kind == "max_drop" else 1) + 1e-12
-        points.append(SearchPoint(step / steps, lost, stderr, fits))
+        lost, stderr = loss.of(at(step / steps, masked=True, compare=False))
+        points.append(SearchPoint(step / steps, lost, stderr, lost + strict * stderr <= allowed + 1e-12))
         if progress:
             progress("search", len(points), max(USUAL_COUNT, len(points)))
-        return fits
+        return points[-1].within
 
     found = largest(within, steps)
-    search = Search(kind, budget, strict, measured_on, 1 / steps, points, found / steps)
+    search = Search(kind, budget, strict, loss.measured_on, 1 / steps, points, found / steps)
     if not found:
         raise search.refuse()
     return _recorded(at(search.chosen, masked=masked), search)
 
 
-def _drops(
-    checkpoint: Checkpoint, task: str | None, data_dir: str | Path | None, progress: Progress | None
-) -> tuple[Value, dict[str, Any]]:
-    """Lost accuracy, and on what it is measured."""
-    request = selection_request(checkpoint, task, data_dir)
+def _drops(checkpoint: Checkpoint, request: Request, fitted: Mapping[str, Any], progress: Progress | None) -> _Loss:
+    """Lost accuracy; where C was refitted on inputs of the same split, that is said."""
     judged = judge(checkpoint, load_split(checkpoint, request, progress), request, progress)
 
     def drop(small: Checkpoint) -> tuple[float, float]:
         found = judged.compare(judged.measure(small))
         return found.drop, found.drop_stderr
 
-    return drop, {"task": request.task, "split": request.split, "sequences": len(judged.data.y)}
+    said: dict[str, Any] = {"task": request.task, "split": request.split, "sequences": len(judged.data.y)}
+    if all(fitted.get(name) == said[name] for name in ("task", "split")):
+        said["also_calibrated_on"] = fitted["sequences"]
+    return _Loss(drop, said)
 
 
-def _shared(measured_on: Mapping[str, Any], fitted: Mapping[str, Any]) -> dict[str, int]:
-    """How many of the sequences, without labels, C was refitted on as well: there the drop may come out too small."""
-    same = all(fitted.get(key) == measured_on[key] for key in ("task", "split"))
-    return {"also_calibrated_on": fitted["sequences"]} if same else {}
-
-
-def _errors(checkpoint: Checkpoint, source: dict[str, Any], fitted: Mapping[str, Any]) -> tuple[Value, dict[str, Any]]:
-    """Relative squared error of the logits, and on what it is measured: other sequences than `fitted` ones."""
-    from last_cli.evaluation import start_devices
+def _errors(checkpoint: Checkpoint, fitted: Mapping[str, Any], source: Mapping[str, Any]) -> _Loss:
+    """Relative squared error of the logits, on other sequences than the `fitted` ones where there are any."""
     from last_cli.reducers.network import logits
 
     start_devices(None)
@@ -184,7 +180,7 @@ def _errors(checkpoint: Checkpoint, source: dict[str, Any], fitted: Mapping[str,
             "add --calibration-file FILE.npz, or --calibration 256 --task T",
         )
     before = logits(checkpoint, inputs)
-    return lambda small: _relative_error(logits(small, inputs), before), dict(inputs.source)
+    return _Loss(lambda small: _relative_error(logits(small, inputs), before), dict(inputs.source))
 
 
 def _relative_error(

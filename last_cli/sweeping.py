@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,8 @@ def sweep(
 
     @lru_cache(maxsize=1)
     def pruner(name: str, seed: int) -> Callable[..., Checkpoint]:
-        return recipes[name].at_any_ratio(checkpoint, partial(plan, seed), seed=seed, **options)
+        used = recipes[name]
+        return used.at_any_ratio(checkpoint, plan(seed) if used.needs_plan else None, seed=seed, **options)
 
     for key in keys:
         if key not in done:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from cases import SAMPLES
+from cases import CASES, DATA, SAMPLES
 from commands import DIGITS, S5, Run, data, fails
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import last_cli as last
 from last_cli import searching
-from last_cli.errors import UsageError
+from last_cli.errors import AnswerIsNo, UsageError
 from last_cli.judging import selection_request
-from last_cli.reducers import inputs
+from last_cli.reducers import inputs, network
 
 curves = st.lists(st.booleans(), min_size=2, max_size=101)
 
@@ -76,16 +78,52 @@ def test_max_drop_takes_the_largest_measured_ratio_within_the_budget(run: Run) -
 
 
 def test_max_error_needs_no_labels_and_measures_on_other_inputs_than_it_fits(run: Run) -> None:
-    arguments = ["--max-error", "0.004", "--method", "reconstruct", "--calibration", "32", "-n"]
-    report = data(run, "prune", S5, *arguments)
+    arguments = ["--max-error", "0.004", "--method", "reconstruct", "--calibration", "16", "-n", "--format", "json"]
+    code, out, err = run("prune", DIGITS, *arguments)
+    assert code == 0 and "relative squared error of the logits" in err
+    report = json.loads(out)
     search = report["search"]
-    assert (search["sequences"], search["skipped"], report["calibration"]["sequences"]) == (32, 32, 32)
+    assert (search["sequences"], search["skipped"], report["calibration"]["sequences"]) == (16, 16, 16)
     assert all((p["error"] <= 0.004) == p["within"] for p in search["points"])
-    assert 0.2 < search["chosen"] < 0.7
-    strict = data(run, "prune", S5, *arguments, "--strict")["search"]
-    assert all((p["error"] + p["stderr"] <= 0.004) == p["within"] for p in strict["points"])
-    assert strict["chosen"] <= search["chosen"]
-    assert "relative squared error of the logits" in run("prune", S5, *arguments)[2]
+    assert 0.2 < search["chosen"] == report["ratio"]
+
+
+@given(st.lists(st.floats(-2, 6), min_size=101, max_size=101), st.floats(0, 1), st.floats(0, 4), st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_the_chosen_ratio_was_measured_and_keeps_to_the_budget(
+    curve: list[float], stderr: float, budget: float, strict: bool
+) -> None:
+    ck = last.load(S5)
+
+    def made_up(checkpoint: last.Checkpoint, *_: Any) -> Any:
+        def drop(small: last.Checkpoint) -> tuple[float, float]:
+            assert small.report is not None
+            assert small.leaves == checkpoint.leaves  # the shapes that share one program
+            return curve[round(100 * small.report.ratio)] / 100, stderr / 100
+
+        return searching._Loss(drop, {"task": "none"})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(searching, "_drops", made_up)
+        try:
+            small = last.prune(ck, max_drop=budget, strict=strict)
+        except AnswerIsNo as error:
+            assert "no ratio stays within the budget" in error.message
+            return
+    assert small.report is not None and small.report.search is not None
+    found = small.report.search
+    assert curve[round(100 * found.chosen)] + strict * stderr <= budget + 1e-9
+    assert found.chosen == small.report.ratio == max(p.ratio for p in found.points if p.within)
+    assert small.report.parameters[1] < small.report.parameters[0]
+
+
+def test_all_ratios_share_one_program_for_the_logits() -> None:
+    ck = last.load(DIGITS)
+    x = inputs.random(ck, 4)
+    network._answers.cache_clear()
+    for ratio in (0.2, 0.5):
+        network.logits(last.prune(ck, ratio, masked=True), x)
+    assert network._answers.cache_info().misses == 1
 
 
 def test_sequences_that_are_skipped_are_those_that_were_drawn_first() -> None:
@@ -112,7 +150,9 @@ def test_the_error_and_its_standard_error() -> None:
     after = before + 0.1 * rng.normal(size=before.shape)
     error, stderr = searching._relative_error(after, before)
     assert error == pytest.approx(0.01, rel=0.05)
-    parts = [searching._relative_error(a, b)[0] for a, b in zip(np.split(after, 100), np.split(before, 100))]
+    parts = [
+        searching._relative_error(a, b)[0] for a, b in zip(np.split(after, 100), np.split(before, 100), strict=True)
+    ]
     assert stderr == pytest.approx(np.std(parts) / 10, rel=0.3)
 
 
@@ -141,7 +181,5 @@ def test_budgets_that_make_no_sense(run: Run, arguments: list[str], message: str
 
 
 def test_without_a_task_there_is_nothing_to_measure_on(run: Run) -> None:
-    bare = str(SAMPLES.parent / "tests" / "data" / "oracle")
-    path = sorted(Path(bare).iterdir())[0] / "ckpt"
-    lines = fails(run, "prune", path, "--max-drop", "0.5")
+    lines = fails(run, "prune", DATA / "oracle" / CASES[0] / "ckpt", "--max-drop", "0.5")
     assert "--max-drop needs a task" in lines[0] and "--max-error" in lines[1]

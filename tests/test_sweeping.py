@@ -15,23 +15,22 @@ import pytest
 from commands import DIGITS, S4D, S5, Run, data, fails
 
 import last_cli as last
+from last_cli import reducing
+from last_cli.recipes import recipe
 from last_cli.results_sweep import SweepPoint, SweepReport
 from last_cli.sweeping import JOURNAL, parse_ratios
 
 SMALL = ["--task", "digits", "--limit", "60", "--ratios", "0,0.4,0.8", "--seeds", "2"]
 
 
-@pytest.mark.parametrize(("sample", "task"), [(S5, "listops"), (S4D, "listops")])
-def test_masked_points_are_what_the_compact_checkpoints_give(sample: str, task: str) -> None:
+@pytest.mark.parametrize(("sample", "names"), [(S5, ["aire", "reconstruct"]), (S4D, ["last", "aire+refit"])])
+def test_masked_points_are_what_the_compact_checkpoints_give(sample: str, names: list[str]) -> None:
     ck = last.load(sample)
-    report = last.sweep(ck, task, ratios=[0.5], criteria=["aire", "reconstruct", "aire+refit"], seeds=1, limit=100)
-    compact = [
-        last.prune(ck, 0.5, "aire"),
-        last.prune(ck, 0.5, method="reconstruct"),
-        last.prune(ck, 0.5, "aire", refit=True),
-    ]
-    for point, small in zip(report.points, compact, strict=True):
-        judged = last.evaluate(small, task, limit=100, baseline=ck)
+    report = last.sweep(ck, "listops", ratios=[0.5], criteria=names, seeds=1, calibration=8, limit=60)
+    plan = reducing.plan_for(ck, calibration=8)
+    for point, name in zip(report.points, names, strict=True):
+        small = recipe(name).at_any_ratio(ck, plan if recipe(name).needs_plan else None)(0.5)
+        judged = last.evaluate(small, "listops", limit=60, baseline=ck)
         assert judged.baseline is not None and small.report is not None
         assert (point.accuracy, point.drop) == (judged.measured.accuracy, judged.baseline.drop)
         assert point.loss == pytest.approx(judged.measured.losses.mean(), abs=1e-5)
