@@ -25,8 +25,8 @@ from last_cli.spec import ModelSpec, Tree, read_spec
 from last_cli.tasks.task import Split, Task
 
 MODEL_OPTIONS = ("activation", "prenorm", "mode", "padded")
-CPU_MICRO_BATCH, ACCELERATOR_BATCH = 4, 64
-STEPS_A_CALL = 8
+CPU_MICRO_BATCH, ACCELERATOR_BATCH = 1, 64
+STEPS_A_CALL = 32
 
 
 @dataclass(frozen=True)
@@ -188,43 +188,25 @@ def _cores() -> int:
 
 
 def _compiled(
-    checkpoint: Checkpoint, spec: ModelSpec, data: Split, devices: list[Any], rounds: int, micro: int
+    checkpoint: Checkpoint,
+    spec: ModelSpec,
+    data: Split,
+    devices: list[Any],
+    rounds: int,
+    micro: int,
+    precision: str = "float32",
 ) -> Callable[[np.ndarray, np.ndarray], Any]:
     """A function from a chunk of sequences and lengths to log-probabilities, compiled ahead of the clock."""
-    import jax
-    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+    from jax import ShapeDtypeStruct
 
-    from last_cli.model import Classifier, prepared_systems
+    from last_cli.folding import fold
+    from last_cli.program import predictor
 
-    mesh = Mesh(np.array(devices), ("data",))
-    shared, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
     systems = {layer.name.split("/")[-2]: checkpoint.system(layer) for layer in checkpoint.layers}
-    variables = jax.device_put(
-        _variables(checkpoint) | {"system": prepared_systems(spec, systems, data.length)}, shared
-    )
-    model = Classifier(spec)
-
-    def one_device(variables: Any, x: Any, lengths: Any) -> Any:
-        x, lengths = x.reshape(rounds, micro, *x.shape[1:]), lengths.reshape(rounds, micro)
-        out = jax.lax.map(lambda part: model.apply(variables, *part), (x, lengths))
-        return out.reshape(rounds * micro, -1)
-
-    sharded = jax.shard_map(
-        one_device,
-        mesh=mesh,
-        in_specs=(PartitionSpec(), PartitionSpec("data"), PartitionSpec("data")),
-        out_specs=PartitionSpec("data"),
-        check_vma=False,
-    )
-
-    def place(x: np.ndarray, lengths: np.ndarray) -> tuple[Any, Any]:
-        return jax.device_put(x, split), jax.device_put(lengths, split)
-
+    params = fold(spec, _variables(checkpoint), systems, data.length, precision)
     chunk = len(devices) * rounds * micro
-    with jax.default_matmul_precision("highest"):
-        example = place(_slice(data.x, 0, chunk), _slice(_lengths(data), 0, chunk))
-        run = jax.jit(sharded).lower(variables, *example).compile()
-    return lambda x, lengths: run(variables, *place(x, lengths))
+    shapes = (ShapeDtypeStruct((chunk, *array.shape[1:]), array.dtype) for array in (data.x, _lengths(data)))
+    return predictor(spec, params, devices, rounds, micro, *shapes)
 
 
 def _variables(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Ways to prune, each by one name: a criterion, `reconstruct`, or a criterion with C refitted after it."""
+"""Ways to prune, each by one name: a criterion, a method, or a criterion with C refitted after it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,17 @@ class Recipe:
     @property
     def needs_plan(self) -> bool:
         """Whether the states are measured on inputs, which a plan shares between ratios."""
-        return self.refit or self.method == "reconstruct"
+        return self.refit or self.method == "reconstruct" or (self.method == "criterion" and self.runs_network)
+
+    @property
+    def runs_network(self) -> bool:
+        """Whether the criterion must see what the states do in the network."""
+        return reducing.runs_network(self.criterion)
+
+    @property
+    def keeps_shapes(self) -> bool:
+        """Whether its results can be had at the original's shapes."""
+        return self.method != "balanced"
 
     @property
     def depends_on_seed(self) -> bool:
@@ -57,11 +67,11 @@ def recipe(name: str) -> Recipe:
     Raises:
         UsageError: there is none; the hint names the closest ones.
     """
-    if name == "reconstruct":
-        return Recipe(method="reconstruct")
+    if name in registry.METHODS:
+        return Recipe(method=name)  # pyright: ignore[reportArgumentType]
     criterion = name.removesuffix(REFIT)
     try:
         registry.get("criteria", criterion)
     except UsageError as error:
-        raise UsageError(error.message, f"{error.hint}; also reconstruct, and NAME{REFIT}") from error
+        raise UsageError(error.message, f"{error.hint}; also {', '.join(registry.METHODS)}, and NAME{REFIT}") from error
     return Recipe(criterion, refit=criterion != name)

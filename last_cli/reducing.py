@@ -1,21 +1,23 @@
-"""Pruning by any method: by a criterion alone, with C refitted after it, or by `reconstruct`."""
+"""Pruning by any method: by a criterion alone, with C refitted after it, by `reconstruct` or by `balanced`."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from last_cli import pruning, selection
+from last_cli import pruning, registry, selection
+from last_cli.choice import Choice, Shape, needed
 from last_cli.errors import UsageError
 from last_cli.loading import Checkpoint
+from last_cli.reducers import inputs
 from last_cli.results import Progress
-from last_cli.scoring import Choice, Shape, score_layers
+from last_cli.scoring import score_layers
 
 if TYPE_CHECKING:
     from last_cli.reducers.plan import Plan
 
-Method = Literal["criterion", "reconstruct"]
-SEQUENCES = 256
+Method = Literal["criterion", "reconstruct", "balanced"]
 
 
 def prune(
@@ -35,6 +37,7 @@ def prune(
     shape: Shape = "ragged",
     masked: bool = False,
     allow_unstable: bool = False,
+    horizon: int | None = None,
     plan: Plan | None = None,
     compare: bool = True,
     progress: Progress | None = None,
@@ -43,25 +46,39 @@ def prune(
 
     Args:
         method: "criterion" removes what scores lowest and keeps every other value bit-equal (see pruning.prune);
-            "reconstruct" eliminates greedily and refits C (see reducers.reconstruct).
+            "reconstruct" eliminates greedily and refits C (see reducers.reconstruct); "balanced" truncates the balanced
+            system, with new poles (see reducers.balanced). As `criterion` the two mean the same.
         refit: refit C after the criterion's choice.
         calibration: sequences to measure the states on, without labels, of `task` (by default the one that the
             checkpoint was trained on) or of `calibration_file`; without any of the three, random inputs of the trained
-            length, or, where that is unknown, white inputs in closed form.
+            length, or, where that is unknown, white inputs in closed form. The criterion `gn` takes the same sequences.
+        horizon: steps that the criterion `energy` looks ahead; by default the trained length.
         plan: what `plan_for` prepared with the same arguments, so that several ratios share it.
         compare: compute what is guaranteed and what predicts of a refitted C; it takes some seconds.
 
     Raises:
-        CheckpointError: numbers that are not finite, or poles at or beyond the unit circle.
+        CheckpointError: numbers that are not finite, poles at or beyond the unit circle, or, where the network must
+            run, a tree that is no classifier.
         DataError: the calibration sequences cannot be read.
         UsageError: arguments that do not go together, or a ratio outside [0, 1).
     """
-    measured = (calibration, task, calibration_file, data_dir) != (None, None, None, None)
+    if criterion in registry.METHODS and method in ("criterion", criterion):
+        method, criterion = criterion, "last"  # pyright: ignore[reportAssignmentType]
+    runs = method == "reconstruct" or refit or (method == "criterion" and runs_network(criterion))
+    if not runs and (calibration, task, calibration_file, data_dir) != (None, None, None, None):
+        raise UsageError(
+            f"calibration sequences are given, but the {'method' if method == 'balanced' else 'criterion'} takes none",
+            "add --method reconstruct or --refit, or take the criterion gn",
+        )
     if method == "criterion" and not refit:
-        if measured:
-            raise UsageError(
-                "calibration sequences are given, but the criterion takes none", "add --method reconstruct or --refit"
+        asked, known = None, None
+        if plan is None:
+            asked = inputs.asked_for(
+                checkpoint, calibration, task, calibration_file, data_dir, seed=seed, progress=progress
             )
+        elif runs:
+            choice = Choice(criterion, scope, min_states, seed, shape, allow_unstable, horizon)
+            known = replace(needed(checkpoint, choice, gates=_gates(plan)), said={"calibration": dict(plan.inputs)})
         return pruning.prune(
             checkpoint,
             ratio,
@@ -72,13 +89,25 @@ def prune(
             shape=shape,
             masked=masked,
             allow_unstable=allow_unstable,
+            horizon=horizon,
+            inputs=asked,
+            known=known,
+            progress=progress,
         )
-    if allow_unstable:
-        raise UsageError("--allow-unstable does not go with a refitted C", "leave one of them out")
-    if method == "reconstruct" and (refit or criterion != "last"):
+    if allow_unstable or (masked and method == "balanced"):
+        what = "new poles" if method == "balanced" else "a refitted C"
         raise UsageError(
-            "--method reconstruct chooses and refits by itself", "leave out --criterion and --refit, or the method"
+            f"--{'allow-unstable' if allow_unstable else 'masked'} does not go with {what}", "leave one of them out"
         )
+    if method != "criterion" and (refit or criterion != "last" or horizon is not None):
+        raise UsageError(
+            f"--method {method} chooses and refits by itself",
+            "leave out --criterion, --horizon and --refit, or the method",
+        )
+    if method == "balanced":
+        from last_cli.reducers import balanced
+
+        return balanced.reduce(checkpoint, ratio, shape=shape, scope=scope, min_states=min_states)
     from last_cli.reducers import reconstruct
 
     plan = plan or plan_for(
@@ -88,16 +117,21 @@ def prune(
         calibration_file=calibration_file,
         data_dir=data_dir,
         seed=seed,
+        network=runs_network(criterion),
         progress=progress,
     )
     if method == "reconstruct":
         return reconstruct.reduce(
             plan, ratio, shape=shape, scope=scope, min_states=min_states, masked=masked, compare=compare
         )
-    choice = Choice(criterion, scope, min_states, seed, shape)
-    scored, _ = score_layers(checkpoint, choice, ratio)
+    choice = Choice(criterion, scope, min_states, seed, shape, horizon=horizon)
+    known = needed(checkpoint, choice, gates=_gates(plan))
+    scored, _ = score_layers(checkpoint, choice, ratio, known)
     masks = {layer.name: layer.keep for layer in scored if layer.keep is not None}
-    return reconstruct.refit(plan, masks, ratio=ratio, choice=choice, masked=masked, compare=compare)
+    small = reconstruct.refit(plan, masks, ratio=ratio, choice=known.choice, masked=masked, compare=compare)
+    assert small.report is not None
+    assumed = {**small.report.assumed, **known.assumed}
+    return replace(small, report=replace(small.report, assumed=assumed, needed=known.said))
 
 
 def plan_for(
@@ -108,12 +142,16 @@ def plan_for(
     calibration_file: str | Path | None = None,
     data_dir: str | Path | None = None,
     seed: int = 0,
+    network: bool = False,
     progress: Progress | None = None,
 ) -> Plan:
-    """What refitting C needs at any ratio: the states measured on the sequences that `prune` would take."""
+    """What any ratio needs: the states measured on the sequences that `prune` would take.
+
+    With `network`, sequences there must be; else white inputs do where the trained length is unknown.
+    """
     from last_cli.reducers import reconstruct
 
-    inputs = inputs_for(
+    sequences = inputs_for(
         checkpoint,
         calibration=calibration,
         task=task,
@@ -122,7 +160,9 @@ def plan_for(
         seed=seed,
         progress=progress,
     )
-    return reconstruct.prepare(checkpoint, inputs, seed=seed, progress=progress)
+    if sequences is None and network:
+        sequences = inputs.random(checkpoint, inputs.SEQUENCES, seed=seed)  # says why there are none
+    return reconstruct.prepare(checkpoint, sequences, seed=seed, progress=progress)
 
 
 def inputs_for(
@@ -135,21 +175,26 @@ def inputs_for(
     seed: int = 0,
     skip: int = 0,
     progress: Progress | None = None,
-) -> Any:
-    """The sequences that `prune` would take, or others, after the first `skip`; None where no network is to be run."""
-    from last_cli.reducers import inputs
+) -> inputs.Inputs | None:
+    """What is asked for, else random inputs; None where the trained length is unknown and no network shall run.
 
-    if calibration_file is not None:
-        if task is not None or data_dir is not None:
-            raise UsageError("--calibration-file and --task are both given", "take the sequences from one of them")
-        return inputs.from_file(calibration_file, calibration, skip=skip, seed=seed)
-    task = task or ((checkpoint.stamp.get("task") or {}).get("name") if calibration is not None else None)
-    if task is not None:
-        count = SEQUENCES if calibration is None else calibration
-        return inputs.from_task(checkpoint, task, count, skip=skip, data_dir=data_dir, seed=seed, progress=progress)
-    if calibration is not None or data_dir is not None:
-        raise UsageError("--calibration says how many sequences, but not of what", "add --task or --calibration-file")
+    `skip` leaves out so many that are drawn first, where that leaves any.
+    """
+    asked = inputs.asked_for(
+        checkpoint, calibration, task, calibration_file, data_dir, skip=skip, seed=seed, progress=progress
+    )
+    if asked is not None:
+        return asked
     try:
-        return inputs.random(checkpoint, SEQUENCES, seed=seed + (skip > 0))
+        return inputs.random(checkpoint, inputs.SEQUENCES, seed=seed + (skip > 0))
     except UsageError:
-        return None  # the trained length is unknown: white inputs, and no network is run
+        return None
+
+
+def runs_network(criterion: str) -> bool:
+    """Whether a criterion must see what the states do in the network."""
+    return registry.get("criteria", criterion).needs == "gates"
+
+
+def _gates(plan: Plan) -> dict[str, Any]:
+    return {p.layer.name: p.gates for p in plan.layers}

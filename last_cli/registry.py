@@ -28,6 +28,8 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "last-reference": "last_cli.criteria.last_reference:LAST_REFERENCE",
         "hinf": "last_cli.criteria.hinf:HINF",
         "aire": "last_cli.criteria.aire:AIRE",
+        "energy": "last_cli.criteria.energy:ENERGY",
+        "gn": "last_cli.criteria.gn:GN",
         "magnitude": "last_cli.criteria.magnitude:MAGNITUDE",
         "random": "last_cli.criteria.random:RANDOM",
     },
@@ -47,6 +49,12 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     },
 }
 
+# What `last prune` also takes as a criterion.
+METHODS = {
+    "reconstruct": "method of pruning: greedy elimination, C refitted in closed form",
+    "balanced": "method of pruning: balanced truncation, with new poles, B and C",
+}
+
 
 def names(kind: Kind) -> list[str]:
     """All names of a kind: the built-in ones in their order, then those of entry points, sorted."""
@@ -60,6 +68,8 @@ def get(kind: Kind, name: str) -> Any:
         UsageError: there is none; the hint names the closest ones.
     """
     target = BUILT_IN[kind].get(name)
+    if kind == "criteria" and name in METHODS:
+        raise UsageError(f"'{name}' is a method of pruning and scores no states", f"last prune CKPT --method {name}")
     if target is not None:
         module, attribute = target.split(":")
         return getattr(import_module(module), attribute)

@@ -101,6 +101,12 @@ def assumed_line(assumed: Mapping[str, Any]) -> str:
     return f"assumed (the checkpoint does not say): {said}"
 
 
+def needed_lines(needed: Mapping[str, Any]) -> list[str]:
+    """What a criterion was given."""
+    said = {"horizon": "energies over {} steps", "calibration": "the network ran on {}"}
+    return [said[name].format(_listed(value)) for name, value in needed.items()]
+
+
 def prune_summary(report: PruneReport) -> list[str]:
     """Sizes, and what is known of the error."""
     (p0, p1), (b0, b1) = report.parameters, report.bytes
@@ -191,6 +197,13 @@ def progress_bar(quiet: bool) -> Iterator[Progress | None]:
             bars.update(tasks[what], completed=done, total=total)
 
         yield advance
+
+
+def _listed(value: Any) -> str:
+    """An entry of a report in words, without digests."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {item}" for name, item in value.items() if name != "digest")
+    return str(value)
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -103,7 +103,7 @@ class LayerScore:
 
 @dataclass(frozen=True)
 class ScoreReport:
-    """What `last score` shows."""
+    """What `last score` shows. `needed` is what the criterion was given: `horizon`, or `calibration`."""
 
     checkpoint: Source
     family: str
@@ -112,6 +112,7 @@ class ScoreReport:
     layers: Sequence[LayerScore]
     ratio: float | None = None
     warnings: Sequence[str] = ()
+    needed: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def states(self) -> int:
@@ -129,7 +130,7 @@ class ScoreReport:
         }
         if self.ratio is not None:
             report |= {"ratio": self.ratio, "kept": sum(layer.kept or 0 for layer in self.layers)}
-        return report | {"warnings": list(self.warnings)}
+        return report | dict(self.needed) | {"warnings": list(self.warnings)}
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,8 @@ class LayerPrune:
     Attributes:
         before, after: live states.
         stored: states per system in the arrays, padding included.
-        removed_hinf: sum of the removed states' H-infinity norms, as `last score` reports them.
+        removed_hinf: sum of the removed states' H-infinity norms, as `last score` reports them; None where new states
+            took the place of the old ones.
         gain_bound: upper bound of the H-infinity norm of what was removed: the same sum with the factor of conjugate
             pairs and all readouts in it. A worst case over all inputs, no prediction.
         smallest_kept_score: by the criterion; None under criteria that could keep nothing.
@@ -149,7 +151,7 @@ class LayerPrune:
     before: int
     after: int
     stored: int
-    removed_hinf: float
+    removed_hinf: float | None
     gain_bound: float
     smallest_kept_score: float | None
 
@@ -168,7 +170,10 @@ class LayerPrune:
 
 @dataclass(frozen=True)
 class PruneReport:
-    """What `last prune` shows. Sizes are (before, after); bytes are those of all arrays in the checkpoint."""
+    """What `last prune` shows. Sizes are (before, after); bytes are those of all arrays in the checkpoint.
+
+    `needed` is what the criterion was given: `horizon`, or `calibration`.
+    """
 
     checkpoint: Source
     family: str
@@ -184,6 +189,7 @@ class PruneReport:
     sliced_copies: int = 0
     masked: bool = False
     warnings: Sequence[str] = ()
+    needed: Mapping[str, Any] = field(default_factory=dict)
     search: Search | None = None
 
     @property
@@ -222,6 +228,7 @@ class PruneReport:
             "parameters": _before_after(self.parameters),
             "bytes": _before_after(self.bytes),
             "layers": [layer.as_json() for layer in self.layers],
+            **self.needed,
             "warnings": list(self.warnings),
             **({"search": self.search.as_json()} if self.search else {}),
         }

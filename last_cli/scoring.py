@@ -3,45 +3,23 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Literal
+from pathlib import Path
 
 import numpy as np
 
 from last_cli import registry, selection
+from last_cli.choice import Choice, Needed, Shape, needed
 from last_cli.criteria.criterion import Criterion, scores
 from last_cli.errors import UnstableStateError, UsageError, inside
 from last_cli.layers import Layer
 from last_cli.loading import Checkpoint
-from last_cli.results import LayerScore, ScoreReport
+from last_cli.reducers.inputs import asked_for
+from last_cli.results import LayerScore, Progress, ScoreReport
 from last_cli.system import System, hinf_norm, state_gains
 
-Shape = Literal["ragged", "rectangular"]
-
 LAYERS_AT_ONCE = 4  # each holds one layer's parameters in float64
-
-
-@dataclass(frozen=True)
-class Choice:
-    """How states are scored and chosen.
-
-    Attributes:
-        criterion: a name of the registry.
-        scope: "global" ranks all layers together, "layer" removes the ratio in each.
-        min_states: states that every layer keeps at least.
-        seed: of the criterion `random`.
-        shape: "rectangular" keeps the same number of states in every channel of an S4D layer.
-        allow_unstable: go on with poles at or beyond the unit circle.
-    """
-
-    criterion: str = "last"
-    scope: selection.Scope = "global"
-    min_states: int = 1
-    seed: int = 0
-    shape: Shape = "ragged"
-    allow_unstable: bool = False
 
 
 def score(
@@ -55,69 +33,91 @@ def score(
     seed: int = 0,
     shape: Shape = "ragged",
     allow_unstable: bool = False,
+    horizon: int | None = None,
+    calibration: int | None = None,
+    task: str | None = None,
+    calibration_file: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> ScoreReport:
     """H-infinity norms and scores of every state, and with a ratio which states would stay.
 
     Args:
         layer: report only layers whose name, or its part, matches this glob; selection still ranks all of them.
+        horizon: steps that the criterion `energy` looks ahead; by default the trained length.
+        calibration: sequences that a criterion such as `gn` runs the network on; what they are of, see reducing.prune.
 
     Raises:
-        CheckpointError: numbers that are not finite, or poles at or beyond the unit circle.
+        CheckpointError: numbers that are not finite, poles at or beyond the unit circle, or, where the network must run
+            for the criterion, a tree that is no classifier.
+        DataError: the calibration sequences cannot be read.
         UsageError: an unknown criterion, a ratio outside [0, 1), or a glob that matches nothing.
     """
-    choice = Choice(criterion, scope, min_states, seed, shape, allow_unstable)
-    scored, warnings = score_layers(checkpoint, choice, ratio)
+    choice = Choice(criterion, scope, min_states, seed, shape, allow_unstable, horizon)
+    inputs = asked_for(checkpoint, calibration, task, calibration_file, data_dir, seed=seed, progress=progress)
+    known = needed(checkpoint, choice, inputs, progress=progress)
+    scored, warnings = score_layers(checkpoint, choice, ratio, known)
     shown = [s for s in scored if layer is None or _named(s.name, layer)]
     if not shown:
         names = ", ".join(s.name for s in scored)
         raise UsageError(f"no layer matches '{layer}'", f"the layers are: {names}")
-    assumed = checkpoint.assumed(checkpoint.layer_options)
-    return ScoreReport(checkpoint.source, checkpoint.family, criterion, assumed, shown, ratio, warnings)
+    assumed = checkpoint.assumed(checkpoint.layer_options) | dict(known.assumed)
+    return ScoreReport(checkpoint.source, checkpoint.family, criterion, assumed, shown, ratio, warnings, known.said)
 
 
 def score_layers(
-    checkpoint: Checkpoint, choice: Choice, ratio: float | None = None
+    checkpoint: Checkpoint, choice: Choice, ratio: float | None = None, known: Needed | None = None
 ) -> tuple[list[LayerScore], list[str]]:
-    """Every layer's norms, scores and, with a ratio, keep mask; and warnings for the user."""
+    """Every layer's norms, scores and, with a ratio, keep mask; and warnings for the user.
+
+    `known` is what the criterion needs, see choice.needed, which by default is asked here.
+    """
     if ratio is not None and not 0 <= ratio < 1:
         raise UsageError(
             f"ratio is {ratio:g}, expected a number from 0 up to, but not including, 1", _ratio_hint(ratio)
         )
-    if choice.min_states < 1:
-        raise UsageError(
-            f"min-states is {choice.min_states}, expected 1 or more", "every layer keeps at least one state"
-        )
+    if choice.min_states < 0:
+        raise UsageError(f"min-states is {choice.min_states}, expected 0 or more", "0 lets a layer lose all its states")
     if choice.seed < 0:
         raise UsageError(f"seed is {choice.seed}, expected 0 or more", "any other number will do")
     criterion: Criterion = registry.get("criteria", choice.criterion)
+    known = known or needed(checkpoint, choice)
     with ThreadPoolExecutor(LAYERS_AT_ONCE) as pool:
-        done = list(pool.map(partial(_score_layer, checkpoint, choice, criterion), range(len(checkpoint.layers))))
+        done = list(
+            pool.map(partial(_score_layer, checkpoint, choice, criterion, known), range(len(checkpoint.layers)))
+        )
     scored = [layer for layer, _ in done]
     warnings = [*checkpoint.index.warnings, *(warning for _, found in done for warning in found)]
     if ratio is None:
         return scored, warnings
-    masks = _masks(scored, choice, ratio, criterion.threshold)
+    masks = _masks(scored, choice, ratio, criterion)
     return [_with_keep(s, m) for s, m in zip(scored, masks, strict=True)], warnings
 
 
 def _score_layer(
-    checkpoint: Checkpoint, choice: Choice, criterion: Criterion, position: int
+    checkpoint: Checkpoint, choice: Choice, criterion: Criterion, known: Needed, position: int
 ) -> tuple[LayerScore, list[str]]:
     layer, warnings = checkpoint.layers[position], []
     system = checkpoint.system(layer)
     with inside(checkpoint.index.location.path):
         _check_poles(layer, system, choice.allow_unstable, warnings)
     judged = system if criterion.dtype is np.float64 else checkpoint.system(layer, criterion.dtype)
-    states = scores(criterion, judged, np.random.default_rng([choice.seed, position]))
+    rng = np.random.default_rng([choice.seed, position])
+    states = scores(criterion, judged, rng, **known.arguments.get(layer.name, {}))
     scored = _layer_score(layer, system, states)
     if not scored.hinf[system.live_mask].any():
-        warnings.append(f"{layer.name}: B or C is zero throughout, so every norm and score there is 0")
+        warnings.append(
+            f"{layer.name}: B or C is zero throughout, so every norm and score there is 0"
+            if system.live_mask.any()
+            else f"{layer.name}: B and C are zero throughout: no state of it is live"
+        )
     return scored, warnings
 
 
-def _masks(scored: list[LayerScore], choice: Choice, ratio: float, ties: bool) -> list[np.ndarray]:
+def _masks(scored: list[LayerScore], choice: Choice, ratio: float, criterion: Criterion) -> list[np.ndarray]:
     values, live = [s.score for s in scored], [s.live for s in scored]
-    masks = selection.select(values, live, ratio, scope=choice.scope, min_states=choice.min_states, ties=ties)
+    least = max(choice.min_states, criterion.min_states)
+    masks = selection.select(values, live, ratio, scope=choice.scope, min_states=least, ties=criterion.threshold)
     if choice.shape == "ragged":
         return masks
     pruned = selection.rectangular(values, live, masks)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from last_cli import reducing
+from last_cli import reducing, registry
 from last_cli.errors import UsageError
 from last_cli.evaluation import Request, start_devices
 from last_cli.judging import judge, load_split, selection_request
@@ -117,7 +117,8 @@ def _within(
     progress: Progress | None = None,
     **options: Any,
 ) -> Checkpoint:
-    used = recipe("reconstruct") if criterion == "reconstruct" else Recipe(criterion, method, refit)
+    named_method = criterion in registry.METHODS and method in ("criterion", criterion) and not refit
+    used = recipe(criterion) if named_method else Recipe(criterion, method, refit)
     request = selection_request(checkpoint, task, data_dir) if kind == "max_drop" else None
     common: dict[str, Any] = {"seed": seed, "progress": progress}
     sequences: dict[str, Any] = {"calibration": calibration, "calibration_file": calibration_file}
@@ -129,7 +130,7 @@ def _within(
     plan = None
     if used.needs_plan:
         of_task = named if calibration is not None and calibration_file is None else {}
-        plan = reducing.plan_for(checkpoint, **sequences, **of_task, **common)
+        plan = reducing.plan_for(checkpoint, network=used.runs_network, **sequences, **of_task, **common)
     fitted = plan.inputs if plan else {}
     if request:
         loss = _drops(checkpoint, request, fitted, progress)
@@ -141,7 +142,7 @@ def _within(
     points: list[SearchPoint] = []
 
     def within(step: int) -> bool:
-        lost, stderr = loss.of(at(step / steps, masked=True, compare=False))
+        lost, stderr = loss.of(at(step / steps, masked=used.keeps_shapes, compare=False))
         points.append(SearchPoint(step / steps, lost, stderr, lost + strict * stderr <= allowed + 1e-12))
         if progress:
             progress("search", len(points), max(USUAL_COUNT, len(points)))

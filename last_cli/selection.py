@@ -63,10 +63,11 @@ def rectangular(scores: Sequence[Scores], live: Sequence[Mask], keep: Sequence[M
     """The same number of states in every system of a layer, each system keeping its own best.
 
     A layer's number is its kept states over its systems, rounded down; what rounding leaves over goes, one state for
-    each system of a layer, to the layers that lost most by it, never above the total of `keep`. At least one stays.
+    each system of a layer, to the layers that lost most by it, never above the total of `keep`. At least one stays
+    wherever `keep` has any.
     """
     wanted = [mask.sum() / len(mask) for mask in keep]
-    counts = [max(int(w), 1) for w in wanted]
+    counts = [max(int(w), int(w > 0)) for w in wanted]
     spare = sum(int(mask.sum()) for mask in keep) - sum(c * len(m) for c, m in zip(counts, keep, strict=True))
     for i in sorted(range(len(keep)), key=lambda i: counts[i] - wanted[i]):
         if wanted[i] > counts[i] and spare >= len(keep[i]):
@@ -75,9 +76,17 @@ def rectangular(scores: Sequence[Scores], live: Sequence[Mask], keep: Sequence[M
     return [_best_of_each(s, m, c) for s, m, c in zip(scores, live, counts, strict=True)]
 
 
+def stored(keep: Mask) -> int:
+    """States that each system is stored with: those of the one that keeps most, and one where none keeps any.
+
+    No version of Orbax writes arrays of size zero.
+    """
+    return max(1, int(keep.sum(axis=1).max()))
+
+
 def indices(keep: Mask) -> Int[np.ndarray, "G K"]:
-    """Kept states of each system in their old order, padded with -1 to the system that keeps most."""
-    width = int(keep.sum(axis=1).max())
+    """Kept states of each system in their old order, padded with -1 to the width that is stored."""
+    width = stored(keep)
     order = np.argsort(~keep, axis=1, kind="stable")[:, :width]
     return np.where(np.take_along_axis(keep, order, axis=1), order, -1)
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from last_cli import __version__, journal, reducing, registry, selection
+from last_cli.choice import Shape
 from last_cli.errors import UsageError
 from last_cli.evaluation import MODEL_OPTIONS, Request, follow_task
 from last_cli.judging import Judge, judge, load_split
@@ -23,7 +24,6 @@ from last_cli.loading import Checkpoint
 from last_cli.recipes import Recipe, recipe
 from last_cli.results import Measured, Progress
 from last_cli.results_sweep import SweepPoint, SweepReport
-from last_cli.scoring import Shape
 from last_cli.tasks.task import Split
 
 RATIOS = "0:0.9:0.1"
@@ -81,10 +81,14 @@ def sweep(
     done = {p.key: p for p in map(_restored, journal.resume(path, header))} if path else {}
     judged = judge(checkpoint, data, request, progress)
 
+    network = any(used.runs_network for used in recipes.values())
+
     @lru_cache(maxsize=1)  # the keys come seed by seed
     def plan(seed: int) -> Any:
         source = {"task": task, "data_dir": data_dir} if calibration is not None else {}
-        return reducing.plan_for(checkpoint, calibration=calibration, seed=seed, progress=progress, **source)
+        return reducing.plan_for(
+            checkpoint, calibration=calibration, seed=seed, network=network, progress=progress, **source
+        )
 
     @lru_cache(maxsize=1)
     def pruner(name: str, seed: int) -> Callable[..., Checkpoint]:
@@ -94,7 +98,7 @@ def sweep(
     for key in keys:
         if key not in done:
             name, ratio, seed = key
-            small = pruner(name, seed)(ratio, masked=True, compare=False) if ratio else checkpoint
+            small = pruner(name, seed)(ratio, masked=recipes[name].keeps_shapes, compare=False) if ratio else checkpoint
             measured = judged.measure(small, progress) if ratio else judged.base
             done[key] = _point(key, small, measured, judged)
             if path:

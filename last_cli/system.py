@@ -83,6 +83,18 @@ def impulse_energy(system: System) -> Float[np.ndarray, "G N"]:
     return _over((output_norm(system) * input_norm(system)) ** 2, 1 - np.abs(system.lam) ** 2)
 
 
+def finite_energy(system: System, horizon: int) -> Float[np.ndarray, "G N"]:
+    """Energy of the first `horizon` steps of each one-state subsystem's impulse response.
+
+    (|C| |B|)^2 (1 + r + .. + r^(horizon - 1)) with r = |lam|^2; `impulse_energy` has an infinite horizon. Poles at or
+    beyond the unit circle have one as well.
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        rate = 2 * np.log(np.abs(system.lam))
+        steps = np.where(rate == 0, horizon, np.expm1(horizon * rate) / np.expm1(rate))
+    return (output_norm(system) * input_norm(system)) ** 2 * steps
+
+
 def gain_bound(system: System, removed: Bool[np.ndarray, "G N"]) -> float:
     """Upper bound of the H-infinity norm of what is removed from a layer.
 

@@ -72,13 +72,16 @@ def verify(pruned: Checkpoint, against: Checkpoint, *, seed: int = 0) -> VerifyR
     steps = chain[-1 if since is None else since :]
     masked = _all_or_none(steps, pruned)
     try:
-        keep = {layer.name: _kept(layer, against, steps) for layer in against.layers}
+        index = {layer.name: _index(layer, against, steps) for layer in against.layers}
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{pruned.source.path}: the stamp does not fit {against.source.path} ({type(error).__name__}: {error})",
             "is that what it was made from? else last.json was damaged",
         ) from error
-    cuts = own_cuts(against.layers, keep, masked)
+    emptied = {name for name, (_, live) in index.items() if not live}
+    keep = {layer.name: _mask(layer, *index[layer.name]) for layer in against.layers}
+    standins = {name: index[name][0] for name in emptied} if not masked else {}
+    cuts = own_cuts(against.layers, keep, masked, standins)
     untouched = _untouched(pruned, against, cuts)
     if any("method" in step for step in steps):
         readouts = {key for layer in against.layers for n, key in layer.leaves.items() if n in ("C", "C1", "C2")}
@@ -103,23 +106,34 @@ def _all_or_none(steps: Sequence[Mapping[str, Any]], pruned: Checkpoint) -> bool
     return kinds.pop()
 
 
-def _kept(layer: Layer, against: Checkpoint, steps: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """The mask (G, N) of what is left of a layer after all steps."""
-    where = None
+def _index(layer: Layer, against: Checkpoint, steps: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, bool]:
+    """Which states are stored after all steps, (G, K) with -1 for padding, and whether any of them is live."""
+    index = np.tile(np.arange(layer.shape.states), (layer.shape.groups, 1))
+    live = True
     for step in steps:
-        said = {entry["name"]: entry["kept"] for entry in step["layers"]}
+        said = {entry["name"]: entry for entry in step["layers"]}
         if layer.name not in said:
             raise CheckpointError(
                 f"the stamp says nothing of layer {layer.name}", f"is {against.source.path} what it was made from?"
             )
-        kept = said[layer.name] if layer.shape.groups > 1 else [said[layer.name]]
-        if where is not None and not step.get("masked"):  # positions among what the step before left
-            kept = [[w[i] for i in k] for w, k in zip(where, kept, strict=True)]
-        where = kept
-    mask = np.zeros((layer.shape.groups, layer.shape.states), bool)
-    for channel, kept in enumerate(where or []):
-        mask[channel, kept] = True
-    return mask
+        entry = said[layer.name]
+        kept = entry["kept"] if layer.shape.groups > 1 else [entry["kept"]]
+        live = any(kept)
+        width = max(1, *map(len, kept)) if live else 1
+        padding = -1 if live else int(entry.get("standin", -1))
+        places = np.array([[*k, *[padding] * (width - len(k))] for k in kept])
+        # Where nothing is masked, the places are those among what the step before left.
+        before = np.tile(np.arange(layer.shape.states), (layer.shape.groups, 1)) if step.get("masked") else index
+        index = np.where(places < 0, -1, np.take_along_axis(before, np.maximum(places, 0), axis=1))
+    return index, live
+
+
+def _mask(layer: Layer, index: np.ndarray, live: bool) -> np.ndarray:
+    """The mask (G, N) of what is left of a layer."""
+    mask = np.zeros((layer.shape.groups, layer.shape.states + 1), bool)
+    if live:
+        np.put_along_axis(mask, index, True, axis=1)
+    return mask[:, :-1]
 
 
 def _bit_equal(pruned: Checkpoint, against: Checkpoint, cuts: Mapping[Any, Cut]) -> Check:

@@ -203,7 +203,7 @@ def test_version_and_no_arguments(run: Run) -> None:
         (["prune", S5, "--ratio", "-0.1"], "ratio is -0.1", "0.33"),
         (["prune", S5], "missing option '--ratio'", "last prune --help"),
         (["prune", S5, "--ratio", "x"], "invalid value for '--ratio'", "last prune --help"),
-        (["prune", S5, "--ratio", "0.3", "--min-states", "0"], "min-states is 0", "at least one"),
+        (["prune", S5, "--ratio", "0.3", "--min-states", "-1"], "min-states is -1", "lose all its states"),
         (["prune", S5, "--ratio", "0.3", "-o", S5], "the output is the input", "-o"),
         (["score", UNSTABLE], "state", "--clip-eigs"),
         (["eval", S5, "--task", "listop"], "unknown task 'listop'", "did you mean 'listops'?"),

@@ -149,9 +149,9 @@ def test_a_ratio_that_is_no_number_is_refused(tmp_path: Path) -> None:
         last.score(written(tmp_path / "ckpt", blocks=1), ratio=float("nan"))
 
 
-def test_min_states_below_one_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="min-states is 0, expected 1 or more"):
-        last.score(written(tmp_path / "ckpt", blocks=1), ratio=0.5, min_states=0)
+def test_min_states_below_zero_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="min-states is -1, expected 0 or more"):
+        last.score(written(tmp_path / "ckpt", blocks=1), ratio=0.5, min_states=-1)
 
 
 def test_an_unknown_criterion_is_refused_with_a_suggestion(tmp_path: Path) -> None:

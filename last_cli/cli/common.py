@@ -49,3 +49,10 @@ def tell_assumed(assumed: Any, quiet: bool) -> None:
 
     if assumed:
         tell(report.assumed_line(assumed), quiet)
+
+
+def tell_needed(result: Any, quiet: bool) -> None:
+    from last_cli import report
+
+    for line in report.needed_lines(result.needed):
+        tell(line, quiet)

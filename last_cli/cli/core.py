@@ -10,16 +10,21 @@ from typing import Annotated, Literal
 import typer
 
 from last_cli.cli.app import app
-from last_cli.cli.common import fraction, layer_options, load, tell, tell_all, tell_assumed
+from last_cli.cli.common import fraction, layer_options, load, tell, tell_all, tell_assumed, tell_needed
 from last_cli.cli.options import (
     TELLS,
+    Calibration,
+    CalibrationFile,
+    CalibrationTask,
     Ckpt,
     ClipEigs,
     ConjSym,
     Criterion,
+    DataDir,
     Discretize,
     Force,
     FormatOption,
+    Horizon,
     Item,
     MaxDrop,
     MaxError,
@@ -57,6 +62,11 @@ def score(
     min_states: MinStates = 1,
     seed: Seed = 0,
     shape: ShapeOption = "ragged",
+    horizon: Horizon = None,
+    calibration: Calibration = None,
+    task: CalibrationTask = None,
+    calibration_file: CalibrationFile = None,
+    data_dir: DataDir = None,
     discretization: Discretize = None,
     clip_eigs: ClipEigs = None,
     conj_sym: ConjSym = None,
@@ -77,18 +87,26 @@ def score(
     checkpoint = load(
         ckpt, step, item, preset, quiet, **layer_options(discretization, clip_eigs, conj_sym, step_rescale)
     )
-    result = scoring.score(
-        checkpoint,
-        criterion,
-        ratio=ratio,
-        layer=layer,
-        scope=scope,
-        min_states=min_states,
-        seed=seed,
-        shape=shape,
-        allow_unstable=allow_unstable,
-    )
+    with report.progress_bar(quiet) as progress:
+        result = scoring.score(
+            checkpoint,
+            criterion,
+            ratio=ratio,
+            layer=layer,
+            scope=scope,
+            min_states=min_states,
+            seed=seed,
+            shape=shape,
+            allow_unstable=allow_unstable,
+            horizon=horizon,
+            calibration=calibration,
+            task=task,
+            calibration_file=calibration_file,
+            data_dir=data_dir,
+            progress=progress,
+        )
     tell_assumed(result.assumed, quiet)
+    tell_needed(result, quiet)
     report.show_score(result, form, per_state)
     tell_all(result.warnings, "warning")
     if plot is not None:
@@ -117,24 +135,17 @@ def prune(
     seed: Seed = 0,
     shape: ShapeOption = "ragged",
     method: Annotated[
-        Literal["criterion", "reconstruct"], typer.Option(help="reconstruct eliminates greedily and refits C.")
+        Literal["criterion", "reconstruct", "balanced"],
+        typer.Option(help="reconstruct eliminates greedily and refits C; balanced finds new poles."),
     ] = "criterion",
     refit: Annotated[
         bool, typer.Option("--refit", help="Refit C after the criterion's choice.", show_default="no")
     ] = False,
-    calibration: Annotated[
-        int | None, typer.Option(help="Sequences, without labels, to refit on.", show_default="random inputs instead")
-    ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(help="Their task, and that of --max-drop: its val split.", show_default="the trained one"),
-    ] = None,
-    calibration_file: Annotated[
-        Path | None, typer.Option(metavar="FILE.npz", help="Or a file of them: x, lengths.", show_default="none")
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Where the task's files are.", show_default="$LAST_DATA_DIR")
-    ] = None,
+    horizon: Horizon = None,
+    calibration: Calibration = None,
+    task: CalibrationTask = None,
+    calibration_file: CalibrationFile = None,
+    data_dir: DataDir = None,
     masked: Annotated[
         bool,
         typer.Option("--masked", help="Keep all shapes; zero B and C of removed states.", show_default="no"),
@@ -179,6 +190,7 @@ def prune(
             shape=shape,
             masked=masked,
             allow_unstable=allow_unstable,
+            horizon=horizon,
             progress=progress,
         )
     result = small.report
@@ -186,6 +198,7 @@ def prune(
     if not dry_run:
         api.save(small, output, force=force)
     tell_assumed(result.assumed, quiet)
+    tell_needed(result, quiet)
     report.show_prune(result, form, None if dry_run else str(output))
     tell_all(result.warnings, "warning")
     for line in report.prune_summary(result):

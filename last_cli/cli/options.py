@@ -46,8 +46,22 @@ Preset = Annotated[
 ]
 Criterion = Annotated[str, typer.Option("--criterion", help="How states are scored: `last list criteria`.")]
 ScopeOption = Annotated[Scope, typer.Option("--scope", help="Rank all layers together, or each alone.")]
-MinStates = Annotated[int, typer.Option(help="States that every layer keeps at least.")]
-Seed = Annotated[int, typer.Option(help="Seed of the criterion random.")]
+MinStates = Annotated[int, typer.Option(help="States that every layer keeps at least; 0 may empty one.")]
+Seed = Annotated[int, typer.Option(help="Seed of the criterion random, and of random inputs.")]
+Horizon = Annotated[
+    int | None, typer.Option(help="Steps that the criterion energy looks ahead.", show_default="the trained length")
+]
+Calibration = Annotated[
+    int | None, typer.Option(help="Sequences, without labels, to measure on.", show_default="random inputs instead")
+]
+CalibrationTask = Annotated[
+    str | None,
+    typer.Option("--task", help="Their task, and that of --max-drop: its val split.", show_default="the trained one"),
+]
+CalibrationFile = Annotated[
+    Path | None, typer.Option(metavar="FILE.npz", help="Or a file of them: x, lengths.", show_default="none")
+]
+DataDir = Annotated[Path | None, typer.Option(help="Where the task's files are.", show_default="$LAST_DATA_DIR")]
 ShapeOption = Annotated[Shape, typer.Option("--shape", help="S4D: rectangular keeps as many states in every channel.")]
 Unstable = Annotated[
     bool, typer.Option("--allow-unstable", help="Go on with poles at or beyond the unit circle.", show_default="no")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from last_cli.system import System
 
-Energy = Callable[[System, np.random.Generator], Float[np.ndarray, "G N"]]
+Energy = Callable[..., Float[np.ndarray, "G N"]]
 
 
 def as_is(energy: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -40,11 +41,14 @@ class Criterion:
     Attributes:
         name: what `--criterion` takes.
         summary: one line for `last list criteria`.
-        energy: System and a random generator -> energies (G, N).
+        energy: System and a random generator -> energies (G, N); with `needs`, that by its name as well.
         normalise: energies of a layer's live states (n,) -> scores (n,).
         dtype: precision in which the system is discretised and the energies are computed.
         threshold: keep every state that scores at least as much as the last kept one, ties included, as the released
             code does; else exactly the asked number is kept.
+        needs: what the energies depend on beyond the System: "horizon", a number of steps, or "gates" (G, N), for which
+            the network runs on input sequences (see reducers.network.Measurement).
+        min_states: states that every layer keeps at least, whatever was asked for.
     """
 
     name: str
@@ -53,11 +57,13 @@ class Criterion:
     normalise: Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]] = as_is
     dtype: type[np.floating] = np.float64
     threshold: bool = False
+    needs: Literal["horizon", "gates"] | None = None
+    min_states: int = 0
 
 
-def scores(criterion: Criterion, system: System, rng: np.random.Generator) -> Float[np.ndarray, "G N"]:
-    """Scores of one layer's states; padding scores 0."""
+def scores(criterion: Criterion, system: System, rng: np.random.Generator, **needed: Any) -> Float[np.ndarray, "G N"]:
+    """Scores of one layer's states; padding scores 0. `needed` is what the criterion needs, by its name."""
     live = system.live_mask
     result = np.zeros(live.shape, criterion.dtype)
-    result[live] = criterion.normalise(criterion.energy(system, rng)[live])
+    result[live] = criterion.normalise(criterion.energy(system, rng, **needed)[live])
     return result

@@ -26,4 +26,5 @@ LAST_REFERENCE = Criterion(
     normalise=tail_share,
     dtype=np.float32,
     threshold=True,
+    min_states=1,
 )

@@ -22,6 +22,17 @@ def bilinear(A: Array, dt: Array) -> tuple[Array, Array]:
     return (1 + half) / (1 - half), dt / (1 - half)
 
 
+def zoh_poles(lam: Array, dt: Array) -> Array:
+    """The poles A that `zoh` discretises to lam, with imaginary parts of A dt in (-pi, pi]."""
+    return lam.__array_namespace__().log(lam) / dt
+
+
+def bilinear_poles(lam: Array, dt: Array) -> Array:
+    """The poles A that `bilinear` discretises to lam."""
+    return 2 * (lam - 1) / (dt * (lam + 1))
+
+
+POLES: dict[str, Callable[[Array, Array], Array]] = {"zoh": zoh_poles, "bilinear": bilinear_poles}
 METHODS: dict[str, Callable[[Array, Array], tuple[Array, Array]]] = {"zoh": zoh, "bilinear": bilinear}
 
 

@@ -53,6 +53,8 @@ class Family:
         system: leaves and configuration -> System, in the leaves' own array library and precision.
         with_readouts: leaves and another C as the System has it, complex (R, G, K, N) -> the leaves that it changes, by
             name: the inverse of how C enters `system`. None where the family has no such inverse.
+        with_system: leaves and another System of the same sizes -> the leaves that it changes, by name: the inverse of
+            `system` in poles, B and C, with the step sizes of the leaves. Poles too slow for a clip are clipped.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Family:
     shape: Callable[[Shapes], LayerShape]
     system: Callable[[Mapping[str, Any], ModelConfig], System]
     with_readouts: Callable[[Mapping[str, Any], Array], dict[str, Array]] | None = None
+    with_system: Callable[[Mapping[str, Any], System, ModelConfig], dict[str, Array]] | None = None
     optional: frozenset[str] = frozenset()
     coefficients: frozenset[str] = frozenset({"C"})
     options: tuple[str, ...] = ("step_rescale",)
@@ -103,19 +106,29 @@ def zero(
 
 
 def live_states(family: Family, leaves: Mapping[str, Any]) -> Bool[np.ndarray, "G N"] | None:
-    """Which states are not padding, for families that pad channels to the same width; None for the others.
+    """Which states may add something to the output; None where all of them may.
 
-    Padding is a state of which every stored number is zero: that is how it is written, and no trained state is so.
+    The others have B = C = 0 in every number stored of them: padding of channels that keep fewer states than the
+    widest, states removed by masking, and the one that stands in for a layer without any. No trained state is so.
     """
     used = None
-    for name, where in family.state_leaves.items():
-        if where.channel_axis is None:
-            return None
-        if name in leaves:
-            moved = np.moveaxis(np.asarray(leaves[name]), (where.channel_axis, where.state_axis), (-2, -1))
-            nonzero = (moved != 0).any(axis=tuple(range(moved.ndim - 2)))
-            used = nonzero if used is None else used | nonzero
-    return used
+    for name in family.coefficients & leaves.keys():
+        where, leaf = family.state_leaves[name], np.asarray(leaves[name])
+        states = min(leaves[n].shape[w.state_axis] for n, w in family.state_leaves.items() if n in leaves)
+        blocks = _nonzero(leaf, where).reshape(-1, leaf.shape[where.state_axis] // states, states)
+        nonzero = np.asarray(blocks.any(axis=1))
+        used = nonzero if used is None else used | nonzero
+    return None if used is None or used.all() else used
+
+
+def _nonzero(leaf: Shaped[np.ndarray, "..."], where: StateLeaf) -> Bool[np.ndarray, "G columns"]:
+    """Which columns of each channel hold anything but zeros. The first number of each mostly tells."""
+    axes = (where.state_axis,) if where.channel_axis is None else (where.channel_axis, where.state_axis)
+    moved = np.moveaxis(leaf, axes, range(len(axes)))
+    rest = tuple(range(len(axes) - moved.ndim, 0))
+    nonzero = np.asarray(moved[(..., *[slice(0, 1)] * len(rest))].any(axis=rest))
+    nonzero[~nonzero] = moved[~nonzero].any(axis=rest)
+    return nonzero if len(axes) == 2 else nonzero[None]
 
 
 def agree(what: str, sizes: Mapping[str, int]) -> int:

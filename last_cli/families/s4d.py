@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from last_cli.config import ModelConfig
-from last_cli.families.discretise import as_complex, as_pair, clip_real, zoh
+from last_cli.families.discretise import as_complex, as_pair, clip_real, zoh, zoh_poles
 from last_cli.families.family import Family, LayerShape, Shapes, StateLeaf, agree, expect_ndim, expect_pairs
 from last_cli.system import Array, System
 
@@ -32,6 +32,21 @@ def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
 def with_readouts(leaves: Mapping[str, Array], C: Array) -> dict[str, Array]:
     """C as a leaf; see Family.with_readouts."""
     return {"C": as_pair(C.__array_namespace__().permute_dims(C[0, :, 0, :], (1, 0)))}
+
+
+def with_system(leaves: Mapping[str, Array], system: System, config: ModelConfig) -> dict[str, Array]:
+    """Poles as leaves, and C with B in it, as the kernel has a B of its own; see Family.with_system."""
+    xp = leaves["C"].__array_namespace__()
+    dt = config.step_rescale * xp.exp(xp.reshape(leaves["log_step"], (-1, 1)))
+    A = zoh_poles(system.lam, dt)
+    A_re, A_im = clip_real(xp.real(A)), xp.imag(A)
+    _, factor = zoh(A_re + 1j * A_im, dt)
+    C = system.C * (system.B[:, :, 0] / factor)[None, :, None, :]
+    return {
+        "A_re": xp.permute_dims(A_re, (1, 0)),
+        "A_im": xp.permute_dims(A_im, (1, 0)),
+        **with_readouts(leaves, C),
+    }
 
 
 def shape(shapes: Shapes) -> LayerShape:
@@ -66,4 +81,5 @@ S4D = Family(
     shape=shape,
     system=system,
     with_readouts=with_readouts,
+    with_system=with_system,
 )

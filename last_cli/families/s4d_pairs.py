@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from last_cli.config import ModelConfig
 from last_cli.errors import CheckpointError
-from last_cli.families.discretise import as_complex, as_pair, zoh
+from last_cli.families.discretise import as_complex, as_pair, zoh, zoh_poles
 from last_cli.families.family import Family, LayerShape, Shapes, StateLeaf, agree, expect_ndim, expect_pairs
 from last_cli.system import Array, System
 
@@ -35,6 +35,15 @@ def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
 def with_readouts(leaves: Mapping[str, Array], C: Array) -> dict[str, Array]:
     """C as a leaf; see Family.with_readouts."""
     return {"C": C.__array_namespace__().reshape(as_pair(C[:, :, 0, :]), leaves["C"].shape)}
+
+
+def with_system(leaves: Mapping[str, Array], system: System, config: ModelConfig) -> dict[str, Array]:
+    """Poles as leaves, and C with B in it, as the kernel has a B of its own; see Family.with_system."""
+    xp = leaves["C"].__array_namespace__()
+    dt = config.step_rescale * xp.exp(xp.reshape(leaves["log_dt"], (-1, 1)))
+    A = zoh_poles(system.lam, dt)
+    C = system.C * (system.B[:, :, 0] / zoh(A, dt)[1])[None, :, None, :]
+    return {"log_A_real": xp.log(-xp.real(A)), "A_imag": xp.imag(A), **with_readouts(leaves, C)}
 
 
 def shape(shapes: Shapes) -> LayerShape:
@@ -71,4 +80,5 @@ S4D_PAIRS = Family(
     shape=shape,
     system=system,
     with_readouts=with_readouts,
+    with_system=with_system,
 )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from last_cli.config import ModelConfig
 from last_cli.errors import CheckpointError
-from last_cli.families.discretise import METHODS, as_complex, as_pair, clip_real
+from last_cli.families.discretise import METHODS, POLES, as_complex, as_pair, clip_real
 from last_cli.families.family import Family, LayerShape, Shapes, StateLeaf, agree, expect_ndim, expect_pairs
 from last_cli.system import Array, System
 
@@ -42,6 +42,17 @@ def with_readouts(leaves: Mapping[str, Array], C: Array) -> dict[str, Array]:
     if "C" in leaves:
         return {"C": C.__array_namespace__().concat(readouts, axis=1)}
     return dict(zip(("C1", "C2"), readouts, strict=True))
+
+
+def with_system(leaves: Mapping[str, Array], system: System, config: ModelConfig) -> dict[str, Array]:
+    """Poles, input and output matrices as leaves; see Family.with_system."""
+    xp = leaves["B"].__array_namespace__()
+    dt = config.step_rescale * xp.exp(leaves["log_step"][:, 0])
+    A = POLES[config.discretization](system.lam[0], dt)
+    A_re, A_im = clip_real(xp.real(A)) if config.clip_eigs else xp.real(A), xp.imag(A)
+    _, factor = METHODS[config.discretization](A_re + 1j * A_im, dt)
+    B = as_pair(system.B[0] / factor[:, None])
+    return {"Lambda_re": A_re, "Lambda_im": A_im, "B": B, **with_readouts(leaves, system.C)}
 
 
 def shape(shapes: Shapes) -> LayerShape:
@@ -88,4 +99,5 @@ S5 = Family(
     shape=shape,
     system=system,
     with_readouts=with_readouts,
+    with_system=with_system,
 )

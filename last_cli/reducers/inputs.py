@@ -17,6 +17,8 @@ from last_cli.loading import Checkpoint
 from last_cli.results import Progress
 from last_cli.spec import read_spec
 
+SEQUENCES = 256
+
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
@@ -40,6 +42,36 @@ class Inputs:
             if array is not None:
                 total.update(f"{array.dtype} {array.shape}\n".encode() + np.ascontiguousarray(array).tobytes())
         return f"sha256:{total.hexdigest()}"
+
+
+def asked_for(
+    checkpoint: Checkpoint,
+    count: int | None,
+    task: str | None,
+    file: str | Path | None,
+    data_dir: str | Path | None,
+    *,
+    skip: int = 0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Inputs | None:
+    """The sequences that these arguments name, after the first `skip` of them; None where they name none.
+
+    Raises:
+        DataError: they cannot be read.
+        UsageError: arguments that do not go together, or that do not say enough.
+    """
+    if file is not None:
+        if task is not None or data_dir is not None:
+            raise UsageError("--calibration-file and --task are both given", "take the sequences from one of them")
+        return from_file(file, count, skip=skip, seed=seed)
+    task = task or ((checkpoint.stamp.get("task") or {}).get("name") if count is not None else None)
+    if task is not None:
+        count = SEQUENCES if count is None else count
+        return from_task(checkpoint, task, count, skip=skip, data_dir=data_dir, seed=seed, progress=progress)
+    if count is not None or data_dir is not None:
+        raise UsageError("--calibration says how many sequences, but not of what", "add --task or --calibration-file")
+    return None
 
 
 def from_task(
@@ -111,7 +143,7 @@ def random(checkpoint: Checkpoint, count: int, *, length: int | None = None, see
     """
     spec = read_spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
     said = checkpoint.stamp.get("task") or {}
-    length = length or _trained_length(said)
+    length = length or trained_length(checkpoint)
     rng = np.random.default_rng(seed)
     tokens = bool(said.get("vocabulary"))
     shape = (_positive(count), length)
@@ -131,7 +163,13 @@ def _draw(total: int, count: int, seed: int, skip: int) -> tuple[np.ndarray, dic
     return chosen, said | ({"skipped": first} if first else {})
 
 
-def _trained_length(said: Mapping[str, Any]) -> int:
+def trained_length(checkpoint: Checkpoint) -> int:
+    """Steps of the sequences that it was trained on, as the stamp or its task tells.
+
+    Raises:
+        UsageError: nothing does.
+    """
+    said = checkpoint.stamp.get("task") or {}
     if isinstance(said.get("length"), int):
         return said["length"]
     try:

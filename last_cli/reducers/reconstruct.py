@@ -20,7 +20,7 @@ from last_cli.errors import UsageError
 from last_cli.families.family import take
 from last_cli.layers import Layer
 from last_cli.loading import Checkpoint
-from last_cli.pruning import compact, sliced_copies
+from last_cli.pruning import compact, emptied, sliced_copies
 from last_cli.reducers import elimination
 from last_cli.reducers.difference import difference
 from last_cli.reducers.moments import readouts
@@ -51,11 +51,11 @@ def reduce(
         compare: compute what is guaranteed and what predicts, see `Difference`; it takes some seconds.
 
     Raises:
-        UsageError: a ratio outside [0, 1), or min_states below 1.
+        UsageError: a ratio outside [0, 1), or min_states below 0.
     """
     choice = Choice("reconstruct", scope, min_states, int(plan.settings["seed"]), shape)
-    if not 0 <= ratio < 1 or min_states < 1:
-        raise UsageError(f"ratio is {ratio:g} and min-states {min_states}, expected 0 <= ratio < 1 and 1 or more")
+    if not 0 <= ratio < 1 or min_states < 0:
+        raise UsageError(f"ratio is {ratio:g} and min-states {min_states}, expected 0 <= ratio < 1 and 0 or more")
     values, live = [p.score for p in plan.layers], [p.problem.live for p in plan.layers]
     masks = selection.select(values, live, ratio, scope=scope, min_states=min_states)
     if shape == "rectangular":
@@ -87,7 +87,7 @@ def _refitted(
 ) -> Checkpoint:
     source = plan.checkpoint
     keep = {p.layer.name: mask for p, mask in zip(plan.layers, masks, strict=True)}
-    settings = {"ratio": ratio, **vars(choice), "masked": masked, "method": method}
+    settings = {"ratio": ratio, **choice.settings, "masked": masked, "method": method}
     settings |= {"calibration": dict(plan.inputs), **plan.settings}
     pruned = compact(source, keep, settings, masked=masked)
     changed: dict[Key, np.ndarray] = {}
@@ -114,13 +114,12 @@ def _refitted(
         bytes=(source.bytes, pruned.bytes),
         sliced_copies=sliced_copies(pruned),
         masked=masked,
-        warnings=list(plan.warnings),
         method=method,
         inputs=plan.inputs,
         settings=plan.settings,
         differences=differences,
     )
-    return replace(pruned, report=report)
+    return replace(pruned, report=replace(report, warnings=[*plan.warnings, *emptied(report)]))
 
 
 def _readouts(p: LayerPlan, keep: np.ndarray) -> np.ndarray:
@@ -149,7 +148,7 @@ def _layer_report(p: LayerPlan, scored: LayerScore, keep: np.ndarray, C: np.ndar
         name=p.layer.name,
         before=scored.states,
         after=int(keep.sum()),
-        stored=p.layer.shape.states if masked else int(keep.sum(axis=1).max()),
+        stored=p.layer.shape.states if masked else selection.stored(keep),
         removed_hinf=float(scored.hinf[removed].sum()),
         gain_bound=gain_bound(replace(p.system, C=p.system.C - C), p.problem.live),
         smallest_kept_score=float(values.min()) if values.size else None,

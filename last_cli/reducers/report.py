@@ -73,3 +73,44 @@ class ReductionReport(PruneReport):
         ]
         added = {"method": self.method, "calibration": dict(self.inputs), "settings": dict(self.settings)}
         return report | added | {"layers": layers, "meaning": MEANING}
+
+
+@dataclass(frozen=True)
+class BalancedReport(PruneReport):
+    """The report of balanced truncation.
+
+    Attributes:
+        white_errors: relative error of each layer's output for white inputs.
+    """
+
+    white_errors: Sequence[float] = ()
+
+    @property
+    def measured_columns(self) -> list[str]:
+        """Relative error of each layer's output."""
+        return ["white error"]
+
+    @property
+    def measured_rows(self) -> list[list[float | None]]:
+        """That for each layer."""
+        return [[error] for error in self.white_errors]
+
+    @property
+    def measured_notes(self) -> list[str]:
+        """What it is, and what belongs to the old poles still."""
+        lines = ["poles, B and C are new; white error (white noise): relative, a predictor and no bound"]
+        if self.sliced_copies:
+            lines.append("those copies belong to the old poles: start an optimizer anew")
+        return lines
+
+    def as_json(self, output: str | None) -> Json:
+        """last.prune/1 with more keys; `output` is null on a dry run."""
+        report = super().as_json(output)
+        pairs = zip(report["layers"], self.white_errors, strict=True)
+        meaning = {
+            "gain_bound": "guaranteed bound of the H-infinity norm of the difference: twice the sum of the truncated "
+            "Hankel singular values, for each readout, with the rounding of what is stored",
+            "h2_relative": MEANING["h2_relative"],
+        }
+        layers = [layer | {"h2_relative": error} for layer, error in pairs]
+        return report | {"method": "balanced", "layers": layers, "meaning": meaning}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from last_cli import registry
 from last_cli.criteria.criterion import scores
-from last_cli.system import System
+from last_cli.system import System, finite_energy
 
 # Two states with |lam| = 0.5 and 0.9, |B| = 5 and 1, and readouts with |C| = 2 and 1.
 LAM = np.array([[0.3 + 0.4j, -0.9j]])
@@ -24,8 +25,8 @@ ENERGY = np.array([(2 * 5) ** 2 / 0.75, 1 / 0.19])
 HINF_BI = np.array([3 * 5 / 0.5, 2 * 1 / 0.1])
 
 
-def score(criterion: str, system: System, seed: int = 0) -> np.ndarray:
-    return scores(registry.get("criteria", criterion), system, np.random.default_rng(seed))[0]
+def score(criterion: str, system: System, seed: int = 0, **needed: Any) -> np.ndarray:
+    return scores(registry.get("criteria", criterion), system, np.random.default_rng(seed), **needed)[0]
 
 
 def single(system: System) -> System:
@@ -49,6 +50,28 @@ def test_last_is_the_tail_share_of_squared_norms(system: System, norms: np.ndarr
 
 def test_aire_is_the_tail_share_of_impulse_energies() -> None:
     np.testing.assert_allclose(score("aire", UNI), tail(ENERGY))
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 7])
+def test_energy_sums_the_responses_of_its_horizon(horizon: int) -> None:
+    t = np.arange(horizon)
+    energy = np.array([(2 * 5) ** 2 * (0.25**t).sum(), (0.81**t).sum()])
+    np.testing.assert_allclose(score("energy", UNI, horizon=horizon), tail(energy))
+
+
+def test_energy_over_an_endless_horizon_is_aire() -> None:
+    np.testing.assert_allclose(score("energy", BI, horizon=10**9), score("aire", BI))
+
+
+def test_energy_does_not_cancel_near_the_unit_circle() -> None:
+    slow = replace(UNI, lam=np.array([[1.0, -1 + 2.0**-40]], complex))
+    np.testing.assert_allclose(finite_energy(slow, 1000)[0], [100 * 1000, 1000], rtol=1e-8)
+    np.testing.assert_allclose(finite_energy(replace(UNI, lam=0 * LAM), 1000)[0], [100, 1])
+    np.testing.assert_allclose(finite_energy(replace(UNI, lam=2 + 0 * LAM), 3)[0], [100 * 21, 21])
+
+
+def test_gauss_newton_is_the_gates_themselves() -> None:
+    np.testing.assert_array_equal(score("gn", UNI, gates=np.array([[3.0, 0.5]])), [3, 0.5])
 
 
 def test_magnitude_is_the_product_of_the_parameters_sizes() -> None:

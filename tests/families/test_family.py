@@ -55,11 +55,11 @@ def test_types_and_bits_are_kept(dtype: str) -> None:
     assert found.tobytes() == np.array([leaf[5, 0], leaf[3, 1], leaf[0, 0], leaf[3, 1]], kind).tobytes()
 
 
-def test_a_state_is_padding_only_where_every_stored_number_is_zero() -> None:
+def test_a_state_is_not_live_where_every_stored_number_of_b_and_c_is_zero() -> None:
     family = registry.get("families", "s4d-pairs")
     arrays = {name: np.zeros((1, 4)) for name in ("log_A_real", "A_imag")} | {"C": np.zeros((1, 4, 2))}
-    arrays["log_A_real"][0, 0] = arrays["A_imag"][0, 1] = arrays["C"][0, 2, 1] = 1
-    assert np.asarray(live_states(family, arrays)).tolist() == [[True, True, True, False]]
+    arrays["log_A_real"][0, 0] = arrays["A_imag"][0, 1] = arrays["C"][0, 2, 1] = arrays["C"][0, 3, 0] = 1
+    assert np.asarray(live_states(family, arrays)).tolist() == [[False, False, True, True]]
 
 
 def test_families_of_one_system_a_layer_have_no_padding() -> None:

@@ -202,7 +202,7 @@ def test_what_cannot_be_done_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         reconstruct.reduce(plan, 1.0)
     with pytest.raises(UsageError):
-        reconstruct.reduce(plan, 0.5, min_states=0)
+        reconstruct.reduce(plan, 0.5, min_states=-1)
     arrays = classifier()
     arrays[("params", "encoder", "layers_0", "seq", "Lambda_re")][:] = 1.0
     with pytest.raises(UnstableStateError):
