@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         prune,
         save,
         score,
+        sweep,
         verify,
     )
 
@@ -40,6 +41,7 @@ __all__ = [
     "prune",
     "save",
     "score",
+    "sweep",
     "verify",
 ]
 

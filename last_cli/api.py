@@ -11,8 +11,9 @@ from last_cli.evaluation import build_model, evaluate
 from last_cli.inspection import inspect
 from last_cli.interop import export_weights, import_weights
 from last_cli.loading import Checkpoint, load
-from last_cli.reducing import prune
 from last_cli.scoring import score
+from last_cli.searching import prune
+from last_cli.sweeping import sweep
 from last_cli.verification import verify
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "prune",
     "save",
     "score",
+    "sweep",
     "verify",
 ]
 

@@ -5,10 +5,12 @@ from contextlib import contextmanager
 
 
 class LastError(Exception):
-    """A problem that the user can act on. Ends the program with exit code 2.
+    """A problem that the user can act on. Ends the program with exit code `code`.
 
     `message` names what, where (path, layer, leaf), expected and found; `hint` says what to do next.
     """
+
+    code = 2
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -23,6 +25,12 @@ def inside(path: object) -> Iterator[None]:
         yield
     except LastError as error:
         raise type(error)(f"{path}: {error.message}", error.hint) from error
+
+
+class AnswerIsNo(LastError):
+    """Nothing is wrong, but what was asked for cannot be had. Ends the program with exit code 1."""
+
+    code = 1
 
 
 class UsageError(LastError):

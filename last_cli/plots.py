@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +14,19 @@ from last_cli.errors import OutputError, UsageError
 from last_cli.results import ScoreReport
 
 SUFFIXES = (".svg", ".png", ".pdf")
+STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.labelsize": 9,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "legend.fontsize": 8,
+    "pdf.fonttype": 42,  # TrueType: journals refuse Type 3
+    "svg.hashsalt": "last",  # the same figure is the same file
+}
 
 
 def check(path: Path) -> None:
@@ -18,10 +35,36 @@ def check(path: Path) -> None:
         raise UsageError(
             f"{path}: expected a name that ends with {', '.join(SUFFIXES)}", "for example --plot poles.svg"
         )
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise UsageError("--plot needs matplotlib, which is not installed", "pip install 'last-cli[plot]'") from error
+    if not available():
+        raise UsageError("--plot needs matplotlib, which is not installed", "pip install 'last-cli[plot]'")
+
+
+def available() -> bool:
+    """Whether matplotlib is installed."""
+    return find_spec("matplotlib") is not None
+
+
+@contextmanager
+def figure(path: Path, size: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
+    """A figure of one pair of axes, `size` in inches, to draw on; written when the block ends.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    with mpl.rc_context(STYLE):
+        made, axes = plt.subplots(figsize=size, layout="constrained")
+        try:
+            yield made, axes
+            made.savefig(path, dpi=300, metadata={"Date": None} if path.suffix == ".svg" else None)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        finally:
+            plt.close(made)
 
 
 def draw_scores(report: ScoreReport, path: Path) -> None:
@@ -63,9 +106,13 @@ def draw_scores(report: ScoreReport, path: Path) -> None:
     try:
         figure.savefig(path, dpi=160)
     except OSError as error:
-        raise OutputError(f"{path}: the figure cannot be written: {error.strerror}", "choose another place") from error
+        raise _unwritable(path, error) from error
     finally:
         plt.close(figure)
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"{path}: the figure cannot be written: {error.strerror}", "choose another place")
 
 
 def _xy(poles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

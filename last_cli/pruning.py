@@ -12,7 +12,7 @@ import numpy as np
 
 from last_cli import __version__, selection
 from last_cli.checkpoint import Key, index, read
-from last_cli.choice import Choice, Shape, needed
+from last_cli.choice import Choice, Needed, Shape, needed
 from last_cli.cutting import Cuts, Standins, copied_cuts, cut_leaves, own_cuts
 from last_cli.layers import Layer
 from last_cli.loading import Checkpoint
@@ -37,6 +37,7 @@ def prune(
     allow_unstable: bool = False,
     horizon: int | None = None,
     inputs: Inputs | None = None,
+    known: Needed | None = None,
     progress: Progress | None = None,
 ) -> Checkpoint:
     """The checkpoint with `ratio` of its states removed, in memory; `save` writes it. Kept values are bit-equal.
@@ -46,6 +47,7 @@ def prune(
     Args:
         masked: keep every array's shape and set B and C of removed states to zero, for code that fixes the sizes.
         horizon, inputs: what some criteria need, see choice.needed.
+        known: that, where it was measured before.
 
     Raises:
         CheckpointError: numbers that are not finite, poles at or beyond the unit circle, or, where the network must run
@@ -53,7 +55,7 @@ def prune(
         UsageError: an unknown criterion, or a ratio outside [0, 1).
     """
     choice = Choice(criterion, scope, min_states, seed, shape, allow_unstable, horizon)
-    known = needed(checkpoint, choice, inputs, progress=progress)
+    known = known or needed(checkpoint, choice, inputs, progress=progress)
     scored, warnings = score_layers(checkpoint, choice, ratio, known)
     keep = {s.name: s.keep for s in scored if s.keep is not None}
     settings = {"ratio": ratio, **known.choice.settings, **known.said, "masked": masked}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from last_cli import pruning, registry, selection
 from last_cli.choice import Choice, Shape, needed
@@ -13,6 +13,9 @@ from last_cli.loading import Checkpoint
 from last_cli.reducers import inputs
 from last_cli.results import Progress
 from last_cli.scoring import score_layers
+
+if TYPE_CHECKING:
+    from last_cli.reducers.plan import Plan
 
 Method = Literal["criterion", "reconstruct", "balanced"]
 
@@ -35,6 +38,8 @@ def prune(
     masked: bool = False,
     allow_unstable: bool = False,
     horizon: int | None = None,
+    plan: Plan | None = None,
+    compare: bool = True,
     progress: Progress | None = None,
 ) -> Checkpoint:
     """The checkpoint with `ratio` of its states removed, in memory; `save` writes it.
@@ -48,6 +53,8 @@ def prune(
             checkpoint was trained on) or of `calibration_file`; without any of the three, random inputs of the trained
             length, or, where that is unknown, white inputs in closed form. The criterion `gn` takes the same sequences.
         horizon: steps that the criterion `energy` looks ahead; by default the trained length.
+        plan: what `plan_for` prepared with the same arguments, so that several ratios share it.
+        compare: compute what is guaranteed and what predicts of a refitted C; it takes some seconds.
 
     Raises:
         CheckpointError: numbers that are not finite, poles at or beyond the unit circle, or, where the network must
@@ -57,16 +64,21 @@ def prune(
     """
     if criterion in registry.METHODS and method in ("criterion", criterion):
         method, criterion = criterion, "last"  # pyright: ignore[reportAssignmentType]
-    runs = method == "reconstruct" or refit or (method == "criterion" and _runs_network(criterion))
+    runs = method == "reconstruct" or refit or (method == "criterion" and runs_network(criterion))
     if not runs and (calibration, task, calibration_file, data_dir) != (None, None, None, None):
         raise UsageError(
             f"calibration sequences are given, but the {'method' if method == 'balanced' else 'criterion'} takes none",
             "add --method reconstruct or --refit, or take the criterion gn",
         )
     if method == "criterion" and not refit:
-        asked = inputs.asked_for(
-            checkpoint, calibration, task, calibration_file, data_dir, seed=seed, progress=progress
-        )
+        asked, known = None, None
+        if plan is None:
+            asked = inputs.asked_for(
+                checkpoint, calibration, task, calibration_file, data_dir, seed=seed, progress=progress
+            )
+        elif runs:
+            choice = Choice(criterion, scope, min_states, seed, shape, allow_unstable, horizon)
+            known = replace(needed(checkpoint, choice, gates=_gates(plan)), said={"calibration": dict(plan.inputs)})
         return pruning.prune(
             checkpoint,
             ratio,
@@ -79,12 +91,13 @@ def prune(
             allow_unstable=allow_unstable,
             horizon=horizon,
             inputs=asked,
+            known=known,
             progress=progress,
         )
-    if masked or allow_unstable:
+    if allow_unstable or (masked and method == "balanced"):
         what = "new poles" if method == "balanced" else "a refitted C"
         raise UsageError(
-            f"--{'masked' if masked else 'allow-unstable'} does not go with {what}", "leave one of them out"
+            f"--{'allow-unstable' if allow_unstable else 'masked'} does not go with {what}", "leave one of them out"
         )
     if method != "criterion" and (refit or criterion != "last" or horizon is not None):
         raise UsageError(
@@ -97,40 +110,91 @@ def prune(
         return balanced.reduce(checkpoint, ratio, shape=shape, scope=scope, min_states=min_states)
     from last_cli.reducers import reconstruct
 
-    sequences = _inputs(checkpoint, calibration, task, calibration_file, data_dir, seed, progress)
-    if sequences is None and _runs_network(criterion):
-        sequences = inputs.random(checkpoint, inputs.SEQUENCES, seed=seed)  # says why there are none
-    plan = reconstruct.prepare(checkpoint, sequences, seed=seed, progress=progress)
+    plan = plan or plan_for(
+        checkpoint,
+        calibration=calibration,
+        task=task,
+        calibration_file=calibration_file,
+        data_dir=data_dir,
+        seed=seed,
+        network=runs_network(criterion),
+        progress=progress,
+    )
     if method == "reconstruct":
-        return reconstruct.reduce(plan, ratio, shape=shape, scope=scope, min_states=min_states)
+        return reconstruct.reduce(
+            plan, ratio, shape=shape, scope=scope, min_states=min_states, masked=masked, compare=compare
+        )
     choice = Choice(criterion, scope, min_states, seed, shape, horizon=horizon)
-    known = needed(checkpoint, choice, gates={p.layer.name: p.gates for p in plan.layers})
+    known = needed(checkpoint, choice, gates=_gates(plan))
     scored, _ = score_layers(checkpoint, choice, ratio, known)
     masks = {layer.name: layer.keep for layer in scored if layer.keep is not None}
-    small = reconstruct.refit(plan, masks, ratio=ratio, choice=known.choice)
+    small = reconstruct.refit(plan, masks, ratio=ratio, choice=known.choice, masked=masked, compare=compare)
     assert small.report is not None
     assumed = {**small.report.assumed, **known.assumed}
     return replace(small, report=replace(small.report, assumed=assumed, needed=known.said))
 
 
-def _runs_network(criterion: str) -> bool:
-    return registry.get("criteria", criterion).needs == "gates"
-
-
-def _inputs(
+def plan_for(
     checkpoint: Checkpoint,
-    count: int | None,
-    task: str | None,
-    file: str | Path | None,
-    data_dir: str | Path | None,
-    seed: int,
-    progress: Progress | None,
+    *,
+    calibration: int | None = None,
+    task: str | None = None,
+    calibration_file: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    seed: int = 0,
+    network: bool = False,
+    progress: Progress | None = None,
+) -> Plan:
+    """What any ratio needs: the states measured on the sequences that `prune` would take.
+
+    With `network`, sequences there must be; else white inputs do where the trained length is unknown.
+    """
+    from last_cli.reducers import reconstruct
+
+    sequences = inputs_for(
+        checkpoint,
+        calibration=calibration,
+        task=task,
+        calibration_file=calibration_file,
+        data_dir=data_dir,
+        seed=seed,
+        progress=progress,
+    )
+    if sequences is None and network:
+        sequences = inputs.random(checkpoint, inputs.SEQUENCES, seed=seed)  # says why there are none
+    return reconstruct.prepare(checkpoint, sequences, seed=seed, progress=progress)
+
+
+def inputs_for(
+    checkpoint: Checkpoint,
+    *,
+    calibration: int | None = None,
+    task: str | None = None,
+    calibration_file: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    seed: int = 0,
+    skip: int = 0,
+    progress: Progress | None = None,
 ) -> inputs.Inputs | None:
-    """What is asked for, else random inputs; None where the trained length is unknown and no network shall run."""
-    asked = inputs.asked_for(checkpoint, count, task, file, data_dir, seed=seed, progress=progress)
+    """What is asked for, else random inputs; None where the trained length is unknown and no network shall run.
+
+    `skip` leaves out so many that are drawn first, where that leaves any.
+    """
+    asked = inputs.asked_for(
+        checkpoint, calibration, task, calibration_file, data_dir, skip=skip, seed=seed, progress=progress
+    )
     if asked is not None:
         return asked
     try:
-        return inputs.random(checkpoint, inputs.SEQUENCES, seed=seed)
+        return inputs.random(checkpoint, inputs.SEQUENCES, seed=seed + (skip > 0))
     except UsageError:
         return None
+
+
+def runs_network(criterion: str) -> bool:
+    """Whether a criterion must see what the states do in the network."""
+    return registry.get("criteria", criterion).needs == "gates"
+
+
+def _gates(plan: Plan) -> dict[str, Any]:
+    return {p.layer.name: p.gates for p in plan.layers}

@@ -75,6 +75,11 @@ def show_sheet(sheet: Sheet, data: dict[str, Any], form: Format) -> None:
     return _csv(sheet.columns, sheet.rows) if form == "csv" else _sheet(sheet, form)
 
 
+def write_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Plain rows under headings, to stdout."""
+    _csv(columns, rows)
+
+
 def read_line(checkpoint: Checkpoint) -> str:
     """What was read, in one line."""
     shapes = [layer.shape for layer in checkpoint.layers]
@@ -113,6 +118,7 @@ def prune_summary(report: PruneReport) -> list[str]:
             f"{report.sliced_copies} copies of the parameters (optimizer moments, averages) were sliced with them"
         )
     lines += report.measured_notes
+    lines += report.search.lines if report.search else []
     lines.append(
         "gain bound: no input makes a layer's removed part exceed this gain, worst case over all inputs; "
         "it bounds, it does not predict accuracy"

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from last_cli import __version__
+from last_cli.results_search import Search
 
 Json = dict[str, Any]
 
@@ -189,6 +190,7 @@ class PruneReport:
     masked: bool = False
     warnings: Sequence[str] = ()
     needed: Mapping[str, Any] = field(default_factory=dict)
+    search: Search | None = None
 
     @property
     def measured_columns(self) -> list[str]:
@@ -228,6 +230,7 @@ class PruneReport:
             "layers": [layer.as_json() for layer in self.layers],
             **self.needed,
             "warnings": list(self.warnings),
+            **({"search": self.search.as_json()} if self.search else {}),
         }
 
 

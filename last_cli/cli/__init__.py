@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from last_cli.cli import convert, core, look  # noqa: F401 (they register their commands)
+from last_cli.cli import convert, core, explore, look  # noqa: F401 (they register their commands)
 from last_cli.cli.app import app
 from last_cli.errors import LastError, UsageError
 
@@ -52,4 +52,4 @@ def _fail(error: LastError, arguments: Sequence[str]) -> int:
     sys.stderr.write(f"error: {error.message}\n")
     if error.hint:
         sys.stderr.write(f"hint: {error.hint}\n")
-    return 2
+    return error.code

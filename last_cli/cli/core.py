@@ -26,14 +26,18 @@ from last_cli.cli.options import (
     FormatOption,
     Horizon,
     Item,
+    MaxDrop,
+    MaxError,
     MinStates,
     Preset,
     Quiet,
+    RatioOption,
     Rescale,
     ScopeOption,
     Seed,
     ShapeOption,
     Step,
+    Strict,
     Unstable,
     Verbose,
 )
@@ -126,11 +130,15 @@ def score(
 @app.command(
     epilog="Example:  last prune ckpt/ --ratio 0.33\n\n"
     "Example:  last prune ckpt/ --ratio 0.5 --criterion aire -o small\n\n"
-    "Example:  last prune ckpt/ --ratio 0.6 --method reconstruct --calibration 256"
+    "Example:  last prune ckpt/ --ratio 0.6 --method reconstruct --calibration 256\n\n"
+    "Example:  last prune ckpt/ --max-drop 0.5 --task listops --method reconstruct"
 )
 def prune(
     ckpt: Ckpt,
-    ratio: Annotated[float, typer.Option(help="Share of all states to remove, in [0, 1).", show_default=False)],
+    ratio: RatioOption = None,
+    max_drop: MaxDrop = None,
+    max_error: MaxError = None,
+    strict: Strict = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the pruned checkpoint goes.")] = Path("pruned"),
     criterion: Criterion = "last",
     scope: ScopeOption = "global",
@@ -168,16 +176,19 @@ def prune(
     verbose: Verbose = False,
 ) -> None:
     """Remove the states that matter least and write a smaller checkpoint. The input is never touched."""
-    from last_cli import api, reducing, report
+    from last_cli import api, report
 
     checkpoint = load(
         ckpt, step, item, preset, quiet, **layer_options(discretization, clip_eigs, conj_sym, step_rescale)
     )
     with report.progress_bar(quiet) as progress:
-        small = reducing.prune(
+        small = api.prune(
             checkpoint,
             ratio,
             criterion,
+            max_drop=max_drop,
+            max_error=max_error,
+            strict=strict,
             method=method,
             refit=refit,
             calibration=calibration,

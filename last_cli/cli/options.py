@@ -15,6 +15,18 @@ Discretization = Literal["zoh", "bilinear"]
 Ckpt = Annotated[
     Path, typer.Argument(metavar="CKPT", help="A checkpoint, a step, or a run's directory.", show_default=False)
 ]
+RatioOption = Annotated[
+    float | None, typer.Option("--ratio", help="Share of all states to remove, in [0, 1).", show_default="none")
+]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option("--max-drop", help="Or the points that --task may lose on validation data.", show_default="none"),
+]
+MaxError = Annotated[
+    float | None,
+    typer.Option("--max-error", help="Or the relative squared error of the logits.", show_default="none"),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="One standard error more must fit as well.", show_default="no")]
 FormatOption = Annotated[Format, typer.Option("--format", help="Form of the output on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, hints or summaries.", show_default="no")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more; tracebacks of errors.", show_default="no")]
@@ -43,7 +55,8 @@ Calibration = Annotated[
     int | None, typer.Option(help="Sequences, without labels, to measure on.", show_default="random inputs instead")
 ]
 CalibrationTask = Annotated[
-    str | None, typer.Option("--task", help="The task they are of: its val split.", show_default="the trained one")
+    str | None,
+    typer.Option("--task", help="Their task, and that of --max-drop: its val split.", show_default="the trained one"),
 ]
 CalibrationFile = Annotated[
     Path | None, typer.Option(metavar="FILE.npz", help="Or a file of them: x, lengths.", show_default="none")

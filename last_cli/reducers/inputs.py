@@ -51,10 +51,11 @@ def asked_for(
     file: str | Path | None,
     data_dir: str | Path | None,
     *,
+    skip: int = 0,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Inputs | None:
-    """The sequences that these arguments name; None where they name none.
+    """The sequences that these arguments name, after the first `skip` of them; None where they name none.
 
     Raises:
         DataError: they cannot be read.
@@ -63,11 +64,11 @@ def asked_for(
     if file is not None:
         if task is not None or data_dir is not None:
             raise UsageError("--calibration-file and --task are both given", "take the sequences from one of them")
-        return from_file(file, count, seed=seed)
+        return from_file(file, count, skip=skip, seed=seed)
     task = task or ((checkpoint.stamp.get("task") or {}).get("name") if count is not None else None)
     if task is not None:
         count = SEQUENCES if count is None else count
-        return from_task(checkpoint, task, count, data_dir=data_dir, seed=seed, progress=progress)
+        return from_task(checkpoint, task, count, skip=skip, data_dir=data_dir, seed=seed, progress=progress)
     if count is not None or data_dir is not None:
         raise UsageError("--calibration says how many sequences, but not of what", "add --task or --calibration-file")
     return None
@@ -78,12 +79,16 @@ def from_task(
     task: str,
     count: int,
     *,
-    split: str = "val",
+    split: str | None = None,
+    skip: int = 0,
     data_dir: str | Path | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Inputs:
     """`count` sequences of a task's validation split, drawn by the seed; all of it where it has fewer.
+
+    Where a task validates on its test data, they are of the training split. `skip` leaves out so many that the seed
+    draws first, if that leaves any.
 
     Raises:
         DataError: the task's files are missing.
@@ -91,20 +96,21 @@ def from_task(
     """
     if split == "test":
         raise UsageError("the test split is asked for calibration", "take val or train: what judges must not choose")
+    source = registry.get("tasks", task)
+    split = split or source.selection_split or "train"
     said = checkpoint.stamp.get("task") or {}
     settings = dict(said) if said.get("name") == task else {}
     tell = (lambda done, total: progress(f"load {task}", done, total)) if progress else None
-    data = registry.get("tasks", task).load(
-        split, data_dir=Path(data_dir) if data_dir else None, settings=settings, progress=tell
-    )
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(data.x))[: _positive(count)])
+    data = source.load(split, data_dir=Path(data_dir) if data_dir else None, settings=settings, progress=tell)
+    chosen, drawn = _draw(len(data.x), count, seed, skip)
     lengths = None if data.lengths is None else data.lengths[chosen]
-    source = {"task": task, "split": split, "seed": seed, "sequences": len(chosen), "of": len(data.x)}
-    return Inputs(data.x[chosen], lengths, source)
+    return Inputs(data.x[chosen], lengths, {"task": task, "split": split, **drawn})
 
 
-def from_file(path: str | Path, count: int | None = None, *, seed: int = 0) -> Inputs:
+def from_file(path: str | Path, count: int | None = None, *, skip: int = 0, seed: int = 0) -> Inputs:
     """`count` sequences of an .npz file, drawn by the seed: `x`, and `lengths` where they are padded.
+
+    `skip` leaves out so many that the seed draws first, if that leaves any.
 
     Raises:
         DataError: there is no such file, or it is not what it should be.
@@ -120,10 +126,10 @@ def from_file(path: str | Path, count: int | None = None, *, seed: int = 0) -> I
         raise DataError(f"{path}: x is {x.dtype} of shape {x.shape}, lengths {np.shape(lengths)}", hint)
     if not np.isfinite(x).all():
         raise DataError(f"{path}: x has values that are not finite", hint)
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(x))[: len(x) if count is None else _positive(count)])
-    source = {"file": str(path), "seed": seed, "sequences": len(chosen), "of": len(x)}
+    chosen, drawn = _draw(len(x), len(x) if count is None else count, seed, skip)
     x = x.astype(np.int32 if tokens else np.float32)[chosen]
-    return Inputs(x, None if lengths is None else lengths.astype(np.int32)[chosen], source)
+    lengths = None if lengths is None else lengths.astype(np.int32)[chosen]
+    return Inputs(x, lengths, {"file": str(path), **drawn})
 
 
 def random(checkpoint: Checkpoint, count: int, *, length: int | None = None, seed: int = 0) -> Inputs:
@@ -147,6 +153,14 @@ def random(checkpoint: Checkpoint, count: int, *, length: int | None = None, see
         x = rng.normal(size=(*shape, spec.d_input)).astype(np.float32)
     source = {"random": "tokens" if tokens else "features", "length": length, "seed": seed, "sequences": count}
     return Inputs(x, None, source)
+
+
+def _draw(total: int, count: int, seed: int, skip: int) -> tuple[np.ndarray, dict[str, int]]:
+    """Which sequences are taken, and what to say of it."""
+    first = skip if skip < total else 0
+    chosen = np.sort(np.random.default_rng(seed).permutation(total)[first : first + _positive(count)])
+    said = {"seed": seed, "sequences": len(chosen), "of": total}
+    return chosen, said | ({"skipped": first} if first else {})
 
 
 def trained_length(checkpoint: Checkpoint) -> int:

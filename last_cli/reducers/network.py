@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import flax.linen as nn
@@ -20,11 +21,11 @@ from jaxtyping import Float
 from last_cli import ssm
 from last_cli.evaluation import build_model
 from last_cli.loading import Checkpoint
-from last_cli.model import SSM, prepared_systems
+from last_cli.model import SSM, Classifier, prepared_systems
 from last_cli.reducers.inputs import Inputs
 from last_cli.reducers.moments import readout_matrix
 from last_cli.results import Progress
-from last_cli.spec import read_spec
+from last_cli.spec import ModelSpec, read_spec
 from last_cli.system import System
 
 MICRO_BATCH = 4
@@ -68,21 +69,17 @@ def measure(
         return jax.tree.map(lambda a: a[None], sums)
 
     totals: Any = None
-    for sums in _on_all_devices(run, variables, inputs, signs, progress):
+    for sums in _on_all_devices(_sharded(run), variables, inputs, signs, progress):
         part = jax.tree.map(lambda a: np.asarray(a, np.float64).sum(axis=0), sums)
         totals = part if totals is None else jax.tree.map(np.add, totals, part)
     return {layer.name: _mean(totals[_block(layer.name)], inputs) for layer in checkpoint.layers}
 
 
 def logits(checkpoint: Checkpoint, inputs: Inputs) -> Float[np.ndarray, "n classes"]:
-    """Centred logits of every sequence."""
+    """Centred logits of every sequence; checkpoints of the same shapes share one compiled program."""
     model, variables, _ = _model(checkpoint, inputs)
-
-    def run(variables: Any, x: Any, lengths: Any, _: Any, __: Any) -> Any:
-        return model.apply(variables, x, lengths)
-
     unused = np.zeros((len(inputs.x), 1), np.float32)
-    found = [np.asarray(part) for part in _on_all_devices(run, variables, inputs, unused, None)]
+    found = [np.asarray(part) for part in _on_all_devices(_answers(model.spec), variables, inputs, unused, None)]
     answers = np.concatenate(found)[: len(inputs.x)].astype(np.float64)
     return answers - answers.mean(axis=1, keepdims=True)
 
@@ -99,6 +96,14 @@ def states(system: System, u: Float[jax.Array, "batch length inputs"]) -> Float[
         found[1] = jnp.pad(found[1], ((0, 0), (0, 1), (0, 0)))[:, 1:]
     parts = jnp.stack([part for x in found for part in (x.real, x.imag)], axis=-1)
     return parts.reshape(*u.shape[:2], G, -1)
+
+
+@lru_cache(maxsize=4)
+def _answers(spec: ModelSpec) -> Callable[..., Any]:
+    def run(variables: Any, x: Any, lengths: Any, _: Any, __: Any) -> Any:
+        return Classifier(spec).apply(variables, x, lengths)
+
+    return _sharded(run)
 
 
 def _model(checkpoint: Checkpoint, inputs: Inputs) -> tuple[Any, Any, dict[str, System]]:
@@ -172,24 +177,31 @@ def _mean(total: dict[str, Any], inputs: Inputs) -> Measurement:
     return Measurement(moments, minded, total["gates"] / len(inputs.x))
 
 
-def _on_all_devices(
-    run: Callable[..., Any], variables: Any, inputs: Inputs, signs: np.ndarray, progress: Progress | None
-) -> Iterator[Any]:
-    """`run` on every batch, spread over the devices; its outputs are stacked along their first axis."""
-    devices = jax.devices()
-    mesh = Mesh(np.array(devices), ("data",))
-    shared, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
-    sharded = jax.jit(
+def _sharded(run: Callable[..., Any]) -> Callable[..., Any]:
+    """`run` with its batch spread over the devices; its outputs are stacked along their first axis."""
+    return jax.jit(
         jax.shard_map(
             run,
-            mesh=mesh,
+            mesh=_mesh(),
             in_specs=(PartitionSpec(), *[PartitionSpec("data")] * 4),
             out_specs=PartitionSpec("data"),
             check_vma=False,
         )
     )
+
+
+def _mesh() -> Mesh:
+    return Mesh(np.array(jax.devices()), ("data",))
+
+
+def _on_all_devices(
+    sharded: Callable[..., Any], variables: Any, inputs: Inputs, signs: np.ndarray, progress: Progress | None
+) -> Iterator[Any]:
+    """A program made by `_sharded` on every batch."""
+    mesh = _mesh()
+    shared, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
     variables = jax.device_put(variables, shared)
-    n, chunk = len(inputs.x), len(devices) * MICRO_BATCH
+    n, chunk = len(inputs.x), mesh.size * MICRO_BATCH
     lengths = np.full(n, inputs.x.shape[1], np.int32) if inputs.lengths is None else inputs.lengths
     for first in range(0, n, chunk):
         rows = np.arange(first, first + chunk)

@@ -40,12 +40,14 @@ def reduce(
     shape: Shape = "ragged",
     scope: selection.Scope = "global",
     min_states: int = 1,
+    masked: bool = False,
     compare: bool = True,
 ) -> Checkpoint:
     """The checkpoint with `ratio` of its states removed and C refitted, in memory; `save` writes it.
 
     Args:
         shape: "rectangular" keeps the same number of states in every channel of an S4D layer, each channel its own.
+        masked: keep every array's shape and set B and C of removed states to zero.
         compare: compute what is guaranteed and what predicts, see `Difference`; it takes some seconds.
 
     Raises:
@@ -60,33 +62,41 @@ def reduce(
         even = selection.rectangular(values, live, masks)
         masks = [e if len(e) > 1 else m for e, m in zip(even, masks, strict=True)]
     masks = [m | (np.isinf(v) & alive) for m, v, alive in zip(masks, values, live, strict=True)]
-    return _refitted(plan, masks, ratio, choice, "reconstruct", compare)
+    return _refitted(plan, masks, ratio, choice, "reconstruct", masked, compare)
 
 
 def refit(
-    plan: Plan, masks: Mapping[str, np.ndarray], *, ratio: float, choice: Choice, compare: bool = True
+    plan: Plan,
+    masks: Mapping[str, np.ndarray],
+    *,
+    ratio: float,
+    choice: Choice,
+    masked: bool = False,
+    compare: bool = True,
 ) -> Checkpoint:
     """The checkpoint with the states of `masks`, (G, N) by layer name, that some criterion chose, and C refitted.
 
     `choice` and `ratio` say how they were chosen, for stamp and report.
     """
-    return _refitted(plan, [masks[p.layer.name] & p.problem.live for p in plan.layers], ratio, choice, "refit", compare)
+    kept = [masks[p.layer.name] & p.problem.live for p in plan.layers]
+    return _refitted(plan, kept, ratio, choice, "refit", masked, compare)
 
 
 def _refitted(
-    plan: Plan, masks: Sequence[np.ndarray], ratio: float, choice: Choice, method: str, compare: bool
+    plan: Plan, masks: Sequence[np.ndarray], ratio: float, choice: Choice, method: str, masked: bool, compare: bool
 ) -> Checkpoint:
     source = plan.checkpoint
     keep = {p.layer.name: mask for p, mask in zip(plan.layers, masks, strict=True)}
-    settings = {"ratio": ratio, **choice.settings, "method": method, "calibration": dict(plan.inputs), **plan.settings}
-    pruned = compact(source, keep, settings)
+    settings = {"ratio": ratio, **choice.settings, "masked": masked, "method": method}
+    settings |= {"calibration": dict(plan.inputs), **plan.settings}
+    pruned = compact(source, keep, settings, masked=masked)
     changed: dict[Key, np.ndarray] = {}
     reports, differences = [], []
     for p, scored, mask in zip(plan.layers, plan.scored, masks, strict=True):
         C = _readouts(p, mask)
         if (p.problem.live & ~mask).any():
-            changed |= _leaves(source, p.layer, C, selection.indices(mask))
-        reports.append(_layer_report(p, scored, mask, C))
+            changed |= _leaves(source, p.layer, C, None if masked else selection.indices(mask))
+        reports.append(_layer_report(p, scored, mask, C, masked))
         if compare:
             differences.append(difference(p.system, C, p.moments))
     pruned = replace(pruned, changed=ChainMap(changed, pruned.changed))  # pyright: ignore[reportArgumentType]
@@ -103,6 +113,7 @@ def _refitted(
         parameters=(source.parameters, pruned.parameters),
         bytes=(source.bytes, pruned.bytes),
         sliced_copies=sliced_copies(pruned),
+        masked=masked,
         method=method,
         inputs=plan.inputs,
         settings=plan.settings,
@@ -119,25 +130,25 @@ def _readouts(p: LayerPlan, keep: np.ndarray) -> np.ndarray:
     return np.where(keep[None, :, None, :], C, 0)
 
 
-def _leaves(checkpoint: Checkpoint, layer: Layer, C: np.ndarray, index: np.ndarray) -> dict[Key, np.ndarray]:
-    """The leaves that hold C, cut, in their own precision."""
+def _leaves(checkpoint: Checkpoint, layer: Layer, C: np.ndarray, index: np.ndarray | None) -> dict[Key, np.ndarray]:
+    """The leaves that hold C, cut unless there is no index, in their own precision."""
     assert layer.family.with_readouts is not None
-    arrays = checkpoint.arrays(layer)
-    return {
-        layer.leaves[name]: take(
-            array.astype(arrays[name].dtype), layer.family.state_leaves[name], index, layer.shape.states
-        )
-        for name, array in layer.family.with_readouts(arrays, C).items()
-    }
+    arrays, found = checkpoint.arrays(layer), {}
+    for name, array in layer.family.with_readouts(arrays, C).items():
+        array = array.astype(arrays[name].dtype)
+        if index is not None:
+            array = take(array, layer.family.state_leaves[name], index, layer.shape.states)
+        found[layer.leaves[name]] = array
+    return found
 
 
-def _layer_report(p: LayerPlan, scored: LayerScore, keep: np.ndarray, C: np.ndarray) -> LayerPrune:
+def _layer_report(p: LayerPlan, scored: LayerScore, keep: np.ndarray, C: np.ndarray, masked: bool) -> LayerPrune:
     removed, values = p.problem.live & ~keep, p.score[keep & np.isfinite(p.score)]
     return LayerPrune(
         name=p.layer.name,
         before=scored.states,
         after=int(keep.sum()),
-        stored=selection.stored(keep),
+        stored=p.layer.shape.states if masked else selection.stored(keep),
         removed_hinf=float(scored.hinf[removed].sum()),
         gain_bound=gain_bound(replace(p.system, C=p.system.C - C), p.problem.live),
         smallest_kept_score=float(values.min()) if values.size else None,

@@ -55,6 +55,8 @@ class Task:
     `limit` sequences of a split, always the same ones. `settings` is what a checkpoint's stamp says of its
     task; what it does not say takes the task's defaults. It raises UsageError for arguments that make no sense,
     DataError for files that are missing or damaged.
+
+    `selection_split` is the split that a ratio may be chosen on; None where the validation data is the test data.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Task:
     summary: str
     load: Callable[..., Split]
     metric: str = "accuracy"
+    selection_split: str | None = "val"
 
 
 def check_request(task: str, split: str, limit: int | None) -> None:

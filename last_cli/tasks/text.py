@@ -70,6 +70,7 @@ TEXT = Task(
     version=VERSION,
     summary="IMDB reviews as characters (Long Range Arena), 2 classes; reads aclImdb, or parquet with pyarrow",
     load=load,
+    selection_split=None,
 )
 
 

@@ -1,0 +1,116 @@
+"""`last sweep`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from last_cli.cli.app import app
+from last_cli.cli.common import layer_options, load, tell, tell_assumed
+from last_cli.cli.options import (
+    Ckpt,
+    ClipEigs,
+    ConjSym,
+    Discretize,
+    FormatOption,
+    Item,
+    MinStates,
+    Preset,
+    Quiet,
+    Rescale,
+    ScopeOption,
+    ShapeOption,
+    Step,
+    Verbose,
+)
+
+
+@app.command(
+    epilog="Example:  last sweep ckpt/ --task listops --split val\n\n"
+    "Example:  last sweep ckpt/ --task listops --ratios 0.3:0.8:0.05 --criteria last,aire,aire+refit,reconstruct\n\n"
+    "Example:  last sweep ckpt/ --task listops --calibration 256 --out sweep/ --plot figure.pdf"
+)
+def sweep(
+    ckpt: Ckpt,
+    task: Annotated[
+        str, typer.Option(help="The task: `last list tasks`, or FILE.npz of arrays x, y, lengths.", show_default=False)
+    ],
+    ratios: Annotated[str, typer.Option(help="START:STOP:STEP, both ends included, or 0.1,0.33,0.5.")] = "0:0.9:0.1",
+    criteria: Annotated[
+        str, typer.Option(help="Criteria, reconstruct, or NAME+refit, separated by commas.")
+    ] = "last,aire,reconstruct,random",
+    seeds: Annotated[int, typer.Option(help="Seeds of what is random, from 0.")] = 3,
+    calibration: Annotated[
+        int | None, typer.Option(help="Sequences, without labels, to refit on.", show_default="random inputs instead")
+    ] = None,
+    split: Annotated[str, typer.Option(help="test, val or train; choose a ratio on val alone.")] = "test",
+    limit: Annotated[int | None, typer.Option(help="Only the first so many sequences.", show_default="all")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where the task's files are.", show_default="$LAST_DATA_DIR, else generated")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Keep points, tables and figures here; goes on.", show_default="no")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the figure: .svg, .png or .pdf.", show_default="no")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Sequences a device takes at a time.", show_default="4 on a CPU, 64 else")
+    ] = None,
+    device: Annotated[
+        Literal["cpu", "gpu", "tpu"] | None, typer.Option(help="Where to run.", show_default="JAX's choice")
+    ] = None,
+    scope: ScopeOption = "global",
+    min_states: MinStates = 1,
+    shape: ShapeOption = "ragged",
+    discretization: Discretize = None,
+    clip_eigs: ClipEigs = None,
+    conj_sym: ConjSym = None,
+    step_rescale: Rescale = None,
+    preset: Preset = None,
+    step: Step = None,
+    item: Item = None,
+    form: FormatOption = "table",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Accuracy against ratio for several ways to prune, with error bars, as a table and a figure."""
+    from last_cli import plots, report, report_sweep
+    from last_cli.plot_sweep import draw_sweep
+    from last_cli.sweeping import sweep as run
+
+    if plot is not None:
+        plots.check(plot)
+    checkpoint = load(
+        ckpt, step, item, preset, quiet, **layer_options(discretization, clip_eigs, conj_sym, step_rescale)
+    )
+    with report.progress_bar(quiet) as progress:
+        result = run(
+            checkpoint,
+            task,
+            ratios=ratios,
+            criteria=[name.strip() for name in criteria.split(",") if name.strip()],
+            seeds=seeds,
+            calibration=calibration,
+            split=split,
+            limit=limit,
+            data_dir=data_dir,
+            batch_size=batch_size,
+            device=device,
+            scope=scope,
+            min_states=min_states,
+            shape=shape,
+            out=out,
+            progress=progress,
+        )
+    tell_assumed(result.assumed, quiet)
+    report_sweep.show_sweep(result, form)
+    for line in [*report_sweep.sweep_lines(result), *result.notes]:
+        tell(line, quiet)
+    for path in report_sweep.write_files(result, out) if out is not None else []:
+        tell(f"wrote {path}", quiet)
+    if out is not None and not plots.available():
+        tell("pip install 'last-cli[plot]' brings matplotlib for the figures", quiet, "hint")
+    if plot is not None:
+        draw_sweep(result, plot)
+        tell(f"wrote {plot}", quiet)

@@ -1,0 +1,81 @@
+"""Pruned versions of one checkpoint, judged against it on the same sequences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from last_cli import registry
+from last_cli.errors import UsageError
+from last_cli.evaluation import Request, follow_task, measure
+from last_cli.loading import Checkpoint
+from last_cli.results import Comparison, Measured, Progress
+from last_cli.tasks.task import Split, Task
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """One split, and what the unpruned model answers there."""
+
+    checkpoint: Checkpoint
+    task: Task
+    data: Split
+    request: Request
+    base: Measured
+
+    def measure(self, pruned: Checkpoint, progress: Progress | None = None) -> Measured:
+        """A pruned version's answers; versions of the same shapes share one compiled program."""
+        return measure(follow_task(pruned, self.data), self.data, self.request, "this ratio", progress)
+
+    def compare(self, measured: Measured) -> Comparison:
+        """The paired difference to the unpruned model."""
+        return Comparison.of(self.checkpoint.source.path, measured, self.base)
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The `task` object of the JSON results."""
+        request, data = self.request, self.data
+        said = {"name": self.task.name, "version": self.task.version, "split": request.split, "source": data.source}
+        limit = {} if request.limit is None else {"limit": request.limit}
+        return said | limit | {"length": data.length, "n": len(data.y)}
+
+
+def judge(checkpoint: Checkpoint, data: Split, request: Request, progress: Progress | None = None) -> Judge:
+    """Measure the unpruned checkpoint on a split."""
+    base = measure(follow_task(checkpoint, data), data, request, "unpruned", progress)
+    return Judge(checkpoint, registry.get("tasks", request.task), data, request, base)
+
+
+def load_split(checkpoint: Checkpoint, request: Request, progress: Progress | None = None) -> Split:
+    """The split that is asked for, with the settings that the checkpoint was trained with."""
+    said = checkpoint.stamp.get("task") or {}
+    tell = (lambda done, total: progress(f"load {request.task}", done, total)) if progress else None
+    return registry.get("tasks", request.task).load(
+        request.split,
+        data_dir=request.data_dir,
+        settings=dict(said) if said.get("name") == request.task else {},
+        limit=request.limit,
+        progress=tell,
+    )
+
+
+def selection_request(checkpoint: Checkpoint, task: str | None, data_dir: str | Path | None) -> Request:
+    """The split that a ratio may be chosen on; without a task, of the one that the checkpoint was trained on.
+
+    Raises:
+        UsageError: no task is known, or its validation data is its test data.
+    """
+    name = task or (checkpoint.stamp.get("task") or {}).get("name")
+    if name is None:
+        raise UsageError(
+            "--max-drop needs a task, and the checkpoint does not say on which it was trained",
+            "add --task, or choose by --max-error, which needs no labels",
+        )
+    split = registry.get("tasks", name).selection_split
+    if split is None:
+        raise UsageError(
+            f"task {name} has no validation split of its own: it validates on its test data, which must not choose",
+            "--max-error chooses without labels; or hold out sequences of your own: --task FILE.npz",
+        )
+    return Request(name, split, Path(data_dir) if data_dir else None)
