@@ -42,13 +42,17 @@ def tree_layout(directory: Path) -> str | None:
     if "manifest.ocdbt" in entries or ocdbt_parts:
         return "orbax-ocdbt"
     if not entries & {TREE_FILE, "checkpoint"}:
-        return None
+        return "orbax-zarr" if any(_is_array(directory / name) for name in entries) else None
     if "checkpoint" in entries and not (directory / "checkpoint").is_file():
         return None
     if TREE_FILE not in entries and not is_msgpack(directory / "checkpoint"):
         return None
-    arrays = any((directory / name / file).exists() for name in entries for file in (".zarray", "zarr.json"))
+    arrays = any(_is_array(directory / name) for name in entries)
     return "orbax-zarr" if arrays or "checkpoint" not in entries else "orbax-msgpack"
+
+
+def _is_array(directory: Path) -> bool:
+    return any((directory / file).exists() for file in (".zarray", "zarr.json"))
 
 
 def steps_in(directory: Path) -> dict[int, Path]:
