@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Shaped
 
 from last_cli import registry
 from last_cli.checkpoint import Key, Leaf
 from last_cli.config import ModelConfig
 from last_cli.errors import CheckpointError
 from last_cli.families.family import Family, LayerShape, live_states
+from last_cli.shapes import Shaped
 from last_cli.system import System
 
 # Parts of a training state that repeat the parameters' structure without being the parameters.

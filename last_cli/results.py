@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from last_cli import __version__
+from last_cli.shapes import Bool, Float
 
 Json = dict[str, Any]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
+from last_cli.shapes import Float
 from last_cli.system import System
 
 Energy = Callable[[System, np.random.Generator], Float[np.ndarray, "G N"]]
