@@ -15,6 +15,9 @@ UNCOMMITTED = ".orbax-checkpoint-tmp"
 # How many entries of each depth are looked at for a checkpoint to point to.
 _LOOK_BELOW = 500
 
+# How many steps of a run are listed one by one.
+_SHOWN_STEPS = 12
+
 # Where a step holds several trees: the names under which Orbax and its users keep the model.
 _PREFERRED_ITEMS = ("default", "state", "pytree", "params", "model", "train_state")
 
@@ -96,7 +99,7 @@ def _find(given: Path, here: Path, step: int | None, item: str | None) -> Locati
 
 
 def _in_run(given: Path, run: Path, steps: dict[int, Path], step: int | None, item: str | None) -> Location:
-    known = ", ".join(map(str, sorted(steps)))
+    known = _numbers(sorted(steps))
     series = sorted({re.sub(r"\d+$", "*", path.name) for path in steps.values()})
     if len(series) > 1:
         raise CheckpointError(f"{given}: holds several series of checkpoints: {', '.join(series)}", "name one of them")
@@ -107,7 +110,7 @@ def _in_run(given: Path, run: Path, steps: dict[int, Path], step: int | None, it
     if step is None:
         notes += [
             f"took step {number}; step {n} is uncommitted and was passed over"
-            for n in sorted(_uncommitted(run))
+            for n in sorted(_uncommitted(run))[-_SHOWN_STEPS:]
             if n > number
         ]
         notes += _best_steps(steps, number)
@@ -222,6 +225,13 @@ def _step_alone(path: Path) -> int | None:
 
 def _names(entries: Iterable[Path]) -> str:
     return ", ".join(entry.name for entry in entries)
+
+
+def _numbers(steps: list[int]) -> str:
+    """All of a few steps, the first and the last of many."""
+    if len(steps) > _SHOWN_STEPS:
+        return f"{len(steps)} from {steps[0]} to {steps[-1]}"
+    return ", ".join(map(str, steps))
 
 
 def _refuse(wrong: bool, what: str) -> None:

@@ -48,6 +48,7 @@ def read_tree_metadata(path: Path) -> TreeMetadata:
     # An empty node that was filled by a later partial save is still listed, beside its children.
     parents = {key[:depth] for key in kinds for depth in range(len(key))}
     leaves = {key: kind for key, kind in kinds.items() if key not in parents}
+    ocdbt = ocdbt if isinstance(ocdbt, bool) else None
     return TreeMetadata(leaves, ocdbt, zarr3, stores_zeros, custom if isinstance(custom, dict) else {})
 
 

@@ -129,7 +129,11 @@ def open_database(directory: Path, *, ocdbt: bool, sync: bool = True, **options:
     import tensorstore as ts
 
     context = ts.Context({"cache_pool#ocdbt": {"total_bytes_limit": 100_000_000}, "file_io_sync": sync})
-    spec = {"driver": "file", "path": f"{directory.absolute()}/"}
+    path = directory.absolute()
+    spec = {
+        "driver": "file",
+        "path": f"{path.resolve() if '..' in path.parts else path}/",
+    }  # It refuses `..` in a path.
     if ocdbt:
         spec = {"driver": "ocdbt", "base": spec, "cache_pool": "cache_pool#ocdbt", **options}
     return ts.KvStore.open(spec, context=context).result()
