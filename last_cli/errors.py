@@ -41,6 +41,10 @@ class CheckpointError(LastError):
     """A checkpoint cannot be read, or what is in it cannot be used."""
 
 
+class UnknownLayoutError(CheckpointError):
+    """A checkpoint is in a form that the direct reader does not know; Orbax may."""
+
+
 class UnstableStateError(CheckpointError):
     """A state has a pole at or beyond the unit circle, so its norms are infinite."""
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float, Int, Num
 
 from last_cli.folding import Params
+from last_cli.shapes import Array, Complex, Float, Int, Num
 from last_cli.spec import BlockSpec, ModelSpec
 
 LAYER_NORM_EPSILON = 1e-6

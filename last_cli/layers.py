@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Shaped
 
 from last_cli import registry
 from last_cli.checkpoint import Key, Leaf
 from last_cli.config import ModelConfig
 from last_cli.errors import CheckpointError
 from last_cli.families.family import Family, LayerShape, live_states
+from last_cli.shapes import Shaped
 from last_cli.system import System
 
 # Parts of a training state that repeat the parameters' structure without being the parameters.
@@ -22,6 +22,10 @@ COPIES = re.compile(
     r"opt_state|optimizer(_state)?|inner_states?|inner_opt_state|mu|nu|acc_grads|(.*_)?ema(_.*)?|averaged?(_params)?",
     re.IGNORECASE,
 )
+
+
+# Below each variable of an NNX state, its array.
+VALUE = "value"
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ def find_layers(leaves: Mapping[Key, Leaf]) -> list[Layer]:
     nodes: dict[Key, dict[str, Key]] = {}
     for key, leaf in leaves.items():
         if leaf.kind == "array":
-            nodes.setdefault(key[:-1], {})[key[-1]] = key
+            variable = key[:-1] if key[-1] == VALUE else key
+            nodes.setdefault(variable[:-1], {})[variable[-1] if variable else VALUE] = key
     families = [registry.get("families", name) for name in registry.names("families")]
     found = {node: family for node, names in nodes.items() for family in families if family.matches(names)}
     own = [node for node in sorted(found, key=natural) if not any(COPIES.fullmatch(part) for part in node)]
@@ -71,14 +76,21 @@ def companions(
     `parameters` are the leaves that the layers were found among, where those are not `leaves`.
 
     Maps the key of each to its layer and the name of the parameter that it follows. A leaf follows a parameter when its
-    path ends with the parameter's path below `params` and their shapes are equal; of several such parameters, the one
-    that shares most of its path from the root.
+    path ends with the parameter's path below `params`, or the parameter's path ends with what the leaf's has below `mu`
+    and the like, and their shapes are equal; of several such parameters, the one that shares most of its path from the
+    root.
+
+    Raises:
+        CheckpointError: a leaf may follow parameters of several layers.
     """
     parameters = leaves if parameters is None else parameters
     by_tail: dict[Key, list[tuple[Layer, str, Key]]] = {}
+    by_end: dict[Key, list[tuple[Layer, str, Key]]] = {}
     for layer in layers:
         for name, key in layer.leaves.items():
             by_tail.setdefault(_below_params(key), []).append((layer, name, key))
+            for start in range(len(key) - 1):
+                by_end.setdefault(key[start:], []).append((layer, name, key))
     own = {key for follows in by_tail.values() for _, _, key in follows} if parameters is leaves else set()
     longest = max(map(len, by_tail))
     found = {}
@@ -86,11 +98,23 @@ def companions(
         if key in own or leaf.kind != "array":
             continue
         tails = (key[-n:] for n in range(min(longest, len(key)), 0, -1))
-        if (match := next((by_tail[t] for t in tails if t in by_tail), None)) is not None:
-            layer, name, parameter = max(match, key=lambda m: _shared(m[2], key))
-            if name in layer.family.state_leaves and leaf.shape == parameters[parameter].shape:
-                found[key] = (layer, name)
+        match = next((by_tail[t] for t in tails if t in by_tail), None) or by_end.get(_below_copies(key), [])
+        match = [m for m in match if m[1] in m[0].family.state_leaves and leaf.shape == parameters[m[2]].shape]
+        if match:
+            found[key] = _closest(match, key)
     return found
+
+
+def _closest(match: list[tuple[Layer, str, Key]], key: Key) -> tuple[Layer, str]:
+    """The layer and the name of the parameter that shares most of its path with `key`."""
+    most = max(_shared(parameter, key) for _, _, parameter in match)
+    (layer, name, _), *others = [m for m in match if _shared(m[2], key) == most]
+    if others:
+        raise CheckpointError(
+            f"{'/'.join(key)}: may follow layer {layer.name} or {others[0][0].name}, which lose other states",
+            "prune the models one by one: save each with its own optimizer state",
+        )
+    return layer, name
 
 
 def build_system(
@@ -135,9 +159,7 @@ def _layer(called: Key, family: Family, names: Mapping[str, Key], leaves: Mappin
     try:
         shape = family.shape({leaf: leaves[key].shape for leaf, key in own.items()})
     except CheckpointError as error:
-        raise CheckpointError(
-            f"{name}: {error.message}", "the layer's leaves do not belong together: was the tree edited or merged?"
-        ) from error
+        raise CheckpointError(f"{name}: {error.message}", _why(family, own, leaves)) from error
     if shape.states == 0:
         raise CheckpointError(
             f"{name}: the layer has no states, its arrays are empty", "nothing can be scored or pruned there"
@@ -145,9 +167,31 @@ def _layer(called: Key, family: Family, names: Mapping[str, Key], leaves: Mappin
     return Layer(name, family, own, shape)
 
 
+def _why(family: Family, own: Mapping[str, Key], leaves: Mapping[Key, Leaf]) -> str:
+    """What may be wrong with a layer whose shapes disagree: a leading axis too many, or anything else."""
+    shapes = {name: leaves[key].shape for name, key in own.items()}
+    if all(shapes.values()) and len({shape[0] for shape in shapes.values()}) == 1:
+        try:
+            family.shape({name: shape[1:] for name, shape in shapes.items()})
+        except (CheckpointError, IndexError):
+            pass
+        else:
+            return (
+                f"all its leaves have one more axis, of {next(iter(shapes.values()))[0]}: copies of jax.pmap (save "
+                "flax.jax_utils.unreplicate(state)) or layers of nn.scan (save each below a key of its own)"
+            )
+    return "the layer's leaves do not belong together: was the tree edited or merged?"
+
+
 def _below_params(key: Key) -> Key:
     """The part of a path after the last `params`, or all of it."""
     at = max((i for i, part in enumerate(key) if part == "params"), default=-1)
+    return key[at + 1 :]
+
+
+def _below_copies(key: Key) -> Key:
+    """The part of a path after the last one that says that copies of parameters follow; () where there is none."""
+    at = max((i for i, part in enumerate(key) if COPIES.fullmatch(part)), default=len(key))
     return key[at + 1 :]
 
 

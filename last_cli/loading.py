@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
 
 from last_cli import checkpoint, spec
 from last_cli.checkpoint import Index, Key, Leaf
@@ -18,6 +17,7 @@ from last_cli.config import ModelConfig, known, resolve
 from last_cli.errors import inside
 from last_cli.layers import Layer, build_system, find_layers
 from last_cli.results import PruneReport, Source
+from last_cli.shapes import Shaped
 from last_cli.sizes import count, size
 from last_cli.system import System
 

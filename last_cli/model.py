@@ -13,10 +13,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Num
 
 from last_cli import registry, ssm
 from last_cli.config import ModelConfig
+from last_cli.shapes import Array, Float, Int, Num
 from last_cli.spec import BlockSpec, ModelSpec
 
 BATCH_NORM_EPSILON = 1e-5

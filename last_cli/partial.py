@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
 
+from last_cli.shapes import Float, Int
 from last_cli.tasks import cache
 
 SECONDS = 5.0  # between one shard and the next

@@ -19,11 +19,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Float, Int
 
 from last_cli.folding import Params, fold
 from last_cli.inference import forward
 from last_cli.loading import Checkpoint
+from last_cli.shapes import Float, Int
 from last_cli.spec import ModelSpec
 from last_cli.variables import model_spec, read_variables
 

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from last_cli import __version__
 from last_cli.results_search import Search
+from last_cli.shapes import Bool, Float
 
 Json = dict[str, Any]
 

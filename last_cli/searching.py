@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from last_cli import reducing, registry
 from last_cli.errors import UsageError
@@ -24,6 +23,7 @@ from last_cli.loading import Checkpoint
 from last_cli.recipes import Recipe, recipe
 from last_cli.results import Progress
 from last_cli.results_search import Budget, Search, SearchPoint
+from last_cli.shapes import Float
 
 STEPS, COARSE, PATIENCE = 100, 10, 2
 USUAL_COUNT = 13

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+
+from last_cli.shapes import Bool, Float, Int
 
 Scope = Literal["global", "layer"]
 # One axis name for each would tie the sizes of all layers together.

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 
-import ml_dtypes
-import numpy as np
-
 from last_cli.checkpoint import Leaf
+from last_cli.checkpoint.store import dtype_of
 
 
 def count(leaves: Sequence[Leaf]) -> int:
     """Numbers in these leaves."""
-    return sum(int(np.prod(leaf.shape)) for leaf in leaves)
+    return sum(math.prod(leaf.shape) for leaf in leaves)
 
 
 def size(leaves: Sequence[Leaf]) -> int:
     """Bytes of these leaves' numbers."""
-    return sum(
-        int(np.prod(leaf.shape)) * np.dtype(getattr(ml_dtypes, leaf.dtype, leaf.dtype)).itemsize for leaf in leaves
-    )
+    kinds = Counter((leaf.shape, leaf.dtype) for leaf in leaves)
+    return sum(times * math.prod(shape) * dtype_of(dtype).itemsize for (shape, dtype), times in kinds.items())

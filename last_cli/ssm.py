@@ -13,8 +13,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
 
+from last_cli.shapes import Array, Complex, Float
 from last_cli.system import System
 
 Prepared = dict[str, Any]

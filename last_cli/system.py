@@ -12,7 +12,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+
+from last_cli.shapes import Bool, Float
 
 Array = Any  # a numpy array or a jax array: families are written against the array API
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -141,15 +142,11 @@ def test_a_refitted_C_at_the_old_shapes_gives_the_same_answers(run: Run, sample:
     ("arguments", "message"),
     [
         (["--calibration", "8"], "the criterion takes none"),
-<<<<<<< HEAD
         (["--criterion", "balanced", "--calibration", "8"], "the method takes none"),
         (["--criterion", "balanced", "--masked"], "--masked does not go with new poles"),
         (["--criterion", "balanced", "--refit"], "chooses and refits by itself"),
         (["--horizon", "8"], "horizon is 8"),
-        (["--method", "reconstruct", "--masked"], "--masked does not go with a refitted C"),
-=======
         (["--method", "reconstruct", "--allow-unstable"], "--allow-unstable does not go with a refitted C"),
->>>>>>> sweep
         (["--method", "reconstruct", "--criterion", "aire"], "chooses and refits by itself"),
         (["--refit", "--calibration-file", "no.npz"], "no.npz: no calibration sequences can be read"),
         (["--refit", "--calibration-file", "no.npz", "--task", "listops"], "are both given"),
@@ -158,3 +155,19 @@ def test_a_refitted_C_at_the_old_shapes_gives_the_same_answers(run: Run, sample:
 )
 def test_arguments_of_refitting_that_do_not_go_together(run: Run, arguments: list[str], message: str) -> None:
     assert message in fails(run, "prune", S5, "--ratio", "0.5", *arguments)[0]
+
+
+def test_paths_are_taken_as_users_write_them(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(DIGITS, tmp_path / "a run" / "ckpt")
+    (tmp_path / "link").symlink_to("a run", target_is_directory=True)
+    (tmp_path / "a run" / "ckpt" / "notes").mkdir()
+    for given in ("a run/ckpt/", "./link//ckpt", tmp_path / "link" / "ckpt"):
+        assert data(run, "prune", given, "--ratio", "0.3", "-o", "out put", "-f")["output"] == "out put"
+    monkeypatch.chdir(tmp_path / "a run" / "ckpt" / "notes")
+    digest = data(run, "score", "../")["checkpoint"]["digest"]
+    assert digest == data(run, "score", DIGITS)["checkpoint"]["digest"]
+    assert data(run, "prune", "..", "--ratio", "0.3", "-o", "../../../beside")["states"]["after"] == 89
+    assert data(run, "verify", "../../../beside", "--against", "..")["passed"]
+    for inside in ("out", "../out", "../../../link/ckpt/out"):
+        assert "lies inside the input" in fails(run, "prune", "..", "--ratio", "0.3", "-o", inside)[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a run", "beside", "link", "out put"]

@@ -15,6 +15,9 @@ UNCOMMITTED = ".orbax-checkpoint-tmp"
 # How many entries of each depth are looked at for a checkpoint to point to.
 _LOOK_BELOW = 500
 
+# How many steps of a run are listed one by one.
+_SHOWN_STEPS = 12
+
 # Where a step holds several trees: the names under which Orbax and its users keep the model.
 _PREFERRED_ITEMS = ("default", "state", "pytree", "params", "model", "train_state")
 
@@ -42,13 +45,17 @@ def tree_layout(directory: Path) -> str | None:
     if "manifest.ocdbt" in entries or ocdbt_parts:
         return "orbax-ocdbt"
     if not entries & {TREE_FILE, "checkpoint"}:
-        return None
+        return "orbax-zarr" if any(_is_array(directory / name) for name in entries) else None
     if "checkpoint" in entries and not (directory / "checkpoint").is_file():
         return None
     if TREE_FILE not in entries and not is_msgpack(directory / "checkpoint"):
         return None
-    arrays = any((directory / name / file).exists() for name in entries for file in (".zarray", "zarr.json"))
+    arrays = any(_is_array(directory / name) for name in entries)
     return "orbax-zarr" if arrays or "checkpoint" not in entries else "orbax-msgpack"
+
+
+def _is_array(directory: Path) -> bool:
+    return any((directory / file).exists() for file in (".zarray", "zarr.json"))
 
 
 def steps_in(directory: Path) -> dict[int, Path]:
@@ -92,7 +99,7 @@ def _find(given: Path, here: Path, step: int | None, item: str | None) -> Locati
 
 
 def _in_run(given: Path, run: Path, steps: dict[int, Path], step: int | None, item: str | None) -> Location:
-    known = ", ".join(map(str, sorted(steps)))
+    known = _numbers(sorted(steps))
     series = sorted({re.sub(r"\d+$", "*", path.name) for path in steps.values()})
     if len(series) > 1:
         raise CheckpointError(f"{given}: holds several series of checkpoints: {', '.join(series)}", "name one of them")
@@ -103,7 +110,7 @@ def _in_run(given: Path, run: Path, steps: dict[int, Path], step: int | None, it
     if step is None:
         notes += [
             f"took step {number}; step {n} is uncommitted and was passed over"
-            for n in sorted(_uncommitted(run))
+            for n in sorted(_uncommitted(run))[-_SHOWN_STEPS:]
             if n > number
         ]
         notes += _best_steps(steps, number)
@@ -218,6 +225,13 @@ def _step_alone(path: Path) -> int | None:
 
 def _names(entries: Iterable[Path]) -> str:
     return ", ".join(entry.name for entry in entries)
+
+
+def _numbers(steps: list[int]) -> str:
+    """All of a few steps, the first and the last of many."""
+    if len(steps) > _SHOWN_STEPS:
+        return f"{len(steps)} from {steps[0]} to {steps[-1]}"
+    return ", ".join(map(str, steps))
 
 
 def _refuse(wrong: bool, what: str) -> None:

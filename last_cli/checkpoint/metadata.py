@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from last_cli.checkpoint.store import INCOMPLETE
-from last_cli.errors import CheckpointError
+from last_cli.errors import CheckpointError, UnknownLayoutError
 
 TREE_FILE = "_METADATA"
 STEP_FILE = "_CHECKPOINT_METADATA"
@@ -31,9 +31,12 @@ class TreeMetadata:
 
 
 def read_tree_metadata(path: Path) -> TreeMetadata:
-    """Parses the `_METADATA` at `path`. Raises CheckpointError where it is no JSON or not of Orbax's form."""
+    """Parses the `_METADATA` at `path`.
+
+    Raises CheckpointError where it is no JSON, UnknownLayoutError where it is not of the form that is known.
+    """
     content = read_json(path)
-    with in_form(path):
+    with in_form(path, UnknownLayoutError):
         kinds = {
             tuple(str(part["key"]) for part in entry["key_metadata"]): _kind(entry["value_metadata"])
             for entry in content["tree_metadata"].values()
@@ -45,16 +48,17 @@ def read_tree_metadata(path: Path) -> TreeMetadata:
     # An empty node that was filled by a later partial save is still listed, beside its children.
     parents = {key[:depth] for key in kinds for depth in range(len(key))}
     leaves = {key: kind for key, kind in kinds.items() if key not in parents}
+    ocdbt = ocdbt if isinstance(ocdbt, bool) else None
     return TreeMetadata(leaves, ocdbt, zarr3, stores_zeros, custom if isinstance(custom, dict) else {})
 
 
 @contextlib.contextmanager
-def in_form(path: Path) -> Iterator[None]:
+def in_form(path: Path, kind: type[CheckpointError] = CheckpointError) -> Iterator[None]:
     """Turns what is raised while the content of `path` is taken apart into a CheckpointError."""
     try:
         yield
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise CheckpointError(f"{path}: not as Orbax writes it ({error!r})", INCOMPLETE) from error
+        raise kind(f"{path}: not as Orbax writes it ({error!r})", INCOMPLETE) from error
 
 
 def read_json(path: Path) -> Any:

@@ -17,6 +17,7 @@ from last_cli.checkpoint.parts import is_part
 from last_cli.checkpoint.tree import STRUCTURE_FILE, read_tree
 from last_cli.checkpoint.types import STAMP_FILE, Index, Key, Tree
 from last_cli.checkpoint.write_arrays import write_arrays
+from last_cli.errors import CheckpointError
 
 _DATABASE = {"manifest.ocdbt", "d", "ocdbt_data", "ocdbt_meta"}
 
@@ -34,6 +35,11 @@ def mirror(
     OSError where `stage` cannot be written, CheckpointError where the source cannot be read.
     """
     location = source.location
+    if source.tree.by_orbax:
+        raise CheckpointError(
+            f"{location.path}: in a form that only Orbax reads, so it cannot be written back like it was",
+            "save it anew: `ocp.PyTreeCheckpointer().save(ABSOLUTE_PATH, tree)` of what Orbax restores; prune that",
+        )
     root, directory, step = location.root, location.directory, step_directory(location)
     if root not in (step, directory):
         _copy_run(root, stage)

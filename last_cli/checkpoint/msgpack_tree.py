@@ -11,7 +11,7 @@ import msgpack
 import numpy as np
 
 from last_cli.checkpoint.store import INCOMPLETE, dtype_of
-from last_cli.errors import CheckpointError
+from last_cli.errors import CheckpointError, UnknownLayoutError
 
 _ARRAY, _COMPLEX, _SCALAR = 1, 2, 3
 _CHUNKED = "__msgpack_chunked_array__"
@@ -21,7 +21,8 @@ _CHUNK_BYTES = 2**30
 def read_msgpack(path: Path) -> Any:
     """The tree in the file `path`: nested dicts, arrays as numpy, scalars as Python or numpy ones.
 
-    Raises CheckpointError where the file is truncated or is no such tree.
+    Raises CheckpointError where the file is truncated or is no such tree, UnknownLayoutError where it holds what flax
+    does not write.
     """
     try:
         raw = path.read_bytes()
@@ -29,6 +30,8 @@ def read_msgpack(path: Path) -> Any:
         return _join_chunks(msgpack.unpackb(raw, raw=False, strict_map_key=False, ext_hook=_unpack_ext))
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnknownLayoutError as error:
+        raise UnknownLayoutError(f"{path}: {error.message}", INCOMPLETE) from error
     except (ValueError, TypeError, KeyError, IndexError) as error:
         raise CheckpointError(f"{path}: {_fault(error)}", INCOMPLETE) from error
 
@@ -71,7 +74,7 @@ def _unpack_ext(code: int, data: bytes) -> Any:
     if code == _COMPLEX:
         return complex(*msgpack.unpackb(data))
     if code not in (_ARRAY, _SCALAR):
-        raise ValueError(f"unknown extension type {code}")
+        raise UnknownLayoutError(f"unknown extension type {code}")
     shape, dtype, buffer = msgpack.unpackb(data, raw=True)
     array = np.frombuffer(buffer, dtype_of(dtype.decode())).reshape(shape)
     return array if code == _ARRAY else array[()]

@@ -28,7 +28,7 @@ def index(path: Path | str, step: int | None = None, item: str | None = None) ->
         config["tree_metadata"] = dict(tree.custom)
     if leaves := _config_leaves(tree):
         config["leaves"] = leaves
-    warnings += _store_warnings(tree)
+    warnings += [*tree.warnings, *_store_warnings(tree)]
     return Index(location, tree.leaves, read_stamp(location), config, tuple(warnings), tree)
 
 

@@ -92,11 +92,11 @@ def open_store(directory: Path, names: Iterable[str], *, ocdbt: bool, zarr3: boo
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise CheckpointError(f"{directory}: the array of leaf {missing[0]}{more} is not in the store", INCOMPLETE)
-    arrays = {
-        name: _array_info(raw, f"{directory}/{name}/{file}")
-        for name, raw in zip(names, found, strict=True)
-        if raw is not None
-    }
+    infos: dict[bytes, ArrayInfo] = {}  # Most arrays of a tree are like others.
+    for name, raw in zip(names, found, strict=True):
+        if raw is not None and raw not in infos:
+            infos[raw] = _array_info(raw, f"{directory}/{name}/{file}")
+    arrays = {name: infos[raw] for name, raw in zip(names, found, strict=True) if raw is not None}
     by_array: dict[str, list[str]] = {}
     for key in stored:
         by_array.setdefault(_array_of(key, arrays), []).append(key)
@@ -129,7 +129,11 @@ def open_database(directory: Path, *, ocdbt: bool, sync: bool = True, **options:
     import tensorstore as ts
 
     context = ts.Context({"cache_pool#ocdbt": {"total_bytes_limit": 100_000_000}, "file_io_sync": sync})
-    spec = {"driver": "file", "path": f"{directory.absolute()}/"}
+    path = directory.absolute()
+    spec = {
+        "driver": "file",
+        "path": f"{path.resolve() if '..' in path.parts else path}/",
+    }  # It refuses `..` in a path.
     if ocdbt:
         spec = {"driver": "ocdbt", "base": spec, "cache_pool": "cache_pool#ocdbt", **options}
     return ts.KvStore.open(spec, context=context).result()

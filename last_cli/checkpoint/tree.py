@@ -1,6 +1,7 @@
 """The leaves of one tree, from whichever files describe it, without the data of its stored arrays."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +15,36 @@ from last_cli.checkpoint.metadata import (
     read_tree_metadata,
 )
 from last_cli.checkpoint.msgpack_tree import leaves_of, read_msgpack
+from last_cli.checkpoint.recovery import read_by_orbax, tree_of_names
 from last_cli.checkpoint.store import INCOMPLETE, Store, open_store
 from last_cli.checkpoint.types import Key, Leaf, Tree
-from last_cli.errors import CheckpointError
+from last_cli.errors import CheckpointError, UnknownLayoutError
 
 STRUCTURE_FILE = "checkpoint"
 _PLACEHOLDER = "PLACEHOLDER://"
 
 
 def read_tree(directory: Path) -> Tree:
-    """The tree in `directory`, an Orbax item or a msgpack file. Raises CheckpointError where it cannot be read."""
+    """The tree in `directory`, an Orbax item or a msgpack file. Raises CheckpointError where it cannot be read.
+
+    Where its form is unknown, Orbax reads it, all of it at once.
+    """
+    try:
+        return _read_directly(directory)
+    except UnknownLayoutError as error:
+        if directory.is_file():
+            raise
+        tree = _build({}, read_by_orbax(directory, error), {}, None, {})
+        return replace(tree, warnings=(f"{error.message}: all of it was read by Orbax",), by_orbax=True)
+
+
+def _read_directly(directory: Path) -> Tree:
     if directory.is_file():
         return _build({}, dict(leaves_of(read_msgpack(directory))), {}, None, {})
     metadata = read_tree_metadata(directory / TREE_FILE) if (directory / TREE_FILE).exists() else None
     structure = _structure(directory)
     if metadata is None and not structure:
-        raise CheckpointError(
-            f"{directory}: {TREE_FILE} is missing, so the names of the leaves are not known", INCOMPLETE
-        )
+        return _recovered(directory)
     inline = {key: value for key, value in structure.items() if not _is_placeholder(value)}
     if metadata is None:
         kinds = dict.fromkeys(structure.keys() - inline.keys(), "array")
@@ -44,6 +57,18 @@ def read_tree(directory: Path) -> Tree:
     inline |= _strings(directory, kinds)
     store = _open(directory, metadata, names) if names else None
     return _build(kinds, inline, names, store, metadata.custom)
+
+
+def _recovered(directory: Path) -> Tree:
+    metadata = tree_of_names(directory, ocdbt=(directory / "manifest.ocdbt").exists())
+    names = {key: ".".join(key) for key, kind in metadata.kinds.items() if kind == "array"}
+    store = _open(directory, metadata, names)
+    tree = _build(metadata.kinds, _strings(directory, metadata.kinds), names, store, {})
+    warning = (
+        f"{directory}: {TREE_FILE} is missing: {len(tree.leaves)} leaves were recovered from what is stored, their "
+        "names split at dots; leaves that are None or empty are lost"
+    )
+    return replace(tree, warnings=(warning,))
 
 
 def _build(

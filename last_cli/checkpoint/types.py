@@ -53,7 +53,8 @@ class Tree:
     """The leaves of one tree, and where their values are.
 
     `inline` holds the values that came with the tree (strings, and the numbers of a msgpack tree); `names` maps the
-    other numeric leaves to the arrays of `store`. `custom` is the user's metadata of the tree.
+    other numeric leaves to the arrays of `store`. `custom` is the user's metadata of the tree. `warnings` say how it
+    was read where that was not as usual; `by_orbax`: Orbax read all of it, in a form that cannot be written back.
     """
 
     leaves: Mapping[Key, Leaf]
@@ -61,6 +62,8 @@ class Tree:
     names: Mapping[Key, str]
     store: Store | None
     custom: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
+    by_orbax: bool = False
 
 
 @dataclass(frozen=True)

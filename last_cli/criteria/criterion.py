@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
 
+from last_cli.shapes import Float
 from last_cli.system import System
 
 Energy = Callable[..., Float[np.ndarray, "G N"]]

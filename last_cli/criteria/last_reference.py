@@ -5,9 +5,9 @@ and halved again, because `(a + b)/2 **2` is (a + b)/4. An epsilon of 1e-8 stand
 """
 
 import numpy as np
-from jaxtyping import Float
 
 from last_cli.criteria.criterion import Criterion, tail_share
+from last_cli.shapes import Float
 from last_cli.system import System, input_norm, readout_norms
 
 EPSILON = 1e-8

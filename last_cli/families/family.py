@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int, Shaped
 
 from last_cli.config import ModelConfig
 from last_cli.errors import CheckpointError
+from last_cli.shapes import Bool, Int, Shaped
 from last_cli.system import Array, System
 
 Shapes = Mapping[str, tuple[int, ...]]

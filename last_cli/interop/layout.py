@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
+
+from last_cli.shapes import Shaped
 
 Arrays = Mapping[str, Shaped[np.ndarray, "..."]]
 

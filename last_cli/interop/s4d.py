@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Bool, Shaped
 
 from last_cli.errors import CheckpointError
 from last_cli.interop.layout import Arrays, Converted, Layout, Spec, as_pairs, as_stored, real_dtype
 from last_cli.interop.transforms import log_of, unlog
+from last_cli.shapes import Bool, Shaped
 
 # The names of a real part whose imaginary part is stored with its sign turned: version 4 asks for positive numbers.
 _NEGATED = ("A_real",)

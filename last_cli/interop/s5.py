@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Shaped
 
 from last_cli.errors import CheckpointError
 from last_cli.interop.layout import Arrays, Converted, Layout, Spec, as_pairs, as_stored
+from last_cli.shapes import Shaped
 
 
 def to_leaves(names: Mapping[str, str], arrays: Arrays, options: Mapping[str, str]) -> Converted:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Bool, Shaped
 
 from last_cli.errors import CheckpointError, UsageError
+from last_cli.shapes import Bool, Shaped
 
 Numbers = Shaped[np.ndarray, "..."]
 

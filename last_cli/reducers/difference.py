@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Complex, Float
 
 from last_cli.reducers.moments import energy, readout_matrix, white_moments
+from last_cli.shapes import Bool, Complex, Float
 from last_cli.system import System
 
 TOLERANCE = 0.1

@@ -14,7 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+
+from last_cli.shapes import Bool, Float, Int
 
 RIDGE = 1e-3
 

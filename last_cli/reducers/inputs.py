@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from last_cli import registry
 from last_cli.errors import DataError, UsageError
 from last_cli.loading import Checkpoint
 from last_cli.results import Progress
+from last_cli.shapes import Float, Int
 from last_cli.spec import read_spec
 
 SEQUENCES = 256

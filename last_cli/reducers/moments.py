@@ -7,8 +7,8 @@ A layer has d = 2 R N coordinates in each of its G systems, state by state.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Complex, Float
 
+from last_cli.shapes import Complex, Float
 from last_cli.system import System
 
 WHITE_SHARE = 0.1

@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Float
 
 from last_cli import ssm
 from last_cli.evaluation import build_model
@@ -25,6 +24,7 @@ from last_cli.model import SSM, Classifier, prepared_systems
 from last_cli.reducers.inputs import Inputs
 from last_cli.reducers.moments import readout_matrix
 from last_cli.results import Progress
+from last_cli.shapes import Float
 from last_cli.spec import ModelSpec, read_spec
 from last_cli.system import System
 

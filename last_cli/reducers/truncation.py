@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Complex, Float
+
+from last_cli.shapes import Complex, Float
 
 FLOOR = 1e-7
 CONDITION = 1e4

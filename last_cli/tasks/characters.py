@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Integer, UInt32
 
+from last_cli.shapes import Integer, UInt32
 from last_cli.tasks.tokens import UNKNOWN, build_vocabulary
 
 CODE_POINTS = 0x110000

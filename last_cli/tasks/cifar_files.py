@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64, UInt8
 
 from last_cli.errors import DataError
+from last_cli.shapes import Int64, UInt8
 
 CLASSES, SIDE = 10, 32
 TRAIN = tuple(f"data_batch_{i}" for i in range(1, 6))

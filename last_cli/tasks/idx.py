@@ -9,9 +9,9 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 
 from last_cli.errors import DataError
+from last_cli.shapes import UInt8
 
 BYTES = 0x08
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+
+from last_cli.shapes import Float32, UInt8
 
 # ITU-R 601-2 in 16 bits of fraction, as Pillow has it.
 RED, GREEN, BLUE, HALF = 19595, 38470, 7471, 0x8000

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Int8
 
 from last_cli.errors import UsageError
+from last_cli.shapes import Bool, Float, Int, Int8
 
 MAX_DEPTH = 10
 MAX_ARGUMENTS = 10

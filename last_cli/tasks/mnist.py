@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from last_cli.errors import DataError
+from last_cli.shapes import Int
 from last_cli.tasks.folder import data_folder, find
 from last_cli.tasks.idx import read_idx
 from last_cli.tasks.images import to_sequences

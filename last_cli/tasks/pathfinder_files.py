@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 
 from last_cli.errors import DataError
+from last_cli.shapes import UInt8
 from last_cli.tasks.png import Png, PngError, parse, to_greys
 from last_cli.tasks.task import Progress
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import UInt8
 
+from last_cli.shapes import UInt8
 from last_cli.tasks.images import to_grey
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int16
 
 from last_cli.errors import DataError
+from last_cli.shapes import Int16
 from last_cli.tasks import cache
 
 # In the order of the S5 code, which numbers the classes.

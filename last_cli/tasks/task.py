@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from last_cli.errors import UsageError
+from last_cli.shapes import Float, Int
 
 SPLITS = ("test", "val", "train")
 

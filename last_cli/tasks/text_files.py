@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
 
 from last_cli.errors import DataError
+from last_cli.shapes import Int64
 from last_cli.tasks.cache import fingerprint, folder_fingerprint
 from last_cli.tasks.folder import find
 from last_cli.tasks.task import Progress

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Integer
 
 from last_cli.errors import UsageError
+from last_cli.shapes import Int, Integer
 from last_cli.tasks.cache import Arrays
 from last_cli.tasks.task import Split
 

@@ -20,7 +20,6 @@ UNREADABLE = {
     "bad_legacy_aggregate_truncated": "checkpoint_2/checkpoint: the msgpack file is truncated",
     "bad_missing_manifest": r"manifest.ocdbt\) is missing.*ocdbt.process_0/manifest.ocdbt exists: recoverable",
     "bad_missing_manifest_all": r"manifest.ocdbt\) is missing",
-    "bad_missing_metadata": "_METADATA is missing",
     "bad_missing_path": "no such file or directory",
     "bad_missing_zarr_chunk": r"leaf params.encoder.layers_1.seq.B: chunk .* is missing; it would be read as zeros",
     "bad_not_a_checkpoint": "not an Orbax or Flax checkpoint: no _METADATA, manifest.ocdbt, checkpoint, step",
@@ -29,7 +28,9 @@ UNREADABLE = {
     "bad_truncated_data_file": r": d/\w+ is truncated \(4682 bytes, 9365 expected\)",
     "bad_truncated_msgpack": "best_state.msgpack: the msgpack file is truncated",
 }
-READABLE = [name for name in MANIFEST if name not in UNREADABLE]
+# What is recovered, with a warning.
+RECOVERED = ["bad_missing_metadata"]
+READABLE = [name for name in MANIFEST if name not in UNREADABLE and name not in RECOVERED]
 
 
 def paths_of(names: list[str]) -> list[tuple[str, str]]:

@@ -28,6 +28,15 @@ def test_takes_the_step_that_is_asked_for(fixtures: Path) -> None:
         locate(fixtures / "cur_standard_params" / "ckpt", step=4)
 
 
+def test_of_many_steps_the_first_and_the_last_are_named(fixtures: Path, tmp_path: Path) -> None:
+    source = fixtures / "cur_manager_composite_qs5" / "ckpt" / "3"
+    for step in range(100, 120):
+        shutil.copytree(source, tmp_path / str(step))
+    assert locate(tmp_path).notes[0] == "took step 119, the newest of 20 from 100 to 119"
+    with pytest.raises(CheckpointError, match="no committed step 4; the steps are 20 from 100 to 119"):
+        locate(tmp_path, step=4)
+
+
 def test_states_best_beside_newest(fixtures: Path) -> None:
     notes = locate(fixtures / "cur_manager_best_metrics_prefix" / "ckpt").notes
     assert "val_acc: 0.8 at step 7, highest 0.9 at step 6, lowest 0.7 at step 5" in notes
