@@ -1,4 +1,4 @@
-"""`inference.forward` compiled for a chunk of sequences, spread over devices, and kept for checkpoints of equal shapes."""
+"""`inference.forward` compiled for a chunk of sequences over all devices, and kept for checkpoints of equal shapes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def predictor(
     """A function from a chunk of sequences and lengths to log-probabilities (chunk, classes), compiled already.
 
     A chunk has len(devices) * rounds * micro sequences, `micro` of which a device takes at a time; `x` and `lengths`
-    say its shapes and types. Parameters are arguments of the program, so that it serves all checkpoints of their shapes.
+    say its shapes and types. Parameters are the program's arguments, so that it serves all checkpoints of their shapes.
     """
     mesh = Mesh(np.array(devices), ("data",))
     shared, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
@@ -46,12 +46,11 @@ def predictor(
 def _compiled(
     spec: ModelSpec, tree: Any, leaves: tuple[Any, ...], mesh: Mesh, rounds: int, micro: int, x: Any, lengths: Any
 ) -> Any:
-    cpu = mesh.devices.flat[0].platform == "cpu"
-    loop = "in order" if cpu else "associative"
+    platform = mesh.devices.flat[0].platform
 
     def one_device(params: Params, x: Any, lengths: Any) -> Any:
         x, lengths = (a.reshape(rounds, micro, *a.shape[1:]) for a in (x, lengths))
-        out = jax.lax.map(lambda part: forward(spec, params, *part, loop=loop), (x, lengths))
+        out = jax.lax.map(lambda part: forward(spec, params, *part, platform), (x, lengths))
         return out.reshape(rounds * micro, -1)
 
     sharded = jax.shard_map(
@@ -63,7 +62,7 @@ def _compiled(
     )
     with jax.default_matmul_precision("highest"):
         lowered = jax.jit(sharded).lower(jax.tree.unflatten(tree, leaves), x, lengths)
-        return lowered.compile(compiler_options=CPU_OPTIONS if cpu else None)
+        return lowered.compile(compiler_options=CPU_OPTIONS if platform == "cpu" else None)
 
 
 def _shape(array: Any) -> jax.ShapeDtypeStruct:

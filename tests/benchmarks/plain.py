@@ -46,7 +46,7 @@ def s4d_step(activation: str) -> Callable[..., Any]:
         spectra = jnp.fft.rfft(u, n=2 * length), jnp.fft.rfft(kernel, n=2 * length)
         return jnp.fft.irfft(spectra[0] * spectra[1], n=2 * length)[:length] + seq["D"][0] * u
 
-    axes = {name: 1 for name in ("A_re", "A_im", "B_re", "B_im", "C", "D", "log_step")}
+    axes = dict.fromkeys(("A_re", "A_im", "B_re", "B_im", "C", "D", "log_step"), 1)
     return _classifier(jax.vmap(channel, in_axes=(axes, 1), out_axes=1), activation, padded=False)
 
 
