@@ -26,7 +26,7 @@ from last_cli.tasks.task import Split, Task
 
 MODEL_OPTIONS = ("activation", "prenorm", "mode", "padded")
 CPU_MICRO_BATCH, ACCELERATOR_BATCH = 1, 64
-STEPS_A_CALL = 32
+STEPS_A_CALL = 8
 
 
 @dataclass(frozen=True)
@@ -234,9 +234,10 @@ def _settings(checkpoint: Checkpoint, task: str) -> dict[str, Any]:
 
 def _check_fit(checkpoint: Checkpoint, spec: ModelSpec, data: Split) -> None:
     path = checkpoint.source.path
-    if data.documents > 1:
+    if data.documents != spec.documents:
+        takes = "one sequence" if spec.documents == 1 else "two sequences"
         raise DataError(
-            f"{path}: the model takes one sequence a sample but the task has {data.documents}",
+            f"{path}: the model takes {takes} a sample but the task has {data.documents}",
             "the checkpoint was trained on something else: choose its --task",
         )
     width = (len(data.vocabulary or ()) or int(data.x.max()) + 1) if data.tokens else data.x.shape[2]

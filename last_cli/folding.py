@@ -39,8 +39,8 @@ def fold(
         variables: the classifier's `params` and `batch_stats`.
         systems: each block's discretised System in numpy float64, by the block's name.
         length: of the sequences, padding included.
-        precision: "float32", or "bfloat16" for the activations and the weights of all products but the last; the states'
-            recurrence, the convolution and the logits stay in float32.
+        precision: "float32", or "bfloat16" for the activations and the weights of all products but the decoder's; the
+            states' recurrence, the convolution and the logits stay in float32.
     """
     params, stats = variables["params"], variables.get("batch_stats", {})
     if spec.nested:

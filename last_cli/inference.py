@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int, Num
 
 from last_cli.folding import Params
+from last_cli.heads import apart, paired
 from last_cli.spec import BlockSpec, ModelSpec
 
 LAYER_NORM_EPSILON = 1e-6
@@ -35,13 +36,14 @@ def forward(
             other, elsewhere in logarithmic depth.
     """
     on_cpu = (platform or jax.default_backend()) == "cpu"
+    x, lengths = apart(spec, x, lengths)
     stream, axis = _encode(params["encoder"], x), -1
     for block, folded in zip(spec.blocks, params["blocks"], strict=True):
         wanted = 0 if "spectrum" in folded["ssm"] else -1
         if wanted != axis:
             stream, axis = jnp.swapaxes(stream, 0, 2), wanted
         stream = _block(spec, block, folded, stream, axis, on_cpu)
-    return jax.nn.log_softmax(_dense(params["decoder"], _pool(spec, stream, lengths, axis), -1))
+    return jax.nn.log_softmax(_decode(spec, params["decoder"], _pool(spec, stream, lengths, axis)))
 
 
 def _encode(encoder: Params, x: Any) -> Float[Array, "length batch features"]:
@@ -136,6 +138,12 @@ def _pool(spec: ModelSpec, stream: Any, lengths: Any, axis: int) -> Float[Array,
     else:
         weights = (jnp.arange(length)[:, None] < lengths) / lengths
     return jnp.einsum("lb,lbh->bh" if axis == -1 else "lb,hbl->bh", weights, stream.astype(jnp.float32))
+
+
+def _decode(spec: ModelSpec, decoder: Params, x: Any) -> Any:
+    if spec.documents == 1:
+        return _dense(decoder, x, -1)
+    return _dense(decoder["layer2"], jax.nn.gelu(_dense(decoder["layer1"], paired(x), -1)), -1)
 
 
 def _dense(dense: Params, x: Any, axis: int) -> Any:

@@ -27,7 +27,9 @@ FEATURES = RNG.normal(size=(3, 40, 7)).astype(np.float32)
 LENGTHS = np.array([40, 17, 33], np.int32)
 
 
-def built(arrays: dict[Key, np.ndarray], kind: str, precision: str = "float32", **options: Any) -> tuple[Any, ...]:
+def built(
+    arrays: dict[Key, np.ndarray], kind: str, length: int = 40, precision: str = "float32", **options: Any
+) -> tuple[Any, ...]:
     """Spec, variables and folded parameters of a random classifier."""
     leaves = leaves_of(arrays)
     layers = find_layers(leaves)
@@ -37,7 +39,7 @@ def built(arrays: dict[Key, np.ndarray], kind: str, precision: str = "float32", 
         layer.name.split("/")[-2]: build_system(layer, {n: arrays[k] for n, k in layer.leaves.items()}, config)
         for layer in layers
     }
-    return spec, variables, fold(spec, variables, systems, TOKENS.shape[1], precision)
+    return spec, variables, fold(spec, variables, systems, length, precision)
 
 
 def flax(spec: ModelSpec, variables: Any, x: np.ndarray) -> np.ndarray:
@@ -100,7 +102,7 @@ def test_layers_of_several_families() -> None:
 
 @pytest.mark.parametrize("kind", ["s5-two-directions", "s4d"])
 def test_half_precision_is_near_but_not_the_same(kind: str) -> None:
-    spec, variables, params = built(classifier(kind, features=32), kind, "bfloat16")
+    spec, variables, params = built(classifier(kind, features=32), kind, precision="bfloat16")
     found, wanted = engine(spec, params, FEATURES), flax(spec, variables, FEATURES)
     assert found.dtype == np.float32
     assert 1e-5 < np.abs(found - wanted).max() < 0.1 * np.abs(wanted).max()
