@@ -157,9 +157,10 @@ def _settings(checkpoint: Checkpoint, task: str) -> dict[str, Any]:
 
 def _check_fit(checkpoint: Checkpoint, data: Split) -> None:
     path, spec = checkpoint.source.path, model_spec(checkpoint)
-    if data.documents > 1:
+    if data.documents != spec.documents:
+        takes = "one sequence" if spec.documents == 1 else "two sequences"
         raise DataError(
-            f"{path}: the model takes one sequence a sample but the task has {data.documents}",
+            f"{path}: the model takes {takes} a sample but the task has {data.documents}",
             "the checkpoint was trained on something else: choose its --task",
         )
     width = (len(data.vocabulary or ()) or int(data.x.max()) + 1) if data.tokens else data.x.shape[2]

@@ -39,22 +39,23 @@ def fold(
         variables: the classifier's `params` and `batch_stats`.
         systems: each block's discretised System in numpy float64, by the block's name.
         length: of the sequences, padding included.
-        precision: of activations and of the products' weights; the states' recurrence is float32 in any case.
+        precision: "float32", or "bfloat16" for the activations and the weights of all products but the decoder's; the
+            states' recurrence, the convolution and the logits stay in float32.
     """
     params, stats = variables["params"], variables.get("batch_stats", {})
     if spec.nested:
         tower, stats = params["encoder"], stats.get("encoder", {})
     else:
         tower = params
-    folded = {
-        "encoder": tower["encoder"],
-        "blocks": tuple(
-            _block(spec, block, tower[block.name], stats.get(block.name, {}), systems[block.name], length)
-            for block in spec.blocks
-        ),
-        "decoder": params["decoder"],
+    blocks = tuple(
+        _block(spec, block, tower[block.name], stats.get(block.name, {}), systems[block.name], length)
+        for block in spec.blocks
+    )
+    weights = PRECISIONS[precision]
+    return {
+        **_cast({"encoder": tower["encoder"], "blocks": blocks}, weights),
+        "decoder": _cast(params["decoder"], np.float32),
     }
-    return _cast(folded, PRECISIONS[precision])
 
 
 def _block(
@@ -74,6 +75,8 @@ def _block(
         folded["norm"] = {"scale": scale, "bias": bias}
     if block.gates:
         folded["gate"] = _gate(block, params)
+        if "spectrum" in folded["ssm"]:  # features come first there: see inference
+            folded["gate"]["kernel"] = np.ascontiguousarray(folded["gate"]["kernel"].T)
     return folded
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from last_cli.program import Program
 
 CPU_MICRO_BATCH, ACCELERATOR_BATCH = 1, 64
-STEPS_A_CALL = 32
+STEPS_A_CALL = 8
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 
 from last_cli import registry, ssm
 from last_cli.config import ModelConfig
+from last_cli.heads import apart, paired
 from last_cli.shapes import Array, Float, Int, Num
 from last_cli.spec import BlockSpec, ModelSpec
 
@@ -105,22 +106,39 @@ class Stack(nn.Module):
         return _encode(self.spec, x, training)
 
 
+class PairDecoder(nn.Module):
+    """The head of two documents, on what `paired` made of their pooled features."""
+
+    d_model: int
+    d_output: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch features"]) -> Float[Array, "batch classes"]:
+        return nn.Dense(self.d_output, name="layer2")(nn.gelu(nn.Dense(self.d_model, name="layer1")(x)))
+
+
 class Classifier(nn.Module):
     """Log-probabilities of the classes for a batch of sequences.
 
     Call it on tokens (batch, length) or features (batch, length, d_input), with the lengths (batch,) where sequences
-    are padded. With `training=True` it takes a `dropout` key and updates `batch_stats`.
+    are padded; where a sample is two documents, on tokens (batch, 2, length) with lengths (batch, 2). With
+    `training=True` it takes a `dropout` key and updates `batch_stats`.
     """
 
     spec: ModelSpec
 
     @nn.compact
     def __call__(
-        self, x: Any, lengths: Num[Array | np.ndarray, " batch"] | None = None, training: bool = False
+        self, x: Any, lengths: Num[Array | np.ndarray, "batch *documents"] | None = None, training: bool = False
     ) -> Float[Array, "batch classes"]:
-        x = jnp.asarray(x)
-        x = Stack(self.spec, name="encoder")(x, training) if self.spec.nested else _encode(self.spec, x, training)
-        x = nn.Dense(self.spec.d_output, name="decoder")(_pool(self.spec.config, x, lengths))
+        spec = self.spec
+        x, lengths = apart(spec, jnp.asarray(x), lengths)
+        x = Stack(spec, name="encoder")(x, training) if spec.nested else _encode(spec, x, training)
+        x = _pool(spec.config, x, lengths)
+        if spec.documents == 2:
+            x = PairDecoder(spec.d_model, spec.d_output, name="decoder")(paired(x))
+        else:
+            x = nn.Dense(spec.d_output, name="decoder")(x)
         return nn.log_softmax(x, axis=-1)
 
 

@@ -124,12 +124,11 @@ def _compiled(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
 ) -> Any:
-    cpu = mesh.devices.flat[0].platform == "cpu"
-    loop = "in order" if cpu else "associative"
+    platform = mesh.devices.flat[0].platform
 
     def one_device(params: Params, x: Any, lengths: Any, count: Any) -> Any:
         def step(i: Any, out: Any) -> Any:
-            return out.at[i].set(forward(spec, params, x[0, i], lengths[0, i], loop=loop))
+            return out.at[i].set(forward(spec, params, x[0, i], lengths[0, i], platform))
 
         return jax.lax.fori_loop(0, count[0], step, jnp.zeros((rounds, micro, spec.d_output)))[None]
 
@@ -143,7 +142,7 @@ def _compiled(
     abstract = [jax.ShapeDtypeStruct(s, jax.dtypes.canonicalize_dtype(d), sharding=split) for s, d in inputs]
     with jax.default_matmul_precision("highest"):
         lowered = jax.jit(sharded).lower(jax.tree.unflatten(tree, leaves), *abstract)
-        return lowered.compile(compiler_options=CPU_OPTIONS if cpu else None)
+        return lowered.compile(compiler_options=CPU_OPTIONS if platform == "cpu" else None)
 
 
 def _abstract(array: Any) -> jax.ShapeDtypeStruct:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from last_cli.checkpoint import Key, Leaf
@@ -43,6 +43,8 @@ class ModelSpec:
         nested: encoder and blocks stand below a node `encoder`, as in S5.
         d_input, d_model, d_output: widths of the input, the blocks and the output.
         config: what the tree does not show.
+        documents: sequences a sample. Of two, the head compares what the same encoder and blocks made of each, pooled
+            over its own length (Tay et al., Long Range Arena, ICLR 2021, section 2.2.3, with the S5 code's features).
     """
 
     blocks: tuple[BlockSpec, ...]
@@ -51,6 +53,7 @@ class ModelSpec:
     d_model: int
     d_output: int
     config: ModelConfig
+    documents: int = 1
 
 
 @dataclass(frozen=True)
@@ -93,15 +96,22 @@ def read_spec(leaves: Mapping[Key, Leaf], layers: Sequence[Layer], config: Model
     variables = Tree.of(layers).variables(leaves)
     nested = layers[0].name.startswith("encoder/")
     encoder = ("params", *(["encoder"] if nested else []), "encoder", "kernel")
-    decoder = ("params", "decoder", "kernel")
-    if ("params", "decoder", "layer1", "kernel") in variables:
-        raise CheckpointError("decoder: this is a two-tower retrieval head, which cannot be evaluated yet", HINT)
+    pairs = ("params", "decoder", "layer1", "kernel") in variables
+    decoder = ("params", "decoder", *(["layer2"] if pairs else []), "kernel")
     for key in (encoder, decoder):
         if key not in variables or len(variables[key].shape) != 2:
             raise CheckpointError(f"the tree has no {'/'.join(key)} of two axes, so no classifier can be built", HINT)
     blocks = tuple(_block_spec(variables, layer, nested, config) for layer in layers)
     d_input, d_model = variables[encoder].shape
-    return ModelSpec(blocks, nested, d_input, d_model, variables[decoder].shape[1], config)
+    if pairs:
+        config = replace(config, mode="pool", padded=True)
+        found = variables[("params", "decoder", "layer1", "kernel")].shape
+        if found != (4 * d_model, d_model):
+            raise CheckpointError(
+                f"decoder/layer1 has shape {found}, expected {(4 * d_model, d_model)}: four features of two documents",
+                HINT,
+            )
+    return ModelSpec(blocks, nested, d_input, d_model, variables[decoder].shape[1], config, documents=2 if pairs else 1)
 
 
 def _block_spec(variables: Mapping[Key, Leaf], layer: Layer, nested: bool, config: ModelConfig) -> BlockSpec:

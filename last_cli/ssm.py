@@ -53,7 +53,9 @@ def kernel(system: System, length: int) -> Any:
     coarse = _powers(fine[..., -1] * system.lam, -(-length // m))
     weights = system.C[:, :, 0, :] * system.B[:, :, 0]
     left = xp.matrix_transpose(weights[..., None] * coarse)
-    blocks = system.gain * xp.real(left @ fine)
+    # The real part alone, of half the arithmetic: Re(left) Re(fine) - Im(left) Im(fine).
+    left = xp.concat([xp.real(left), -xp.imag(left)], axis=-1)
+    blocks = system.gain * (left @ xp.concat([xp.real(fine), xp.imag(fine)], axis=-2))
     return xp.reshape(blocks, (*blocks.shape[:-2], -1))[..., :length]
 
 

@@ -131,11 +131,21 @@ def test_a_tree_without_an_encoder_is_refused(nested: bool, name: str) -> None:
         spec_of(without(tree(nested=nested), *name.split("/")))
 
 
-def test_a_retrieval_head_is_refused_in_its_own_words() -> None:
-    key = ("params", "decoder", "layer1", "kernel")
-    with pytest.raises(CheckpointError, match="two-tower retrieval head, which cannot be evaluated yet") as caught:
-        spec_of(tree() | {key: Leaf(key, (8, 4), "float32", "array")})
-    assert "`last prune`" in caught.value.hint
+def pair_head(*shape: int) -> Leaves:
+    leaves = without(tree(features=4), "params", "decoder", "kernel")
+    shapes = {"layer1": shape, "layer2": (4, 2)}
+    keys = {("params", "decoder", name, "kernel"): shape for name, shape in shapes.items()}
+    return leaves | {key: Leaf(key, shape, "float32", "array") for key, shape in keys.items()}
+
+
+def test_a_head_of_two_documents_pools_each_over_its_own_length() -> None:
+    spec = spec_of(pair_head(16, 4), padded=False, mode="last")
+    assert (spec.documents, spec.d_output, spec.config.padded, spec.config.mode) == (2, 2, True, "pool")
+
+
+def test_a_head_of_two_documents_takes_four_features() -> None:
+    with pytest.raises(CheckpointError, match=r"decoder/layer1 has shape \(8, 4\), expected \(16, 4\)"):
+        spec_of(pair_head(8, 4))
 
 
 def test_layers_in_another_place_than_a_classifiers_are_refused() -> None:

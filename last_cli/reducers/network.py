@@ -18,6 +18,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from last_cli import ssm
+from last_cli.errors import CheckpointError
 from last_cli.evaluation import build_model
 from last_cli.loading import Checkpoint
 from last_cli.model import SSM, Classifier, prepared_systems
@@ -111,6 +112,10 @@ def _model(checkpoint: Checkpoint, inputs: Inputs) -> tuple[Any, Any, dict[str, 
     if checkpoint.sources["padded"] == "assumed":  # as the data have it, which is what `evaluate` does too
         checkpoint = replace(checkpoint, config=replace(checkpoint.config, padded=inputs.lengths is not None))
     spec = read_spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
+    if spec.documents > 1:
+        raise CheckpointError(
+            "decoder: a head that compares two documents cannot be calibrated yet", "leave the calibration out"
+        )
     systems = {_block(layer.name): checkpoint.system(layer) for layer in checkpoint.layers}
     model, variables = build_model(checkpoint)
     return model, variables | {"system": prepared_systems(spec, systems, inputs.x.shape[1])}, systems

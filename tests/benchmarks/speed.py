@@ -1,0 +1,213 @@
+"""How fast sequences are evaluated, beside the published algorithm written plainly and the matrix products alone.
+
+    python tests/benchmarks/speed.py [--repeat 5] [--core 0] [--quick]
+
+Prints Markdown: milliseconds a sequence, median and range. Every part is a process of its own; in each, plain and last
+take turns, and calls shorter than a second are timed after an untimed one. The plain S5 runs its published batch of 50
+on all cores, and sequence by sequence on one. `limit` is the time of last's matrix products alone, run by XLA one after
+the other. Weights are random, of the published shapes; `difference` is the largest between log-probabilities.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import plain
+import random_models
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from random_models import Model
+
+from last_cli import folding, program
+
+PLAIN_BATCH, ROUNDS = 50, 8
+HEADER = "| | plain ms | last ms | times faster | limit ms | difference |\n|---|---|---|---|---|---|"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--core", type=int, default=0, help="the one that the one-core parts run on")
+    parser.add_argument("--quick", action="store_true", help="one repetition, and ListOps alone on all cores")
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.part:
+        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+        PARTS[args.part](1 if args.quick else args.repeat, args.quick)
+        return
+    versions = ", ".join(f"{name} {version(name)}" for name in ("jax", "jaxlib", "numpy"))
+    machine = f"{_processor()}, {os.cpu_count()} cores"
+    print(f"{time.strftime('%Y-%m-%d')}, {machine}, Python {platform.python_version()}, {versions}", flush=True)
+    arguments = ["--repeat", str(args.repeat), *(["--quick"] if args.quick else [])]
+    for part in PARTS:
+        cores = {args.core} if part in ("pruned", "s4d") else os.sched_getaffinity(0)
+        print(f"\n### {PARTS[part].__doc__} ({len(cores)} core{'s' if len(cores) > 1 else ''})\n", flush=True)
+        subprocess.run(
+            [sys.executable, __file__, "--part", part, *arguments],
+            check=True,
+            env=os.environ | {"JAX_PLATFORMS": "cpu"},
+            preexec_fn=lambda cores=cores: os.sched_setaffinity(0, cores),
+        )
+
+
+def all_cores(repeat: int, quick: bool) -> None:
+    """S5, the published batch"""
+    print(HEADER)
+    for task in ("listops",) if quick else ("listops", "image"):
+        model = random_models.s5(task)
+        _row(task, model, model, PLAIN_BATCH, PLAIN_BATCH, repeat)
+
+
+def pruned(repeat: int, quick: bool) -> None:
+    """S5 on Image, states cut out against the same states masked, sequence by sequence"""
+    print(HEADER)
+    for removed in (0.0, 0.33, 0.6, 0.8)[:: 3 if quick else 1]:
+        masked = random_models.s5("image", removed, compact=False)
+        name = f"{removed:.0%} removed"
+        _row(name, random_models.s5("image", removed), masked, 4, 1, repeat)
+        if removed:
+            print(f"| {name}, masked in last | | {_span(_alone(masked, 4, repeat))} | | | |", flush=True)
+
+
+def s4d(repeat: int, quick: bool) -> None:
+    """S4D of Image's size, 6 layers of 512 channels and 64 states"""
+    print(HEADER)
+    model = random_models.s4d()
+    for batch in (4,) if quick else (4, 32):
+        _row(f"batch {batch}", model, model, batch, batch, repeat)
+
+
+def first(repeat: int, quick: bool) -> None:
+    """The first batch, folding and compilation included, after imports and the start of JAX"""
+    print("| | seconds | of it folding | of it compiling | sequences |\n|---|---|---|---|---|")
+    jax.block_until_ready(jnp.zeros(1) + 1)
+    models = {"listops": random_models.s5("listops"), "image": random_models.s5("image"), "s4d": random_models.s4d()}
+    for name, model in models.items():
+        program._compiled.cache_clear()
+        x, lengths = model.batch(ROUNDS * len(jax.devices()))
+        began = time.perf_counter()
+        params = folding.fold(model.spec, model.variables, model.systems, model.length)
+        folded = time.perf_counter()
+        run = _predictor(model, params, x, lengths)
+        compiled = time.perf_counter()
+        jax.block_until_ready(run(x, lengths))
+        ended = time.perf_counter()
+        print(
+            f"| {name} | {ended - began:.2f} | {folded - began:.2f} | {compiled - folded:.2f} | {len(x)} |", flush=True
+        )
+
+
+PARTS: dict[str, Callable[[int, bool], None]] = {"all": all_cores, "pruned": pruned, "s4d": s4d, "first": first}
+
+
+def _row(name: str, ours: Model, theirs: Model, batch: int, plain_batch: int, repeat: int) -> None:
+    """One line: `ours` in last against `theirs` in the plain baseline."""
+    x, lengths = theirs.batch(batch)
+    config = theirs.spec.config
+    if theirs.spec.blocks[0].family == "s5":
+        step = plain.s5_step(config.activation, config.padded, config.clip_eigs)
+    else:
+        step = plain.s4d_step(config.activation)
+    features = np.eye(theirs.spec.d_input, dtype=np.float32)[x] if x.ndim == 2 else x
+    features, variables = jax.device_put(features[:plain_batch]), jax.device_put(theirs.variables)
+    run, many = _engine(ours, batch)
+    calls: dict[str, Callable[[], Any]] = {
+        "plain": lambda: step(variables, features, lengths[:plain_batch]),
+        "last": run,
+    }
+    found = {name: np.asarray(jax.block_until_ready(call())) for name, call in calls.items()}
+    difference = np.abs(found["plain"] - found["last"][:plain_batch]).max()
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeat):
+        for key, call in calls.items():
+            times[key].append(1e3 * _seconds(call) / (plain_batch if key == "plain" else many))
+    ratio = statistics.median(times["plain"]) / statistics.median(times["last"])
+    print(
+        f"| {name} | {_span(times['plain'])} | {_span(times['last'])} | {ratio:.1f} | {_limit(ours, repeat):.2f} "
+        f"| {difference:.0e} |",
+        flush=True,
+    )
+
+
+def _alone(model: Model, batch: int, repeat: int) -> list[float]:
+    run, many = _engine(model, batch)
+    jax.block_until_ready(run())
+    return [1e3 * _seconds(run) / many for _ in range(repeat)]
+
+
+def _engine(model: Model, batch: int) -> tuple[Callable[[], Any], int]:
+    """last on at least so many sequences, as `last eval` runs it, and on how many."""
+    devices = len(jax.devices())
+    rounds = -(-batch // devices)
+    x, lengths = model.batch(batch)
+    x, lengths = (np.resize(array, (rounds * devices, *array.shape[1:])) for array in (x, lengths))
+    params = folding.fold(model.spec, model.variables, model.systems, model.length)
+    run = _predictor(model, params, x, lengths)
+    return lambda: run(x, lengths), len(x)
+
+
+def _predictor(model: Model, params: Any, x: np.ndarray, lengths: np.ndarray) -> Callable[..., np.ndarray]:
+    devices, rounds = jax.devices(), len(x) // len(jax.devices())
+    found = program.program(model.spec, params, devices, x.shape[1:], x.dtype, micro=1, rounds=rounds)
+    return lambda x, lengths: found.start(x, lengths)()
+
+
+def _limit(model: Model, repeat: int) -> float:
+    """Milliseconds a sequence of all matrix products of its blocks, on all devices at once."""
+    params = folding.fold(model.spec, model.variables, model.systems, model.length)
+    shapes = []
+    for block in params["blocks"]:
+        shapes += [block["ssm"][name].shape for name in ("drive", "readout") if name in block["ssm"]]
+        shapes.append(block["gate"]["kernel"].shape)
+    times = {shape: _product_seconds(model.length, shape, repeat) for shape in set(shapes)}
+    return 1e3 * sum(times[shape] for shape in shapes)
+
+
+def _product_seconds(length: int, shape: tuple[int, int], repeat: int) -> float:
+    """Of one sequence's product with a matrix, every device doing some of its own."""
+    devices = len(jax.devices())
+
+    def some(u: Any, w: Any) -> Any:
+        return jax.lax.map(lambda u: u @ w, u)
+
+    mesh, data = Mesh(np.array(jax.devices()), ("data",)), PartitionSpec("data")
+    product = jax.jit(jax.shard_map(some, mesh=mesh, in_specs=(data, PartitionSpec()), out_specs=data, check_vma=False))
+    count = devices * ROUNDS
+    u = jax.device_put(np.ones((count, length, shape[0]), np.float32), NamedSharding(mesh, data))
+    w = jax.device_put(np.ones(shape, np.float32), NamedSharding(mesh, PartitionSpec()))
+    return statistics.median(_seconds(lambda: product(u, w)) for _ in range(2 * repeat + 1)) / count
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    for _ in range(2):
+        began = time.perf_counter()
+        jax.block_until_ready(call())
+        if (seconds := time.perf_counter() - began) > 1:
+            break
+    return seconds
+
+
+def _span(times: list[float]) -> str:
+    return f"{statistics.median(times):.1f} ({min(times):.1f} to {max(times):.1f})"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.machine())
+
+
+if __name__ == "__main__":
+    main()
