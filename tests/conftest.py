@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
+# Workers side by side leave no core to BLAS threads, which wait for each other spinning.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 from cases import CASES, Case, load_case

@@ -89,7 +89,7 @@ def test_max_error_needs_no_labels_and_measures_on_other_inputs_than_it_fits(run
 
 
 @given(st.lists(st.floats(-2, 6), min_size=101, max_size=101), st.floats(0, 1), st.floats(0, 4), st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_the_chosen_ratio_was_measured_and_keeps_to_the_budget(
     curve: list[float], stderr: float, budget: float, strict: bool
 ) -> None:

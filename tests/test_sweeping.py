@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import DIGITS, S4D, S5, Run, data, fails
+from commands import DIGITS, S4D, Run, data, fails
 
 import last_cli as last
 from last_cli import reducing
@@ -23,14 +23,15 @@ from last_cli.sweeping import JOURNAL, parse_ratios
 SMALL = ["--task", "digits", "--limit", "60", "--ratios", "0,0.4,0.8", "--seeds", "2"]
 
 
-@pytest.mark.parametrize(("sample", "names"), [(S5, ["aire", "reconstruct"]), (S4D, ["last", "aire+refit"])])
+@pytest.mark.parametrize(("sample", "names"), [(DIGITS, ["aire+refit", "reconstruct"]), (S4D, ["last"])])
 def test_masked_points_are_what_the_compact_checkpoints_give(sample: str, names: list[str]) -> None:
     ck = last.load(sample)
-    report = last.sweep(ck, "listops", ratios=[0.5], criteria=names, seeds=1, calibration=8, limit=60)
-    plan = reducing.plan_for(ck, calibration=8)
+    task = ck.stamp["task"]["name"]
+    report = last.sweep(ck, task, ratios=[0.5], criteria=names, seeds=1, calibration=8, limit=60)
+    plan = reducing.plan_for(ck, calibration=8) if recipe(names[0]).needs_plan else None
     for point, name in zip(report.points, names, strict=True):
-        small = recipe(name).at_any_ratio(ck, plan if recipe(name).needs_plan else None)(0.5)
-        judged = last.evaluate(small, "listops", limit=60, baseline=ck)
+        small = recipe(name).at_any_ratio(ck, plan)(0.5)
+        judged = last.evaluate(small, task, limit=60, baseline=ck)
         assert judged.baseline is not None and small.report is not None
         assert (point.accuracy, point.drop) == (judged.measured.accuracy, judged.baseline.drop)
         assert point.loss == pytest.approx(judged.measured.losses.mean(), abs=1e-5)
@@ -69,7 +70,7 @@ def test_the_command_writes_tables_points_and_figures(run: Run, tmp_path: Path) 
 def test_a_killed_sweep_goes_on_where_it_stopped(run: Run, tmp_path: Path) -> None:
     arguments = ["sweep", DIGITS, *SMALL, "--criteria", "last,aire,random", "--out", "out"]
     journal = tmp_path / "out" / JOURNAL
-    started = subprocess.Popen([sys.executable, "-m", "last_cli", *arguments], stderr=subprocess.DEVNULL)
+    started = subprocess.Popen([sys.executable, "-m", "last_cli", *arguments, "-q"], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
     while not (journal.exists() and journal.read_bytes().count(b"\n") > 2) and time.monotonic() < deadline:
         assert started.poll() is None
@@ -145,3 +146,9 @@ def test_means_and_their_errors_and_the_pareto_front() -> None:
         ("a", 2): True,
         ("b", 2): True,
     }
+
+
+def test_what_cannot_keep_its_shapes_is_swept_all_the_same() -> None:
+    report = last.sweep(last.load(DIGITS), "digits", ratios=[0.3], criteria=["balanced", "energy"], limit=30)
+    assert [point.criterion for point in report.points] == ["balanced", "energy"]
+    assert all(point.states < report.baseline["states"] for point in report.points)

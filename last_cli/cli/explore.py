@@ -51,7 +51,8 @@ def sweep(
         Path | None, typer.Option(help="Where the task's files are.", show_default="$LAST_DATA_DIR, else generated")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Keep points, tables and figures here; goes on.", show_default="no")
+        Path | None,
+        typer.Option(help="Keep points, tables and figures here; a killed sweep goes on.", show_default="no"),
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the figure: .svg, .png or .pdf.", show_default="no")] = None,
     batch_size: Annotated[

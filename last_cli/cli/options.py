@@ -20,11 +20,11 @@ RatioOption = Annotated[
 ]
 MaxDrop = Annotated[
     float | None,
-    typer.Option("--max-drop", help="Or the points that --task may lose on validation data.", show_default="none"),
+    typer.Option("--max-drop", help="Instead: points that --task may lose on validation data.", show_default="none"),
 ]
 MaxError = Annotated[
     float | None,
-    typer.Option("--max-error", help="Or the relative squared error of the logits.", show_default="none"),
+    typer.Option("--max-error", help="Instead: relative squared error of the logits, no labels.", show_default="none"),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="One standard error more must fit as well.", show_default="no")]
 FormatOption = Annotated[Format, typer.Option("--format", help="Form of the output on stdout.")]
