@@ -79,6 +79,7 @@ def inspect(path: str | Path, *, step: int | None = None, item: str | None = Non
         opened = from_index(index)
     except CheckpointError as error:
         notes.append(error.message)
+    notes += _emptied(index.stamp or {})
     arrays = [leaf for leaf in index.leaves.values() if leaf.kind == "array"]
     model = Tree.of(opened.layers).variables(index.leaves) if opened else {}
     parameters = [leaf for key, leaf in model.items() if key[0] == "params" and leaf.kind == "array"]
@@ -98,6 +99,16 @@ def inspect(path: str | Path, *, step: int | None = None, item: str | None = Non
         stamp=index.stamp or {},
         notes=notes,
     )
+
+
+def _emptied(stamp: Mapping[str, Any]) -> list[str]:
+    """A note for each layer that the last pruning left without a live state."""
+    layers = stamp["pruned"][-1]["layers"] if stamp.get("pruned") else []
+    return [f"{layer['name']}: no state of it is live, B and C are zero" for layer in layers if not _any(layer["kept"])]
+
+
+def _any(kept: Sequence[Any]) -> bool:
+    return any(not isinstance(entry, list) or entry for entry in kept)
 
 
 def _layer(layer: Any) -> Json:

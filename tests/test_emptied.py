@@ -177,6 +177,7 @@ def test_the_commands_agree(kind: str, extra: list[str], run: Run, tmp_path: Pat
     assert again["layers"][0]["states"] == 0
     assert again["states"] == pruned["states"]["after"]
     assert np.size(again["layers"][0]["per_state"]["hinf"]) == 0
+    assert any("no state of it is live" in warning for warning in data(run, "inspect", "pruned")["warnings"])
     assert data(run, "verify", "pruned", "--against", "ckpt")["passed"]
     assert data(run, "diff", "ckpt", "pruned", code=1)["layers"][0]["states"][1] == 0
     data(run, "prune", "pruned", "--ratio", "0.3", "-o", "twice")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from last_cli.checkpoint.metadata import ROOT_FILE, STEP_FILE, STRINGS_FILE, TREE_FILE, read_aside
+from last_cli.checkpoint.stamp import check_stamp
 from last_cli.checkpoint.types import STAMP_FILE, Location
 
 # The metadata of a whole run, in the names of Orbax up to 0.9 and since.
@@ -26,16 +27,23 @@ def read_beside(location: Location) -> tuple[dict[str, Any], list[str]]:
 
 
 def read_stamp(location: Location) -> dict[str, Any] | None:
-    """What `last` wrote into the checkpoint when it made it, or None where it did not."""
+    """What `last` wrote into the checkpoint when it made it, or None where it did not.
+
+    Raises CheckpointError where that has been damaged.
+    """
     step = step_directory(location)
     run = [step.parent] if step.is_file() or location.step is not None else []
     for directory in dict.fromkeys((location.root, location.directory, step, *run)):
         stamp, _ = read_aside(directory / STAMP_FILE)
         if stamp:
+            check_stamp(stamp, directory / STAMP_FILE)
             return stamp
     custom = read_aside(step / STEP_FILE)[0].get("custom_metadata")
     stamp = custom.get("last") if isinstance(custom, dict) else None
-    return stamp if isinstance(stamp, dict) else None
+    if not isinstance(stamp, dict):
+        return None
+    check_stamp(stamp, step / STEP_FILE)
+    return stamp
 
 
 def step_directory(location: Location) -> Path:

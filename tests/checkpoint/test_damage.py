@@ -13,10 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+from commands import Run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from random_layers import classifier, write
 
+import last_cli as last
 from last_cli import checkpoint
+from last_cli.checkpoint import STAMP_FILE
 from last_cli.cli import main
 from last_cli.errors import LastError
 
@@ -83,6 +88,39 @@ def test_commands_say_so_in_two_lines_and_leave_nothing(fixtures: Path, data: st
             if command[0] == "prune":
                 left = sorted(entry.name for entry in path.parent.iterdir())
                 assert left == (["ckpt"] if code else ["ckpt", "out"])
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=slow)
+@given(data=st.data())
+def test_an_edited_stamp_is_an_error_in_two_lines_or_harmless(stamped: Path, run: Run, data: st.DataObject) -> None:
+    file = stamped / STAMP_FILE
+    whole = file.read_bytes()
+    try:
+        file.write_text(json.dumps(_edit(data, json.loads(whole))))
+        for command in (
+            ["inspect"],
+            ["score"],
+            ["prune", "--ratio", "0.3", "-n"],
+            ["verify", "--against", stamped.with_name("ckpt")],
+        ):
+            code, _, err = run(*command, stamped, "-q")
+            assert "Traceback" not in err and "internal error" not in err
+            assert code in (0, 1, 2)
+    finally:
+        file.write_bytes(whole)
+
+
+@pytest.fixture(scope="module")
+def stamped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pruned checkpoint: its stamp knows a task, a training and a pruning."""
+    path = tmp_path_factory.mktemp("stamped")
+    stamp = {
+        "task": {"name": "digits", "vocabulary": ["a"]},
+        "training": {"steps": 3, "recipe": "x", "accuracy": {"test": 0.5}},
+    }
+    write(path / "ckpt", classifier(blocks=1), stamp)
+    last.save(last.prune(last.load(path / "ckpt"), 0.5), path / "pruned")
+    return path / "pruned"
 
 
 @contextlib.contextmanager
