@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from last_cli.api import (
         Checkpoint,
+        bench,
         build_model,
         diff,
         evaluate,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Checkpoint",
+    "bench",
     "build_model",
     "diff",
     "evaluate",

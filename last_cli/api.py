@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from last_cli import checkpoint
+from last_cli.benchmarking import bench
 from last_cli.difference import diff
 from last_cli.errors import UsageError
 from last_cli.evaluation import build_model, evaluate
@@ -18,6 +19,7 @@ from last_cli.verification import verify
 
 __all__ = [
     "Checkpoint",
+    "bench",
     "build_model",
     "diff",
     "evaluate",

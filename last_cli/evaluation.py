@@ -14,6 +14,7 @@ from last_cli.loading import Checkpoint, load
 from last_cli.measuring import Request, measure
 from last_cli.partial import Session, Tell
 from last_cli.results import Comparison, EvalReport, Gate, Measured, PrecisionLoss, Progress
+from last_cli.tasks.rows import blocks
 from last_cli.tasks.task import Split, Task
 from last_cli.variables import model_spec, read_variables
 
@@ -163,7 +164,10 @@ def _check_fit(checkpoint: Checkpoint, data: Split) -> None:
             f"{path}: the model takes {takes} a sample but the task has {data.documents}",
             "the checkpoint was trained on something else: choose its --task",
         )
-    width = (len(data.vocabulary or ()) or int(data.x.max()) + 1) if data.tokens else data.x.shape[2]
+    if data.tokens:
+        width = len(data.vocabulary or ()) or 1 + max(int(block.max()) for block in blocks(data.x))
+    else:
+        width = data.x.shape[2]
     if (width > spec.d_input) if data.tokens else (width != spec.d_input):
         kind = "tokens in its vocabulary" if data.tokens else "features a step"
         raise DataError(

@@ -1,15 +1,16 @@
-"""Figures: poles in the unit disc coloured by score, and the states kept in each layer."""
+"""Figures: poles in the unit disc coloured by score with the states kept in each layer, and benchmarks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
+from last_cli.benchmarking import BenchReport
 from last_cli.errors import OutputError, UsageError
 from last_cli.results import ScoreReport
 
@@ -103,6 +104,43 @@ def draw_scores(report: ScoreReport, path: Path) -> None:
     bars.invert_yaxis()
     bars.legend(loc="lower center", bbox_to_anchor=(0.5, -0.28), ncols=2, frameon=False)
     bars.spines[["top", "right"]].set_visible(False)
+    _write(figure, path)
+
+
+def draw_bench(report: BenchReport, path: Path) -> None:
+    """Write the figure of a benchmark: latencies as boxes (quartiles) with their range, and peak memory.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = [PurePath(timing.checkpoint.path).name for timing in report.timings]
+    height = 1.8 + 0.4 * len(names)
+    figure, (times, memory) = plt.subplots(1, 2, figsize=(10, height), width_ratios=(1.6, 1), layout="constrained")
+    rows = np.arange(len(names))
+    milliseconds = [1000 * timing.seconds for timing in report.timings]
+    times.boxplot(milliseconds, positions=rows, orientation="horizontal", whis=(0, 100), widths=0.5)
+    times.set(yticks=rows, yticklabels=names, xlabel="ms a batch")
+    times.set(title=f"{report.batch} sequences of {report.length:,} steps, {report.precision}")
+    peaks = [timing.peak_bytes / 1e6 for timing in report.timings]
+    memory.bar_label(memory.barh(rows, peaks, color="#3b6ea5", height=0.5), fmt="%.0f", padding=3)
+    memory.set(yticks=rows, yticklabels=[], xlabel="MB", title="peak memory")
+    memory.margins(x=0.15)
+    times.set_xlim(left=0)
+    for axes in (times, memory):
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(report.device, fontsize="small", color="0.4")
+    _write(figure, path)
+
+
+def _write(figure: Any, path: Path) -> None:
+    import matplotlib.pyplot as plt
+
     try:
         figure.savefig(path, dpi=160)
     except OSError as error:

@@ -24,6 +24,7 @@ from last_cli.loading import Checkpoint
 from last_cli.recipes import Recipe, recipe
 from last_cli.results import Measured, Progress
 from last_cli.results_sweep import SweepPoint, SweepReport
+from last_cli.tasks.rows import blocks
 from last_cli.tasks.task import Split
 
 RATIOS = "0:0.9:0.1"
@@ -162,7 +163,9 @@ def _header(checkpoint: Checkpoint, data: Split, request: Request, settings: dic
     total = hashlib.sha256()
     for array in (data.x, data.y, data.lengths):
         if array is not None:
-            total.update(f"{array.dtype} {array.shape}\n".encode() + np.ascontiguousarray(array).tobytes())
+            total.update(f"{array.dtype} {array.shape}\n".encode())
+            for block in blocks(array):
+                total.update(np.ascontiguousarray(block).tobytes())
     return {
         "schema": "last.sweep-points/1",
         "last": __version__,

@@ -193,7 +193,7 @@ class _Trainer:
     def __init__(self, model: Classifier, recipe: Recipe, steps: int, train: Any) -> None:
         small = np.uint8 if train.vocabulary else np.float32
         self.model = model
-        self.x = jnp.asarray(train.x.astype(small))
+        self.x = jnp.asarray(np.asarray(train.x).astype(small))
         self.y = jnp.asarray(train.y)
         self.lengths = jnp.asarray(np.full(len(train.y), train.length) if train.lengths is None else train.lengths)
         self.tokens = bool(train.vocabulary)

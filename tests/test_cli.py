@@ -175,7 +175,7 @@ def test_the_demo_runs_the_three_commands(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["score"], ["prune"], ["eval"], ["inspect"], ["list"], ["demo"], ["verify"], ["diff"]]
+    "command", [[], ["score"], ["prune"], ["eval"], ["inspect"], ["list"], ["demo"], ["verify"], ["diff"], ["bench"]]
 )
 def test_every_help_page_ends_with_examples(run: Run, command: list[str]) -> None:
     code, out, _ = run(*command, "--help")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from last_cli.cli import convert, core, explore, look  # noqa: F401 (they register their commands)
+from last_cli.cli import convert, core, explore, look, measure  # noqa: F401 (they register their commands)
 from last_cli.cli.app import app
 from last_cli.errors import LastError, UsageError
 

@@ -229,7 +229,7 @@ def prune(
     epilog="Example:  last eval pruned/ --task listops --baseline ckpt/\n\n"
     "Example:  last eval ckpt/ --task listops --preset s5-lra-listops --limit 500\n\n"
     "Example:  last eval pruned/ --task listops --baseline ckpt/ --max-drop 0.5\n\n"
-    "Example:  srun last eval ckpt/ --task pathx --distributed --resume",
+    "Example:  last eval ckpt/ --task pathx --resume",
 )
 def evaluate(
     ckpt: Ckpt,

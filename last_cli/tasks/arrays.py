@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from last_cli.errors import DataError, UsageError
+from last_cli.tasks.rows import Rows, Stored, blocks, stored_in
 from last_cli.tasks.task import Progress, Split, Task, check_request, first
 
 SUFFIX = ".npz"
@@ -29,15 +30,15 @@ def file_task(name: str) -> Task:
 def load_arrays(path: Path) -> Split:
     """The arrays x (n, L) of tokens, (n, L) or (n, L, d) of features, y (n,) and perhaps lengths (n,) of a file.
 
-    The classes are as many as the largest label shows; a model may have more.
+    The classes are as many as the largest label shows; a model may have more. Where the file is not compressed, x stays
+    in it, to be read as it is needed.
 
     Raises:
         DataError: the file is missing or damaged, or its arrays do not fit each other.
     """
-    arrays = _read(path)
-    x = _sequences(path, arrays["x"])
-    y = _whole(path, "y", arrays["y"], x.shape[:1], 0, np.iinfo(np.int32).max)
-    lengths = arrays.get("lengths")
+    stored, y, lengths = _read(path)
+    x = _sequences(path, stored)
+    y = _whole(path, "y", y, x.shape[:1], 0, np.iinfo(np.int32).max)
     return Split(
         x=x,
         y=y,
@@ -67,31 +68,33 @@ def _load(
     return first(load_arrays(path), limit)
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def _read(path: Path) -> tuple[np.ndarray | Stored, np.ndarray, np.ndarray | None]:
     try:
         archive = np.load(path.expanduser(), allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise DataError(f"{path}: expected an archive of arrays, found one array", HINT)
         with archive:
-            arrays = {name: archive[name] for name in ("x", "y", "lengths") if name in archive.files}
-            found = ", ".join(archive.files) or "none"
+            if not {"x", "y"} <= set(archive.files):
+                found = ", ".join(archive.files) or "none"
+                raise DataError(f"{path}: expected the arrays x and y, found {found}", HINT)
+            x = stored_in(path.expanduser(), "x")
+            x = archive["x"] if x is None else x
+            return x, archive["y"], archive["lengths"] if "lengths" in archive.files else None
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}", HINT) from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"cannot read {path}: {error}", HINT) from error
-    for name in ("x", "y"):
-        if name not in arrays:
-            raise DataError(f"{path}: expected the arrays x and y, found {found}", HINT)
-    return arrays
 
 
-def _sequences(path: Path, x: np.ndarray) -> np.ndarray:
+def _sequences(path: Path, x: np.ndarray | Stored) -> Rows:
     if x.dtype.kind in "iu" and x.ndim == 2 and x.size:
-        return _whole(path, "x", x, x.shape, 0, np.iinfo(np.int32).max)
+        for block in blocks(x):
+            _whole(path, "x", block, block.shape, 0, np.iinfo(np.int32).max)
+        return Rows.of(x, lambda rows: rows.astype(np.int32), None)
     if x.dtype.kind == "f" and x.ndim in (2, 3) and x.size:
-        if not np.isfinite(x).all():
+        if not all(np.isfinite(block).all() for block in blocks(x)):
             raise DataError(f"{path}: x has values that are not finite", "correct the file")
-        return x.astype(np.float32).reshape(*x.shape[:2], -1)
+        return Rows.of(x, lambda rows: rows.astype(np.float32).reshape(*rows.shape[:2], -1), None)
     raise DataError(
         f"{path}: expected x to be whole numbers (n, L) or real numbers (n, L) or (n, L, d), "
         f"found {x.dtype} of shape {x.shape}",

@@ -1,4 +1,7 @@
-"""A cache of computed arrays on disk, which may speed things up and never breaks them."""
+"""A cache of computed arrays on disk, which may speed things up and never breaks them.
+
+It grows to 20 GB (`LAST_CACHE_GB`); what was used least recently then makes room.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from last_cli.tasks.rows import Stored, stored_in
+
 Arrays = dict[str, np.ndarray]
+Entry = dict[str, np.ndarray | Stored]
+LIMIT = 20.0
 
 
 def cached(name: str, key: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
@@ -30,6 +37,19 @@ def cached(name: str, key: Mapping[str, Any], compute: Callable[[], Arrays]) -> 
         arrays = compute()
         write_arrays(path, arrays)
     return arrays
+
+
+def cached_rows(name: str, key: Mapping[str, Any], large: str, compute: Callable[[], Arrays]) -> Entry:
+    """The same, with the array called `large` left on disk where it can be."""
+    path = entry(name, key)
+    if path is None:
+        return {**compute()}
+    found = _open(path, large)
+    if found is None:
+        arrays = compute()
+        write_arrays(path, arrays)
+        found = _open(path, large) or {**arrays}
+    return found
 
 
 def entry(name: str, key: Mapping[str, Any]) -> Path | None:
@@ -54,9 +74,11 @@ def read_arrays(path: Path) -> Arrays | None:
     # A damaged archive fails in many ways (zip, header, checksum), and all mean "compute it again".
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            found = {name: archive[name] for name in archive.files}
     except Exception:
         return None
+    _touch(path)
+    return found
 
 
 def write_arrays(path: Path, arrays: Arrays) -> None:
@@ -68,10 +90,42 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
             temporary = Path(file.name)
             np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
         temporary.replace(path)
+        _make_room(path)
     except OSError:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
+
+
+def _open(path: Path, large: str) -> Entry | None:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found: Entry = {name: archive[name] for name in archive.files if name != large}
+            stored = stored_in(path, large)
+            found[large] = archive[large] if stored is None else stored
+    except Exception:
+        return None
+    _touch(path)
+    return found
+
+
+def _touch(path: Path) -> None:
+    """Note that it was used."""
+    with contextlib.suppress(OSError):
+        os.utime(path)
+
+
+def _make_room(new: Path) -> None:
+    """Remove the entries that were used least recently, as many as are too much."""
+    try:
+        room = 1e9 * float(os.environ.get("LAST_CACHE_GB", LIMIT))
+    except ValueError:
+        room = 1e9 * LIMIT
+    entries = sorted(((path.stat(), path) for path in new.parent.glob("*.npz")), key=lambda e: -e[0].st_mtime_ns)
+    for stat, path in entries:
+        room -= stat.st_size
+        if room < 0 and path != new:
+            path.unlink(missing_ok=True)
 
 
 def fingerprint(path: Path) -> list[str | int]:

@@ -15,6 +15,7 @@ import numpy as np
 from last_cli.tasks import cifar_files as files
 from last_cli.tasks.folder import data_folder, find
 from last_cli.tasks.images import to_grey, to_sequences
+from last_cli.tasks.rows import Rows
 from last_cli.tasks.task import Progress, Split, Task, check_request, first
 from last_cli.tasks.torch_random import training_part
 
@@ -53,10 +54,9 @@ def load(
     if split != "test":
         chosen = training_part(split, len(labels))
         images, labels = images[chosen], labels[chosen]
-    # Cut before the pixels become numbers of four bytes.
     return first(
         Split(
-            x=prepare(images[:limit]),
+            x=Rows.of(images, prepare, limit),
             y=labels[:limit].astype(np.int32),
             lengths=None,
             source="files",

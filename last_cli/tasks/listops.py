@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from last_cli.tasks import listops_files as files
-from last_cli.tasks.cache import Arrays, cached, fingerprint
+from last_cli.tasks.cache import Arrays, cached, cached_rows, fingerprint
 from last_cli.tasks.listops_grammar import TOKENS, generate
 from last_cli.tasks.task import Progress, Split, Task, check_request, first, whole_number
 from last_cli.tasks.tokens import SPECIALS, UNKNOWN, token_split, vocabulary_setting
@@ -93,7 +93,7 @@ def _published(split: str, folder: Path, settings: Mapping[str, Any], progress: 
         vocabulary = tuple(str(token) for token in cached("listops-vocabulary", key, count)["tokens"])
     path = folder / files.file_name(split)
     key = {"task": "listops", "version": VERSION, "file": fingerprint(path), "vocabulary": vocabulary}
-    arrays = cached(f"listops-{split}", key, lambda: files.read_split(path, vocabulary, progress))
+    arrays = cached_rows(f"listops-{split}", key, "tokens", lambda: files.read_split(path, vocabulary, progress))
     return token_split(arrays, vocabulary, length, files.CLASSES, "files", f"this split was read from {path}")
 
 
@@ -126,13 +126,12 @@ def _generated(split: str, settings: Mapping[str, Any], progress: Progress) -> S
         "lengths": [low, high],
         "slice": [start, size],
     }
-    arrays = cached(f"listops-generated-{split}", key, compute)
+    arrays = cached_rows(f"listops-generated-{split}", key, "tokens", compute)
     note = f"this split is generated (seed {seed}, {low} to {high} tokens), not the published one"
     vocabulary = vocabulary_setting(settings)
     if vocabulary is None:
         vocabulary = GENERATED_VOCABULARY
         note += "; the checkpoint names no vocabulary, so tokens are numbered as in the samples"
     unknown = vocabulary.index(UNKNOWN)
-    numbers = [vocabulary.index(token) if token in vocabulary else unknown for token in TOKENS]
-    renumbered = {**arrays, "tokens": np.array(numbers, np.int32)[arrays["tokens"]]}
-    return token_split(renumbered, vocabulary, length, files.CLASSES, "generated", note)
+    numbers = np.array([vocabulary.index(token) if token in vocabulary else unknown for token in TOKENS])
+    return token_split(arrays, vocabulary, length, files.CLASSES, "generated", note, numbers=numbers)

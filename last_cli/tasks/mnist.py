@@ -17,6 +17,7 @@ from last_cli.shapes import Int
 from last_cli.tasks.folder import data_folder, find
 from last_cli.tasks.idx import read_idx
 from last_cli.tasks.images import to_sequences
+from last_cli.tasks.rows import Rows
 from last_cli.tasks.task import Progress, Split, Task, check_request, first
 from last_cli.tasks.torch_random import training_part
 
@@ -49,10 +50,10 @@ def load(
     if split != "test":
         chosen = training_part(split, len(labels))
         images, labels = images[chosen], labels[chosen]
-    x = to_sequences(images[:limit])
+    order = bit_reversal(SIDE**2) if permuted else np.arange(SIDE**2)
     return first(
         Split(
-            x=np.ascontiguousarray(x[:, bit_reversal(SIDE**2)]) if permuted else x,
+            x=Rows.of(images, lambda chosen: to_sequences(chosen)[:, order], limit),
             y=labels[:limit].astype(np.int32),
             lengths=None,
             source="files",

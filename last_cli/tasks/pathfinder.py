@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from last_cli.tasks import pathfinder_files as files
-from last_cli.tasks.cache import Arrays, cached, folder_fingerprint
+from last_cli.tasks.cache import Arrays, cached_rows, folder_fingerprint
 from last_cli.tasks.folder import data_folder, find
 from last_cli.tasks.images import to_sequences
+from last_cli.tasks.rows import Rows
 from last_cli.tasks.task import Progress, Split, Task, check_request, first
 from last_cli.tasks.torch_random import random_split
 
@@ -52,13 +53,13 @@ def load(
         images = files.read_images([sample.image for sample in chosen], side, progress or (lambda done, total: None))
         return {"images": images, "labels": np.array([sample.label for sample in chosen], np.int8)}
 
-    arrays = cached(f"{task}-{split}", key, read)
-    whole = len(arrays["labels"])
+    entry = cached_rows(f"{task}-{split}", key, "images", read)
+    labels = entry["labels"][:]
     return first(
         Split(
             # The pixels of Path-X take gigabytes as numbers of four bytes.
-            x=to_sequences(arrays["images"][:limit], MEAN, STD),
-            y=arrays["labels"][:limit].astype(np.int32),
+            x=Rows.of(entry["images"], lambda images: to_sequences(images, MEAN, STD), limit),
+            y=labels[:limit].astype(np.int32),
             lengths=None,
             source="files",
             classes=2,
@@ -67,7 +68,7 @@ def load(
             note=f"this split was read from {folder / files.LEVEL}",
         ),
         limit,
-        of=whole,
+        of=len(labels),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from last_cli.tasks import retrieval_files as files
-from last_cli.tasks.cache import Arrays, cached, fingerprint
+from last_cli.tasks.cache import Arrays, cached, cached_rows, fingerprint
 from last_cli.tasks.characters import DTYPE, count_characters, number_characters
 from last_cli.tasks.folder import data_folder, find
 from last_cli.tasks.task import Progress, Split, Task, check_request, first, whole_number
@@ -52,8 +52,9 @@ def load(
         )
     words = vocabulary
     key = _key(path) | {"longest": length - 1, "vocabulary": vocabulary}
-    arrays = cached(f"retrieval-{split}", key, lambda: _number(path, words, length, report))
-    return _pairs(arrays, vocabulary, length, limit, f"this split was read from {path}")
+    pairs = cached_rows(f"retrieval-{split}", key, "tokens", lambda: _number(path, words, length, report))
+    note = f"this split was read from {path}"
+    return first(token_split(pairs, vocabulary, length, 2, "files", note, documents=2, dtype=DTYPE), limit)
 
 
 RETRIEVAL = Task(
@@ -84,11 +85,3 @@ def _number(path: Path, vocabulary: tuple[str, ...], length: int, report: Progre
 
     numbered = number_characters(texts(), vocabulary, length - 1)
     return numbered | {"labels": np.array(labels, np.int8)}
-
-
-def _pairs(arrays: Arrays, vocabulary: tuple[str, ...], length: int, limit: int | None, note: str) -> Split:
-    whole = len(arrays["labels"])
-    lengths = arrays["lengths"][: None if limit is None else 2 * limit]
-    # Padding comes last: of the whole training split it would take gigabytes.
-    kept = {"lengths": lengths, "tokens": arrays["tokens"][: lengths.sum()], "labels": arrays["labels"][:limit]}
-    return first(token_split(kept, vocabulary, length, 2, "files", note, documents=2, dtype=DTYPE), limit, of=whole)

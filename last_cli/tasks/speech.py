@@ -18,6 +18,7 @@ from last_cli.errors import UsageError
 from last_cli.tasks import speech_files as files
 from last_cli.tasks.cache import Arrays, cached
 from last_cli.tasks.folder import data_folder, find
+from last_cli.tasks.rows import Rows
 from last_cli.tasks.task import Progress, Split, Task, check_request, first, take_turns, whole_number
 
 VERSION = 1
@@ -57,21 +58,21 @@ def load(
     labels = np.array([recording.label for recording in found], np.int32)
     order = take_turns(labels)
     chosen = order[:limit]
-    # Normalised as they are read: what a cache would hold takes as long to read.
-    x = np.empty((len(chosen), -(-files.LENGTH // sr), 1), np.float32)
     mean, deviation = moments["mean"][::sr], moments["deviation"][::sr]
-    for done, (row, i) in enumerate(zip(x, chosen, strict=True), 1):
-        row[:, 0] = (_scaled(files.read_sound(found[i].path)[::sr]) - mean) / deviation
-        if done % 1000 == 0 or done == len(chosen):
-            report(done, len(chosen))
+
+    def read(rows: np.ndarray) -> np.ndarray:
+        # Normalised as they are read: what a cache would hold takes as long to read.
+        sounds = [_scaled(files.read_sound(found[i].path)[::sr]) for i in chosen[rows]]
+        return ((np.stack(sounds) - mean) / deviation)[..., None]
+
     return first(
         Split(
-            x=x,
+            x=Rows(read, (len(chosen), len(mean), 1), np.dtype(np.float32)),
             y=labels[chosen],
             lengths=None,
             source="files",
             classes=len(files.WORDS),
-            length=x.shape[1],
+            length=len(mean),
             vocabulary=None,
             note=f"this split was read from {folder}, {files.LENGTH // sr:,} samples a second",
         ),

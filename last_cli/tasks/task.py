@@ -10,6 +10,7 @@ import numpy as np
 
 from last_cli.errors import UsageError
 from last_cli.shapes import Float, Int
+from last_cli.tasks.rows import Rows
 
 SPLITS = ("test", "val", "train")
 
@@ -21,13 +22,14 @@ Progress = Callable[[int, int], None]
 class Split:
     """The labelled sequences of one split.
 
+    `x` is an array, or what is indexed like one and reads its rows when they are asked for: splits may be large.
     `x` has tokens (n, L), features (n, L, d), or the tokens of two documents a sample (n, 2, L), with both their
     `lengths`. `source` is "generated", "files", "bundled" or "arrays" (of the user); `note` tells the user in a plain
     sentence what this is.
     `lengths` counts the steps of each sequence that are no padding, and is None where nothing is padded.
     """
 
-    x: Int[np.ndarray, "n L"] | Float[np.ndarray, "n L d"] | Int[np.ndarray, "n 2 L"]
+    x: Int[np.ndarray | Rows, "n L"] | Float[np.ndarray | Rows, "n L d"] | Int[np.ndarray | Rows, "n 2 L"]
     y: Int[np.ndarray, " n"]
     lengths: Int[np.ndarray, " n"] | Int[np.ndarray, "n 2"] | None
     source: str
@@ -108,7 +110,7 @@ def first(split: Split, limit: int | None, *, of: int | None = None) -> Split:
         return split
     return replace(
         split,
-        x=split.x[:limit],
+        x=split.x.head(limit) if isinstance(split.x, Rows) else split.x[:limit],
         y=split.y[:limit],
         lengths=None if split.lengths is None else split.lengths[:limit],
         note=f"{split.note}; only the first {limit:,} of {n:,} sequences are used",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from last_cli.tasks import text_files as files
-from last_cli.tasks.cache import Arrays, cached
+from last_cli.tasks.cache import Arrays, cached, cached_rows
 from last_cli.tasks.characters import DTYPE, count_characters, number_characters
 from last_cli.tasks.folder import data_folder
 from last_cli.tasks.task import Progress, Split, Task, check_request, first, take_turns, whole_number
@@ -61,7 +61,7 @@ def load(
     note = f"this split was read from {data.source(stored)}"
     if split == "val":
         note += ", the test data, as the S5 code validates on it"
-    arrays = cached(f"text-{stored}", key, number)
+    arrays = cached_rows(f"text-{stored}", key, "tokens", number)
     return first(token_split(arrays, vocabulary, length, 2, "files", note, dtype=DTYPE), limit)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from last_cli.errors import UsageError
-from last_cli.shapes import Int, Integer
-from last_cli.tasks.cache import Arrays
+from last_cli.shapes import Int
+from last_cli.tasks.cache import Entry
+from last_cli.tasks.rows import Rows, blocks
 from last_cli.tasks.task import Split
 
 PAD, UNKNOWN, END = SPECIALS = ("<pad>", "<unk>", "<eos>")
@@ -40,7 +41,7 @@ def vocabulary_setting(settings: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 def token_split(
-    arrays: Arrays,
+    entry: Entry,
     vocabulary: tuple[str, ...],
     length: int,
     classes: int,
@@ -48,39 +49,40 @@ def token_split(
     note: str,
     documents: int = 1,
     dtype: type[np.integer] = np.int32,
+    numbers: Int[np.ndarray, " n"] | None = None,
 ) -> Split:
     """A split from `tokens` of all sequences one after the other, their `lengths` and the `labels`.
 
     Sequences longer than `length - 1` are cut, and <eos> is appended. Each sample has so many `documents` in a row.
+    Tokens count the entries of the vocabulary, or those of `numbers`, which does.
     """
-    tokens, full = arrays["tokens"], arrays["lengths"]
+    tokens, full, labels = entry["tokens"], entry["lengths"][:], entry["labels"][:]
+    numbers = np.arange(len(vocabulary)) if numbers is None else numbers
     if cut := int((full > length - 1).sum()):
         note += f"; {cut:,} of {len(full):,} sequences are longer than {length - 1} tokens and were cut there"
-    if unknown := int((tokens == vocabulary.index(UNKNOWN)).sum()):
+    strange = numbers == vocabulary.index(UNKNOWN)
+    if unknown := sum(int(strange[block].sum()) for block in blocks(tokens)):
         note += f"; tokens not in the vocabulary: {unknown:,}"
-    x, lengths = pad(tokens, full, length, vocabulary.index(END), dtype)
-    if documents > 1:
-        x, lengths = x.reshape(-1, documents, length), lengths.reshape(-1, documents)
+    kept = np.minimum(full, length - 1).astype(np.int32)
+    starts = np.cumsum(full, dtype=np.int64) - full
+    numbers, eos = numbers.astype(dtype), vocabulary.index(END)
+    shape = (length,) if documents == 1 else (documents, length)
+
+    def read(rows: np.ndarray) -> np.ndarray:
+        sequences = (rows[:, None] * documents + np.arange(documents)).reshape(-1)
+        x = np.zeros((len(sequences), length), dtype)
+        for row, i in zip(x, sequences.tolist(), strict=True):
+            row[: kept[i]] = numbers[tokens[starts[i] : starts[i] + kept[i]]]
+            row[kept[i]] = eos
+        return x.reshape(len(rows), *shape)
+
     return Split(
-        x=x,
-        y=arrays["labels"].astype(np.int32),
-        lengths=lengths,
+        x=Rows(read, (len(labels), *shape), np.dtype(dtype)),
+        y=labels.astype(np.int32),
+        lengths=(kept + 1).reshape(-1, documents) if documents > 1 else kept + 1,
         source=source,
         classes=classes,
         length=length,
         vocabulary=vocabulary,
         note=note,
     )
-
-
-def pad(
-    tokens: Integer[np.ndarray, " total"], full: Int[np.ndarray, " n"], length: int, eos: int, dtype: type[np.integer]
-) -> tuple[Int[np.ndarray, "n {length}"], Int[np.ndarray, " n"]]:
-    """One row a sequence: at most length - 1 of its tokens, <eos>, then zeros; and the lengths with <eos>."""
-    x = np.zeros((len(full), length), dtype)
-    kept = np.minimum(full, length - 1).astype(np.int32)
-    starts = np.cumsum(full, dtype=np.int64) - full
-    for row, start, n in zip(x, starts.tolist(), kept.tolist(), strict=True):
-        row[:n] = tokens[start : start + n]
-        row[n] = eos
-    return x, kept + 1

@@ -20,7 +20,7 @@ def write(path: Path, **arrays: Any) -> Path:
 
 def test_tokens(tmp_path: Path) -> None:
     split = load_arrays(write(tmp_path / "a.npz", x=TOKENS.astype(np.uint8), y=[0, 3], lengths=[3, 2]))
-    assert split.tokens and split.x.tolist() == TOKENS.tolist() and split.y.tolist() == [0, 3]
+    assert split.tokens and split.x[:].tolist() == TOKENS.tolist() and split.y.tolist() == [0, 3]
     assert {a.dtype for a in (split.x, split.y, split.lengths) if a is not None} == {np.dtype(np.int32)}
     assert split.lengths is not None and split.lengths.tolist() == [3, 2]
     assert (split.source, split.classes, split.length, split.vocabulary) == ("arrays", 4, 3, None)
@@ -32,7 +32,7 @@ def test_features(tmp_path: Path, shape: tuple[int, ...]) -> None:
     x = np.random.default_rng(0).normal(size=shape)
     split = load_arrays(write(tmp_path / "a.npz", x=x, y=np.array([1, 0], np.int8)))
     assert split.x.dtype == np.float32 and split.x.shape == (2, 5, shape[2] if len(shape) == 3 else 1)
-    np.testing.assert_array_equal(split.x.ravel(), x.astype(np.float32).ravel())
+    np.testing.assert_array_equal(split.x[:].ravel(), x.astype(np.float32).ravel())
     assert split.lengths is None and not split.tokens
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from last_cli.tasks.cache import Arrays, cache_dir, cached
+from last_cli.tasks.cache import Arrays, cache_dir, cached, cached_rows
+from last_cli.tasks.rows import Stored
 
 
 class Counter:
@@ -15,8 +16,11 @@ class Counter:
         return {"a": np.arange(5), "b": np.array(["x", "yz"])}
 
 
-def fetch(compute: Counter, key: object = 1) -> None:
-    arrays = cached("numbers", {"key": key}, compute)
+def fetch(compute: Counter, key: object = 1, large: bool = False) -> None:
+    asked = {"key": key}
+    arrays = cached_rows("numbers", asked, "a", compute) if large else cached("numbers", asked, compute)
+    assert isinstance(arrays["a"], Stored) or not large or compute.calls > 1
+    arrays = {name: array[:] for name, array in arrays.items()}
     assert arrays["a"].tolist() == [0, 1, 2, 3, 4]
     assert arrays["b"].tolist() == ["x", "yz"]
 
@@ -31,10 +35,11 @@ def test_an_equal_key_is_computed_once(cache: Path) -> None:
     assert [path.suffix for path in cache.iterdir()] == [".npz", ".npz"]
 
 
+@pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "text", "pickle"])
-def test_a_damaged_entry_is_computed_anew(cache: Path, damage: str) -> None:
+def test_a_damaged_entry_is_computed_anew(cache: Path, damage: str, large: bool) -> None:
     compute = Counter()
-    fetch(compute)
+    fetch(compute, large=large)
     (path,) = cache.iterdir()
     whole = path.read_bytes()
     if damage == "pickle":
@@ -47,9 +52,9 @@ def test_a_damaged_entry_is_computed_anew(cache: Path, damage: str) -> None:
             "text": b"not an archive",
         }
         path.write_bytes(damaged[damage])
-    fetch(compute)
+    fetch(compute, large=large)
     assert compute.calls == 2
-    fetch(compute)
+    fetch(compute, large=large)
     assert compute.calls == 2
 
 
@@ -89,3 +94,20 @@ def test_where_it_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_dir() == tmp_path / ".cache" / "last"
+
+
+def test_what_was_used_least_recently_makes_room(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compute = Counter()
+    for key in range(3):
+        fetch(compute, key=key)
+    ages = dict(zip(sorted(cache.iterdir(), key=lambda path: path.stat().st_mtime_ns), (3, 2, 1), strict=True))
+    for path, age in ages.items():
+        os.utime(path, (10**9 - age, 10**9 - age))
+    fetch(compute, key=0)  # the oldest, and from now on the newest
+    assert compute.calls == 3
+    monkeypatch.setenv("LAST_CACHE_GB", str(2.5e-9 * next(iter(ages)).stat().st_size))
+    fetch(compute, key=3)
+    assert len(list(cache.iterdir())) == 2 and compute.calls == 4
+    fetch(compute, key=0)
+    fetch(compute, key=3)
+    assert compute.calls == 4

@@ -29,7 +29,7 @@ def test_grey_values(tmp_path: Path) -> None:
     assert (split.source, split.classes, split.length, split.lengths) == ("files", 10, 1024, None)
     grey = np.array([76, 150, 29, 255, 2])  # 0.299, 0.587 and 0.114, rounded
     np.testing.assert_allclose(split.x[:, 0, 0], (grey / 255 - 122.6 / 255) / (61 / 255), rtol=1e-6)
-    assert (split.x == split.x[:, :1]).all()
+    assert (split.x[:] == split.x[:, :1]).all()
 
 
 def test_colour_values(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_splits_hold_every_digit_once() -> None:
 
 def test_values() -> None:
     split = DIGITS.load()
-    assert split.x.dtype == np.float32 and split.x.min() == 0 and split.x.max() == 1
+    assert split.x.dtype == np.float32 and split.x[:].min() == 0 and split.x[:].max() == 1
     assert split.y.dtype == np.int32 and set(split.y.tolist()) == set(range(10))
     assert (split.source, split.classes, split.length) == ("bundled", 10, 64)
     assert split.lengths is None and split.vocabulary is None

@@ -25,7 +25,7 @@ def test_values(tmp_path: Path) -> None:
     split = PATHFINDER.load(data_dir=tmp_path)
     assert split.x.shape == (1, 1024, 1) and split.x.dtype == np.float32
     assert split.x[0, [0, 34, 1023], 0].tolist() == [-1, 1, pytest.approx(-0.6)]
-    assert (split.x == -1).sum() == 1022
+    assert (split.x[:] == -1).sum() == 1022
     assert split.y.tolist() == [1] and split.y.dtype == np.int32
     assert (split.source, split.classes, split.length, split.lengths) == ("files", 2, 1024, None)
 

@@ -71,8 +71,10 @@ def test_limit_reads_no_more_than_it_needs(folder: Path, monkeypatch: pytest.Mon
     original = files.read_sound
     monkeypatch.setattr(files, "read_sound", lambda path: read.append(path) or original(path))
     part = SPEECH35.load(data_dir=folder, limit=3)
+    assert part.x[:].shape == (3, 16_000, 1)
+    assert len(read) == 3
     np.testing.assert_array_equal(part.x, whole.x[:3])
-    assert len(read) == 3 and part.note.endswith("only the first 3 of 35 sequences are used")
+    assert part.note.endswith("only the first 3 of 35 sequences are used")
 
 
 GOOD = b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 16_000, 32_000, 2, 16)
