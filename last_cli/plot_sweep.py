@@ -11,6 +11,7 @@ from last_cli.results_sweep import SweepMean, SweepReport
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#7F7F7F", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "D", "v", "^", "P", "X", "<")
 SIZE = (4.8, 3.4)
+FRONT = "Pareto-optimal"
 
 
 def draw_sweep(report: SweepReport, path: Path) -> None:
@@ -51,10 +52,14 @@ def draw_sweep(report: SweepReport, path: Path) -> None:
             )
         front = [mean for mean in means if mean.pareto]
         ring = {"s": 62, "facecolors": "none", "edgecolors": "0.15", "linewidths": 0.8}
-        axes.scatter(*_xy(front, whole), **ring, zorder=4, label="Pareto-optimal")
+        axes.scatter(*_xy(front, whole), **ring, zorder=4, label=FRONT)
         axes.set(xlabel="states removed (%)", ylabel=f"accuracy on {report.task['name']}, {report.task['split']} (%)")
         axes.grid(axis="y", color="0.92", lw=0.6)
-        axes.legend(loc="lower left", frameon=False)
+        handles, labels = axes.get_legend_handles_labels()
+        order = sorted(
+            range(len(labels)), key=lambda i: labels[i] == FRONT
+        )  # the ring explains the lines, so it is last
+        axes.legend([handles[i] for i in order], [labels[i] for i in order], loc="lower left", frameon=False)
 
 
 def _xy(means: list[SweepMean], whole: int) -> tuple[list[float], list[float]]:
