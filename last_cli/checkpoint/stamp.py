@@ -36,7 +36,7 @@ def check_stamp(stamp: dict[str, Any], file: Path) -> None:
 def _misfit(value: Any, form: Any, at: str) -> str | None:
     """The first thing that is not as it should be, or None."""
     kind = type(form) if isinstance(form, (dict, list)) else form
-    if not isinstance(value, kind) or (isinstance(value, bool) and form is not bool):
+    if not isinstance(value, kind) or isinstance(value, bool):
         return f"{at or 'it'} is {type(value).__name__}"
     if isinstance(form, list):
         return next(filter(None, (_misfit(entry, form[0], f"{at}[{i}]") for i, entry in enumerate(value))), None)
