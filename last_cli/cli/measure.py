@@ -14,8 +14,7 @@ from last_cli.cli.running import DeviceOption, Precision
 
 
 @app.command(
-    epilog="Example:  last bench ckpt/ pruned/\n\nExample:  last bench ckpt/ pruned/ --length 2048 --batch 8 "
-    "--device cpu --plot speed.svg"
+    epilog="Example:  last bench ckpt/ pruned/\n\nExample:  last bench ckpt/ pruned/ --length 2048 --plot speed.svg"
 )
 def bench(
     ckpts: Annotated[

@@ -83,6 +83,12 @@ class Stored:
     def __getitem__(self, index: Any) -> np.ndarray:
         if not self.size:
             return np.zeros(self.shape, self.dtype)[index]
+        if isinstance(index, slice) and index.step in (None, 1):
+            first, last, _ = index.indices(len(self))
+            row = self.size // len(self)
+            self.file.seek(self.offset + first * row * self.dtype.itemsize)
+            found = np.fromfile(self.file, self.dtype, max(last - first, 0) * row)
+            return found.reshape(-1, *self.shape[1:])
         # Mapped for this moment alone, so that pages that were read are not counted to the process for ever.
         return np.array(np.memmap(self.file, self.dtype, "r", self.offset, self.shape)[index])
 

@@ -53,6 +53,9 @@ def test_a_stored_array_is_read_where_it_lies(tmp_path: Path, array: np.ndarray)
     assert stored is not None and stored.shape == array.shape and stored.dtype == array.dtype
     (tmp_path / "a.npz").unlink()
     np.testing.assert_array_equal(stored[...], array)
+    if array.ndim:
+        for part in (slice(2), slice(1, 3), slice(None, None, 2), slice(4, 2), slice(-2, None), slice(99)):
+            np.testing.assert_array_equal(stored[part], array[part])
 
 
 def test_what_cannot_be_read_by_rows_is_not_stored(tmp_path: Path) -> None:
