@@ -15,7 +15,7 @@ from last_cli.inference import forward
 from last_cli.spec import ModelSpec
 
 # Half of XLA's own choice lies idle where a CPU has AVX-512; elsewhere two registers take the place of one.
-CPU_OPTIONS = {"xla_cpu_prefer_vector_width": 512}
+CPU_OPTIONS: dict[str, str | bool] = {"xla_cpu_prefer_vector_width": "512"}
 
 Predict = Callable[[np.ndarray, np.ndarray], Any]
 
@@ -50,7 +50,7 @@ def _compiled(
 
     def one_device(params: Params, x: Any, lengths: Any) -> Any:
         x, lengths = (a.reshape(rounds, micro, *a.shape[1:]) for a in (x, lengths))
-        out = jax.lax.map(lambda part: forward(spec, params, *part, platform), (x, lengths))
+        out = jax.lax.map(lambda part: forward(spec, params, part[0], part[1], platform), (x, lengths))
         return out.reshape(rounds * micro, -1)
 
     sharded = jax.shard_map(
