@@ -15,7 +15,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from last_cli import ssm
+from last_cli import channels, ssm
 from last_cli.spec import BlockSpec, ModelSpec
 from last_cli.system import System
 
@@ -75,7 +75,7 @@ def _block(
         folded["norm"] = {"scale": scale, "bias": bias}
     if block.gates:
         folded["gate"] = _gate(block, params)
-        if "spectrum" in folded["ssm"]:  # features come first there: see inference
+        if "parts" in folded["ssm"]:  # features come first there: see inference
             folded["gate"]["kernel"] = np.ascontiguousarray(folded["gate"]["kernel"].T)
     return folded
 
@@ -90,10 +90,10 @@ def _affine(block: BlockSpec, norm: Mapping[str, Any], stats: Mapping[str, Any])
 
 
 def _system(system: System, scale: np.ndarray, bias: np.ndarray, length: int) -> Params:
-    prepared = ssm.prepare(system, length)
-    if "spectrum" in prepared:
+    if system.B.shape[-1] == system.C.shape[-2] == 1:
         # The response to a constant depends on the step here: the map is cheaper than an array of all steps.
-        return prepared | {"scale": scale, "bias": bias}
+        return {"parts": channels.split(system, length), "D": system.D, "scale": scale, "bias": bias}
+    prepared = ssm.prepare(system, length)
     B, D = prepared["B"], _double(prepared["D"])
     return {
         "lam": prepared["lam"],
@@ -120,6 +120,8 @@ def _cast(tree: Any, weights: Any, name: str = "") -> Any:
         return tuple(_cast(part, weights) for part in tree)
     if np.iscomplexobj(tree):
         return np.asarray(tree, np.complex64)
+    if np.issubdtype(tree.dtype, np.integer):
+        return np.asarray(tree, np.int32)
     return np.asarray(tree, weights if name in WEIGHTS else np.float32)
 
 

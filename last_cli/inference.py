@@ -11,13 +11,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from last_cli.channels import convolve
 from last_cli.folding import Params
 from last_cli.heads import apart, paired
 from last_cli.shapes import Array, Complex, Float, Int, Num
 from last_cli.spec import BlockSpec, ModelSpec
 
 LAYER_NORM_EPSILON = 1e-6
-CHANNELS_AT_A_TIME = 64  # whose spectra stay in a CPU's cache
 
 
 def forward(
@@ -39,7 +39,7 @@ def forward(
     x, lengths = apart(spec, x, lengths)
     stream, axis = _encode(params["encoder"], x), -1
     for block, folded in zip(spec.blocks, params["blocks"], strict=True):
-        wanted = 0 if "spectrum" in folded["ssm"] else -1
+        wanted = 0 if "parts" in folded["ssm"] else -1
         if wanted != axis:
             stream, axis = jnp.swapaxes(stream, 0, 2), wanted
         stream = _block(spec, block, folded, stream, axis, on_cpu)
@@ -106,15 +106,9 @@ def _combine(first: Any, second: Any) -> tuple[Any, Any]:
 def _convolution(
     folded: Params, u: Float[Array, "features batch length"], on_cpu: bool
 ) -> Float[Array, "features batch length"]:
-    length = u.shape[-1]
-
-    def channel(of: tuple[Any, ...]) -> Any:
-        spectrum, D, scale, bias, u = of
-        u = u.astype(jnp.float32) * scale + bias
-        return jnp.fft.irfft(jnp.fft.rfft(u, n=2 * length) * spectrum, n=2 * length)[..., :length] + D * u
-
-    channels = (*(folded[name] for name in ("spectrum", "D", "scale", "bias")), u)
-    return jax.lax.map(channel, channels, batch_size=CHANNELS_AT_A_TIME) if on_cpu else jax.vmap(channel)(channels)
+    D, scale, bias = (_along(folded[name], 0) for name in ("D", "scale", "bias"))
+    u = u.astype(jnp.float32) * scale + bias
+    return convolve(folded["parts"], u, on_cpu) + D * u
 
 
 def _gate(activation: str, gate: Params | None, y: Any, axis: int) -> Any:

@@ -28,7 +28,7 @@ from last_cli.spec import ModelSpec
 from last_cli.variables import model_spec, read_variables
 
 # Half of XLA's own choice lies idle where a CPU has AVX-512; elsewhere two registers take the place of one.
-CPU_OPTIONS: Any = {"xla_cpu_prefer_vector_width": 512}
+CPU_OPTIONS: dict[str, str | bool] = {"xla_cpu_prefer_vector_width": "512"}
 
 
 @dataclass(frozen=True)

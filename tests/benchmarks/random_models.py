@@ -62,20 +62,24 @@ def s5(task: str, removed: float = 0.0, compact: bool = True) -> Model:
     return _model(parts, H, TASKS[task], ModelConfig(**preset(f"s5-lra-{task}").model), rng)
 
 
-def s4d(layers: int = 6, H: int = 512, N: int = 64) -> Model:
-    """S4D of as many layers and channels as S5 has for Image, with annotated leaves: 64 states a channel."""
+def s4d(removed: float = 0.0, layers: int = 6, H: int = 512, N: int = 64) -> Model:
+    """S4D of as many layers and channels as S5 has for Image, with annotated leaves: 64 states a channel.
+
+    A share of the states is removed by lot: all their numbers are zero, as in the padding of a pruned checkpoint.
+    """
     rng = np.random.default_rng(0)
+    keep = [rng.random((N, H)) >= removed for _ in range(layers)]
     parts = [
         {
-            "A_re": -rng.uniform(0.1, 1, (N, H)),
-            "A_im": rng.uniform(-20, 20, (N, H)),
-            "B_re": np.ones((N, H)),
+            "A_re": -rng.uniform(0.1, 1, (N, H)) * kept,
+            "A_im": rng.uniform(-20, 20, (N, H)) * kept,
+            "B_re": np.ones((N, H)) * kept,
             "B_im": np.zeros((N, H)),
-            "C": rng.normal(size=(N, H, 2)) / np.sqrt(N),
+            "C": rng.normal(size=(N, H, 2)) / np.sqrt(N) * kept[..., None],
             "D": rng.normal(size=(1, H)),
             "log_step": np.log(rng.uniform(0.001, 0.1, (1, H))),
         }
-        for _ in range(layers)
+        for kept in keep
     ]
     return _model(parts, H, TASKS["image"], ModelConfig(activation="half_glu1"), rng)
 
