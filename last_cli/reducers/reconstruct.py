@@ -40,6 +40,7 @@ def reduce(
     shape: Shape = "ragged",
     scope: selection.Scope = "global",
     min_states: int = 1,
+    masked: bool = False,
     correct: bool = True,
     compare: bool = True,
 ) -> Checkpoint:
@@ -47,6 +48,7 @@ def reduce(
 
     Args:
         shape: "rectangular" keeps the same number of states in every channel of an S4D layer, each channel its own.
+        masked: keep every array's shape and set B and C of removed states to zero.
         correct: after the refit, take a step towards the whole network's logits, see `correction`.
         compare: compute what is guaranteed and what predicts, see `Difference`; it takes some seconds.
 
@@ -57,7 +59,7 @@ def reduce(
     if not 0 <= ratio < 1 or min_states < 1:
         raise UsageError(f"ratio is {ratio:g} and min-states {min_states}, expected 0 <= ratio < 1 and 1 or more")
     chosen = allocate(plan, ratio, shape, scope, min_states)
-    return _refitted(plan, chosen, ratio, choice, "reconstruct", correct, compare)
+    return _refitted(plan, chosen, ratio, choice, "reconstruct", masked, correct, compare)
 
 
 def refit(
@@ -66,6 +68,7 @@ def refit(
     *,
     ratio: float,
     choice: Choice,
+    masked: bool = False,
     compare: bool = True,
 ) -> Checkpoint:
     """The checkpoint with the states of `masks`, (G, N) by layer name, that some criterion chose, and C refitted.
@@ -74,11 +77,18 @@ def refit(
     """
     keep = [masks[p.layer.name] & p.problem.live for p in plan.layers]
     scores = [p.relative_error * p.gates for p in plan.layers]
-    return _refitted(plan, Allocation("given", scores, keep), ratio, choice, "refit", False, compare)
+    return _refitted(plan, Allocation("given", scores, keep), ratio, choice, "refit", masked, False, compare)
 
 
 def _refitted(
-    plan: Plan, chosen: Allocation, ratio: float, choice: Choice, method: str, correct: bool, compare: bool
+    plan: Plan,
+    chosen: Allocation,
+    ratio: float,
+    choice: Choice,
+    method: str,
+    masked: bool,
+    correct: bool,
+    compare: bool,
 ) -> Checkpoint:
     source, masks = plan.checkpoint, chosen.keep
     readouts = [p.readouts(mask) for p, mask in zip(plan.layers, masks, strict=True)]
@@ -87,15 +97,22 @@ def _refitted(
         readouts = better.C
         said |= {"step_ridge": better.ridge, "held_out_logit_errors": dict(better.errors)}
     keep = {p.layer.name: mask for p, mask in zip(plan.layers, masks, strict=True)}
-    settings = {"ratio": ratio, **vars(choice), "method": method, "calibration": dict(plan.inputs), **said}
-    pruned = compact(source, keep, settings)
+    settings = {
+        "ratio": ratio,
+        **vars(choice),
+        "masked": masked,
+        "method": method,
+        "calibration": dict(plan.inputs),
+        **said,
+    }
+    pruned = compact(source, keep, settings, masked=masked)
     changed: dict[Key, np.ndarray] = {}
     reports, differences = [], []
     rows = zip(plan.layers, plan.scored, masks, chosen.scores, readouts, strict=True)
     for p, scored, mask, score, C in rows:
         if not np.array_equal(C, p.system.C):
-            changed |= _leaves(source, p.layer, C, selection.indices(mask))
-        reports.append(_layer_report(p, scored, mask, score, C))
+            changed |= _leaves(source, p.layer, C, None if masked else selection.indices(mask))
+        reports.append(_layer_report(p, scored, mask, score, C, masked))
         if compare:
             differences.append(difference(p.system, C, p.moments))
     pruned = replace(pruned, changed=ChainMap(changed, pruned.changed))  # pyright: ignore[reportArgumentType]
@@ -112,6 +129,7 @@ def _refitted(
         parameters=(source.parameters, pruned.parameters),
         bytes=(source.bytes, pruned.bytes),
         sliced_copies=sliced_copies(pruned),
+        masked=masked,
         warnings=list(plan.warnings),
         method=method,
         inputs=plan.inputs,
@@ -121,25 +139,27 @@ def _refitted(
     return replace(pruned, report=report)
 
 
-def _leaves(checkpoint: Checkpoint, layer: Layer, C: np.ndarray, index: np.ndarray) -> dict[Key, np.ndarray]:
-    """The leaves that hold C, cut, in their own precision."""
+def _leaves(checkpoint: Checkpoint, layer: Layer, C: np.ndarray, index: np.ndarray | None) -> dict[Key, np.ndarray]:
+    """The leaves that hold C, cut unless there is no index, in their own precision."""
     assert layer.family.with_readouts is not None
-    arrays = checkpoint.arrays(layer)
-    return {
-        layer.leaves[name]: take(
-            array.astype(arrays[name].dtype), layer.family.state_leaves[name], index, layer.shape.states
-        )
-        for name, array in layer.family.with_readouts(arrays, C).items()
-    }
+    arrays, found = checkpoint.arrays(layer), {}
+    for name, array in layer.family.with_readouts(arrays, C).items():
+        array = array.astype(arrays[name].dtype)
+        if index is not None:
+            array = take(array, layer.family.state_leaves[name], index, layer.shape.states)
+        found[layer.leaves[name]] = array
+    return found
 
 
-def _layer_report(p: LayerPlan, scored: LayerScore, keep: np.ndarray, score: np.ndarray, C: np.ndarray) -> LayerPrune:
+def _layer_report(
+    p: LayerPlan, scored: LayerScore, keep: np.ndarray, score: np.ndarray, C: np.ndarray, masked: bool
+) -> LayerPrune:
     removed, values = p.problem.live & ~keep, score[keep & np.isfinite(score)]
     return LayerPrune(
         name=p.layer.name,
         before=scored.states,
         after=int(keep.sum()),
-        stored=int(keep.sum(axis=1).max()),
+        stored=p.layer.shape.states if masked else int(keep.sum(axis=1).max()),
         removed_hinf=float(scored.hinf[removed].sum()),
         gain_bound=gain_bound(replace(p.system, C=p.system.C - C), p.problem.live),
         smallest_kept_score=float(values.min()) if values.size else None,
