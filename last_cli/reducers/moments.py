@@ -13,6 +13,7 @@ from last_cli.system import System
 
 WHITE_SHARE = 0.1
 WHITE_LENGTHS = 8
+METRIC_RIDGE = 1e-2
 
 
 def readout_matrix(system: System) -> Float[np.ndarray, "G K d"]:
@@ -76,6 +77,13 @@ def mixed(
 def energy(W: Float[np.ndarray, "G K d"], S: Float[np.ndarray, "G d d"]) -> Float[np.ndarray, "G K"]:
     """E[(W f)^2] of every output, w S w^T."""
     return np.maximum(np.einsum("gkd,gkd->gk", W @ S, W), 0.0)
+
+
+def raised(metric: Float[np.ndarray, "G K K"]) -> Float[np.ndarray, "G K K"]:
+    """A metric made positive definite: with METRIC_RIDGE of its mean diagonal, and a trace of that of all systems."""
+    mean = np.einsum("gkk->g", metric) / metric.shape[-1]
+    floor = 1e-12 * mean.max() or 1.0
+    return metric + (METRIC_RIDGE * mean + floor)[:, None, None] * np.eye(metric.shape[-1])
 
 
 def _geometric(a: np.ndarray, b: np.ndarray, terms: int | float) -> np.ndarray:

@@ -42,11 +42,13 @@ class Measurement:
         minded: the same, each step weighted by E sum over outputs and classes of (d logit / d y)^2 there; the weights'
             mean is 1. Padding that the answer never sees weighs nothing.
         gates: E sum over classes of (d logit / d gate)^2, the gate being a factor on one state's share of y.
+        metric: E sum over classes of g g^T with g = d logit / d y at a step: how the outputs are minded, together.
     """
 
     moments: Float[np.ndarray, "G d d"]
     minded: Float[np.ndarray, "G d d"]
     gates: Float[np.ndarray, "G N"]
+    metric: Float[np.ndarray, "G K K"]
 
 
 def measure(
@@ -145,6 +147,7 @@ def _sums(system: System, u: Any, slope: Any, counts: Any) -> dict[str, Any]:
     G, N, M = system.B.shape
     K, steps = system.C.shape[2], u.shape[0] * u.shape[1]
     weight = jnp.square(slope).sum(axis=-1)
+    by_group = jnp.moveaxis(slope.reshape(steps, G, K), 1, 0)
     at_a_time = max(1, STATES_AT_A_TIME // (steps * N))
     parts = []
     for first in range(0, G, at_a_time):
@@ -173,13 +176,14 @@ def _sums(system: System, u: Any, slope: Any, counts: Any) -> dict[str, Any]:
             }
         )
     joined = jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
-    return joined | {"weight": weight.sum()}
+    return joined | {"weight": weight.sum(), "metric": jnp.swapaxes(by_group, 1, 2) @ by_group}
 
 
 def _mean(total: dict[str, Any], inputs: Inputs) -> Measurement:
-    moments = total["moments"] / (len(inputs.x) * inputs.x.shape[1])
+    steps = len(inputs.x) * inputs.x.shape[1]
+    moments = total["moments"] / steps
     minded = total["minded"] / total["weight"] if total["weight"] > 0 else moments
-    return Measurement(moments, minded, total["gates"] / len(inputs.x))
+    return Measurement(moments, minded, total["gates"] / len(inputs.x), total["metric"] / steps)
 
 
 def _sharded(run: Callable[..., Any]) -> Callable[..., Any]:
@@ -200,15 +204,20 @@ def _mesh() -> Mesh:
 
 
 def _on_all_devices(
-    sharded: Callable[..., Any], variables: Any, inputs: Inputs, signs: np.ndarray, progress: Progress | None
+    sharded: Callable[..., Any],
+    variables: Any,
+    inputs: Inputs,
+    signs: np.ndarray,
+    progress: Progress | None,
+    start: int = 0,
 ) -> Iterator[Any]:
-    """A program made by `_sharded` on every batch."""
+    """A program made by `_sharded` on every batch from the sequence `start` on."""
     mesh = _mesh()
     shared, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
     variables = jax.device_put(variables, shared)
     n, chunk = len(inputs.x), mesh.size * MICRO_BATCH
     lengths = np.full(n, inputs.x.shape[1], np.int32) if inputs.lengths is None else inputs.lengths
-    for first in range(0, n, chunk):
+    for first in range(start, n, chunk):
         rows = np.arange(first, first + chunk)
         index, counts = np.minimum(rows, n - 1), (rows < n).astype(np.float32)
         batch = [jax.device_put(a, split) for a in (inputs.x[index], lengths[index], signs[index], counts)]

@@ -8,7 +8,7 @@ the trained length alone may fail on longer sequences.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,16 @@ from last_cli.layers import Layer
 from last_cli.loading import Checkpoint
 from last_cli.reducers import elimination
 from last_cli.reducers.inputs import Inputs
-from last_cli.reducers.moments import WHITE_LENGTHS, WHITE_SHARE, energy, mixed, readout_matrix, white_moments
+from last_cli.reducers.moments import (
+    WHITE_LENGTHS,
+    WHITE_SHARE,
+    energy,
+    mixed,
+    raised,
+    readout_matrix,
+    readouts,
+    white_moments,
+)
 from last_cli.results import LayerScore, Progress
 from last_cli.scoring import Choice, score_layers
 from last_cli.system import System
@@ -36,6 +45,7 @@ class LayerPlan:
         moments: S on the calibration inputs alone; None for white inputs.
         problem: readout and moments as the elimination sees them.
         gates: how much the logits mind each state, see network.Measurement; ones where no network was run.
+        metric: how the logits mind errors of the outputs, together, see network.Measurement; the identity without.
         power: E|y|^2 of the state part of the output.
     """
 
@@ -44,29 +54,36 @@ class LayerPlan:
     moments: np.ndarray | None
     problem: elimination.Problem
     gates: np.ndarray
+    metric: np.ndarray
     power: float
 
     @cached_property
-    def score(self) -> np.ndarray:
-        """What each state is worth, (G, N), comparable between layers.
+    def relative_error(self) -> np.ndarray:
+        """What removing each state adds to the layer's relative error, C refitted, when its turn comes; (G, N)."""
+        return elimination.eliminate(self.problem).by_state() / (self.power or 1.0)
 
-        The geometric mean of two costs of removing it: the layer's relative error with C refitted, when its turn in the
-        greedy elimination comes, and the squared change of the logits without any refit (Gauss-Newton).
-        """
-        cost = elimination.eliminate(self.problem).by_state()
-        score = np.sqrt(cost / (self.power or 1.0) * self.gates)
-        if len(score) == 1:
-            return score
-        # The last state of a channel that is used is never removed.
-        used = (self.problem.live & (cost > 0)).any(axis=1)
-        best = np.where(self.problem.live, score, -1).argmax(axis=1)
-        score[used, best[used]] = np.inf
-        return score
+    @cached_property
+    def weighted_error(self) -> np.ndarray:
+        """The same with errors of the outputs weighed as the logits mind them, and not relative to the layer's."""
+        roots = np.linalg.cholesky(raised(self.metric))
+        weighted = replace(self.problem, W=np.swapaxes(roots, 1, 2) @ self.problem.W)
+        return elimination.eliminate(weighted).by_state()
+
+    def readouts(self, keep: np.ndarray) -> np.ndarray:
+        """C refitted for the kept states, zero elsewhere; systems that lose nothing keep theirs to the last bit."""
+        touched = np.asarray((self.problem.live & ~keep).any(axis=1))
+        C = readouts(elimination.refit(self.problem, keep), self.system) if touched.any() else self.system.C
+        C = np.where(touched[None, :, None, None], C, self.system.C)
+        return np.where(keep[None, :, None, :], C, 0)
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Everything that does not depend on the ratio: reuse it for several."""
+    """Everything that does not depend on the ratio: reuse it for several.
+
+    Attributes:
+        probe: the network with other readouts, see probe.Probe; None where it is not to be run.
+    """
 
     checkpoint: Checkpoint
     layers: tuple[LayerPlan, ...]
@@ -74,6 +91,12 @@ class Plan:
     inputs: Mapping[str, Any]
     settings: Mapping[str, Any]
     warnings: Sequence[str]
+    probe: Any = None
+
+    @cached_property
+    def wanted(self) -> np.ndarray:
+        """Logits of the whole network on the probe's sequences, (n, classes)."""
+        return self.probe.logits([p.system.C for p in self.layers])
 
 
 def prepare(
@@ -97,11 +120,13 @@ def prepare(
                 f"{layer.name}: the family '{layer.family.name}' cannot refit C", "prune it by a criterion"
             )
     measured: Mapping[str, Any] = {}
+    seen = None
     if inputs is not None:
         from last_cli.reducers.network import measure
+        from last_cli.reducers.probe import probe
 
         horizon = inputs.x.shape[1]
-        measured = measure(checkpoint, inputs, seed, progress)
+        measured, seen = measure(checkpoint, inputs, seed, progress), probe(checkpoint, inputs)
     settings = {
         "ridge": elimination.RIDGE,
         "white_share": WHITE_SHARE if measured else 1.0,
@@ -111,20 +136,21 @@ def prepare(
     }
     layers = tuple(_layer_plan(checkpoint, layer, measured.get(layer.name), settings) for layer in checkpoint.layers)
     said = {**inputs.source, "digest": inputs.digest} if inputs is not None else {"white": horizon}
-    return Plan(checkpoint, layers, scored, said, settings, warnings)
+    return Plan(checkpoint, layers, scored, said, settings, warnings, seen)
 
 
 def _layer_plan(checkpoint: Checkpoint, layer: Layer, measured: Any, settings: Mapping[str, Any]) -> LayerPlan:
     system = checkpoint.system(layer)
     white = white_moments(system, settings["white_horizon"])
     W, S, moments, gates = readout_matrix(system), white, None, np.ones(system.lam.shape)
+    metric = np.tile(np.eye(W.shape[1]), (len(W), 1, 1))
     if measured is not None:
-        moments, gates = measured.moments, measured.gates
+        moments, gates, metric = measured.moments, measured.gates, measured.metric
         S = mixed((1 - MINDED_SHARE) * moments + MINDED_SHARE * measured.minded, white)
-        if not all(np.isfinite(array).all() for array in (S, gates)):
+        if not all(np.isfinite(array).all() for array in (S, gates, metric)):
             raise CheckpointError(
                 f"{layer.name}: the states or their effect on the logits overflow on the calibration inputs",
                 "take shorter sequences, or none",
             )
     power = float(energy(W, white if moments is None else moments).sum())
-    return LayerPlan(layer, system, moments, elimination.problem(W, S, system.live_mask), gates, power)
+    return LayerPlan(layer, system, moments, elimination.problem(W, S, system.live_mask), gates, metric, power)

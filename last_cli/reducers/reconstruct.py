@@ -9,7 +9,7 @@ Nothing is trained, and nothing but C changes in what is kept:
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -21,9 +21,9 @@ from last_cli.families.family import take
 from last_cli.layers import Layer
 from last_cli.loading import Checkpoint
 from last_cli.pruning import compact, emptied, sliced_copies
-from last_cli.reducers import elimination
+from last_cli.reducers.allocation import Allocation, allocate
+from last_cli.reducers.correction import corrected
 from last_cli.reducers.difference import difference
-from last_cli.reducers.moments import readouts
 from last_cli.reducers.plan import LayerPlan, Plan, prepare
 from last_cli.reducers.report import ReductionReport
 from last_cli.results import LayerPrune, LayerScore
@@ -41,6 +41,7 @@ def reduce(
     scope: selection.Scope = "global",
     min_states: int = 1,
     masked: bool = False,
+    correct: bool = True,
     compare: bool = True,
 ) -> Checkpoint:
     """The checkpoint with `ratio` of its states removed and C refitted, in memory; `save` writes it.
@@ -48,6 +49,7 @@ def reduce(
     Args:
         shape: "rectangular" keeps the same number of states in every channel of an S4D layer, each channel its own.
         masked: keep every array's shape and set B and C of removed states to zero.
+        correct: after the refit, take a step towards the whole network's logits, see `correction`.
         compare: compute what is guaranteed and what predicts, see `Difference`; it takes some seconds.
 
     Raises:
@@ -56,13 +58,8 @@ def reduce(
     choice = Choice("reconstruct", scope, min_states, int(plan.settings["seed"]), shape)
     if not 0 <= ratio < 1 or min_states < 0:
         raise UsageError(f"ratio is {ratio:g} and min-states {min_states}, expected 0 <= ratio < 1 and 0 or more")
-    values, live = [p.score for p in plan.layers], [p.problem.live for p in plan.layers]
-    masks = selection.select(values, live, ratio, scope=scope, min_states=min_states)
-    if shape == "rectangular":
-        even = selection.rectangular(values, live, masks)
-        masks = [e if len(e) > 1 else m for e, m in zip(even, masks, strict=True)]
-    masks = [m | (np.isinf(v) & alive) for m, v, alive in zip(masks, values, live, strict=True)]
-    return _refitted(plan, masks, ratio, choice, "reconstruct", masked, compare)
+    chosen = allocate(plan, ratio, shape, scope, min_states)
+    return _refitted(plan, chosen, ratio, choice, "reconstruct", masked, correct, compare)
 
 
 def refit(
@@ -78,25 +75,44 @@ def refit(
 
     `choice` and `ratio` say how they were chosen, for stamp and report.
     """
-    kept = [masks[p.layer.name] & p.problem.live for p in plan.layers]
-    return _refitted(plan, kept, ratio, choice, "refit", masked, compare)
+    keep = [masks[p.layer.name] & p.problem.live for p in plan.layers]
+    scores = [p.relative_error * p.gates for p in plan.layers]
+    return _refitted(plan, Allocation("given", scores, keep), ratio, choice, "refit", masked, False, compare)
 
 
 def _refitted(
-    plan: Plan, masks: Sequence[np.ndarray], ratio: float, choice: Choice, method: str, masked: bool, compare: bool
+    plan: Plan,
+    chosen: Allocation,
+    ratio: float,
+    choice: Choice,
+    method: str,
+    masked: bool,
+    correct: bool,
+    compare: bool,
 ) -> Checkpoint:
-    source = plan.checkpoint
+    source, masks = plan.checkpoint, chosen.keep
+    readouts = [p.readouts(mask) for p, mask in zip(plan.layers, masks, strict=True)]
+    said = plan.settings | {"allocation": chosen.name, "logit_errors": dict(chosen.errors)}
+    if correct and ratio and (better := corrected(plan, masks, readouts)):
+        readouts = better.C
+        said |= {"step_ridge": better.ridge, "held_out_logit_errors": dict(better.errors)}
     keep = {p.layer.name: mask for p, mask in zip(plan.layers, masks, strict=True)}
-    settings = {"ratio": ratio, **choice.settings, "masked": masked, "method": method}
-    settings |= {"calibration": dict(plan.inputs), **plan.settings}
+    settings = {
+        "ratio": ratio,
+        **choice.settings,
+        "masked": masked,
+        "method": method,
+        "calibration": dict(plan.inputs),
+        **said,
+    }
     pruned = compact(source, keep, settings, masked=masked)
     changed: dict[Key, np.ndarray] = {}
     reports, differences = [], []
-    for p, scored, mask in zip(plan.layers, plan.scored, masks, strict=True):
-        C = _readouts(p, mask)
-        if (p.problem.live & ~mask).any():
+    rows = zip(plan.layers, plan.scored, masks, chosen.scores, readouts, strict=True)
+    for p, scored, mask, score, C in rows:
+        if not np.array_equal(C, p.system.C):
             changed |= _leaves(source, p.layer, C, None if masked else selection.indices(mask))
-        reports.append(_layer_report(p, scored, mask, C, masked))
+        reports.append(_layer_report(p, scored, mask, score, C, masked))
         if compare:
             differences.append(difference(p.system, C, p.moments))
     pruned = replace(pruned, changed=ChainMap(changed, pruned.changed))  # pyright: ignore[reportArgumentType]
@@ -116,18 +132,10 @@ def _refitted(
         masked=masked,
         method=method,
         inputs=plan.inputs,
-        settings=plan.settings,
+        settings=said,
         differences=differences,
     )
     return replace(pruned, report=replace(report, warnings=[*plan.warnings, *emptied(report)]))
-
-
-def _readouts(p: LayerPlan, keep: np.ndarray) -> np.ndarray:
-    """C for the kept states, zero elsewhere; systems that lose nothing keep theirs to the last bit."""
-    touched = np.asarray((p.problem.live & ~keep).any(axis=1))
-    C = readouts(elimination.refit(p.problem, keep), p.system) if touched.any() else p.system.C
-    C = np.where(touched[None, :, None, None], C, p.system.C)
-    return np.where(keep[None, :, None, :], C, 0)
 
 
 def _leaves(checkpoint: Checkpoint, layer: Layer, C: np.ndarray, index: np.ndarray | None) -> dict[Key, np.ndarray]:
@@ -142,8 +150,10 @@ def _leaves(checkpoint: Checkpoint, layer: Layer, C: np.ndarray, index: np.ndarr
     return found
 
 
-def _layer_report(p: LayerPlan, scored: LayerScore, keep: np.ndarray, C: np.ndarray, masked: bool) -> LayerPrune:
-    removed, values = p.problem.live & ~keep, p.score[keep & np.isfinite(p.score)]
+def _layer_report(
+    p: LayerPlan, scored: LayerScore, keep: np.ndarray, score: np.ndarray, C: np.ndarray, masked: bool
+) -> LayerPrune:
+    removed, values = p.problem.live & ~keep, score[keep & np.isfinite(score)]
     return LayerPrune(
         name=p.layer.name,
         before=scored.states,

@@ -1,0 +1,128 @@
+"""The network with other readouts: its logits on the calibration sequences, and their derivatives by the readouts.
+
+All shapes stay those of the whole network, readouts of removed states are zero: one compiled program serves every
+choice of states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Complex, Float
+
+from last_cli.loading import Checkpoint
+from last_cli.model import prepared_systems
+from last_cli.reducers.inputs import Inputs
+from last_cli.reducers.network import _block, _model, _on_all_devices, _sharded, _watched, states
+from last_cli.system import System
+
+Readouts = Sequence[Complex[np.ndarray, "R G K N"]]
+
+STEPS = 2**15
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """Coordinates in which the cost of changing one layer's W is the square of the change: left^T dW right.
+
+    Attributes:
+        columns: those entries of a (G, K, d) change that may be other than zero.
+    """
+
+    left: Float[np.ndarray, "G K K"]
+    right: Float[np.ndarray, "G d d"]
+    columns: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A checkpoint and the sequences that it is run on: as many as have STEPS steps, or one a device."""
+
+    checkpoint: Checkpoint
+    inputs: Inputs
+
+    @cached_property
+    def classes(self) -> int:
+        """Logits of a sequence."""
+        return self._network[0].spec.d_output
+
+    def logits(self, C: Readouts) -> Float[np.ndarray, "n classes"]:
+        """Centred logits with these readouts."""
+        unused = np.zeros((len(self.inputs.x), 1), np.float32)
+        parts = _on_all_devices(self._answers, self._variables(C), self.inputs, unused, None)
+        found = np.concatenate([np.asarray(part) for part in parts])[: len(self.inputs.x)].astype(np.float64)
+        return found - found.mean(axis=1, keepdims=True)
+
+    def derivatives(
+        self, C: Readouts, whitenings: Sequence[Whitening], sequences: int
+    ) -> list[Float[np.ndarray, "rows columns"]]:
+        """Each layer's derivatives of the first centred logits, a row for each sequence and class, whitened."""
+        blocks = [_block(layer.name) for layer in self.checkpoint.layers]
+        some = replace(self.inputs, x=self.inputs.x[:sequences], lengths=_first(self.inputs.lengths, sequences))
+        sides = {
+            b: {"left": jnp.float32(w.left), "right": jnp.float32(w.right)}
+            for b, w in zip(blocks, whitenings, strict=True)
+        }
+        variables = {"model": self._variables(C), "sides": sides}
+        rows: list[list[np.ndarray]] = [[] for _ in blocks]
+        unused = np.zeros((sequences, 1), np.float32)
+        for found in _on_all_devices(self._slopes, variables, some, unused, None):
+            for parts, block, whitening in zip(rows, blocks, whitenings, strict=True):
+                parts.append(np.asarray(found[block])[:, :, whitening.columns])
+        wanted = sequences * self.classes
+        return [np.concatenate(parts).reshape(-1, parts[0].shape[-1])[:wanted] for parts in rows]
+
+    @cached_property
+    def _network(self) -> tuple[Any, Any, dict[str, System]]:
+        return _model(self.checkpoint, self.inputs)
+
+    @cached_property
+    def _answers(self) -> Callable[..., Any]:
+        model = self._network[0]
+        return _sharded(lambda variables, x, lengths, _, __: model.apply(variables, x, lengths))
+
+    @cached_property
+    def _slopes(self) -> Callable[..., Any]:
+        model, _, systems = self._network
+        return _sharded(lambda variables, x, lengths, _, __: _rows(model, systems, variables, x, lengths))
+
+    def _variables(self, C: Readouts) -> Mapping[str, Any]:
+        model, variables, systems = self._network
+        changed = {name: replace(system, C=c) for (name, system), c in zip(systems.items(), C, strict=True)}
+        return variables | {"system": prepared_systems(model.spec, changed, self.inputs.x.shape[1])}
+
+
+def probe(checkpoint: Checkpoint, inputs: Inputs) -> Probe:
+    """The first sequences of these inputs, in their own order, which is no order where they were drawn by a seed."""
+    count = min(len(inputs.x), max(len(jax.devices()), STEPS // inputs.x.shape[1]))
+    chosen = np.sort(np.random.default_rng(0).permutation(len(inputs.x))[:count])
+    lengths = None if inputs.lengths is None else inputs.lengths[chosen]
+    return Probe(checkpoint, replace(inputs, x=inputs.x[chosen], lengths=lengths))
+
+
+def _rows(model: Any, systems: Mapping[str, System], variables: Any, x: Any, lengths: Any) -> dict[str, Any]:
+    bumps = {name: jnp.zeros((*x.shape[:2], model.spec.d_model)) for name in systems}
+    answers, pull, seen = jax.vjp(
+        lambda bumps: _watched(model, variables["model"], x, lengths, bumps), bumps, has_aux=True
+    )
+    centred = jnp.eye(answers.shape[1]) - 1 / answers.shape[1]
+    slopes = jax.vmap(lambda one: pull(jnp.broadcast_to(one, answers.shape))[0])(centred)
+    found = {}
+    for name, system in systems.items():
+        G, K = system.C.shape[1:3]
+        sides = variables["sides"][name]
+        f = jnp.einsum("nlgd,gde->nlge", states(system, seen[name]), sides["right"])
+        g = slopes[name].reshape(*slopes[name].shape[:3], G, K)
+        g = jnp.einsum("cnlgk,gkj->cnlgj", g, sides["left"])
+        found[name] = jnp.einsum("cnlgj,nlge->ncgje", g, f).reshape(len(x), answers.shape[1], -1)
+    return found
+
+
+def _first(array: np.ndarray | None, count: int) -> np.ndarray | None:
+    return None if array is None else array[:count]
