@@ -61,7 +61,8 @@ def show_eval(report: EvalReport, form: Format) -> None:
     if form == "json":
         return _json(data)
     if form == "csv":
-        flat = {k: v for k, v in data.items() if isinstance(v, int | float | str)}
+        flat = {"path": report.checkpoint.path, "task": report.task["name"], "split": report.task["split"]}
+        flat |= {k: v for k, v in data.items() if isinstance(v, int | float | str)}
         flat |= {f"baseline_{k}": v for k, v in data.get("baseline", {}).items()}
         flat |= {f"precision_{k}": v for k, v in data["precision"].items()}
         return _csv(list(flat), [list(flat.values())])
@@ -86,7 +87,8 @@ def read_line(checkpoint: Checkpoint) -> str:
     width = " and ".join(str(f) for f in dict.fromkeys(shape.features for shape in shapes))
     few, many = min(shape.states for shape in shapes), max(shape.states for shape in shapes)
     states = str(few) if few == many else f"{few} to {many}"
-    each = "states a channel" if shapes[0].groups > 1 else "states"
+    each = "state" if few == many == 1 else "states"
+    each += " a channel" if shapes[0].groups > 1 else ""
     way = "two directions" if shapes[0].directions == 2 else "one direction"
     location = checkpoint.index.location
     step = f", step {location.step}" if location.step is not None else ""
@@ -139,9 +141,11 @@ def prune_hints(report: PruneReport) -> list[str]:
     shrunk = after < before * (1 + live / states) / 2
     if report.shape == "ragged" and report.family != "s5" and live < states and not shrunk:
         hints.append("channels are padded to the widest, so arrays hardly shrink; --shape rectangular shrinks them too")
-    hints.append(
-        "code that restores into arrays of the old sizes wants --masked: Orbax 0.4 to 0.6 silently fill up with zeros"
-    )
+    if report.maskable:
+        hints.append(
+            "code that restores into arrays of the old sizes wants --masked: "
+            "Orbax 0.4 to 0.6 silently fill up with zeros"
+        )
     return hints
 
 
