@@ -172,13 +172,14 @@ def gate_lines(report: EvalReport) -> list[tuple[str, bool]]:
 
 
 def tell(line: str, kind: str = "") -> None:
-    """A line to stderr: a warning, a hint, a summary."""
+    """A line to stderr: a warning, a hint, the next command, a summary."""
     from rich.console import Console
     from rich.text import Text
 
-    style = {"warning": "yellow", "hint": "cyan", "error": "bold red", "ok": "green"}.get(kind, "dim")
-    text = Text(f"{kind}: " if kind in ("warning", "hint", "error") else "", style=style)
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    style = {"warning": "yellow", "hint": "cyan", "next": "cyan", "error": "bold red", "ok": "green"}.get(kind, "dim")
+    text = Text(f"{kind}: " if kind in ("warning", "hint", "next", "error") else "", style=style)
+    whole = kind == "next" or not sys.stderr.isatty()  # a command is there to be copied
+    console = Console(stderr=True, highlight=False, soft_wrap=whole)
     console.print(text + Text(line, style="" if text else style))
 
 
@@ -273,8 +274,9 @@ def _prune_sheet(report: PruneReport) -> Sheet:
         row[-2:-2] = [number(value) for value in measured]
     before, after = report.states
     total = ["total", f"{before:,}", f"{after:,}", f"{after / max(before, 1):.1%} stay"]
-    last, first = len(columns) - 1, 4 + padded
-    return Sheet(columns, rows, [*total, *[""] * (len(columns) - len(total))], drop=(first, last - 1, 3))
+    least = ["smallest kept", "removed Σ H∞", "", *report.measured_columns[:0:-1], "stored/channel"]
+    drop = [columns.index(name) for name in least if name in columns]
+    return Sheet(columns, rows, [*total, *[""] * (len(columns) - len(total))], drop=drop)
 
 
 def _prune_row(name: str, layer: LayerPrune, padded: bool) -> list[str]:
@@ -296,7 +298,7 @@ def _eval_sheet(report: EvalReport) -> Sheet:
     if precision is not None:
         drop = f"{0 - 100 * precision.drop:+.2f} ± {100 * precision.drop_stderr:.2f} points"
         rows.append([f"{precision.name} against float32", drop, "", f"{precision.agreement:.1%}", ""])
-    return Sheet(columns, rows)
+    return Sheet(columns, rows, drop=(2,))
 
 
 def _name(path: str) -> str:
@@ -363,10 +365,17 @@ def _sheet(sheet: Sheet, form: Format) -> None:
     table, dropped = _table(sheet, (0, 1)), 0
     while console.measure(table, options=free).maximum > console.width and dropped <= len(sheet.drop):
         table, dropped = _table(sheet, (0, 1, 0, 0), set(sheet.drop[:dropped])), dropped + 1
+    if console.measure(table, options=free).maximum > console.width:
+        table = _table(sheet, (0, 1, 0, 0), set(sheet.drop), wrap=True)  # better on two lines than cut off
     console.print(table)
 
 
-def _table(sheet: Sheet, padding: tuple[int, int] | tuple[int, int, int, int], hidden: Set[int] = frozenset()) -> Any:
+def _table(
+    sheet: Sheet,
+    padding: tuple[int, int] | tuple[int, int, int, int],
+    hidden: Set[int] = frozenset(),
+    wrap: bool = False,
+) -> Any:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -383,7 +392,7 @@ def _table(sheet: Sheet, padding: tuple[int, int] | tuple[int, int, int, int], h
         column, footer = sheet.columns[i], sheet.total[i] if sheet.total else ""
         left = i < sheet.left or not column
         words = 1 < sheet.left == i + 1  # the last column of a list may take several lines
-        table.add_column(Text(column), Text(footer), justify="left" if left else "right", no_wrap=not words)
+        table.add_column(Text(column), Text(footer), justify="left" if left else "right", no_wrap=not (words or wrap))
     for row in sheet.rows:
         table.add_row(*[Text(row[i], style="cyan" if "█" in row[i] or "░" in row[i] else "") for i in shown])
     return table

@@ -130,7 +130,7 @@ def score(
         plots.draw_scores(result, plot)
         tell(f"wrote {plot}", quiet)
     if ratio is None:
-        tell(f"last prune {ckpt} --ratio 0.33   # removes the lowest third", quiet, "hint")
+        tell(f"last prune {ckpt} --ratio 0.33   # removes the lowest third", quiet, "next")
 
 
 @app.command(
@@ -230,7 +230,7 @@ def prune(
     else:
         judged = (small.stamp.get("task") or {}).get("name", "TASK")
         tell(f"wrote {output}", quiet, "ok")
-        tell(f"next: last eval {output} --task {judged} --baseline {ckpt}", quiet, "hint")
+        tell(f"last eval {output} --task {judged} --baseline {ckpt}", quiet, "next")
 
 
 @app.command(
