@@ -186,6 +186,7 @@ def test_the_demo_runs_the_three_commands(run: Run, tmp_path: Path) -> None:
 def test_every_help_page_ends_with_examples(run: Run, command: list[str]) -> None:
     code, out, _ = run(*command, "--help")
     assert code == 0
+    assert "…" not in out
     last_line = out.strip().splitlines()[-1].strip()
     assert last_line.startswith("Example:  ") and f" last {' '.join(command)}".rstrip() in last_line
 

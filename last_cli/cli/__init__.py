@@ -22,7 +22,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code: 0 fine, 1 the answer is no, 2 an error, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return int(app(arguments, prog_name="last", standalone_mode=False) or 0)
+        code = int(app(arguments, prog_name="last", standalone_mode=False) or 0)
+        if code == 130:  # the parser's word for Ctrl-C
+            sys.stderr.write("interrupted\n")
+        return code
     except LastError as error:
         return _fail(error, arguments)
     except (KeyboardInterrupt, typer.Abort):

@@ -12,6 +12,8 @@ import typer
 from last_cli.cli.app import app
 from last_cli.cli.common import check_plot, fraction, layer_options, load, tell, tell_all, tell_assumed, tell_needed
 from last_cli.cli.options import (
+    MODEL,
+    SEQUENCES,
     TELLS,
     Calibration,
     CalibrationFile,
@@ -80,7 +82,8 @@ def score(
     horizon: Horizon = None,
     calibration: Calibration = None,
     task: Annotated[
-        str | None, typer.Option(help="The task whose sequences these are.", show_default="the trained one")
+        str | None,
+        typer.Option(help="Their task: its val split.", show_default="the trained one", rich_help_panel=SEQUENCES),
     ] = None,
     calibration_file: CalibrationFile = None,
     data_dir: DataDir = None,
@@ -267,17 +270,25 @@ def evaluate(
     precision: Precision = "float32",
     resume: Resume = False,
     activation: Annotated[
-        Literal["full_glu", "half_glu1", "half_glu2", "gelu"] | None, typer.Option(help="The gate.", show_default=TELLS)
+        Literal["full_glu", "half_glu1", "half_glu2", "gelu"] | None,
+        typer.Option(help="The gate.", show_default=TELLS, rich_help_panel=MODEL),
     ] = None,
     prenorm: Annotated[
-        bool | None, typer.Option("--prenorm/--postnorm", help="Where the norm stands.", show_default=TELLS)
+        bool | None,
+        typer.Option("--prenorm/--postnorm", help="Where the norm stands.", show_default=TELLS, rich_help_panel=MODEL),
     ] = None,
     mode: Annotated[
-        Literal["pool", "last"] | None, typer.Option(help="Mean over time, or the last step.", show_default=TELLS)
+        Literal["pool", "last"] | None,
+        typer.Option(help="Mean over time, or the last step.", show_default=TELLS, rich_help_panel=MODEL),
     ] = None,
     padded: Annotated[
         bool | None,
-        typer.Option("--padded/--no-padded", help="Mean over each sequence's own length.", show_default=TELLS),
+        typer.Option(
+            "--padded/--no-padded",
+            help="Mean over each sequence's own length.",
+            show_default=TELLS,
+            rich_help_panel=MODEL,
+        ),
     ] = None,
     discretization: Discretize = None,
     clip_eigs: ClipEigs = None,

@@ -38,7 +38,11 @@ def sweep(
     task: TaskOption,
     ratios: Annotated[str, typer.Option(help="START:STOP:STEP, both ends included, or 0.1,0.33,0.5.")] = "0:0.9:0.1",
     criteria: Annotated[
-        str, typer.Option(help="Criteria, reconstruct, or NAME+refit, separated by commas.")
+        str,
+        typer.Option(
+            help="Criteria, methods, or NAME+refit, separated by commas.",
+            show_default="last, aire, reconstruct, random",
+        ),
     ] = "last,aire,reconstruct,random",
     seeds: Annotated[int, typer.Option(help="Seeds of what is random, from 0.")] = 3,
     calibration: Annotated[

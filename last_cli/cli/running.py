@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+PROCESSES = "Several processes"
+
 DeviceOption = Annotated[
     Literal["cpu", "gpu", "tpu"] | None, typer.Option("--device", help="Where to run.", show_default="JAX's choice")
 ]
@@ -39,15 +41,25 @@ Coordinator = Annotated[
         metavar="HOST:PORT",
         help="Where the first of several processes is.",
         show_default="no others",
+        rich_help_panel=PROCESSES,
     ),
 ]
-Processes = Annotated[int | None, typer.Option("--processes", help="How many processes.", show_default="1")]
-ProcessId = Annotated[int | None, typer.Option("--process-id", help="Which one this is, from 0.", show_default="0")]
+Processes = Annotated[
+    int | None, typer.Option("--processes", help="How many processes.", show_default="1", rich_help_panel=PROCESSES)
+]
+ProcessId = Annotated[
+    int | None,
+    typer.Option("--process-id", help="Which one this is, from 0.", show_default="0", rich_help_panel=PROCESSES),
+]
 Distributed = Annotated[
     bool,
-    typer.Option("--distributed", help="Several processes, as SLURM or Open MPI started them.", show_default="no"),
+    typer.Option(
+        "--distributed", help="As SLURM or Open MPI started them.", show_default="no", rich_help_panel=PROCESSES
+    ),
 ]
-ConnectTimeout = Annotated[float, typer.Option("--connect-timeout", help="Seconds to wait for all processes.")]
+ConnectTimeout = Annotated[
+    float, typer.Option("--connect-timeout", help="Seconds to wait for all of them.", rich_help_panel=PROCESSES)
+]
 
 
 def join(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from last_cli.results import Progress
@@ -12,14 +13,12 @@ from last_cli.results import Progress
 
 def tell(line: str, kind: str = "") -> None:
     """A line to stderr: a warning, a hint, the next command, a summary."""
-    from rich.console import Console
     from rich.text import Text
 
     style = {"warning": "yellow", "hint": "cyan", "next": "cyan", "error": "bold red", "ok": "green"}.get(kind, "dim")
     text = Text(f"{kind}: " if kind in ("warning", "hint", "next", "error") else "", style=style)
     whole = kind == "next" or not sys.stderr.isatty()  # a command is there to be copied
-    console = Console(stderr=True, highlight=False, soft_wrap=whole)
-    console.print(text + Text(line, style="" if text else style))
+    _console().print(text + Text(line, style="" if text else style), soft_wrap=whole)
 
 
 @contextmanager
@@ -28,12 +27,11 @@ def progress_bar(quiet: bool) -> Iterator[Progress | None]:
     if quiet or not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+    with Bars(*columns, console=_console(), transient=True) as bars:
         tasks: dict[str, Any] = {}
 
         def advance(what: str, done: int, total: int) -> None:
@@ -42,3 +40,11 @@ def progress_bar(quiet: bool) -> Iterator[Progress | None]:
             bars.update(tasks[what], completed=done, total=total)
 
         yield advance
+
+
+@cache
+def _console() -> Any:
+    """One for both, so that lines appear above the bars."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
