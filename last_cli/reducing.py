@@ -79,11 +79,11 @@ def prune(
     inputs = _inputs(checkpoint, calibration, task, calibration_file, data_dir, seed, progress)
     plan = reconstruct.prepare(checkpoint, inputs, seed=seed, progress=progress)
     if method == "reconstruct":
-        return reconstruct.reduce(plan, ratio, shape=shape, scope=scope, min_states=min_states)
+        return reconstruct.reduce(plan, ratio, shape=shape, scope=scope, min_states=min_states, progress=progress)
     choice = Choice(criterion, scope, min_states, seed, shape)
     scored, _ = score_layers(checkpoint, choice, ratio)
     masks = {layer.name: layer.keep for layer in scored if layer.keep is not None}
-    return reconstruct.refit(plan, masks, ratio=ratio, choice=choice)
+    return reconstruct.refit(plan, masks, ratio=ratio, choice=choice, progress=progress)
 
 
 def _inputs(

@@ -22,15 +22,23 @@ def cached(name: str, key: Mapping[str, Any], compute: Callable[[], Arrays]) -> 
 
     An entry that cannot be read is computed anew, one that cannot be written is not kept.
     """
-    try:
-        path = cache_dir() / f"{name}-{_digest(key)}.npz"
-    except RuntimeError:  # there is no home directory
-        return compute()
-    arrays = _read(path)
+    arrays = stored(name, key)
     if arrays is None:
         arrays = compute()
-        _write(path, arrays)
+        store(name, key, arrays)
     return arrays
+
+
+def stored(name: str, key: Mapping[str, Any]) -> Arrays | None:
+    """What `store` has kept for an equal `key`; None where nothing can be read."""
+    path = _path(name, key)
+    return _read(path) if path else None
+
+
+def store(name: str, key: Mapping[str, Any], arrays: Arrays) -> None:
+    """Keep arrays by one rename, in the place of others of an equal `key`; where they cannot be written, nothing."""
+    if path := _path(name, key):
+        _write(path, arrays)
 
 
 def cache_dir() -> Path:
@@ -53,6 +61,13 @@ def folder_fingerprint(folder: Path, pattern: str) -> list[str | int]:
     found = sorted((entry.name, entry.stat()) for entry in os.scandir(folder) if fnmatch(entry.name, pattern))
     said = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in found)
     return [str(folder.resolve()), len(found), hashlib.sha256(said.encode()).hexdigest()]
+
+
+def _path(name: str, key: Mapping[str, Any]) -> Path | None:
+    try:
+        return cache_dir() / f"{name}-{_digest(key)}.npz"
+    except RuntimeError:  # there is no home directory
+        return None
 
 
 def _digest(key: Mapping[str, Any]) -> str:
