@@ -156,7 +156,7 @@ def _draw(found: dict[str, Measured], ratios: Sequence[float], path: Path) -> No
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    look: dict[Any, Any] = {"font.size": 8, "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}
+    look: Any = {"font.size": 8, "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}
     with pyplot.rc_context(look):
         figure, axes = pyplot.subplots(1, len(found), figsize=(2.4 * len(found), 2.3), sharey=True, squeeze=False)
         for axis, (name, measured) in zip(axes[0], found.items(), strict=True):
