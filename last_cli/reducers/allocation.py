@@ -8,6 +8,7 @@ ratio, so each is tried in the network itself, by the relative error of the logi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,11 +57,13 @@ def allocate(
     """The candidate whose logits, with C refitted, come closest to those of the whole network."""
     candidates = CANDIDATES if plan.probe else WITHOUT_NETWORK
     values: dict[str, list[np.ndarray]] = {name: [] for name in candidates}
-    for done, p in enumerate(plan.layers, 1):
-        for name, score in candidates.items():
-            values[name].append(guarded(p, score(p)))
-        if progress:
-            progress("eliminate", done, len(plan.layers))
+    with ThreadPoolExecutor() as pool:
+        layers = pool.map(lambda p: [guarded(p, score(p)) for score in candidates.values()], plan.layers)
+        for done, scores in enumerate(layers, 1):
+            for name, one in zip(values, scores, strict=True):
+                values[name].append(one)
+            if progress:
+                progress("eliminate", done, len(plan.layers))
     found = [
         Allocation(name, scores, _keep(plan, scores, ratio, shape, scope, min_states))
         for name, scores in values.items()

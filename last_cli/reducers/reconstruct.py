@@ -95,7 +95,7 @@ def _refitted(
 ) -> Checkpoint:
     source, masks = plan.checkpoint, chosen.keep
     readouts = [p.readouts(mask) for p, mask in zip(plan.layers, masks, strict=True)]
-    said = {**plan.settings} | {"allocation": chosen.name, "logit_errors": dict(chosen.errors)}
+    said = {**plan.settings, "allocation": chosen.name, "logit_errors": dict(chosen.errors)}
     if correct and ratio and (better := corrected(plan, masks, readouts)):
         readouts = better.C
         said |= {"step_ridge": better.ridge, "held_out_logit_errors": dict(better.errors)}
