@@ -35,6 +35,11 @@ def main() -> None:
             answers.flush()
     except LastError as error:
         answers.write(json.dumps({"error": type(error).__name__, "message": error.message, "hint": error.hint}) + "\n")
+    except (MemoryError, RuntimeError) as error:  # of numpy, and of JAX
+        if os.environ.get("LAST_DEBUG") == "1":
+            raise
+        said = f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
+        answers.write(json.dumps({"failure": said}) + "\n")
     except KeyboardInterrupt:
         sys.exit(130)
 

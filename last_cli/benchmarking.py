@@ -23,6 +23,7 @@ from last_cli.results import Json, Progress, Source
 from last_cli.shapes import Float
 
 TURN = 5  # batches that a checkpoint runs before the next has its turn
+SMALLER = "if memory ran out, give a smaller --batch or --length"
 
 
 @dataclass(frozen=True)
@@ -206,9 +207,11 @@ def _ask(process: subprocess.Popen[str], path: str, request: dict[str, Any]) -> 
     if not line:
         raise LastError(
             f"{path}: the process that ran it ended with code {process.wait()}",
-            "if memory ran out, give a smaller --batch or --length",
+            SMALLER,
         )
     answer = json.loads(line)
+    if "failure" in answer:
+        raise LastError(f"{path}: {answer['failure']}", SMALLER)
     if "error" in answer:
         raise getattr(errors, answer["error"], LastError)(answer["message"], answer["hint"])
     return answer

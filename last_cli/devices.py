@@ -9,6 +9,11 @@ from typing import Any
 
 from last_cli.errors import UsageError
 
+BUILDS = {
+    "gpu": "pip install 'last-cli[cuda13]' (or cuda12) brings the GPU build",
+    "tpu": "pip install 'jax[tpu]' brings the TPU build",
+}
+
 
 def start_devices(device: str | None) -> list[Any]:
     """This process's devices, those of JAX's choice or of one kind; of a CPU, one a core, unless JAX already runs.
@@ -24,7 +29,7 @@ def start_devices(device: str | None) -> list[Any]:
     except RuntimeError as error:
         raise UsageError(
             f"no {device or 'device'} was found by JAX: {str(error).splitlines()[0]}",
-            "pip install 'last-cli[cuda13]' (or cuda12) brings the GPU build; --device cpu always works",
+            f"{BUILDS.get(device or '', 'another build of JAX may find one')}; --device cpu always works",
         ) from error
 
 

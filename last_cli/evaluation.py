@@ -62,10 +62,14 @@ def evaluate(
     Raises:
         CheckpointError: the tree is no classifier that can be built.
         DataError: the task's files are missing, or do not fit the model.
-        UsageError: unknown names, or a gate without its baseline.
+        UsageError: unknown names, a gate without its baseline, or one outside 0 to 1.
     """
     if max_drop is not None and baseline is None:
         raise UsageError("--max-drop compares with a baseline, and none is given", "add --baseline CKPT")
+    if min_accuracy is not None and not 0 <= min_accuracy <= 1:
+        raise UsageError(
+            f"--min-accuracy is {100 * min_accuracy:g} %, expected 0 to 100 %", "0.6 and 60 both mean 60 percent"
+        )
     if precision not in PRECISIONS:
         raise UsageError(f"precision is '{precision}', expected {' or '.join(PRECISIONS)}", "the default is float32")
     request = Request(task, split, Path(data_dir) if data_dir else None, limit, batch_size, device)

@@ -31,11 +31,14 @@ STYLE: dict[Any, Any] = {
 
 
 def check(path: Path) -> None:
-    """Before any work: raises UsageError where the figure could not be drawn or named so."""
+    """Before any work: raises UsageError where the figure could not be drawn, named so, or put there."""
     if path.suffix not in SUFFIXES:
         raise UsageError(
-            f"{path}: expected a name that ends with {', '.join(SUFFIXES)}", "for example --plot poles.svg"
+            f"{path}: expected a name that ends with {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}",
+            "for example --plot figure.svg",
         )
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{path}: there is no directory {path.parent}", f"make it: mkdir -p {path.parent}")
     if not available():
         raise UsageError("--plot needs matplotlib, which is not installed", "pip install 'last-cli[plot]'")
 

@@ -70,6 +70,8 @@ def recipe(name: str) -> Recipe:
     if name in registry.METHODS:
         return Recipe(method=name)  # pyright: ignore[reportArgumentType]
     criterion = name.removesuffix(REFIT)
+    if criterion in registry.METHODS:
+        raise UsageError(f"'{name}': {criterion} chooses and refits by itself", f"leave out {REFIT}")
     try:
         registry.get("criteria", criterion)
     except UsageError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -65,11 +66,9 @@ def prune(
     if criterion in registry.METHODS and method in ("criterion", criterion):
         method, criterion = criterion, "last"  # pyright: ignore[reportAssignmentType]
     runs = method == "reconstruct" or refit or (method == "criterion" and runs_network(criterion))
-    if not runs and (calibration, task, calibration_file, data_dir) != (None, None, None, None):
-        raise UsageError(
-            f"calibration sequences are given, but the {'method' if method == 'balanced' else 'criterion'} takes none",
-            "add --method reconstruct or --refit, or take the criterion gn",
-        )
+    if not runs:
+        sources = {"task": task, "calibration": calibration, "calibration_file": calibration_file, "data_dir": data_dir}
+        refuse_sequences(sources, method, criterion)
     if method == "criterion" and not refit:
         asked, known = None, None
         if plan is None:
@@ -198,6 +197,17 @@ def inputs_for(
         return inputs.random(checkpoint, inputs.SEQUENCES, seed=seed + (skip > 0))
     except UsageError:
         return None
+
+
+def refuse_sequences(sources: Mapping[str, Any], method: Method, criterion: str) -> None:
+    """Raises UsageError where any of the arguments that name sequences is given to what takes none."""
+    given = [f"--{name.replace('_', '-')}" for name, value in sources.items() if value is not None]
+    if given:
+        taker = "method balanced" if method == "balanced" else f"criterion {criterion}"
+        raise UsageError(
+            f"{' and '.join(given)} name{'s' * (len(given) == 1)} sequences to measure on, but the {taker} takes none",
+            "add --method reconstruct or --refit, or take the criterion gn",
+        )
 
 
 def runs_network(criterion: str) -> bool:

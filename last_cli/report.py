@@ -61,7 +61,8 @@ def show_eval(report: EvalReport, form: Format) -> None:
     if form == "json":
         return _json(data)
     if form == "csv":
-        flat = {k: v for k, v in data.items() if isinstance(v, int | float | str)}
+        flat = {"path": report.checkpoint.path, "task": report.task["name"], "split": report.task["split"]}
+        flat |= {k: v for k, v in data.items() if isinstance(v, int | float | str)}
         flat |= {f"baseline_{k}": v for k, v in data.get("baseline", {}).items()}
         flat |= {f"precision_{k}": v for k, v in data["precision"].items()}
         return _csv(list(flat), [list(flat.values())])
@@ -86,7 +87,8 @@ def read_line(checkpoint: Checkpoint) -> str:
     width = " and ".join(str(f) for f in dict.fromkeys(shape.features for shape in shapes))
     few, many = min(shape.states for shape in shapes), max(shape.states for shape in shapes)
     states = str(few) if few == many else f"{few} to {many}"
-    each = "states a channel" if shapes[0].groups > 1 else "states"
+    each = "state" if few == many == 1 else "states"
+    each += " a channel" if shapes[0].groups > 1 else ""
     way = "two directions" if shapes[0].directions == 2 else "one direction"
     location = checkpoint.index.location
     step = f", step {location.step}" if location.step is not None else ""
@@ -139,9 +141,11 @@ def prune_hints(report: PruneReport) -> list[str]:
     shrunk = after < before * (1 + live / states) / 2
     if report.shape == "ragged" and report.family != "s5" and live < states and not shrunk:
         hints.append("channels are padded to the widest, so arrays hardly shrink; --shape rectangular shrinks them too")
-    hints.append(
-        "code that restores into arrays of the old sizes wants --masked: Orbax 0.4 to 0.6 silently fill up with zeros"
-    )
+    if report.maskable:
+        hints.append(
+            "code that restores into arrays of the old sizes wants --masked: "
+            "Orbax 0.4 to 0.6 silently fill up with zeros"
+        )
     return hints
 
 
@@ -168,13 +172,14 @@ def gate_lines(report: EvalReport) -> list[tuple[str, bool]]:
 
 
 def tell(line: str, kind: str = "") -> None:
-    """A line to stderr: a warning, a hint, a summary."""
+    """A line to stderr: a warning, a hint, the next command, a summary."""
     from rich.console import Console
     from rich.text import Text
 
-    style = {"warning": "yellow", "hint": "cyan", "error": "bold red", "ok": "green"}.get(kind, "dim")
-    text = Text(f"{kind}: " if kind in ("warning", "hint", "error") else "", style=style)
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    style = {"warning": "yellow", "hint": "cyan", "next": "cyan", "error": "bold red", "ok": "green"}.get(kind, "dim")
+    text = Text(f"{kind}: " if kind in ("warning", "hint", "next", "error") else "", style=style)
+    whole = kind == "next" or not sys.stderr.isatty()  # a command is there to be copied
+    console = Console(stderr=True, highlight=False, soft_wrap=whole)
     console.print(text + Text(line, style="" if text else style))
 
 
@@ -269,8 +274,9 @@ def _prune_sheet(report: PruneReport) -> Sheet:
         row[-2:-2] = [number(value) for value in measured]
     before, after = report.states
     total = ["total", f"{before:,}", f"{after:,}", f"{after / max(before, 1):.1%} stay"]
-    last, first = len(columns) - 1, 4 + padded
-    return Sheet(columns, rows, [*total, *[""] * (len(columns) - len(total))], drop=(first, last - 1, 3))
+    least = ["smallest kept", "removed Σ H∞", "", *report.measured_columns[:0:-1], "stored/channel"]
+    drop = [columns.index(name) for name in least if name in columns]
+    return Sheet(columns, rows, [*total, *[""] * (len(columns) - len(total))], drop=drop)
 
 
 def _prune_row(name: str, layer: LayerPrune, padded: bool) -> list[str]:
@@ -292,7 +298,7 @@ def _eval_sheet(report: EvalReport) -> Sheet:
     if precision is not None:
         drop = f"{0 - 100 * precision.drop:+.2f} ± {100 * precision.drop_stderr:.2f} points"
         rows.append([f"{precision.name} against float32", drop, "", f"{precision.agreement:.1%}", ""])
-    return Sheet(columns, rows)
+    return Sheet(columns, rows, drop=(2,))
 
 
 def _name(path: str) -> str:
@@ -359,10 +365,17 @@ def _sheet(sheet: Sheet, form: Format) -> None:
     table, dropped = _table(sheet, (0, 1)), 0
     while console.measure(table, options=free).maximum > console.width and dropped <= len(sheet.drop):
         table, dropped = _table(sheet, (0, 1, 0, 0), set(sheet.drop[:dropped])), dropped + 1
+    if console.measure(table, options=free).maximum > console.width:
+        table = _table(sheet, (0, 1, 0, 0), set(sheet.drop), wrap=True)  # better on two lines than cut off
     console.print(table)
 
 
-def _table(sheet: Sheet, padding: tuple[int, int] | tuple[int, int, int, int], hidden: Set[int] = frozenset()) -> Any:
+def _table(
+    sheet: Sheet,
+    padding: tuple[int, int] | tuple[int, int, int, int],
+    hidden: Set[int] = frozenset(),
+    wrap: bool = False,
+) -> Any:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -379,7 +392,7 @@ def _table(sheet: Sheet, padding: tuple[int, int] | tuple[int, int, int, int], h
         column, footer = sheet.columns[i], sheet.total[i] if sheet.total else ""
         left = i < sheet.left or not column
         words = 1 < sheet.left == i + 1  # the last column of a list may take several lines
-        table.add_column(Text(column), Text(footer), justify="left" if left else "right", no_wrap=not words)
+        table.add_column(Text(column), Text(footer), justify="left" if left else "right", no_wrap=not (words or wrap))
     for row in sheet.rows:
         table.add_row(*[Text(row[i], style="cyan" if "█" in row[i] or "░" in row[i] else "") for i in shown])
     return table

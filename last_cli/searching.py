@@ -27,6 +27,10 @@ from last_cli.shapes import Float
 
 STEPS, COARSE, PATIENCE = 100, 10, 2
 USUAL_COUNT = 13
+USUAL_BUDGET = {
+    "max_drop": "--max-drop 0.5 allows half a percentage point",
+    "max_error": "--max-error 0.004 allows a relative squared error of 0.4 %",
+}
 
 
 def prune(
@@ -61,7 +65,7 @@ def prune(
     given = [value is not None for value in (ratio, max_drop, max_error)]
     if sum(given) != 1:
         raise UsageError(
-            f"{sum(given)} of --ratio, --max-drop and --max-error are given, expected exactly one",
+            f"{'several' if any(given) else 'none'} of --ratio, --max-drop and --max-error are given, expected one",
             "--ratio 0.33 removes a third; --max-drop 0.5 as much as costs half a percentage point on validation data",
         )
     if ratio is not None:
@@ -70,8 +74,8 @@ def prune(
         return reducing.prune(checkpoint, ratio, criterion, **options)
     kind, budget = ("max_drop", max_drop) if max_drop is not None else ("max_error", max_error)
     assert budget is not None
-    if budget < 0:
-        raise UsageError(f"--{kind.replace('_', '-')} is {budget:g}, expected 0 or more", "0.5 points, or 0.004")
+    if not budget >= 0:
+        raise UsageError(f"--{kind.replace('_', '-')} is {budget:g}, expected 0 or more", USUAL_BUDGET[kind])
     return _within(checkpoint, criterion, kind, budget, strict, **options)  # pyright: ignore[reportArgumentType]
 
 
@@ -123,10 +127,8 @@ def _within(
     common: dict[str, Any] = {"seed": seed, "progress": progress}
     sequences: dict[str, Any] = {"calibration": calibration, "calibration_file": calibration_file}
     named: dict[str, Any] = {"task": task, "data_dir": data_dir}
-    if request and sequences != {"calibration": None, "calibration_file": None} and not used.needs_plan:
-        raise UsageError(
-            "calibration sequences are given, but the criterion takes none", "add --method reconstruct or --refit"
-        )
+    if request and not used.needs_plan:
+        reducing.refuse_sequences(sequences, method, criterion)
     plan = None
     if used.needs_plan:
         of_task = named if calibration is not None and calibration_file is None else {}

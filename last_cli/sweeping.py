@@ -22,6 +22,7 @@ from last_cli.evaluation import MODEL_OPTIONS, Request, follow_task
 from last_cli.judging import Judge, judge, load_split
 from last_cli.loading import Checkpoint
 from last_cli.recipes import Recipe, recipe
+from last_cli.reducers.inputs import positive
 from last_cli.results import Measured, Progress
 from last_cli.results_sweep import SweepPoint, SweepReport
 from last_cli.tasks.rows import blocks
@@ -30,6 +31,7 @@ from last_cli.tasks.task import Split
 RATIOS = "0:0.9:0.1"
 CRITERIA = ("last", "aire", "reconstruct", "random")
 JOURNAL = "points.jsonl"
+MOST_RATIOS = 1000
 
 Key = tuple[str, float, int]
 """A point: its recipe, ratio and seed."""
@@ -72,6 +74,8 @@ def sweep(
         UsageError: unknown names, ratios that make no sense, or `out` is of another sweep.
     """
     recipes = {name: recipe(name) for name in criteria}
+    if calibration is not None:
+        positive(calibration)
     keys = list(_keys(recipes, parse_ratios(ratios), seeds))
     request = Request(task, split, Path(data_dir) if data_dir else None, limit, batch_size, device)
     data = load_split(checkpoint, request, progress)
@@ -122,13 +126,16 @@ def parse_ratios(spec: str | Sequence[float]) -> list[float]:
     """Ratios of "START:STOP:STEP", of a list in words, or of numbers; rising, each once.
 
     Raises:
-        UsageError: it is none of them, or one is outside [0, 1).
+        UsageError: it is none of them, one is outside [0, 1), or they are more than a sweep could mean.
     """
     hint = "0:0.9:0.1 are ten of them, 0 and 0.9 included; 0.1,0.33,0.5 are three"
     try:
         if isinstance(spec, str) and ":" in spec:
             start, stop, step = (float(part) for part in spec.split(":"))
-            found = [start + i * step for i in range(int((stop - start) / step + 1e-9) + 1)]
+            count = int((stop - start) / step + 1e-9) + 1
+            if count > MOST_RATIOS:
+                raise UsageError(f"--ratios '{spec}': {count:,} ratios, expected at most {MOST_RATIOS:,}", hint)
+            found = [start + i * step for i in range(count)]
         else:
             found = [float(part) for part in (spec.split(",") if isinstance(spec, str) else spec)]
     except (ValueError, ZeroDivisionError, OverflowError) as error:

@@ -67,6 +67,20 @@ def test_a_worker_that_dies_is_an_error(run: Run, monkeypatch: pytest.MonkeyPatc
     assert "ended with code 9" in fails(run, "bench", S5)[0]
 
 
+def test_a_worker_without_memory_is_an_error(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    full = """import sys
+if 'last_cli.bench_worker' in sys.orig_argv:
+    import numpy
+    def default_rng(seed):
+        raise MemoryError('no room')
+    numpy.random.default_rng = default_rng
+"""
+    (tmp_path / "sitecustomize.py").write_text(full)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    message, hint = fails(run, "bench", S5)
+    assert f"{S5}: MemoryError: no room" in message and "smaller --batch" in hint
+
+
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from cases import DATA, SAMPLES
 from commands import DIGITS, S4D, S5, UNSTABLE, Run, data, fails
 
 import last_cli as last
+from last_cli import measuring
+
+COMMANDS = "score prune eval sweep bench inspect verify diff list demo import export"
 
 
 @pytest.mark.parametrize(("sample", "states"), [(S5, 128), (S4D, 8192), (DIGITS, 128)])
@@ -144,6 +148,7 @@ def test_eval_in_every_form(run: Run) -> None:
     assert run(*arguments, "--format", "md")[1].startswith("|  | accuracy |")
     rows = list(csv.DictReader(io.StringIO(run(*arguments, "--format", "csv")[1])))
     assert float(rows[0]["baseline_drop"]) == 0
+    assert (rows[0]["path"], rows[0]["task"], rows[0]["split"]) == (S5, "listops", "test")
 
 
 def test_batch_size_does_not_change_the_answers(run: Run) -> None:
@@ -175,13 +180,25 @@ def test_the_demo_runs_the_three_commands(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["score"], ["prune"], ["eval"], ["inspect"], ["list"], ["demo"], ["verify"], ["diff"], ["bench"]]
+    "command",
+    [[], *([name] for name in COMMANDS.split())],
 )
 def test_every_help_page_ends_with_examples(run: Run, command: list[str]) -> None:
     code, out, _ = run(*command, "--help")
     assert code == 0
     last_line = out.strip().splitlines()[-1].strip()
     assert last_line.startswith("Example:  ") and f" last {' '.join(command)}".rstrip() in last_line
+
+
+def test_help_lists_the_commands_by_value(run: Run) -> None:
+    shown = re.findall(r"^│ +([a-z]+) {2,}", run("--help")[1], re.MULTILINE)
+    assert " ".join(name for name in shown if name in COMMANDS.split()) == COMMANDS
+
+
+@pytest.mark.parametrize("command", ["eval", "sweep"])
+def test_the_help_says_which_batch_size_is_taken(run: Run, command: str) -> None:
+    shown = " ".join(run(command, "--help")[1].replace("│", " ").split())
+    assert f"[default: ({measuring.CPU_MICRO_BATCH} on a CPU, {measuring.ACCELERATOR_BATCH} else)]" in shown
 
 
 def test_version_and_no_arguments(run: Run) -> None:
@@ -202,7 +219,14 @@ def test_version_and_no_arguments(run: Run) -> None:
         (["score", S5, "--step-rescale", "0"], "step_rescale is 0.0, expected a positive number", "flag"),
         (["prune", S5, "--ratio", "33"], "ratio is 33", "--ratio 0.33"),
         (["prune", S5, "--ratio", "-0.1"], "ratio is -0.1", "0.33"),
-        (["prune", S5], "missing option '--ratio'", "last prune --help"),
+        (["prune", S5], "none of --ratio, --max-drop and --max-error", "--ratio 0.33"),
+        (["prune", S5, "--ratio", "0.1", "--max-drop", "1"], "several of --ratio", "--ratio 0.33"),
+        (["prune", S5, "--max-drop", "nan"], "--max-drop is nan, expected 0 or more", "half a percentage point"),
+        (["prune", S5, "--max-error", "-1"], "--max-error is -1, expected 0 or more", "--max-error 0.004"),
+        (["score", S5, "--item", "state"], "has no items", "leave --item out"),
+        (["score", S5, "--plot", "no/such/poles.svg"], "there is no directory no/such", "mkdir -p no/such"),
+        (["score", S5, "--format", "xml"], "'--format': 'xml' is not one of 'table'", "last score --help"),
+        (["eval", S5, "--task", "listops", "--min-accuracy", "150"], "--min-accuracy is 150 %", "60 percent"),
         (["prune", S5, "--ratio", "x"], "invalid value for '--ratio'", "last prune --help"),
         (["prune", S5, "--ratio", "0.3", "--min-states", "-1"], "min-states is -1", "lose all its states"),
         (["prune", S5, "--ratio", "0.3", "-o", S5], "the output is the input", "-o"),
@@ -234,6 +258,7 @@ def test_an_existing_output_is_kept_unless_forced(run: Run, tmp_path: Path) -> N
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("precious")
     fails(run, "prune", S5, "--ratio", "0.5", "-o", "thesis", "--force")
+    assert "exists already" in fails(run, "prune", S5, "--ratio", "7")[0]  # known before any work
     assert (tmp_path / "thesis" / "chapter.tex").read_text() == "precious"
 
 

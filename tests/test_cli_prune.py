@@ -95,6 +95,8 @@ def test_yardsticks_write_what_evaluates_and_verifies(run: Run, criterion: str) 
     assert report["criterion"] == criterion
     assert report["states"]["after"] == report["states"]["before"] * 70 // 100
     assert data(run, "verify", "pruned", "--against", DIGITS)["passed"]
+    hints = run("prune", DIGITS, "--ratio", "0.3", "--criterion", criterion, "-n")[2]
+    assert ("wants --masked" in hints) == (criterion != "balanced")
     result = data(run, "eval", "pruned", "--task", "digits", "--baseline", DIGITS)
     assert result["baseline"]["agreement"] > 0.9
     assert f"{criterion} 0.3" in run("inspect", "pruned")[1]
@@ -141,8 +143,9 @@ def test_a_refitted_C_at_the_old_shapes_gives_the_same_answers(run: Run, sample:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--calibration", "8"], "the criterion takes none"),
-        (["--criterion", "balanced", "--calibration", "8"], "the method takes none"),
+        (["--calibration", "8"], "--calibration names sequences to measure on, but the criterion last takes none"),
+        (["--task", "listops", "--data-dir", "."], "--task and --data-dir name sequences"),
+        (["--criterion", "balanced", "--calibration", "8"], "the method balanced takes none"),
         (["--criterion", "balanced", "--masked"], "--masked does not go with new poles"),
         (["--criterion", "balanced", "--refit"], "chooses and refits by itself"),
         (["--horizon", "8"], "horizon is 8"),

@@ -166,12 +166,12 @@ def test_the_test_split_never_chooses() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "0 of --ratio, --max-drop and --max-error are given"),
-        (["--ratio", "0.3", "--max-drop", "0.5"], "2 of --ratio"),
+        ([], "none of --ratio, --max-drop and --max-error are given"),
+        (["--ratio", "0.3", "--max-drop", "0.5"], "several of --ratio"),
         (["--max-drop", "-1"], "expected 0 or more"),
         (["--ratio", "0.3", "--strict"], "--strict goes with"),
         (["--max-drop", "0.5", "--task", "listop"], "unknown task"),
-        (["--max-drop", "0.5", "--calibration", "8"], "the criterion takes none"),
+        (["--max-drop", "0.5", "--calibration", "8"], "the criterion last takes none"),
         (["--max-drop", "0.5", "--criterion", "lost"], "unknown criterion"),
         (["--max-error", "0.1", "--calibration-file", "no.npz"], "no.npz: no calibration sequences"),
     ],

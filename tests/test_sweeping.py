@@ -108,6 +108,8 @@ def test_a_sweep_is_extended_but_never_mixed_with_another(run: Run) -> None:
         (["--ratios", "0:1:0.1"], "up to, but not including, 1"),
         (["--ratios", "0:0.5"], "expected START:STOP:STEP"),
         (["--ratios", "0:0.5:0"], "expected START:STOP:STEP"),
+        (["--ratios", "0:0.9:1e-12"], "900,000,000,001 ratios, expected at most 1,000"),
+        (["--criteria", "reconstruct+refit"], "reconstruct chooses and refits by itself"),
         (["--ratios", "half"], "expected START:STOP:STEP"),
         (["--seeds", "0"], "--seeds is 0"),
         (["--plot", "figure.txt"], "expected a name that ends with"),

@@ -8,6 +8,18 @@ from last_cli.checkpoint.beside import read_stamp
 from last_cli.checkpoint.location import locate
 from last_cli.checkpoint.reading import index, read
 from last_cli.checkpoint.types import STAMP_FILE, Index, Key, Leaf, Location
-from last_cli.checkpoint.writing import save
+from last_cli.checkpoint.writing import check_output, save
 
-__all__ = ["STAMP_FILE", "Index", "Key", "Leaf", "Location", "index", "locate", "read", "read_stamp", "save"]
+__all__ = [
+    "STAMP_FILE",
+    "Index",
+    "Key",
+    "Leaf",
+    "Location",
+    "check_output",
+    "index",
+    "locate",
+    "read",
+    "read_stamp",
+    "save",
+]

@@ -86,16 +86,16 @@ def _find(given: Path, here: Path, step: int | None, item: str | None) -> Locati
     if not here.exists():
         raise CheckpointError(f"{given}: no such file or directory", "check the path")
     if here.is_file():
-        return _in_file(given, here, step)
+        return _without_items(_in_file(given, here, step), item)
     if layout := tree_layout(here):
         _refuse(step is not None and step != _step_above(here), f"{given} is one checkpoint, not a run of steps")
-        return Location(given, here, here, _step_above(here), _item_name(here), layout)
+        return _without_items(Location(given, here, here, _step_above(here), _item_name(here), layout), item)
     if steps := steps_in(here):
         return _in_run(given, here, steps, step, item)
     if items := items_in(here):
         _refuse(step is not None and step != _step_alone(here), f"{given} is one step, not a run of steps")
         return _in_step(given, here, here, items, _step_alone(here), item, ())
-    return _in_loose_files(given, here)
+    return _without_items(_in_loose_files(given, here), item)
 
 
 def _in_run(given: Path, run: Path, steps: dict[int, Path], step: int | None, item: str | None) -> Location:
@@ -116,9 +116,9 @@ def _in_run(given: Path, run: Path, steps: dict[int, Path], step: int | None, it
         notes += _best_steps(steps, number)
     found = steps[number]
     if found.is_file():
-        return Location(given, found, run, number, None, "msgpack", tuple(notes))
+        return _without_items(Location(given, found, run, number, None, "msgpack", tuple(notes)), item)
     if layout := tree_layout(found):
-        return Location(given, found, run, number, None, layout, tuple(notes))
+        return _without_items(Location(given, found, run, number, None, layout, tuple(notes)), item)
     return _in_step(given, run, found, items_in(found), number, item, tuple(notes))
 
 
@@ -149,6 +149,13 @@ def _in_file(given: Path, file: Path, step: int | None) -> Location:
     number = _step_alone(file)
     _refuse(step is not None and step != number, f"{given} is one checkpoint, not a run of steps")
     return Location(given, file, file, number, None, "msgpack")
+
+
+def _without_items(found: Location, item: str | None) -> Location:
+    """A place that is one tree, which `item` must not tell apart from others."""
+    if item is not None and item != found.item:
+        raise CheckpointError(f"{found.path}: has no items, so no item {item!r}", "leave --item out")
+    return found
 
 
 def _in_loose_files(given: Path, directory: Path) -> Location:

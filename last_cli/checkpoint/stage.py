@@ -53,6 +53,12 @@ def staged(out: Path, *, source: Path | None, force: bool) -> Iterator[Path]:
                     _remove(entry)
 
 
+def check(out: Path, *, source: Path | None, force: bool) -> None:
+    """Raises OutputError where `staged` would not begin: before any long work."""
+    with _in_words(out, source):
+        _check(out, out.absolute(), source, force)
+
+
 @contextlib.contextmanager
 def _in_words(out: Path, source: Path | None) -> Iterator[None]:
     try:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from last_cli.checkpoint.mirror import mirror
-from last_cli.checkpoint.stage import staged
+from last_cli.checkpoint.stage import check, staged
 from last_cli.checkpoint.store import writing
 from last_cli.checkpoint.types import STAMP_FILE, Index, Key
 
@@ -42,6 +42,11 @@ def save(
         else:
             _write_new(stage, changed, stamp)
         (stage / STAMP_FILE).write_text(json.dumps(stamp, indent=1))
+
+
+def check_output(out: Path | str, *, source: Index, force: bool = False) -> None:
+    """Raises OutputError where `save` would refuse the output; for before the work that makes it."""
+    check(Path(out), source=source.location.root, force=force)
 
 
 def _write_new(stage: Path, changed: Mapping[Key, np.ndarray], stamp: dict[str, Any]) -> None:

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 
 import typer
 
-from last_cli.cli import convert, core, explore, look, measure  # noqa: F401 (they register their commands)
 from last_cli.cli.app import app
 from last_cli.errors import LastError, UsageError
+
+# Each registers its commands, in the order of the help page.
+from last_cli.cli import core, explore, measure, look, convert  # noqa: F401  # isort: skip
 
 __all__ = ["app", "main"]
 
@@ -36,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             kind = type(error).__name__
             message = f"internal error: {kind}: {str(error).splitlines()[0] if str(error) else 'no message'}"
             return _fail(LastError(message, "run it again with -v for the traceback, and report it"), arguments)
-        message = error.format_message().replace("\n", " ").removesuffix(".")  # pyright: ignore[reportAttributeAccessIssue]
+        message = error.format_message().replace("\n", " ").replace("Value error, ", "").removesuffix(".")  # pyright: ignore[reportAttributeAccessIssue]
         if not message:  # no arguments at all: the help was shown
             return 2
         known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}

@@ -32,7 +32,7 @@ def fraction(accuracy: float | None) -> float | None:
     return accuracy / 100 if accuracy is not None and accuracy > 1 else accuracy
 
 
-def tell(line: str, quiet: bool, kind: Literal["", "hint", "ok", "error", "warning"] = "") -> None:
+def tell(line: str, quiet: bool, kind: Literal["", "hint", "next", "ok", "error", "warning"] = "") -> None:
     if not quiet:
         from last_cli import report
 

@@ -37,7 +37,7 @@ def import_(
     report_convert.show_keys(result, form)
     tell_all(result.warnings, "warning")
     tell(f"wrote {output}", quiet, "ok")
-    tell(f"last score {output}", quiet, "hint")
+    tell(f"last score {output}", quiet, "next")
 
 
 @app.command(epilog="Example:  last export pruned/ -o pruned.safetensors\n\nExample:  last export pruned/ -o pruned.pt")

@@ -42,14 +42,18 @@ from last_cli.cli.options import (
     Verbose,
 )
 from last_cli.cli.running import (
+    BatchSize,
     ConnectTimeout,
     Coordinator,
     DeviceOption,
     Distributed,
+    Limit,
     Precision,
     Processes,
     ProcessId,
     Resume,
+    TaskData,
+    TaskOption,
     join,
 )
 
@@ -67,7 +71,7 @@ def score(
     ] = None,
     per_state: Annotated[bool, typer.Option("--per-state", help="A row a state.", show_default="no")] = False,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw poles and kept states: .svg or .png.", show_default="no")
+        Path | None, typer.Option(help="Draw poles and kept states: .svg, .png or .pdf.", show_default="no")
     ] = None,
     scope: ScopeOption = "global",
     min_states: MinStates = 1,
@@ -75,7 +79,9 @@ def score(
     shape: ShapeOption = "ragged",
     horizon: Horizon = None,
     calibration: Calibration = None,
-    task: CalibrationTask = None,
+    task: Annotated[
+        str | None, typer.Option(help="The task whose sequences these are.", show_default="the trained one")
+    ] = None,
     calibration_file: CalibrationFile = None,
     data_dir: DataDir = None,
     discretization: Discretize = None,
@@ -124,7 +130,7 @@ def score(
         plots.draw_scores(result, plot)
         tell(f"wrote {plot}", quiet)
     if ratio is None:
-        tell(f"last prune {ckpt} --ratio 0.33   # removes the lowest third", quiet, "hint")
+        tell(f"last prune {ckpt} --ratio 0.33   # removes the lowest third", quiet, "next")
 
 
 @app.command(
@@ -177,10 +183,13 @@ def prune(
 ) -> None:
     """Remove the states that matter least and write a smaller checkpoint. The input is never touched."""
     from last_cli import api, report
+    from last_cli.checkpoint import check_output
 
     checkpoint = load(
         ckpt, step, item, preset, quiet, **layer_options(discretization, clip_eigs, conj_sym, step_rescale)
     )
+    if not dry_run:
+        check_output(output, source=checkpoint.index, force=force)
     with report.progress_bar(quiet) as progress:
         small = api.prune(
             checkpoint,
@@ -221,7 +230,7 @@ def prune(
     else:
         judged = (small.stamp.get("task") or {}).get("name", "TASK")
         tell(f"wrote {output}", quiet, "ok")
-        tell(f"next: last eval {output} --task {judged} --baseline {ckpt}", quiet, "hint")
+        tell(f"last eval {output} --task {judged} --baseline {ckpt}", quiet, "next")
 
 
 @app.command(
@@ -233,17 +242,11 @@ def prune(
 )
 def evaluate(
     ckpt: Ckpt,
-    task: Annotated[
-        str, typer.Option(help="The task: `last list tasks`, or FILE.npz of arrays x, y, lengths.", show_default=False)
-    ],
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Where the task's files are.", show_default="$LAST_DATA_DIR, else generated")
-    ] = None,
+    task: TaskOption,
+    data_dir: TaskData = None,
     split: Annotated[str, typer.Option(help="test, val or train.")] = "test",
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Sequences a device takes at a time.", show_default="4 on a CPU, 64 else")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first so many sequences.", show_default="all")] = None,
+    batch_size: BatchSize = None,
+    limit: Limit = None,
     baseline: Annotated[
         Path | None,
         typer.Option(metavar="CKPT", help="Compare with this one, sequence by sequence.", show_default="none"),

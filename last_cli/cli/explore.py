@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -25,18 +25,17 @@ from last_cli.cli.options import (
     Step,
     Verbose,
 )
+from last_cli.cli.running import BatchSize, DeviceOption, Limit, TaskData, TaskOption
 
 
 @app.command(
-    epilog="Example:  last sweep ckpt/ --task listops --split val\n\n"
-    "Example:  last sweep ckpt/ --task listops --ratios 0.3:0.8:0.05 --criteria last,aire,aire+refit,reconstruct\n\n"
-    "Example:  last sweep ckpt/ --task listops --calibration 256 --out sweep/ --plot figure.pdf"
+    epilog="Example:  last sweep ckpt/ --task listops --split val --ratios 0.3:0.8:0.05\n\n"
+    "Example:  last sweep ckpt/ --task listops --criteria aire,aire+refit\n\n"
+    "Example:  last sweep ckpt/ --task listops --out sweep/ --plot figure.pdf"
 )
 def sweep(
     ckpt: Ckpt,
-    task: Annotated[
-        str, typer.Option(help="The task: `last list tasks`, or FILE.npz of arrays x, y, lengths.", show_default=False)
-    ],
+    task: TaskOption,
     ratios: Annotated[str, typer.Option(help="START:STOP:STEP, both ends included, or 0.1,0.33,0.5.")] = "0:0.9:0.1",
     criteria: Annotated[
         str, typer.Option(help="Criteria, reconstruct, or NAME+refit, separated by commas.")
@@ -46,21 +45,15 @@ def sweep(
         int | None, typer.Option(help="Sequences, without labels, to refit on.", show_default="random inputs instead")
     ] = None,
     split: Annotated[str, typer.Option(help="test, val or train; choose a ratio on val alone.")] = "test",
-    limit: Annotated[int | None, typer.Option(help="Only the first so many sequences.", show_default="all")] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Where the task's files are.", show_default="$LAST_DATA_DIR, else generated")
-    ] = None,
+    limit: Limit = None,
+    data_dir: TaskData = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Keep points, tables and figures here; a killed sweep goes on.", show_default="no"),
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the figure: .svg, .png or .pdf.", show_default="no")] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Sequences a device takes at a time.", show_default="4 on a CPU, 64 else")
-    ] = None,
-    device: Annotated[
-        Literal["cpu", "gpu", "tpu"] | None, typer.Option(help="Where to run.", show_default="JAX's choice")
-    ] = None,
+    batch_size: BatchSize = None,
+    device: DeviceOption = None,
     scope: ScopeOption = "global",
     min_states: MinStates = 1,
     shape: ShapeOption = "ragged",

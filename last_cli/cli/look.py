@@ -31,7 +31,10 @@ def inspect(
     tell_all(found.notes, "warning")
 
 
-@app.command(epilog="Example:  last verify pruned/ --against ckpt/")
+@app.command(
+    epilog="Example:  last verify pruned/ --against ckpt/\n\n"
+    "Example:  last verify pruned/ --against ckpt/ --format md >> summary.md"
+)
 def verify(
     pruned: Annotated[Path, typer.Argument(metavar="PRUNED", help="What `last prune` wrote.", show_default=False)],
     against: Annotated[
@@ -73,7 +76,8 @@ def diff(
 @app.command("list", epilog="Example:  last list criteria\n\nExample:  last list tasks --format json")
 def list_(
     kind: Annotated[
-        Literal["criteria", "families", "tasks", "presets"], typer.Argument(help="What to list.", show_default=False)
+        Literal["criteria", "families", "tasks", "presets"],
+        typer.Argument(metavar="KIND", help="criteria, families, tasks or presets.", show_default=False),
     ],
     form: FormatOption = "table",
     quiet: Quiet = False,

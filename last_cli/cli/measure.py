@@ -30,7 +30,7 @@ def bench(
     precision: Precision = "float32",
     preset: Preset = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw latencies and memory: .svg or .png.", show_default="no")
+        Path | None, typer.Option(help="Draw latencies and memory: .svg, .png or .pdf.", show_default="no")
     ] = None,
     form: FormatOption = "table",
     quiet: Quiet = False,

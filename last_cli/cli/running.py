@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 DeviceOption = Annotated[
     Literal["cpu", "gpu", "tpu"] | None, typer.Option("--device", help="Where to run.", show_default="JAX's choice")
+]
+TaskOption = Annotated[
+    str,
+    typer.Option(
+        "--task", help="The task: `last list tasks`, or FILE.npz of arrays x, y, lengths.", show_default=False
+    ),
+]
+Limit = Annotated[int | None, typer.Option("--limit", help="Only the first so many sequences.", show_default="all")]
+TaskData = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Where the task's files are.", show_default="$LAST_DATA_DIR, else generated"),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option("--batch-size", min=1, help="Sequences a device takes at a time.", show_default="1 on a CPU, 64 else"),
 ]
 Precision = Annotated[
     Literal["float32", "bfloat16"],

@@ -146,7 +146,7 @@ def random(checkpoint: Checkpoint, count: int, *, length: int | None = None, see
     length = length or trained_length(checkpoint)
     rng = np.random.default_rng(seed)
     tokens = bool(said.get("vocabulary"))
-    shape = (_positive(count), length)
+    shape = (positive(count), length)
     if tokens:
         x = rng.integers(spec.d_input, size=shape, dtype=np.int32)
     else:
@@ -158,7 +158,7 @@ def random(checkpoint: Checkpoint, count: int, *, length: int | None = None, see
 def _draw(total: int, count: int, seed: int, skip: int) -> tuple[np.ndarray, dict[str, int]]:
     """Which sequences are taken, and what to say of it."""
     first = skip if skip < total else 0
-    chosen = np.sort(np.random.default_rng(seed).permutation(total)[first : first + _positive(count)])
+    chosen = np.sort(np.random.default_rng(seed).permutation(total)[first : first + positive(count)])
     said = {"seed": seed, "sequences": len(chosen), "of": total}
     return chosen, said | ({"skipped": first} if first else {})
 
@@ -181,7 +181,8 @@ def trained_length(checkpoint: Checkpoint) -> int:
         ) from error
 
 
-def _positive(count: int) -> int:
+def positive(count: int) -> int:
+    """The count itself; raises UsageError where it is none."""
     if count < 1:
         raise UsageError(f"calibration is {count}, expected a positive number of sequences", "256 are enough")
     return count

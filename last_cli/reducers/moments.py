@@ -30,11 +30,6 @@ def readouts(W: Float[np.ndarray, "G K d"], system: System) -> Complex[np.ndarra
     return np.transpose(parts[..., 0] - 1j * parts[..., 1], (3, 0, 1, 2))
 
 
-def live_coordinates(system: System) -> np.ndarray:
-    """Which coordinates belong to a state that is no padding, bool (G, d)."""
-    return np.repeat(system.live_mask, 2 * len(system.C), axis=1)
-
-
 def white_moments(system: System, horizon: int | float) -> Float[np.ndarray, "G d d"]:
     """S for white inputs of variance 1, at a step with `horizon` inputs on either side of it; `np.inf` is allowed.
 

@@ -14,7 +14,6 @@ from last_cli.errors import DataError, UsageError
 from last_cli.tasks.rows import Rows, Stored, blocks, stored_in
 from last_cli.tasks.task import Progress, Split, Task, check_request, first
 
-SUFFIX = ".npz"
 HINT = (
     "write it with numpy.savez(FILE, x=x, y=y, lengths=lengths): x is tokens (n, L) or features (n, L, d), "
     "y the classes (n,), and lengths (n,) may be left out"
