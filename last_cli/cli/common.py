@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 
 def load(path: Path, step: int | None, item: str | None, preset: str | None, quiet: bool, **options: Any) -> Any:
-    from last_cli import report
     from last_cli.loading import load
+    from last_cli.reports.reading import read_line
 
     checkpoint = load(path, step=step, item=item, preset=preset, **options)
     tell_all(checkpoint.index.location.notes, "")
-    tell(report.read_line(checkpoint), quiet)
+    tell(read_line(checkpoint), quiet)
     return checkpoint
 
 
@@ -28,15 +28,21 @@ def layer_options(
     }
 
 
+def check_plot(path: Path) -> None:
+    from last_cli.plots.figure import check
+
+    check(path)
+
+
 def fraction(accuracy: float | None) -> float | None:
     return accuracy / 100 if accuracy is not None and accuracy > 1 else accuracy
 
 
 def tell(line: str, quiet: bool, kind: Literal["", "hint", "next", "ok", "error", "warning"] = "") -> None:
     if not quiet:
-        from last_cli import report
+        from last_cli.reports import terminal
 
-        report.tell(line, kind)
+        terminal.tell(line, kind)
 
 
 def tell_all(lines: Sequence[str], kind: Literal["", "warning"]) -> None:
@@ -45,14 +51,14 @@ def tell_all(lines: Sequence[str], kind: Literal["", "warning"]) -> None:
 
 
 def tell_assumed(assumed: Any, quiet: bool) -> None:
-    from last_cli import report
+    from last_cli.reports.reading import assumed_line
 
     if assumed:
-        tell(report.assumed_line(assumed), quiet)
+        tell(assumed_line(assumed), quiet)
 
 
 def tell_needed(result: Any, quiet: bool) -> None:
-    from last_cli import report
+    from last_cli.reports.reading import needed_lines
 
-    for line in report.needed_lines(result.needed):
+    for line in needed_lines(result.needed):
         tell(line, quiet)

@@ -29,12 +29,12 @@ def import_(
     verbose: Verbose = False,
 ) -> None:
     """Make an Orbax checkpoint of PyTorch weights: state-spaces S4D and S4, s5-pytorch."""
-    from last_cli import report_convert
     from last_cli.interop import import_weights
+    from last_cli.reports.convert import show_keys
 
     result = import_weights(source, output, force=force, real_transform=real_transform, dt_transform=dt_transform)
     tell_assumed(result.assumed, quiet)
-    report_convert.show_keys(result, form)
+    show_keys(result, form)
     tell_all(result.warnings, "warning")
     tell(f"wrote {output}", quiet, "ok")
     tell(f"last score {output}", quiet, "next")
@@ -52,10 +52,10 @@ def export(
     verbose: Verbose = False,
 ) -> None:
     """Write a checkpoint's weights back under the names of the file that they were imported from."""
-    from last_cli import report_convert
     from last_cli.interop import export_weights
+    from last_cli.reports.convert import show_keys
 
     result = export_weights(ckpt, output, force=force)
-    report_convert.show_keys(result, form)
+    show_keys(result, form)
     tell_all(result.warnings, "warning")
     tell(f"wrote {output}", quiet, "ok")

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from last_cli.cli.app import app
-from last_cli.cli.common import fraction, layer_options, load, tell, tell_all, tell_assumed, tell_needed
+from last_cli.cli.common import check_plot, fraction, layer_options, load, tell, tell_all, tell_assumed, tell_needed
 from last_cli.cli.options import (
     TELLS,
     Calibration,
@@ -97,14 +97,16 @@ def score(
     verbose: Verbose = False,
 ) -> None:
     """H-infinity norms and scores of every state, a row a layer."""
-    from last_cli import plots, report, scoring
+    from last_cli import scoring
+    from last_cli.reports.score import show_score
+    from last_cli.reports.terminal import progress_bar
 
     if plot is not None:
-        plots.check(plot)
+        check_plot(plot)
     checkpoint = load(
         ckpt, step, item, preset, quiet, **layer_options(discretization, clip_eigs, conj_sym, step_rescale)
     )
-    with report.progress_bar(quiet) as progress:
+    with progress_bar(quiet) as progress:
         result = scoring.score(
             checkpoint,
             criterion,
@@ -124,10 +126,12 @@ def score(
         )
     tell_assumed(result.assumed, quiet)
     tell_needed(result, quiet)
-    report.show_score(result, form, per_state)
+    show_score(result, form, per_state)
     tell_all(result.warnings, "warning")
     if plot is not None:
-        plots.draw_scores(result, plot)
+        from last_cli.plots.scores import draw_scores
+
+        draw_scores(result, plot)
         tell(f"wrote {plot}", quiet)
     if ratio is None:
         tell(f"last prune {ckpt} --ratio 0.33   # removes the lowest third", quiet, "next")
@@ -182,15 +186,17 @@ def prune(
     verbose: Verbose = False,
 ) -> None:
     """Remove the states that matter least and write a smaller checkpoint. The input is never touched."""
-    from last_cli import api, report
+    from last_cli import api
     from last_cli.checkpoint import check_output
+    from last_cli.reports.prune import prune_hints, prune_summary, show_prune
+    from last_cli.reports.terminal import progress_bar
 
     checkpoint = load(
         ckpt, step, item, preset, quiet, **layer_options(discretization, clip_eigs, conj_sym, step_rescale)
     )
     if not dry_run:
         check_output(output, source=checkpoint.index, force=force)
-    with report.progress_bar(quiet) as progress:
+    with progress_bar(quiet) as progress:
         small = api.prune(
             checkpoint,
             ratio,
@@ -219,11 +225,11 @@ def prune(
         api.save(small, output, force=force)
     tell_assumed(result.assumed, quiet)
     tell_needed(result, quiet)
-    report.show_prune(result, form, None if dry_run else str(output))
+    show_prune(result, form, None if dry_run else str(output))
     tell_all(result.warnings, "warning")
-    for line in report.prune_summary(result):
+    for line in prune_summary(result):
         tell(line, quiet)
-    for hint in report.prune_hints(result):
+    for hint in prune_hints(result):
         tell(hint, quiet, "hint")
     if dry_run:
         tell("dry run: nothing was written", quiet)
@@ -290,8 +296,9 @@ def evaluate(
     verbose: Verbose = False,
 ) -> None:
     """Accuracy on a task's split, and against a baseline; gates for CI."""
-    from last_cli import report
     from last_cli.evaluation import evaluate as run
+    from last_cli.reports.evaluate import eval_summary, gate_lines, show_eval
+    from last_cli.reports.terminal import progress_bar
 
     reports = join(coordinator, processes, process_id, distributed, connect_timeout, device)
     quiet = quiet or not reports
@@ -299,7 +306,7 @@ def evaluate(
     options |= {"activation": activation, "prenorm": prenorm, "mode": mode, "padded": padded}
     checkpoint = load(ckpt, step, item, preset, quiet, **options)
     other = load(baseline, None, item, preset, quiet, **options) if baseline else None
-    with report.progress_bar(quiet) as progress:
+    with progress_bar(quiet) as progress:
         result = run(
             checkpoint,
             task,
@@ -319,9 +326,9 @@ def evaluate(
     if not reports:
         raise typer.Exit(0 if result.passed else 1)
     tell_assumed(result.assumed, quiet)
-    report.show_eval(result, form)
-    tell(report.eval_summary(result), quiet)
-    for line, passed in report.gate_lines(result):
+    show_eval(result, form)
+    tell(eval_summary(result), quiet)
+    for line, passed in gate_lines(result):
         tell(line, quiet and passed, "ok" if passed else "error")
         if not passed and os.environ.get("GITHUB_ACTIONS") == "true":
             sys.stderr.write(f"::error::{line}\n")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from last_cli.cli.app import app
-from last_cli.cli.common import layer_options, load, tell, tell_assumed
+from last_cli.cli.common import check_plot, layer_options, load, tell, tell_assumed
 from last_cli.cli.options import (
     Ckpt,
     ClipEigs,
@@ -69,16 +69,18 @@ def sweep(
     verbose: Verbose = False,
 ) -> None:
     """Accuracy against ratio for several ways to prune, with error bars, as a table and a figure."""
-    from last_cli import plots, report, report_sweep
-    from last_cli.plot_sweep import draw_sweep
+    from last_cli.plots.figure import available
+    from last_cli.plots.sweep import draw_sweep
+    from last_cli.reports.sweep import show_sweep, sweep_lines, write_files
+    from last_cli.reports.terminal import progress_bar
     from last_cli.sweeping import sweep as run
 
     if plot is not None:
-        plots.check(plot)
+        check_plot(plot)
     checkpoint = load(
         ckpt, step, item, preset, quiet, **layer_options(discretization, clip_eigs, conj_sym, step_rescale)
     )
-    with report.progress_bar(quiet) as progress:
+    with progress_bar(quiet) as progress:
         result = run(
             checkpoint,
             task,
@@ -98,12 +100,12 @@ def sweep(
             progress=progress,
         )
     tell_assumed(result.assumed, quiet)
-    report_sweep.show_sweep(result, form)
-    for line in [*report_sweep.sweep_lines(result), *result.notes]:
+    show_sweep(result, form)
+    for line in [*sweep_lines(result), *result.notes]:
         tell(line, quiet)
-    for path in report_sweep.write_files(result, out) if out is not None else []:
+    for path in write_files(result, out) if out is not None else []:
         tell(f"wrote {path}", quiet)
-    if out is not None and not plots.available():
+    if out is not None and not available():
         tell("pip install 'last-cli[plot]' brings matplotlib for the figures", quiet, "hint")
     if plot is not None:
         draw_sweep(result, plot)

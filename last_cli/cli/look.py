@@ -23,11 +23,11 @@ def inspect(
     verbose: Verbose = False,
 ) -> None:
     """What is in a checkpoint, from its metadata alone."""
-    from last_cli import report_inspect
     from last_cli.inspection import inspect as look
+    from last_cli.reports.inspect import show_inspect
 
     found = look(ckpt, step=step, item=item)
-    report_inspect.show_inspect(found, form, tree)
+    show_inspect(found, form, tree)
     tell_all(found.notes, "warning")
 
 
@@ -45,11 +45,11 @@ def verify(
     verbose: Verbose = False,
 ) -> None:
     """Check a pruned checkpoint against its source; exit 1 if anything is not as its stamp says."""
-    from last_cli import report_compare
+    from last_cli.reports.compare import show_verify
     from last_cli.verification import verify as check
 
     result = check(load(pruned, None, None, None, quiet), load(against, None, None, None, quiet))
-    report_compare.show_verify(result, form)
+    show_verify(result, form)
     tell("PASS" if result.passed else "FAIL", quiet, "ok" if result.passed else "error")
     raise typer.Exit(0 if result.passed else 1)
 
@@ -63,12 +63,12 @@ def diff(
     verbose: Verbose = False,
 ) -> None:
     """States, norms, parameters and configuration of two checkpoints; exit 1 if they differ."""
-    from last_cli import report_compare
     from last_cli.difference import diff as compare
+    from last_cli.reports.compare import diff_lines, show_diff
 
     result = compare(load(one, None, None, None, quiet), load(other, None, None, None, quiet))
-    report_compare.show_diff(result, form)
-    for line in report_compare.diff_lines(result):
+    show_diff(result, form)
+    for line in diff_lines(result):
         tell(line, quiet)
     raise typer.Exit(0 if result.same else 1)
 
@@ -84,9 +84,9 @@ def list_(
     verbose: Verbose = False,
 ) -> None:
     """Criteria, families, tasks or presets, each with a line about it."""
-    from last_cli import report_inspect
+    from last_cli.reports.inspect import show_list
 
-    report_inspect.show_list(kind, form)
+    show_list(kind, form)
 
 
 @app.command(epilog="Example:  last demo\n\nExample:  last demo --ratio 0.5")

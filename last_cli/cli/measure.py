@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from last_cli.cli.app import app
-from last_cli.cli.common import tell
+from last_cli.cli.common import check_plot, tell
 from last_cli.cli.options import FormatOption, Preset, Quiet, Verbose
 from last_cli.cli.running import DeviceOption, Precision
 
@@ -37,11 +37,13 @@ def bench(
     verbose: Verbose = False,
 ) -> None:
     """Latency, throughput and peak memory on random inputs, each checkpoint in a process of its own."""
-    from last_cli import benchmarking, plots, report, report_bench
+    from last_cli import benchmarking
+    from last_cli.reports.bench import bench_summary, show_bench
+    from last_cli.reports.terminal import progress_bar
 
     if plot is not None:
-        plots.check(plot)
-    with report.progress_bar(quiet) as progress:
+        check_plot(plot)
+    with progress_bar(quiet) as progress:
         result = benchmarking.bench(
             *ckpts,
             length=length,
@@ -52,8 +54,10 @@ def bench(
             preset=preset,
             progress=progress,
         )
-    report_bench.show_bench(result, form)
-    tell(report_bench.bench_summary(result), quiet)
+    show_bench(result, form)
+    tell(bench_summary(result), quiet)
     if plot is not None:
-        plots.draw_bench(result, plot)
+        from last_cli.plots.bench import draw_bench
+
+        draw_bench(result, plot)
         tell(f"wrote {plot}", quiet)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from last_cli import plots
+from last_cli.plots.figure import COLOUR, figure
 from last_cli.results_sweep import SweepMean, SweepReport
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; markers tell the lines apart in print.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#7F7F7F", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = (COLOUR, "#D55E00", "#009E73", "#7F7F7F", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "D", "v", "^", "P", "X", "<")
 SIZE = (4.8, 3.4)
 FRONT = "Pareto-optimal"
@@ -20,7 +20,7 @@ def draw_sweep(report: SweepReport, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    with plots.figure(path, SIZE) as (_, axes):
+    with figure(path, SIZE) as (_, axes):
         means, whole = report.means, report.baseline["states"]
         axes.axhline(100 * report.baseline["accuracy"], color="0.55", lw=0.9, ls=(0, (5, 3)), zorder=1)
         axes.annotate(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
-
 from last_cli.benchmarking import BenchReport, Timing
-from last_cli.report import Format, Sheet, byte_size, number, show_sheet
+from last_cli.reports.sheet import Format, Sheet, show_sheet
+from last_cli.reports.words import base_name, byte_size, number
 
 
 def show_bench(report: BenchReport, form: Format) -> None:
@@ -32,7 +31,7 @@ def bench_summary(report: BenchReport) -> str:
 def _row(timing: Timing, ratios: dict[str, float]) -> list[str]:
     ms = {name: number(1000 * value, 4) for name, value in timing.spread.items()}
     return [
-        PurePath(timing.checkpoint.path).name or timing.checkpoint.path,
+        base_name(timing.checkpoint.path),
         f"{timing.parameters:,}",
         f"{timing.compile_seconds:.2f}",
         ms["median"],

@@ -5,7 +5,8 @@ from __future__ import annotations
 from last_cli import __version__, registry
 from last_cli.inspection import Inspection
 from last_cli.presets import PRESETS
-from last_cli.report import Format, Sheet, byte_size, show_sheet
+from last_cli.reports.sheet import Format, Sheet, show_sheet
+from last_cli.reports.words import byte_size
 
 
 def show_inspect(found: Inspection, form: Format, tree: bool) -> None:

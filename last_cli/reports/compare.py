@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from last_cli.difference import DiffReport
-from last_cli.report import Format, Sheet, number, show_sheet
+from last_cli.reports.sheet import Format, Sheet, show_sheet
+from last_cli.reports.words import number
 from last_cli.verification import VerifyReport
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from last_cli.interop.reports import ExportReport, ImportReport
-from last_cli.report import Format, Sheet, show_sheet
+from last_cli.reports.sheet import Format, Sheet, show_sheet
 
 
 def show_keys(report: ImportReport | ExportReport, form: Format) -> None:

@@ -8,10 +8,10 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from last_cli import plots
 from last_cli.errors import OutputError
-from last_cli.plot_sweep import draw_sweep
-from last_cli.report import Format, Sheet, show_sheet, write_csv
+from last_cli.plots.figure import available
+from last_cli.plots.sweep import draw_sweep
+from last_cli.reports.sheet import Format, Sheet, show_sheet, write_csv
 from last_cli.results_sweep import SweepMean, SweepReport
 
 FIGURES = ("sweep.svg", "sweep.png")
@@ -50,7 +50,7 @@ def write_files(report: SweepReport, folder: Path) -> list[Path]:
         written[1].write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}", "choose another --out") from error
-    if plots.available():
+    if available():
         for name in FIGURES:
             draw_sweep(report, folder / name)
             written.append(folder / name)

@@ -1,0 +1,110 @@
+"""The four forms of a result on stdout: table, JSON, CSV, Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import sys
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Format = Literal["table", "json", "csv", "md"]
+
+
+WIDE = 4000  # a piped table is never cut
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Rows of text under headings, and perhaps a row of totals; every column but the first `left` is right-aligned.
+
+    `drop` lists the columns, by place, that a narrow terminal does without, the first one first.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    total: Sequence[str] | None = None
+    left: int = 1
+    drop: Sequence[int] = ()
+
+
+def show_sheet(sheet: Sheet, data: dict[str, Any], form: Format) -> None:
+    """Any other result: `data` as JSON, the sheet in the other forms."""
+    if form == "json":
+        return write_json(data)
+    return write_csv(sheet.columns, sheet.rows) if form == "csv" else write_sheet(sheet, form)
+
+
+def write_json(data: dict[str, Any]) -> None:
+    """One object, its numbers at full precision, infinities as null."""
+    sys.stdout.write(json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Plain rows under headings."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([columns, *rows])
+    sys.stdout.write(buffer.getvalue())
+
+
+def write_sheet(sheet: Sheet, form: Format) -> None:
+    """As a table for people, which fits the terminal, or as Markdown."""
+    if form == "md":
+        _markdown(sheet)
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+    free = console.options.update(max_width=WIDE)
+    table, dropped = _table(sheet, (0, 1)), 0
+    while console.measure(table, options=free).maximum > console.width and dropped <= len(sheet.drop):
+        table, dropped = _table(sheet, (0, 1, 0, 0), set(sheet.drop[:dropped])), dropped + 1
+    if console.measure(table, options=free).maximum > console.width:
+        table = _table(sheet, (0, 1, 0, 0), set(sheet.drop), wrap=True)  # better on two lines than cut off
+    console.print(table)
+
+
+def _table(
+    sheet: Sheet,
+    padding: tuple[int, int] | tuple[int, int, int, int],
+    hidden: Set[int] = frozenset(),
+    wrap: bool = False,
+) -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_header=any(sheet.columns),
+        show_footer=sheet.total is not None,
+        pad_edge=False,
+        padding=padding,
+    )
+    shown = [i for i in range(len(sheet.columns)) if i not in hidden]
+    for i in shown:
+        column, footer = sheet.columns[i], sheet.total[i] if sheet.total else ""
+        left = i < sheet.left or not column
+        words = 1 < sheet.left == i + 1  # the last column of a list may take several lines
+        table.add_column(Text(column), Text(footer), justify="left" if left else "right", no_wrap=not (words or wrap))
+    for row in sheet.rows:
+        table.add_row(*[Text(row[i], style="cyan" if "█" in row[i] or "░" in row[i] else "") for i in shown])
+    return table
+
+
+def _markdown(sheet: Sheet) -> None:
+    align = [":--" if i < sheet.left or not c else "--:" for i, c in enumerate(sheet.columns)]
+    rows = [sheet.columns, align, *sheet.rows, *([sheet.total] if sheet.total else [])]
+    sys.stdout.write("".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |\n" for row in rows))
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity and no NaN: they become null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,44 @@
+"""What people read on stderr: lines, and progress bars."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from last_cli.results import Progress
+
+
+def tell(line: str, kind: str = "") -> None:
+    """A line to stderr: a warning, a hint, the next command, a summary."""
+    from rich.console import Console
+    from rich.text import Text
+
+    style = {"warning": "yellow", "hint": "cyan", "next": "cyan", "error": "bold red", "ok": "green"}.get(kind, "dim")
+    text = Text(f"{kind}: " if kind in ("warning", "hint", "next", "error") else "", style=style)
+    whole = kind == "next" or not sys.stderr.isatty()  # a command is there to be copied
+    console = Console(stderr=True, highlight=False, soft_wrap=whole)
+    console.print(text + Text(line, style="" if text else style))
+
+
+@contextmanager
+def progress_bar(quiet: bool) -> Iterator[Progress | None]:
+    """A progress callback that draws bars on stderr; None where stderr is no terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def advance(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield advance
