@@ -121,13 +121,22 @@ def prune(
     )
     if method == "reconstruct":
         return reconstruct.reduce(
-            plan, ratio, shape=shape, scope=scope, min_states=min_states, masked=masked, compare=compare
+            plan,
+            ratio,
+            shape=shape,
+            scope=scope,
+            min_states=min_states,
+            masked=masked,
+            compare=compare,
+            progress=progress,
         )
     choice = Choice(criterion, scope, min_states, seed, shape, horizon=horizon)
     known = needed(checkpoint, choice, gates=_gates(plan))
     scored, _ = score_layers(checkpoint, choice, ratio, known)
     masks = {layer.name: layer.keep for layer in scored if layer.keep is not None}
-    small = reconstruct.refit(plan, masks, ratio=ratio, choice=known.choice, masked=masked, compare=compare)
+    small = reconstruct.refit(
+        plan, masks, ratio=ratio, choice=known.choice, masked=masked, compare=compare, progress=progress
+    )
     assert small.report is not None
     assumed = {**small.report.assumed, **known.assumed}
     return replace(small, report=replace(small.report, assumed=assumed, needed=known.said))

@@ -22,6 +22,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from compare import SAMPLES
@@ -155,7 +156,7 @@ def _draw(found: dict[str, Measured], ratios: Sequence[float], path: Path) -> No
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    look = {"font.size": 8, "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}
+    look: Any = {"font.size": 8, "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}
     with pyplot.rc_context(look):
         figure, axes = pyplot.subplots(1, len(found), figsize=(2.4 * len(found), 2.3), sharey=True, squeeze=False)
         for axis, (name, measured) in zip(axes[0], found.items(), strict=True):

@@ -8,12 +8,14 @@ ratio, so each is tried in the network itself, by the relative error of the logi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from last_cli import selection
 from last_cli.reducers.plan import LayerPlan, Plan
+from last_cli.results import Progress
 from last_cli.scoring import Shape
 
 Score = Callable[[LayerPlan], np.ndarray]
@@ -45,13 +47,27 @@ class Allocation:
 
 
 def allocate(
-    plan: Plan, ratio: float, shape: Shape = "ragged", scope: selection.Scope = "global", min_states: int = 1
+    plan: Plan,
+    ratio: float,
+    shape: Shape = "ragged",
+    scope: selection.Scope = "global",
+    min_states: int = 1,
+    progress: Progress | None = None,
 ) -> Allocation:
     """The candidate whose logits, with C refitted, come closest to those of the whole network."""
-    found = []
-    for name, score in (CANDIDATES if plan.probe else WITHOUT_NETWORK).items():
-        scores = [guarded(p, score(p)) for p in plan.layers]
-        found.append(Allocation(name, scores, _keep(plan, scores, ratio, shape, scope, min_states)))
+    candidates = CANDIDATES if plan.probe else WITHOUT_NETWORK
+    values: dict[str, list[np.ndarray]] = {name: [] for name in candidates}
+    with ThreadPoolExecutor() as pool:
+        layers = pool.map(lambda p: [guarded(p, score(p)) for score in candidates.values()], plan.layers)
+        for done, scores in enumerate(layers, 1):
+            for name, one in zip(values, scores, strict=True):
+                values[name].append(one)
+            if progress:
+                progress("eliminate", done, len(plan.layers))
+    found = [
+        Allocation(name, scores, _keep(plan, scores, ratio, shape, scope, min_states))
+        for name, scores in values.items()
+    ]
     if plan.probe is None:
         return found[0]
     errors = {}

@@ -22,6 +22,7 @@ from last_cli.errors import CheckpointError
 from last_cli.evaluation import build_model
 from last_cli.loading import Checkpoint
 from last_cli.model import SSM, Classifier, prepared_systems
+from last_cli.reducers import resume
 from last_cli.reducers.inputs import Inputs
 from last_cli.reducers.moments import readout_matrix
 from last_cli.results import Progress
@@ -43,12 +44,14 @@ class Measurement:
             mean is 1. Padding that the answer never sees weighs nothing.
         gates: E sum over classes of (d logit / d gate)^2, the gate being a factor on one state's share of y.
         metric: E sum over classes of g g^T with g = d logit / d y at a step: how the outputs are minded, together.
+        reused: sequences that an earlier run measured, see resume.
     """
 
     moments: Float[np.ndarray, "G d d"]
     minded: Float[np.ndarray, "G d d"]
     gates: Float[np.ndarray, "G N"]
     metric: Float[np.ndarray, "G K K"]
+    reused: int = 0
 
 
 def measure(
@@ -71,11 +74,17 @@ def measure(
         sums = {name: _sums(system, seen[name], slopes[name], counts) for name, system in systems.items()}
         return jax.tree.map(lambda a: a[None], sums)
 
-    totals: Any = None
-    for sums in _on_all_devices(_sharded(run), variables, inputs, signs, progress):
+    key = resume.key_of(checkpoint, inputs, seed, variables)
+    totals, reused = resume.load(key)
+    done = reused
+    save = resume.saver(key, len(inputs.x))
+    for sums in _on_all_devices(_sharded(run), variables, inputs, signs, progress, done):
         part = jax.tree.map(lambda a: np.asarray(a, np.float64).sum(axis=0), sums)
         totals = part if totals is None else jax.tree.map(np.add, totals, part)
-    return {layer.name: _mean(totals[_block(layer.name)], inputs) for layer in checkpoint.layers}
+        done = min(done + _chunk(), len(inputs.x))
+        save(totals, done)
+    assert totals is not None
+    return {layer.name: _mean(totals[_block(layer.name)], inputs, reused) for layer in checkpoint.layers}
 
 
 def logits(checkpoint: Checkpoint, inputs: Inputs) -> Float[np.ndarray, "n classes"]:
@@ -179,11 +188,11 @@ def _sums(system: System, u: Any, slope: Any, counts: Any) -> dict[str, Any]:
     return joined | {"weight": weight.sum(), "metric": jnp.swapaxes(by_group, 1, 2) @ by_group}
 
 
-def _mean(total: dict[str, Any], inputs: Inputs) -> Measurement:
+def _mean(total: dict[str, Any], inputs: Inputs, reused: int) -> Measurement:
     steps = len(inputs.x) * inputs.x.shape[1]
     moments = total["moments"] / steps
     minded = total["minded"] / total["weight"] if total["weight"] > 0 else moments
-    return Measurement(moments, minded, total["gates"] / len(inputs.x), total["metric"] / steps)
+    return Measurement(moments, minded, total["gates"] / len(inputs.x), total["metric"] / steps, reused)
 
 
 def _sharded(run: Callable[..., Any]) -> Callable[..., Any]:
@@ -203,6 +212,10 @@ def _mesh() -> Mesh:
     return Mesh(np.array(jax.devices()), ("data",))
 
 
+def _chunk() -> int:
+    return len(jax.devices()) * MICRO_BATCH
+
+
 def _on_all_devices(
     sharded: Callable[..., Any],
     variables: Any,
@@ -215,7 +228,7 @@ def _on_all_devices(
     mesh = _mesh()
     shared, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
     variables = jax.device_put(variables, shared)
-    n, chunk = len(inputs.x), mesh.size * MICRO_BATCH
+    n, chunk = len(inputs.x), _chunk()
     lengths = np.full(n, inputs.x.shape[1], np.int32) if inputs.lengths is None else inputs.lengths
     for first in range(start, n, chunk):
         rows = np.arange(first, first + chunk)

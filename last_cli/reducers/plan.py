@@ -83,6 +83,7 @@ class Plan:
 
     Attributes:
         probe: the network with other readouts, see probe.Probe; None where it is not to be run.
+        reused: sequences whose measurement an earlier run has left in the cache.
     """
 
     checkpoint: Checkpoint
@@ -92,6 +93,7 @@ class Plan:
     settings: Mapping[str, Any]
     warnings: Sequence[str]
     probe: Any = None
+    reused: int = 0
 
     @cached_property
     def wanted(self) -> np.ndarray:
@@ -120,13 +122,14 @@ def prepare(
                 f"{layer.name}: the family '{layer.family.name}' cannot refit C", "prune it by a criterion"
             )
     measured: Mapping[str, Any] = {}
-    seen = None
+    seen, reused = None, 0
     if inputs is not None:
         from last_cli.reducers.network import measure
         from last_cli.reducers.probe import probe
 
         horizon = inputs.x.shape[1]
         measured, seen = measure(checkpoint, inputs, seed, progress), probe(checkpoint, inputs)
+        reused = max(one.reused for one in measured.values())
     settings = {
         "ridge": elimination.RIDGE,
         "white_share": WHITE_SHARE if measured else 1.0,
@@ -136,7 +139,7 @@ def prepare(
     }
     layers = tuple(_layer_plan(checkpoint, layer, measured.get(layer.name), settings) for layer in checkpoint.layers)
     said = {**inputs.source, "digest": inputs.digest} if inputs is not None else {"white": horizon}
-    return Plan(checkpoint, layers, scored, said, settings, warnings, seen)
+    return Plan(checkpoint, layers, scored, said, settings, warnings, seen, reused)
 
 
 def _layer_plan(checkpoint: Checkpoint, layer: Layer, measured: Any, settings: Mapping[str, Any]) -> LayerPlan:

@@ -14,12 +14,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Complex, Float
 
 from last_cli.loading import Checkpoint
 from last_cli.model import prepared_systems
 from last_cli.reducers.inputs import Inputs
 from last_cli.reducers.network import _block, _model, _on_all_devices, _sharded, _watched, states
+from last_cli.shapes import Complex, Float
 from last_cli.system import System
 
 Readouts = Sequence[Complex[np.ndarray, "R G K N"]]

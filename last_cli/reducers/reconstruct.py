@@ -26,7 +26,7 @@ from last_cli.reducers.correction import corrected
 from last_cli.reducers.difference import difference
 from last_cli.reducers.plan import LayerPlan, Plan, prepare
 from last_cli.reducers.report import ReductionReport
-from last_cli.results import LayerPrune, LayerScore
+from last_cli.results import LayerPrune, LayerScore, Progress
 from last_cli.scoring import Choice, Shape
 from last_cli.system import gain_bound
 
@@ -43,6 +43,7 @@ def reduce(
     masked: bool = False,
     correct: bool = True,
     compare: bool = True,
+    progress: Progress | None = None,
 ) -> Checkpoint:
     """The checkpoint with `ratio` of its states removed and C refitted, in memory; `save` writes it.
 
@@ -58,8 +59,8 @@ def reduce(
     choice = Choice("reconstruct", scope, min_states, int(plan.settings["seed"]), shape)
     if not 0 <= ratio < 1 or min_states < 0:
         raise UsageError(f"ratio is {ratio:g} and min-states {min_states}, expected 0 <= ratio < 1 and 0 or more")
-    chosen = allocate(plan, ratio, shape, scope, min_states)
-    return _refitted(plan, chosen, ratio, choice, "reconstruct", masked, correct, compare)
+    chosen = allocate(plan, ratio, shape, scope, min_states, progress)
+    return _refitted(plan, chosen, ratio, choice, "reconstruct", masked, correct, compare, progress)
 
 
 def refit(
@@ -70,6 +71,7 @@ def refit(
     choice: Choice,
     masked: bool = False,
     compare: bool = True,
+    progress: Progress | None = None,
 ) -> Checkpoint:
     """The checkpoint with the states of `masks`, (G, N) by layer name, that some criterion chose, and C refitted.
 
@@ -77,7 +79,7 @@ def refit(
     """
     keep = [masks[p.layer.name] & p.problem.live for p in plan.layers]
     scores = [p.relative_error * p.gates for p in plan.layers]
-    return _refitted(plan, Allocation("given", scores, keep), ratio, choice, "refit", masked, False, compare)
+    return _refitted(plan, Allocation("given", scores, keep), ratio, choice, "refit", masked, False, compare, progress)
 
 
 def _refitted(
@@ -89,10 +91,11 @@ def _refitted(
     masked: bool,
     correct: bool,
     compare: bool,
+    progress: Progress | None,
 ) -> Checkpoint:
     source, masks = plan.checkpoint, chosen.keep
     readouts = [p.readouts(mask) for p, mask in zip(plan.layers, masks, strict=True)]
-    said = plan.settings | {"allocation": chosen.name, "logit_errors": dict(chosen.errors)}
+    said = {**plan.settings, "allocation": chosen.name, "logit_errors": dict(chosen.errors)}
     if correct and ratio and (better := corrected(plan, masks, readouts)):
         readouts = better.C
         said |= {"step_ridge": better.ridge, "held_out_logit_errors": dict(better.errors)}
@@ -115,6 +118,8 @@ def _refitted(
         reports.append(_layer_report(p, scored, mask, score, C, masked))
         if compare:
             differences.append(difference(p.system, C, p.moments))
+            if progress:
+                progress("compare", len(differences), len(masks))
     pruned = replace(pruned, changed=ChainMap(changed, pruned.changed))  # pyright: ignore[reportArgumentType]
     report = ReductionReport(
         checkpoint=source.source,
@@ -134,6 +139,7 @@ def _refitted(
         inputs=plan.inputs,
         settings=said,
         differences=differences,
+        reused=plan.reused,
     )
     return replace(pruned, report=replace(report, warnings=[*plan.warnings, *emptied(report)]))
 

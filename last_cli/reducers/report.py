@@ -27,12 +27,14 @@ class ReductionReport(PruneReport):
         inputs: where the calibration inputs come from, with their digest.
         settings: every number that the result depends on.
         differences: of the layers, in their order; empty where they were not asked for.
+        reused: sequences whose measurement an earlier run has left in the cache.
     """
 
     method: str = "reconstruct"
     inputs: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     differences: Sequence[Difference] = ()
+    reused: int = 0
 
     @property
     def measured_columns(self) -> list[str]:
@@ -49,6 +51,14 @@ class ReductionReport(PruneReport):
         """Which of them is what, and what C was refitted on."""
         said = ", ".join(f"{name} {value}" for name, value in self.inputs.items() if name != "digest")
         lines = [f"C refitted on: {said}"]
+        if self.reused:
+            lines.append(f"reused: what an earlier run measured on {self.reused} of these sequences")
+        if errors := self.settings.get("logit_errors"):
+            others = ", ".join(f"{name} {error:.3g}" for name, error in errors.items())
+            lines.append(f"states allotted by {self.settings['allocation']}; relative logit errors: {others}")
+        if held := self.settings.get("held_out_logit_errors"):
+            steps = ", ".join(f"{'none' if name == 'none' else f'ridge {name}'} {e:.3g}" for name, e in held.items())
+            lines.append(f"last step towards the unpruned logits, relative errors on held-out sequences: {steps}")
         if self.differences:
             lines.append(
                 "output error (on those inputs) and white error (white noise): relative, predictors and no bounds; "

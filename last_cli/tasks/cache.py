@@ -29,14 +29,23 @@ def cached(name: str, key: Mapping[str, Any], compute: Callable[[], Arrays]) -> 
 
     An entry that cannot be read is computed anew, one that cannot be written is not kept.
     """
-    path = entry(name, key)
-    if path is None:
-        return compute()
-    arrays = read_arrays(path)
+    arrays = stored(name, key)
     if arrays is None:
         arrays = compute()
-        write_arrays(path, arrays)
+        store(name, key, arrays)
     return arrays
+
+
+def stored(name: str, key: Mapping[str, Any]) -> Arrays | None:
+    """What `store` has kept for an equal `key`; None where nothing can be read."""
+    path = entry(name, key)
+    return read_arrays(path) if path else None
+
+
+def store(name: str, key: Mapping[str, Any], arrays: Arrays) -> None:
+    """Keep arrays by one rename, in the place of others of an equal `key`; where they cannot be written, nothing."""
+    if path := entry(name, key):
+        write_arrays(path, arrays)
 
 
 def cached_rows(name: str, key: Mapping[str, Any], large: str, compute: Callable[[], Arrays]) -> Entry:
