@@ -202,7 +202,7 @@ def test_version_and_no_arguments(run: Run) -> None:
         (["score", S5, "--step-rescale", "0"], "step_rescale is 0.0, expected a positive number", "flag"),
         (["prune", S5, "--ratio", "33"], "ratio is 33", "--ratio 0.33"),
         (["prune", S5, "--ratio", "-0.1"], "ratio is -0.1", "0.33"),
-        (["prune", S5], "missing option '--ratio'", "last prune --help"),
+        (["prune", S5], "0 of --ratio, --max-drop and --max-error are given", "--ratio 0.33"),
         (["prune", S5, "--ratio", "x"], "invalid value for '--ratio'", "last prune --help"),
         (["prune", S5, "--ratio", "0.3", "--min-states", "-1"], "min-states is -1", "lose all its states"),
         (["prune", S5, "--ratio", "0.3", "-o", S5], "the output is the input", "-o"),
