@@ -8,6 +8,8 @@ from pathlib import Path
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Workers side by side leave no core to BLAS threads, which wait for each other spinning.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Most programs here are compiled for a few milliseconds of work.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import pytest
 from cases import CASES, Case, load_case

@@ -10,7 +10,15 @@ import pytest
 from commands import DIGITS, S4D, S5, Run, data, fails
 
 import last_cli as last
-from last_cli import checkpoint
+from last_cli import checkpoint, choice
+from last_cli.reducers import inputs
+
+
+@pytest.fixture(autouse=True)
+def few_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where none are asked for."""
+    for module in (choice, inputs):
+        monkeypatch.setattr(module, "SEQUENCES", 40)
 
 
 @pytest.mark.parametrize("sample", [S5, S4D])
@@ -66,15 +74,14 @@ def test_masked_output_evaluates_like_the_compact_one(run: Run) -> None:
 
 
 def test_reconstruct_keeps_more_than_the_criterion_at_a_high_ratio(run: Run) -> None:
-    report = data(
-        run, "prune", S4D, "--ratio", "0.7", "--method", "reconstruct", "--calibration", "64", "-o", "refitted"
-    )
+    method = ["--method", "reconstruct", "--calibration", "32"]
+    report = data(run, "prune", S4D, "--ratio", "0.7", *method, "-o", "refitted")
     assert report["method"] == "reconstruct"
     assert report["calibration"]["task"] == "listops"
     assert report["states"]["after"] == report["states"]["before"] * 30 // 100
     assert all(layer["calibration_relative"] < 0.5 for layer in report["layers"])
     run("prune", S4D, "--ratio", "0.7", "-o", "cut")
-    result = data(run, "eval", "refitted", "--task", "listops", "--baseline", "cut")
+    result = data(run, "eval", "refitted", "--task", "listops", "--limit", "1000", "--baseline", "cut")
     assert result["accuracy"] > result["baseline"]["accuracy"] + 0.02
     assert data(run, "verify", "refitted", "--against", S4D)["passed"]
 
@@ -97,7 +104,7 @@ def test_yardsticks_write_what_evaluates_and_verifies(run: Run, criterion: str) 
     assert data(run, "verify", "pruned", "--against", DIGITS)["passed"]
     hints = run("prune", DIGITS, "--ratio", "0.3", "--criterion", criterion, "-n")[2]
     assert ("wants --masked" in hints) == (criterion != "balanced")
-    result = data(run, "eval", "pruned", "--task", "digits", "--baseline", DIGITS)
+    result = data(run, "eval", "pruned", "--task", "digits", "--limit", "100", "--baseline", DIGITS)
     assert result["baseline"]["agreement"] > 0.9
     assert f"{criterion} 0.3" in run("inspect", "pruned")[1]
 

@@ -180,7 +180,8 @@ def test_float32_and_float64_systems_agree(case: Case) -> None:
 
 def test_every_builtin_criterion_scores_every_case(case: Case) -> None:
     ck = case.load()
-    for name in registry.names("criteria"):
+    found = [registry.get("criteria", name) for name in registry.names("criteria")]
+    for name in (criterion.name for criterion in found if criterion.needs != "gates"):  # those are in test_gates
         for scores in scores_of(ck, name):
             assert np.isfinite(scores).all()
             assert case.name == "s5_14_uni_unstable_state" or (scores >= 0).all()

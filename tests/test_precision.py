@@ -19,7 +19,7 @@ def test_bfloat16_changes_losses_a_little(sample: str, task: str) -> None:
     ck = follow_task(ck, split)
     exact, small = (measure(ck, split, Request(task, precision=p)).losses for p in ("float32", "bfloat16"))
     assert np.isfinite(small).all()
-    assert 1e-5 < np.abs(small - exact).mean() < 0.05
+    assert 1e-3 * exact.mean() < np.abs(small - exact).mean() < 0.05  # losses are small where all answers are sure
 
 
 def test_the_difference_is_shown(run: Run) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from last_cli.pruning import compact
 from last_cli.reducers import inputs, network, reconstruct
 from last_cli.reducers.inputs import Inputs
 from last_cli.reducers.moments import energy, readout_matrix
+from last_cli.reducers.plan import Plan
 from last_cli.reducers.report import ReductionReport
 from last_cli.scoring import Choice, Shape, score_layers
 
@@ -29,6 +32,13 @@ every_leaf_layout = pytest.mark.parametrize(
 
 def features(count: int = 12, length: int = 20, seed: int = 0) -> Inputs:
     return Inputs(np.random.default_rng(seed).normal(size=(count, length, 7)).astype(np.float32), None, {"test": 1})
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Plan]:
+    """A kind's classifier, measured once on `features()`."""
+    path = tmp_path_factory.mktemp("planned")
+    return cache(lambda kind: reconstruct.prepare(written(path / kind, kind), features()))
 
 
 def report_of(small: last.Checkpoint) -> ReductionReport:
@@ -56,18 +66,20 @@ def test_with_readouts_is_the_inverse_of_how_C_enters(kind: str) -> None:
 
 @every_leaf_layout
 @pytest.mark.parametrize("shape", ["ragged", "rectangular"])
-def test_removing_nothing_changes_no_bit(kind: str, shape: Shape, tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt", kind)
-    found = saved(reconstruct.reduce(reconstruct.prepare(ck, features()), 0.0, shape=shape), tmp_path / "out")
+def test_removing_nothing_changes_no_bit(
+    kind: str, shape: Shape, planned: Callable[[str], Plan], tmp_path: Path
+) -> None:
+    found = saved(reconstruct.reduce(planned(kind), 0.0, shape=shape), tmp_path / "out")
     for key, array in classifier(kind).items():
         assert found[key].tobytes() == array.tobytes(), key
 
 
 @every_leaf_layout
-def test_everything_that_is_kept_but_C_stays_bit_equal(kind: str, tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt", kind)
-    plan = reconstruct.prepare(ck, features())
-    small = reconstruct.reduce(plan, 0.5)
+def test_everything_that_is_kept_but_C_stays_bit_equal(
+    kind: str, planned: Callable[[str], Plan], tmp_path: Path
+) -> None:
+    ck = planned(kind).checkpoint
+    small = reconstruct.reduce(planned(kind), 0.5)
     found = saved(small, tmp_path / "out")
     kept = {e["name"]: e["kept"] for e in small.stamp["pruned"][-1]["layers"]}
     for layer in ck.layers:
@@ -86,10 +98,10 @@ def test_everything_that_is_kept_but_C_stays_bit_equal(kind: str, tmp_path: Path
 
 @every_leaf_layout
 @pytest.mark.parametrize("shape", ["ragged", "rectangular"])
-def test_a_saved_reduction_loads_and_runs(kind: str, shape: Shape, tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt", kind)
-    plan = reconstruct.prepare(ck, features())
-    small = reconstruct.reduce(plan, 0.5, shape=shape)
+def test_a_saved_reduction_loads_and_runs(
+    kind: str, shape: Shape, planned: Callable[[str], Plan], tmp_path: Path
+) -> None:
+    small = reconstruct.reduce(planned(kind), 0.5, shape=shape)
     last.save(small, tmp_path / "out")
     loaded = last.load(tmp_path / "out")
     assert loaded.digest == small.digest
@@ -161,9 +173,8 @@ def test_without_a_network_white_inputs_are_enough(tmp_path: Path) -> None:
     assert small.stamp["pruned"][-1]["calibration"] == {"white": 100}
 
 
-def test_every_used_channel_keeps_a_state(tmp_path: Path) -> None:
-    plan = reconstruct.prepare(written(tmp_path / "ckpt", "s4d"), features())
-    small = reconstruct.reduce(plan, 0.99)
+def test_every_used_channel_keeps_a_state(planned: Callable[[str], Plan]) -> None:
+    small = reconstruct.reduce(planned("s4d"), 0.99)
     assert all(small.system(layer).live_mask.any(axis=1).all() for layer in small.layers)
 
 
