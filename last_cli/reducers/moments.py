@@ -11,7 +11,7 @@ import numpy as np
 from last_cli.shapes import Complex, Float
 from last_cli.system import System
 
-WHITE_SHARE = 0.1
+WHITE_SHARE = 0.3
 WHITE_LENGTHS = 8
 METRIC_RIDGE = 1e-2
 

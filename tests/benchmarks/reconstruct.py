@@ -62,7 +62,11 @@ def main() -> None:
 def _make(path: Path, args: argparse.Namespace) -> None:
     from random_layers import classifier, write
 
-    write(path, classifier(blocks=args.layers, features=args.features, states=args.states))
+    arrays = classifier(blocks=args.layers, features=args.features, states=args.states)
+    for key, array in arrays.items():
+        if key[-1] in ("B", "C1", "C2"):  # else activations grow from layer to layer until they overflow
+            array /= np.sqrt(args.features if key[-1] == "B" else args.states)
+    write(path, arrays)
 
 
 def _arguments() -> argparse.Namespace:
