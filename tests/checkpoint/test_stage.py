@@ -56,7 +56,7 @@ for number in range(kills):
     force = number % 2 == 1
     out = directory / ("replaced" if force else "new")
     child = forked(save, out, force)
-    time.sleep(random.uniform(0, 2 * duration))
+    time.sleep(random.uniform(0, 1.5 * duration))
     finished = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     duration *= 0.9 if finished else 1.1  # How long it takes depends on what else the machine does.
     os.kill(child, signal.SIGKILL)
