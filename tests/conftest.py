@@ -11,11 +11,19 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Most programs here are compiled for a few milliseconds of work.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
+import jax
 import pytest
 from cases import CASES, Case, load_case
 from commands import Run
 
 from last_cli.cli import main
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_programs(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Each worker compiles a program once, whichever tests need it."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("programs")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from last_cli.reducers import inputs
 def few_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where none are asked for."""
     for module in (choice, inputs):
-        monkeypatch.setattr(module, "SEQUENCES", 40)
+        monkeypatch.setattr(module, "SEQUENCES", 20)
 
 
 @pytest.mark.parametrize("sample", [S5, S4D])
@@ -74,14 +74,14 @@ def test_masked_output_evaluates_like_the_compact_one(run: Run) -> None:
 
 
 def test_reconstruct_keeps_more_than_the_criterion_at_a_high_ratio(run: Run) -> None:
-    method = ["--method", "reconstruct", "--calibration", "32"]
+    method = ["--method", "reconstruct", "--calibration", "24"]
     report = data(run, "prune", S4D, "--ratio", "0.7", *method, "-o", "refitted")
     assert report["method"] == "reconstruct"
     assert report["calibration"]["task"] == "listops"
     assert report["states"]["after"] == report["states"]["before"] * 30 // 100
     assert all(layer["calibration_relative"] < 0.5 for layer in report["layers"])
     run("prune", S4D, "--ratio", "0.7", "-o", "cut")
-    result = data(run, "eval", "refitted", "--task", "listops", "--limit", "1000", "--baseline", "cut")
+    result = data(run, "eval", "refitted", "--task", "listops", "--limit", "600", "--baseline", "cut")
     assert result["accuracy"] > result["baseline"]["accuracy"] + 0.02
     assert data(run, "verify", "refitted", "--against", S4D)["passed"]
 

@@ -133,11 +133,13 @@ def test_compacted_equals_masked_equals_the_originals_masked_logits(case: Case) 
     ck = case.load()
     for ratio in case.config["ratios"]:
         masks = case.unstack(case.expected[f"last_mask_{ratio}"])
-        compact = logits(case, with_mask(ck, masks, compact=True), prepared=True)
         masked = logits(case, with_mask(ck, masks, compact=False), prepared=True)
-        np.testing.assert_allclose(compact, masked, rtol=1e-5, atol=1e-5 * np.abs(masked).max(), err_msg=str(ratio))
         expected = case.expected[f"last_logits_{ratio}"]
-        np.testing.assert_allclose(compact, expected, atol=case.tolerance, rtol=0, err_msg=str(ratio))
+        np.testing.assert_allclose(masked, expected, atol=case.tolerance, rtol=0, err_msg=str(ratio))
+        if ratio in (33, 95):  # every other shape is a program of its own
+            compact = logits(case, with_mask(ck, masks, compact=True), prepared=True)
+            np.testing.assert_allclose(compact, masked, rtol=1e-5, atol=1e-5 * np.abs(masked).max(), err_msg=str(ratio))
+            np.testing.assert_allclose(compact, expected, atol=case.tolerance, rtol=0, err_msg=str(ratio))
 
 
 def test_pruned_on_disk_equals_the_originals_masked_logits(case: Case, tmp_path) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
 
 import typer
+from typer.main import get_command
 
 from last_cli.cli.app import app
 from last_cli.errors import LastError, UsageError
@@ -22,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code: 0 fine, 1 the answer is no, 2 an error, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = int(app(arguments, prog_name="last", standalone_mode=False) or 0)
+        code = int(_parser()(arguments, prog_name="last", standalone_mode=False) or 0)
         if code == 130:  # the parser's word for Ctrl-C
             sys.stderr.write("interrupted\n")
         return code
@@ -49,6 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(
             UsageError(message[:1].lower() + message[1:], f"last {command} --help".replace("  ", " ")), arguments
         )
+
+
+@cache
+def _parser() -> Callable[..., Any]:
+    """Made once: `last demo` runs several command lines."""
+    return get_command(app)
 
 
 def _fail(error: LastError, arguments: Sequence[str]) -> int:

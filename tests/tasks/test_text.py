@@ -1,6 +1,7 @@
 from collections import Counter
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from data_files import imdb
@@ -153,7 +154,8 @@ def test_tokens_of_two_bytes_are_looked_up_like_others(tmp_path: Path) -> None:
     model, variables = last.build_model(last.load(SAMPLE))
     split = TEXT.load(data_dir=imdb(tmp_path, REVIEWS), settings={"length": 24})
     assert split.x.dtype == np.int16
-    short, long = (model.apply(variables, split.x[:].astype(t), split.lengths) for t in (np.int16, np.int32))
+    run = jax.jit(model.apply)
+    short, long = (run(variables, split.x[:].astype(t), split.lengths) for t in (np.int16, np.int32))
     np.testing.assert_array_equal(short, long)
 
 
