@@ -2,6 +2,7 @@
 
     python sample_checkpoints/safe_ratio.py                 # all samples, Markdown on stdout
     python sample_checkpoints/safe_ratio.py s5-listops --ratios 0.5 0.6 --plot safe_ratio.svg
+    python sample_checkpoints/safe_ratio.py --read sample_checkpoints/safe_ratio.md --plot safe_ratio.svg
 
 The first table has the difference to the unpruned checkpoint in percentage points on the same test sequences, with the
 standard error of that paired difference. `calibrated` is the method `reconstruct` with 256 sequences of the validation
@@ -79,6 +80,13 @@ Measured = dict[tuple[float, str, str], Drop]
 
 def main() -> None:
     args = _arguments()
+    if args.read:
+        found = _read(args.read)
+        ratios = sorted({ratio for measured in found.values() for ratio, _, _ in measured})
+        _summary(found, ratios)
+        if args.plot:
+            _draw(found, ratios, args.plot)
+        return
     start_devices("cpu")
     began = time.perf_counter()
     print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} CPU cores, last {last.__version__}\n")
@@ -89,6 +97,21 @@ def main() -> None:
     print(f"\n{time.perf_counter() - began:.0f} s")
     if args.plot:
         _draw(found, args.ratios, args.plot)
+
+
+def _read(table: Path) -> dict[str, Measured]:
+    """What a run has printed, to the decimals that it printed."""
+    found: dict[str, Measured] = {}
+    for line in table.read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        name, _, label = cells[0].partition(" ")
+        if name not in SAMPLES or not cells[2].endswith("%"):
+            continue
+        for method, cell in zip(METHODS, cells[3:], strict=True):
+            points, _, error = cell.partition(" ± ")
+            key = int(cells[2].rstrip("%")) / 100, method, f" {label}" if label else ""
+            found.setdefault(name, {})[key] = Drop(float(points), float(error))
+    return found
 
 
 def _sample(name: str, ratios: Sequence[float], seeds: range) -> Measured:
@@ -185,7 +208,7 @@ def _draw(found: dict[str, Measured], ratios: Sequence[float], path: Path) -> No
                 )
             axis.set(title=name, xlabel="states removed (%)", ylim=(-10, 1.5))
         axes[0][0].set_ylabel("change of accuracy (points)")
-        axes[0][0].legend(frameon=False, fontsize=7, loc="lower left")
+        axes[0][len(found) // 2].legend(frameon=False, fontsize=7, loc="lower left")
         figure.tight_layout()
         figure.savefig(path, dpi=200)
 
@@ -195,6 +218,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("samples", nargs="*", default=list(SAMPLES), help="which samples (default: all)")
     parser.add_argument("--ratios", nargs="*", type=float, default=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--read", type=Path, metavar="TABLE", help="measure nothing: take a printed table")
     parser.add_argument("--plot", type=Path, help="a figure of it: .svg or .png")
     return parser.parse_args()
 
