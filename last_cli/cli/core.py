@@ -1,7 +1,5 @@
 """`last score`, `last prune` and `last eval`."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

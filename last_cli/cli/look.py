@@ -1,7 +1,5 @@
 """`last inspect`, `last verify`, `last diff`, `last list` and `last demo`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 
