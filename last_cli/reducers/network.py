@@ -154,10 +154,19 @@ def _watched(model: Any, variables: Any, x: Any, lengths: Any, bumps: Any) -> tu
 def _sums(system: System, u: Any, slope: Any, counts: Any) -> dict[str, Any]:
     """Sums over one batch; `counts` is 0 for sequences that only fill it up. Channels go a few at a time."""
     G, N, M = system.B.shape
-    K, steps = system.C.shape[2], u.shape[0] * u.shape[1]
-    weight = jnp.square(slope).sum(axis=-1)
-    by_group = jnp.moveaxis(slope.reshape(steps, G, K), 1, 0)
-    at_a_time = max(1, STATES_AT_A_TIME // (steps * N))
+    K, (sequences, length) = system.C.shape[2], u.shape[:2]
+    weight = jnp.square(slope).sum(axis=-1).reshape(-1, 1)
+
+    def one(rows: Any, slopes: Any, W: Any) -> dict[str, Any]:
+        shares = (rows * (slopes @ W)).reshape(sequences, length, N, -1).sum(axis=(1, 3))
+        return {
+            "moments": rows.T @ rows,
+            "minded": rows.T @ (rows * weight),
+            "gates": jnp.square(shares).sum(axis=0),
+            "metric": slopes.T @ slopes,
+        }
+
+    at_a_time = max(1, STATES_AT_A_TIME // (sequences * length * N))
     parts = []
     for first in range(0, G, at_a_time):
         last = min(first + at_a_time, G)
@@ -169,23 +178,23 @@ def _sums(system: System, u: Any, slope: Any, counts: Any) -> dict[str, Any]:
             live=system.live_mask[first:last],
         )
         f = states(part, u[..., first * M : last * M]) * counts[:, None, None, None]
-        pulled = jnp.einsum(
-            "blgk,gkd->blgd",
-            slope[..., first * K : last * K].reshape(*u.shape[:2], last - first, K),
-            jnp.asarray(readout_matrix(part), jnp.float32),
-        )
-        shares = (f * pulled).sum(axis=1).reshape(u.shape[0], last - first, N, -1).sum(axis=-1)
-        rows = jnp.moveaxis(f, 2, 0).reshape(last - first, steps, -1)
-        columns = jnp.swapaxes(rows, 1, 2)
-        parts.append(
-            {
-                "moments": columns @ rows,
-                "minded": columns @ (rows * weight.reshape(1, steps, 1)),
-                "gates": jnp.square(shares).sum(axis=0),
-            }
-        )
+        slopes = slope[..., first * K : last * K].reshape(sequences, length, last - first, K)
+        W = jnp.asarray(readout_matrix(part), jnp.float32)
+        parts.append(over_systems(one, _by_system(f), _by_system(slopes), W))
     joined = jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
-    return joined | {"weight": weight.sum(), "metric": jnp.swapaxes(by_group, 1, 2) @ by_group}
+    return joined | {"weight": weight.sum()}
+
+
+def over_systems(one: Callable[..., Any], *arrays: Float[jax.Array, "G ..."]) -> Any:
+    """`jax.vmap(one)(*arrays)`. XLA makes less of a batch of one: a layer that is a single system goes without."""
+    if len(arrays[0]) > 1:
+        return jax.vmap(one)(*arrays)
+    return jax.tree.map(lambda found: found[None], one(*(array[0] for array in arrays)))
+
+
+def _by_system(rows: Float[jax.Array, "batch length G d"]) -> Float[jax.Array, "G steps d"]:
+    G, d = rows.shape[2:]
+    return rows.reshape(1, -1, d) if G == 1 else jnp.moveaxis(rows, 2, 0).reshape(G, -1, d)
 
 
 def _mean(total: dict[str, Any], inputs: Inputs, reused: int) -> Measurement:

@@ -18,7 +18,7 @@ import numpy as np
 from last_cli.loading import Checkpoint
 from last_cli.model import prepared_systems
 from last_cli.reducers.inputs import Inputs
-from last_cli.reducers.network import _block, _model, _on_all_devices, _sharded, _watched, states
+from last_cli.reducers.network import _block, _model, _on_all_devices, _sharded, _watched, over_systems, states
 from last_cli.shapes import Complex, Float
 from last_cli.system import System
 
@@ -115,13 +115,16 @@ def _rows(model: Any, systems: Mapping[str, System], variables: Any, x: Any, len
     slopes = jax.vmap(lambda one: pull(jnp.broadcast_to(one, answers.shape))[0])(centred)
     found = {}
     for name, system in systems.items():
-        G, K = system.C.shape[1:3]
-        sides = variables["sides"][name]
-        f = jnp.einsum("nlgd,gde->nlge", states(system, seen[name]), sides["right"])
-        g = slopes[name].reshape(*slopes[name].shape[:3], G, K)
-        g = jnp.einsum("cnlgk,gkj->cnlgj", g, sides["left"])
-        found[name] = jnp.einsum("cnlgj,nlge->ncgje", g, f).reshape(len(x), answers.shape[1], -1)
-    return found
+        sides, (G, K) = variables["sides"][name], system.C.shape[1:3]
+        f = jnp.moveaxis(states(system, seen[name]), 2, 0)
+        g = jnp.moveaxis(slopes[name].reshape(*slopes[name].shape[:3], G, K), 3, 0)
+        found[name] = jnp.moveaxis(over_systems(_products, f, g, sides["left"], sides["right"]), 0, 2)
+    return {name: array.reshape(*array.shape[:2], -1) for name, array in found.items()}
+
+
+def _products(f: Any, g: Any, left: Any, right: Any) -> Float[jax.Array, "n classes K d"]:
+    """Of states f (n, length, d) and slopes g (classes, n, length, K), each on its side of the whitening."""
+    return jnp.einsum("cnlj,nle->ncje", g @ left, f @ right)
 
 
 def _first(array: np.ndarray | None, count: int) -> np.ndarray | None:
