@@ -11,7 +11,8 @@ import numpy as np
 from last_cli import registry, selection
 from last_cli.errors import CheckpointError, UsageError
 from last_cli.loading import Checkpoint
-from last_cli.reducers.inputs import SEQUENCES, Inputs, random, trained_length
+from last_cli.reducers import remembered
+from last_cli.reducers.inputs import SEQUENCES, Inputs, trained_length
 from last_cli.results import Progress
 
 Shape = Literal["ragged", "rectangular"]
@@ -101,7 +102,7 @@ def needed(
     if needs == "gates":
         if gates is not None:
             return Needed(choice, {name: {"gates": gates[name]} for name in names})
-        inputs = random(checkpoint, SEQUENCES, seed=choice.seed) if inputs is None else inputs
+        inputs = remembered.sequences(checkpoint, SEQUENCES, seed=choice.seed) if inputs is None else inputs
         measured = _measured(checkpoint, inputs, choice.seed, progress)
         arguments = {name: {"gates": measured[name]} for name in names}
         return Needed(choice, arguments, {"calibration": {**inputs.source, "digest": inputs.digest}})

@@ -11,7 +11,7 @@ from last_cli import pruning, registry, selection
 from last_cli.choice import Choice, Shape, needed
 from last_cli.errors import UsageError
 from last_cli.loading import Checkpoint
-from last_cli.reducers import inputs
+from last_cli.reducers import inputs, remembered
 from last_cli.results import Progress
 from last_cli.scoring import score_layers
 
@@ -169,7 +169,7 @@ def plan_for(
         progress=progress,
     )
     if sequences is None and network:
-        sequences = inputs.random(checkpoint, inputs.SEQUENCES, seed=seed)  # says why there are none
+        sequences = remembered.sequences(checkpoint, inputs.SEQUENCES, seed=seed)  # says why there are none
     return reconstruct.prepare(checkpoint, sequences, seed=seed, progress=progress)
 
 
@@ -194,7 +194,7 @@ def inputs_for(
     if asked is not None:
         return asked
     try:
-        return inputs.random(checkpoint, inputs.SEQUENCES, seed=seed + (skip > 0))
+        return remembered.sequences(checkpoint, inputs.SEQUENCES, seed=seed + (skip > 0))
     except UsageError:
         return None
 

@@ -33,7 +33,7 @@ from compare import SAMPLES
 import last_cli as last
 from last_cli import registry
 from last_cli.evaluation import follow_task, start_devices
-from last_cli.reducers import inputs, reconstruct
+from last_cli.reducers import inputs, reconstruct, remembered
 from last_cli.reducers.inputs import Inputs
 from last_cli.reducers.probe import Probe
 from last_cli.tasks.task import Split
@@ -118,7 +118,7 @@ def _sample(name: str, ratios: Sequence[float], seeds: range) -> Measured:
     """Prints the sample's rows as they are measured."""
     ck, task = last.load(HERE / name), SAMPLES[name]
     judges = _judges(ck, name, task)
-    free = [reconstruct.prepare(ck, inputs.random(ck, 256, seed=s), seed=s) for s in seeds]
+    free = [reconstruct.prepare(ck, remembered.sequences(ck, 256, seed=s), seed=s) for s in seeds]
     calibrated = [reconstruct.prepare(ck, inputs.from_task(ck, task, 256, seed=s), seed=s) for s in seeds]
     measured: Measured = {}
     for ratio in ratios:
