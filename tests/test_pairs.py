@@ -85,3 +85,10 @@ def test_eval_of_the_retrieval_task(run: Run, tmp_path: Path) -> None:
 def test_a_task_of_one_sequence_is_refused(run: Run, tmp_path: Path) -> None:
     code, _, err = run("eval", write(tmp_path / "ckpt", two_towers()), "--task", "listops", "--limit", "2")
     assert code == 2 and "the model takes two sequences a sample but the task has 1" in err
+
+
+def test_pairs_are_timed(run: Run, tmp_path: Path) -> None:
+    path = write(tmp_path / "ckpt", two_towers())
+    code, out, err = run("bench", path, "--length", "10", "--batch", "3", "--repeat", "1", "--format", "json")
+    assert code == 0, err
+    assert json.loads(out)["results"][0]["sequences_per_second"] > 0
