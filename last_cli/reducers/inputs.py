@@ -143,7 +143,7 @@ def from_file(path: str | Path, count: int | None = None, *, skip: int = 0, seed
         raise DataError(f"{path}: no calibration sequences can be read: {error}", HINT) from error
     tokens = np.issubdtype(x.dtype, np.integer)
     pairs = tokens and x.ndim == 3 and x.shape[1] == 2
-    fits = len(x) and (pairs or x.ndim == (2 if tokens else 3))
+    fits = x.size and (pairs or x.ndim == (2 if tokens else 3))
     if not fits or (lengths is not None and lengths.shape != x.shape[: 2 if pairs else 1]):
         raise DataError(f"{path}: x is {x.dtype} of shape {x.shape}, lengths {np.shape(lengths)}", HINT)
     if not np.isfinite(x).all():
