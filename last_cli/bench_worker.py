@@ -57,7 +57,7 @@ def _prepare(request: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     shape, dtype = chosen.x.shape[1:], chosen.x.dtype
     program = build(checkpoint, devices, shape, dtype, micro=micro, rounds=rounds, precision=request["precision"])
     seconds = time.perf_counter() - started
-    lengths = np.full(size, request["length"], np.int32)
+    lengths = np.full(chosen.samples, request["length"], np.int32)
     program.start(chosen.x, lengths)()
     kind = _processor() if devices[0].platform == "cpu" else devices[0].device_kind
     answer = {

@@ -138,7 +138,7 @@ def bench(
     if precision not in PRECISIONS:
         raise UsageError(f"precision is '{precision}', expected {' or '.join(PRECISIONS)}", "the default is float32")
     opened = [load(path, preset=preset) for path in checkpoints]
-    steps = length or int(inputs.random(opened[0], 1).x.shape[1])
+    steps = length or inputs.random(opened[0], 1).length
     turns = [min(TURN, repeat - done) for done in range(0, repeat, TURN)]
     asked = {"preset": preset, "length": steps, "batch": batch, "device": device, "precision": precision}
     seconds: list[list[float]] = [[] for _ in opened]

@@ -21,9 +21,9 @@ TOKENS = np.random.default_rng(0).integers(6, size=(3, 2, 20)).astype(np.int32)
 LENGTHS = np.array([[20, 7], [1, 12], [9, 9]], np.int32)
 
 
-def two_towers(seed: int = 0) -> dict[Key, np.ndarray]:
-    """One block of layer norm and GELU, and the head with its two products."""
-    arrays = classifier(seed=seed, blocks=1, norm="layer", gates=())
+def two_towers(seed: int = 0, kind: str = "s5-two-directions", blocks: int = 1) -> dict[Key, np.ndarray]:
+    """Blocks of layer norm and GELU, and the head with its two products."""
+    arrays = classifier(kind, seed, blocks=blocks, norm="layer", gates=())
     rng = np.random.default_rng(seed + 1)
     arrays = {key: array for key, array in arrays.items() if key[:2] != ("params", "decoder")}
     for name, shape in {"layer1": (16, 4), "layer2": (4, 2)}.items():
@@ -85,3 +85,10 @@ def test_eval_of_the_retrieval_task(run: Run, tmp_path: Path) -> None:
 def test_a_task_of_one_sequence_is_refused(run: Run, tmp_path: Path) -> None:
     code, _, err = run("eval", write(tmp_path / "ckpt", two_towers()), "--task", "listops", "--limit", "2")
     assert code == 2 and "the model takes two sequences a sample but the task has 1" in err
+
+
+def test_pairs_are_timed(run: Run, tmp_path: Path) -> None:
+    path = write(tmp_path / "ckpt", two_towers())
+    code, out, err = run("bench", path, "--length", "10", "--batch", "3", "--repeat", "1", "--format", "json")
+    assert code == 0, err
+    assert json.loads(out)["results"][0]["sequences_per_second"] > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,13 @@ from last_cli.errors import DataError, UsageError
 from last_cli.loading import Checkpoint
 from last_cli.results import Progress
 from last_cli.shapes import Float, Int
-from last_cli.spec import read_spec
+from last_cli.spec import ModelSpec, read_spec
 
 SEQUENCES = 256
+HINT = (
+    "np.savez(path, x=x) with tokens (n, length), tokens (n, 2, length) where a sample is two documents, or features "
+    "(n, length, d); lengths=(n,) or (n, 2) where padded"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +30,29 @@ class Inputs:
     """Input sequences without labels.
 
     Attributes:
-        x: tokens or features.
-        lengths: steps of each sequence that are no padding; None where nothing is padded.
+        x: tokens or features, or the tokens of two documents a sample.
+        lengths: steps of each sequence, or document, that are no padding; None where nothing is padded.
         source: for reports and the stamp: where they come from, and how they were chosen.
     """
 
-    x: Int[np.ndarray, "n L"] | Float[np.ndarray, "n L d"]
-    lengths: Int[np.ndarray, " n"] | None
+    x: Int[np.ndarray, "n L"] | Int[np.ndarray, "n 2 L"] | Float[np.ndarray, "n L d"]
+    lengths: Int[np.ndarray, " n"] | Int[np.ndarray, "n 2"] | None
     source: Mapping[str, Any]
+
+    @property
+    def samples(self) -> tuple[int, ...]:
+        """(n,), or (n, 2) where a sample is two documents: the axes of x before its steps."""
+        return self.x.shape[:-1] if np.issubdtype(self.x.dtype, np.integer) else self.x.shape[:1]
+
+    @property
+    def documents(self) -> int:
+        """How many sequences a sample has."""
+        return math.prod(self.samples[1:])
+
+    @property
+    def length(self) -> int:
+        """Steps of a sequence, with its padding."""
+        return self.x.shape[len(self.samples)]
 
     @property
     def digest(self) -> str:
@@ -110,22 +130,24 @@ def from_task(
 def from_file(path: str | Path, count: int | None = None, *, skip: int = 0, seed: int = 0) -> Inputs:
     """`count` sequences of an .npz file, drawn by the seed: `x`, and `lengths` where they are padded.
 
-    `skip` leaves out so many that the seed draws first, if that leaves any.
+    Tokens of three axes are two documents a sample. `skip` leaves out so many that the seed draws first, if that leaves
+    any.
 
     Raises:
         DataError: there is no such file, or it is not what it should be.
     """
-    hint = "np.savez(path, x=tokens) with tokens (n, length), or features (n, length, d); lengths=(n,) where padded"
     try:
         with np.load(path, allow_pickle=False) as arrays:
             x, lengths = arrays["x"], arrays.get("lengths")
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise DataError(f"{path}: no calibration sequences can be read: {error}", hint) from error
+        raise DataError(f"{path}: no calibration sequences can be read: {error}", HINT) from error
     tokens = np.issubdtype(x.dtype, np.integer)
-    if x.ndim != (2 if tokens else 3) or not len(x) or (lengths is not None and lengths.shape != (len(x),)):
-        raise DataError(f"{path}: x is {x.dtype} of shape {x.shape}, lengths {np.shape(lengths)}", hint)
+    pairs = tokens and x.ndim == 3 and x.shape[1] == 2
+    fits = x.size and (pairs or x.ndim == (2 if tokens else 3))
+    if not fits or (lengths is not None and lengths.shape != x.shape[: 2 if pairs else 1]):
+        raise DataError(f"{path}: x is {x.dtype} of shape {x.shape}, lengths {np.shape(lengths)}", HINT)
     if not np.isfinite(x).all():
-        raise DataError(f"{path}: x has values that are not finite", hint)
+        raise DataError(f"{path}: x has values that are not finite", HINT)
     chosen, drawn = _draw(len(x), len(x) if count is None else count, seed, skip)
     x = x.astype(np.int32 if tokens else np.float32)[chosen]
     lengths = None if lengths is None else lengths.astype(np.int32)[chosen]
@@ -135,8 +157,8 @@ def from_file(path: str | Path, count: int | None = None, *, skip: int = 0, seed
 def random(checkpoint: Checkpoint, count: int, *, length: int | None = None, seed: int = 0) -> Inputs:
     """Sequences that say nothing of the data but its type: uniform tokens, or features of N(0, 1).
 
-    They are tokens where the checkpoint's stamp names a vocabulary. The length is the trained one, where the stamp or
-    its task tells it.
+    They are tokens where the checkpoint's stamp names a vocabulary, or a sample is two documents. The length is the
+    trained one, where the stamp or its task tells it.
 
     Raises:
         UsageError: no length is given, and nothing tells the trained one.
@@ -145,14 +167,33 @@ def random(checkpoint: Checkpoint, count: int, *, length: int | None = None, see
     said = checkpoint.stamp.get("task") or {}
     length = length or trained_length(checkpoint)
     rng = np.random.default_rng(seed)
-    tokens = bool(said.get("vocabulary"))
-    shape = (positive(count), length)
+    pairs = spec.documents > 1
+    tokens = pairs or bool(said.get("vocabulary"))
+    shape = (positive(count), spec.documents, length) if pairs else (positive(count), length)
     if tokens:
         x = rng.integers(spec.d_input, size=shape, dtype=np.int32)
     else:
         x = rng.normal(size=(*shape, spec.d_input)).astype(np.float32)
     source = {"random": "tokens" if tokens else "features", "length": length, "seed": seed, "sequences": count}
     return Inputs(x, None, source)
+
+
+def check_fit(inputs: Inputs, spec: ModelSpec) -> None:
+    """Raises DataError where the model does not take such sequences."""
+    x, source = inputs.x, inputs.source
+    where = source.get("file") or source.get("task") or "the calibration sequences"
+    if inputs.documents != spec.documents:
+        wanted = ("one sequence a sample", "two documents a sample: x of whole numbers (n, 2, length)")
+        raise DataError(
+            f"{where}: x is {x.dtype} of shape {x.shape}, but the model takes {wanted[spec.documents - 1]}", HINT
+        )
+    tokens = np.issubdtype(x.dtype, np.integer)
+    found = f"the tokens {x.min()} to {x.max()}" if tokens else f"{x.shape[-1]} features a step"
+    if (x.min() < 0 or x.max() >= spec.d_input) if tokens else x.shape[-1] != spec.d_input:
+        raise DataError(
+            f"{where}: {found}, but the encoder takes {spec.d_input} {'tokens, from 0' if tokens else 'features'}",
+            "calibrate on sequences like those that the checkpoint was trained on",
+        )
 
 
 def _draw(total: int, count: int, seed: int, skip: int) -> tuple[np.ndarray, dict[str, int]]:

@@ -6,7 +6,8 @@ for more than a few sequences.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -18,12 +19,12 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from last_cli import ssm
-from last_cli.errors import CheckpointError
 from last_cli.evaluation import build_model
+from last_cli.heads import apart
 from last_cli.loading import Checkpoint
 from last_cli.model import SSM, Classifier, prepared_systems
 from last_cli.reducers import resume
-from last_cli.reducers.inputs import Inputs
+from last_cli.reducers.inputs import Inputs, check_fit
 from last_cli.reducers.moments import readout_matrix
 from last_cli.results import Progress
 from last_cli.shapes import Float
@@ -36,7 +37,7 @@ STATES_AT_A_TIME = 2**22
 
 @dataclass(frozen=True)
 class Measurement:
-    """Means of one layer over the sequences.
+    """Means of one layer over the sequences; where a sample is two documents, those count like steps of one.
 
     Attributes:
         moments: S = E[f f^T] over all time steps.
@@ -68,7 +69,7 @@ def measure(
     signs -= signs.mean(axis=1, keepdims=True)
 
     def run(variables: Any, x: Any, lengths: Any, signs: Any, counts: Any) -> Any:
-        bumps = {name: jnp.zeros((*x.shape[:2], model.spec.d_model)) for name in systems}
+        bumps = _bumps(model, systems, x)
         _, pull, seen = jax.vjp(lambda bumps: _watched(model, variables, x, lengths, bumps), bumps, has_aux=True)
         slopes = pull(signs * counts[:, None])[0]
         sums = {name: _sums(system, seen[name], slopes[name], counts) for name, system in systems.items()}
@@ -123,17 +124,20 @@ def _model(checkpoint: Checkpoint, inputs: Inputs) -> tuple[Any, Any, dict[str, 
     if checkpoint.sources["padded"] == "assumed":  # as the data have it, which is what `evaluate` does too
         checkpoint = replace(checkpoint, config=replace(checkpoint.config, padded=inputs.lengths is not None))
     spec = read_spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
-    if spec.documents > 1:
-        raise CheckpointError(
-            "decoder: a head that compares two documents cannot be calibrated yet", "leave the calibration out"
-        )
+    check_fit(inputs, spec)
     systems = {_block(layer.name): checkpoint.system(layer) for layer in checkpoint.layers}
     model, variables = build_model(checkpoint)
-    return model, variables | {"system": prepared_systems(spec, systems, inputs.x.shape[1])}, systems
+    return model, variables | {"system": prepared_systems(spec, systems, inputs.length)}, systems
 
 
 def _block(name: str) -> str:
     return name.split("/")[-2]
+
+
+def _bumps(model: Any, systems: Mapping[str, System], x: Any) -> dict[str, Any]:
+    """What `_watched` adds to each layer's outputs, a row for each document: zeros to take derivatives by."""
+    sequences, length = apart(model.spec, x, None)[0].shape[:2]
+    return {name: jnp.zeros((sequences, length, model.spec.d_model)) for name in systems}
 
 
 def _watched(model: Any, variables: Any, x: Any, lengths: Any, bumps: Any) -> tuple[Any, dict[str, Any]]:
@@ -152,13 +156,14 @@ def _watched(model: Any, variables: Any, x: Any, lengths: Any, bumps: Any) -> tu
 
 
 def _sums(system: System, u: Any, slope: Any, counts: Any) -> dict[str, Any]:
-    """Sums over one batch; `counts` is 0 for sequences that only fill it up. Channels go a few at a time."""
+    """Sums over one batch; `counts` is 0 for samples that only fill it up. Channels go a few at a time."""
     G, N, M = system.B.shape
-    K, (sequences, length) = system.C.shape[2], u.shape[:2]
+    K, samples, (sequences, length) = system.C.shape[2], len(counts), u.shape[:2]
+    documents = sequences // samples
     weight = jnp.square(slope).sum(axis=-1).reshape(-1, 1)
 
     def one(rows: Any, slopes: Any, W: Any) -> dict[str, Any]:
-        shares = (rows * (slopes @ W)).reshape(sequences, length, N, -1).sum(axis=(1, 3))
+        shares = (rows * (slopes @ W)).reshape(samples, documents * length, N, -1).sum(axis=(1, 3))
         return {
             "moments": rows.T @ rows,
             "minded": rows.T @ (rows * weight),
@@ -177,7 +182,7 @@ def _sums(system: System, u: Any, slope: Any, counts: Any) -> dict[str, Any]:
             C=system.C[:, first:last],
             live=system.live_mask[first:last],
         )
-        f = states(part, u[..., first * M : last * M]) * counts[:, None, None, None]
+        f = states(part, u[..., first * M : last * M]) * jnp.repeat(counts, documents)[:, None, None, None]
         slopes = slope[..., first * K : last * K].reshape(sequences, length, last - first, K)
         W = jnp.asarray(readout_matrix(part), jnp.float32)
         parts.append(over_systems(one, _by_system(f), _by_system(slopes), W))
@@ -198,7 +203,7 @@ def _by_system(rows: Float[jax.Array, "batch length G d"]) -> Float[jax.Array, "
 
 
 def _mean(total: dict[str, Any], inputs: Inputs, reused: int) -> Measurement:
-    steps = len(inputs.x) * inputs.x.shape[1]
+    steps = math.prod(inputs.samples) * inputs.length
     moments = total["moments"] / steps
     minded = total["minded"] / total["weight"] if total["weight"] > 0 else moments
     return Measurement(moments, minded, total["gates"] / len(inputs.x), total["metric"] / steps, reused)
@@ -238,7 +243,7 @@ def _on_all_devices(
     shared, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
     variables = jax.device_put(variables, shared)
     n, chunk = len(inputs.x), _chunk()
-    lengths = np.full(n, inputs.x.shape[1], np.int32) if inputs.lengths is None else inputs.lengths
+    lengths = np.full(inputs.samples, inputs.length, np.int32) if inputs.lengths is None else inputs.lengths
     for first in range(start, n, chunk):
         rows = np.arange(first, first + chunk)
         index, counts = np.minimum(rows, n - 1), (rows < n).astype(np.float32)

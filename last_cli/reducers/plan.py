@@ -127,7 +127,7 @@ def prepare(
         from last_cli.reducers.network import measure
         from last_cli.reducers.probe import probe
 
-        horizon = inputs.x.shape[1]
+        horizon = inputs.length
         measured, seen = measure(checkpoint, inputs, seed, progress), probe(checkpoint, inputs)
         reused = max(one.reused for one in measured.values())
     settings = {

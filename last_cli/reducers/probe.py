@@ -18,7 +18,7 @@ import numpy as np
 from last_cli.loading import Checkpoint
 from last_cli.model import prepared_systems
 from last_cli.reducers.inputs import Inputs
-from last_cli.reducers.network import _block, _model, _on_all_devices, _sharded, _watched, over_systems, states
+from last_cli.reducers.network import _block, _bumps, _model, _on_all_devices, _sharded, _watched, over_systems, states
 from last_cli.shapes import Complex, Float
 from last_cli.system import System
 
@@ -95,19 +95,19 @@ class Probe:
     def _variables(self, C: Readouts) -> Mapping[str, Any]:
         model, variables, systems = self._network
         changed = {name: replace(system, C=c) for (name, system), c in zip(systems.items(), C, strict=True)}
-        return variables | {"system": prepared_systems(model.spec, changed, self.inputs.x.shape[1])}
+        return variables | {"system": prepared_systems(model.spec, changed, self.inputs.length)}
 
 
 def probe(checkpoint: Checkpoint, inputs: Inputs) -> Probe:
     """The first sequences of these inputs, in their own order, which is no order where they were drawn by a seed."""
-    count = min(len(inputs.x), max(len(jax.devices()), STEPS // inputs.x.shape[1]))
+    count = min(len(inputs.x), max(len(jax.devices()), STEPS // (inputs.documents * inputs.length)))
     chosen = np.sort(np.random.default_rng(0).permutation(len(inputs.x))[:count])
     lengths = None if inputs.lengths is None else inputs.lengths[chosen]
     return Probe(checkpoint, replace(inputs, x=inputs.x[chosen], lengths=lengths))
 
 
 def _rows(model: Any, systems: Mapping[str, System], variables: Any, x: Any, lengths: Any) -> dict[str, Any]:
-    bumps = {name: jnp.zeros((*x.shape[:2], model.spec.d_model)) for name in systems}
+    bumps = _bumps(model, systems, x)
     answers, pull, seen = jax.vjp(
         lambda bumps: _watched(model, variables["model"], x, lengths, bumps), bumps, has_aux=True
     )
@@ -116,8 +116,10 @@ def _rows(model: Any, systems: Mapping[str, System], variables: Any, x: Any, len
     found = {}
     for name, system in systems.items():
         sides, (G, K) = variables["sides"][name], system.C.shape[1:3]
-        f = jnp.moveaxis(states(system, seen[name]), 2, 0)
-        g = jnp.moveaxis(slopes[name].reshape(*slopes[name].shape[:3], G, K), 3, 0)
+        f = states(system, seen[name])
+        # The documents of a sample follow each other like steps of one: their shares of an answer add up.
+        f = jnp.moveaxis(f.reshape(len(answers), -1, *f.shape[2:]), 2, 0)
+        g = jnp.moveaxis(slopes[name].reshape(len(centred), *f.shape[1:3], G, K), 3, 0)
         found[name] = jnp.moveaxis(over_systems(_products, f, g, sides["left"], sides["right"]), 0, 2)
     return {name: array.reshape(*array.shape[:2], -1) for name, array in found.items()}
 

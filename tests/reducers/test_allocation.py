@@ -64,8 +64,12 @@ def test_the_probe_gives_the_networks_own_logits(plan: reconstruct.Plan, tmp_pat
 
 
 def test_derivatives_are_those_of_finite_differences(plan: reconstruct.Plan) -> None:
+    check_derivatives(plan)
+
+
+def check_derivatives(plan: reconstruct.Plan) -> None:
     """Along the whitened directions of one layer, for every sequence and class."""
-    keep = [np.ones((1, 6), bool) for _ in plan.layers]
+    keep = [np.ones(p.system.lam.shape, bool) for p in plan.layers]
     keep[0][0, 2] = False
     C = [p.readouts(mask) for p, mask in zip(plan.layers, keep, strict=True)]
     from last_cli.reducers.probe import Whitening
