@@ -31,7 +31,10 @@ def refuse_file(path: Path) -> NoReturn:
         )
     if path.suffix == ".safetensors":
         raise CheckpointError(f"{path}: a safetensors file", "convert it with `last import`")
-    raise CheckpointError(f"{path}: not an Orbax or Flax checkpoint", "name a checkpoint directory or a msgpack file")
+    raise CheckpointError(
+        f"{path}: not an Orbax or Flax checkpoint",
+        "name a checkpoint directory or a msgpack file; `last import` also takes .safetensors, .pt and .pth",
+    )
 
 
 def _head(path: Path) -> bytes:

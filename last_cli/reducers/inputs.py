@@ -144,10 +144,14 @@ def from_file(path: str | Path, count: int | None = None, *, skip: int = 0, seed
     tokens = np.issubdtype(x.dtype, np.integer)
     pairs = tokens and x.ndim == 3 and x.shape[1] == 2
     fits = x.size and (pairs or x.ndim == (2 if tokens else 3))
-    if not fits or (lengths is not None and lengths.shape != x.shape[: 2 if pairs else 1]):
+    samples = x.shape[: 2 if pairs else 1]
+    if not fits or (lengths is not None and lengths.shape != samples):
         raise DataError(f"{path}: x is {x.dtype} of shape {x.shape}, lengths {np.shape(lengths)}", HINT)
     if not np.isfinite(x).all():
         raise DataError(f"{path}: x has values that are not finite", HINT)
+    steps = x.shape[len(samples)]
+    if lengths is not None and not (lengths.min() >= 1 and lengths.max() <= steps):
+        raise DataError(f"{path}: lengths are {lengths.min()} to {lengths.max()}, expected 1 to {steps} steps", HINT)
     chosen, drawn = _draw(len(x), len(x) if count is None else count, seed, skip)
     x = x.astype(np.int32 if tokens else np.float32)[chosen]
     lengths = None if lengths is None else lengths.astype(np.int32)[chosen]

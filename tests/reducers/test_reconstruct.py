@@ -202,6 +202,9 @@ def test_files_are_checked(tmp_path: Path) -> None:
     np.savez(tmp_path / "flat.npz", x=np.zeros(3))
     with pytest.raises(DataError, match="shape"):
         inputs.from_file(tmp_path / "flat.npz")
+    np.savez(tmp_path / "long.npz", x=np.arange(12).reshape(4, 3), lengths=np.array([3, 4, 2, 1]))
+    with pytest.raises(DataError, match="lengths are 1 to 4, expected 1 to 3"):
+        inputs.from_file(tmp_path / "long.npz")
     np.savez(tmp_path / "good.npz", x=np.arange(12).reshape(4, 3), lengths=np.array([3, 3, 2, 1]))
     found = inputs.from_file(tmp_path / "good.npz", 2)
     assert found.x.shape == (2, 3) and found.lengths is not None and found.lengths.dtype == np.int32
