@@ -152,7 +152,7 @@ def _judges(ck: last.Checkpoint, name: str, task: str) -> dict[str, Judge]:
 
 
 def _judge(ck: last.Checkpoint, split: Split) -> Judge:
-    probe = Probe(follow_task(ck, split), Inputs(split.x, split.lengths, {}))  # type: ignore[arg-type]
+    probe = Probe(follow_task(ck, split), Inputs(split.x[:], split.lengths, {}))
     logits = probe.logits([ck.system(layer).C for layer in ck.layers])
     return Judge(split, probe, logits.argmax(axis=1) == split.y)
 

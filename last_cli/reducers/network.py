@@ -7,31 +7,27 @@ for more than a few sequences.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from last_cli import ssm
-from last_cli.evaluation import build_model
-from last_cli.heads import apart
 from last_cli.loading import Checkpoint
-from last_cli.model import SSM, Classifier, prepared_systems
+from last_cli.model import Classifier
 from last_cli.reducers import resume
-from last_cli.reducers.inputs import Inputs, check_fit
+from last_cli.reducers.inputs import Inputs
 from last_cli.reducers.moments import readout_matrix
+from last_cli.reducers.watched import block_of, bumps, chunk, network, on_all_devices, sharded, watched
 from last_cli.results import Progress
 from last_cli.shapes import Float
-from last_cli.spec import ModelSpec, read_spec
+from last_cli.spec import ModelSpec
 from last_cli.system import System
 
-MICRO_BATCH = 4
 STATES_AT_A_TIME = 2**22
 
 
@@ -63,14 +59,14 @@ def measure(
     Squares over classes are estimated with random signs (Hutchinson's estimator), one draw a sequence. A constant added
     to all logits changes no answer, so only their differences count.
     """
-    model, variables, systems = _model(checkpoint, inputs)
+    model, variables, systems = network(checkpoint, inputs)
     classes = model.spec.d_output
     signs = np.random.default_rng([seed, 1]).choice([-1.0, 1.0], (len(inputs.x), classes)).astype(np.float32)
     signs -= signs.mean(axis=1, keepdims=True)
 
     def run(variables: Any, x: Any, lengths: Any, signs: Any, counts: Any) -> Any:
-        bumps = _bumps(model, systems, x)
-        _, pull, seen = jax.vjp(lambda bumps: _watched(model, variables, x, lengths, bumps), bumps, has_aux=True)
+        zeros = bumps(model, systems, x)
+        _, pull, seen = jax.vjp(lambda b: watched(model, variables, x, lengths, b), zeros, has_aux=True)
         slopes = pull(signs * counts[:, None])[0]
         sums = {name: _sums(system, seen[name], slopes[name], counts) for name, system in systems.items()}
         return jax.tree.map(lambda a: a[None], sums)
@@ -79,20 +75,20 @@ def measure(
     totals, reused = resume.load(key)
     done = reused
     save = resume.saver(key, len(inputs.x))
-    for sums in _on_all_devices(_sharded(run), variables, inputs, signs, progress, done):
+    for sums in on_all_devices(sharded(run), variables, inputs, signs, progress, done):
         part = jax.tree.map(lambda a: np.asarray(a, np.float64).sum(axis=0), sums)
         totals = part if totals is None else jax.tree.map(np.add, totals, part)
-        done = min(done + _chunk(), len(inputs.x))
+        done = min(done + chunk(), len(inputs.x))
         save(totals, done)
     assert totals is not None
-    return {layer.name: _mean(totals[_block(layer.name)], inputs, reused) for layer in checkpoint.layers}
+    return {layer.name: _mean(totals[block_of(layer.name)], inputs, reused) for layer in checkpoint.layers}
 
 
 def logits(checkpoint: Checkpoint, inputs: Inputs) -> Float[np.ndarray, "n classes"]:
     """Centred logits of every sequence; checkpoints of the same shapes share one compiled program."""
-    model, variables, _ = _model(checkpoint, inputs)
+    model, variables, _ = network(checkpoint, inputs)
     unused = np.zeros((len(inputs.x), 1), np.float32)
-    found = [np.asarray(part) for part in _on_all_devices(_answers(model.spec), variables, inputs, unused, None)]
+    found = [np.asarray(part) for part in on_all_devices(_answers(model.spec), variables, inputs, unused, None)]
     answers = np.concatenate(found)[: len(inputs.x)].astype(np.float64)
     return answers - answers.mean(axis=1, keepdims=True)
 
@@ -116,43 +112,7 @@ def _answers(spec: ModelSpec) -> Callable[..., Any]:
     def run(variables: Any, x: Any, lengths: Any, _: Any, __: Any) -> Any:
         return Classifier(spec).apply(variables, x, lengths)
 
-    return _sharded(run)
-
-
-def _model(checkpoint: Checkpoint, inputs: Inputs) -> tuple[Any, Any, dict[str, System]]:
-    """The classifier, its variables with the systems prepared, and the systems by block."""
-    if checkpoint.sources["padded"] == "assumed":  # as the data have it, which is what `evaluate` does too
-        checkpoint = replace(checkpoint, config=replace(checkpoint.config, padded=inputs.lengths is not None))
-    spec = read_spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
-    check_fit(inputs, spec)
-    systems = {_block(layer.name): checkpoint.system(layer) for layer in checkpoint.layers}
-    model, variables = build_model(checkpoint)
-    return model, variables | {"system": prepared_systems(spec, systems, inputs.length)}, systems
-
-
-def _block(name: str) -> str:
-    return name.split("/")[-2]
-
-
-def _bumps(model: Any, systems: Mapping[str, System], x: Any) -> dict[str, Any]:
-    """What `_watched` adds to each layer's outputs, a row for each document: zeros to take derivatives by."""
-    sequences, length = apart(model.spec, x, None)[0].shape[:2]
-    return {name: jnp.zeros((sequences, length, model.spec.d_model)) for name in systems}
-
-
-def _watched(model: Any, variables: Any, x: Any, lengths: Any, bumps: Any) -> tuple[Any, dict[str, Any]]:
-    """Logits with something added to every SSM layer's outputs, and the layers' inputs."""
-    seen: dict[str, Any] = {}
-
-    def intercept(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
-        if not isinstance(context.module, SSM) or context.method_name != "__call__":
-            return call(*args, **kwargs)
-        name = context.module.path[-2]
-        seen[name] = args[0]
-        return call(*args, **kwargs) + bumps[name]
-
-    with nn.intercept_methods(intercept):
-        return model.apply(variables, x, lengths), seen
+    return sharded(run)
 
 
 def _sums(system: System, u: Any, slope: Any, counts: Any) -> dict[str, Any]:
@@ -207,48 +167,3 @@ def _mean(total: dict[str, Any], inputs: Inputs, reused: int) -> Measurement:
     moments = total["moments"] / steps
     minded = total["minded"] / total["weight"] if total["weight"] > 0 else moments
     return Measurement(moments, minded, total["gates"] / len(inputs.x), total["metric"] / steps, reused)
-
-
-def _sharded(run: Callable[..., Any]) -> Callable[..., Any]:
-    """`run` with its batch spread over the devices; its outputs are stacked along their first axis."""
-    return jax.jit(
-        jax.shard_map(
-            run,
-            mesh=_mesh(),
-            in_specs=(PartitionSpec(), *[PartitionSpec("data")] * 4),
-            out_specs=PartitionSpec("data"),
-            check_vma=False,
-        )
-    )
-
-
-def _mesh() -> Mesh:
-    return Mesh(np.array(jax.devices()), ("data",))
-
-
-def _chunk() -> int:
-    return len(jax.devices()) * MICRO_BATCH
-
-
-def _on_all_devices(
-    sharded: Callable[..., Any],
-    variables: Any,
-    inputs: Inputs,
-    signs: np.ndarray,
-    progress: Progress | None,
-    start: int = 0,
-) -> Iterator[Any]:
-    """A program made by `_sharded` on every batch from the sequence `start` on."""
-    mesh = _mesh()
-    shared, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
-    variables = jax.device_put(variables, shared)
-    n, chunk = len(inputs.x), _chunk()
-    lengths = np.full(inputs.samples, inputs.length, np.int32) if inputs.lengths is None else inputs.lengths
-    for first in range(start, n, chunk):
-        rows = np.arange(first, first + chunk)
-        index, counts = np.minimum(rows, n - 1), (rows < n).astype(np.float32)
-        batch = [jax.device_put(a, split) for a in (inputs.x[index], lengths[index], signs[index], counts)]
-        with jax.default_matmul_precision("highest"):
-            yield sharded(variables, *batch)
-        if progress:
-            progress("calibrate", min(first + chunk, n), n)

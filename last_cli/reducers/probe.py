@@ -18,7 +18,8 @@ import numpy as np
 from last_cli.loading import Checkpoint
 from last_cli.model import prepared_systems
 from last_cli.reducers.inputs import Inputs
-from last_cli.reducers.network import _block, _bumps, _model, _on_all_devices, _sharded, _watched, over_systems, states
+from last_cli.reducers.network import over_systems, states
+from last_cli.reducers.watched import block_of, bumps, network, on_all_devices, sharded, watched
 from last_cli.shapes import Complex, Float
 from last_cli.system import System
 
@@ -55,7 +56,7 @@ class Probe:
     def logits(self, C: Readouts) -> Float[np.ndarray, "n classes"]:
         """Centred logits with these readouts."""
         unused = np.zeros((len(self.inputs.x), 1), np.float32)
-        parts = _on_all_devices(self._answers, self._variables(C), self.inputs, unused, None)
+        parts = on_all_devices(self._answers, self._variables(C), self.inputs, unused, None)
         found = np.concatenate([np.asarray(part) for part in parts])[: len(self.inputs.x)].astype(np.float64)
         return found - found.mean(axis=1, keepdims=True)
 
@@ -63,7 +64,7 @@ class Probe:
         self, C: Readouts, whitenings: Sequence[Whitening], sequences: int
     ) -> list[Float[np.ndarray, "rows columns"]]:
         """Each layer's derivatives of the first centred logits, a row for each sequence and class, whitened."""
-        blocks = [_block(layer.name) for layer in self.checkpoint.layers]
+        blocks = [block_of(layer.name) for layer in self.checkpoint.layers]
         some = replace(self.inputs, x=self.inputs.x[:sequences], lengths=_first(self.inputs.lengths, sequences))
         sides = {
             b: {"left": jnp.float32(w.left), "right": jnp.float32(w.right)}
@@ -72,7 +73,7 @@ class Probe:
         variables = {"model": self._variables(C), "sides": sides}
         rows: list[list[np.ndarray]] = [[] for _ in blocks]
         unused = np.zeros((sequences, 1), np.float32)
-        for found in _on_all_devices(self._slopes, variables, some, unused, None):
+        for found in on_all_devices(self._slopes, variables, some, unused, None):
             for parts, block, whitening in zip(rows, blocks, whitenings, strict=True):
                 parts.append(np.asarray(found[block])[:, :, whitening.columns])
         wanted = sequences * self.classes
@@ -80,17 +81,17 @@ class Probe:
 
     @cached_property
     def _network(self) -> tuple[Any, Any, dict[str, System]]:
-        return _model(self.checkpoint, self.inputs)
+        return network(self.checkpoint, self.inputs)
 
     @cached_property
     def _answers(self) -> Callable[..., Any]:
         model = self._network[0]
-        return _sharded(lambda variables, x, lengths, _, __: model.apply(variables, x, lengths))
+        return sharded(lambda variables, x, lengths, _, __: model.apply(variables, x, lengths))
 
     @cached_property
     def _slopes(self) -> Callable[..., Any]:
         model, _, systems = self._network
-        return _sharded(lambda variables, x, lengths, _, __: _rows(model, systems, variables, x, lengths))
+        return sharded(lambda variables, x, lengths, _, __: _rows(model, systems, variables, x, lengths))
 
     def _variables(self, C: Readouts) -> Mapping[str, Any]:
         model, variables, systems = self._network
@@ -107,9 +108,8 @@ def probe(checkpoint: Checkpoint, inputs: Inputs) -> Probe:
 
 
 def _rows(model: Any, systems: Mapping[str, System], variables: Any, x: Any, lengths: Any) -> dict[str, Any]:
-    bumps = _bumps(model, systems, x)
     answers, pull, seen = jax.vjp(
-        lambda bumps: _watched(model, variables["model"], x, lengths, bumps), bumps, has_aux=True
+        lambda b: watched(model, variables["model"], x, lengths, b), bumps(model, systems, x), has_aux=True
     )
     centred = jnp.eye(answers.shape[1]) - 1 / answers.shape[1]
     slopes = jax.vmap(lambda one: pull(jnp.broadcast_to(one, answers.shape))[0])(centred)

@@ -11,7 +11,7 @@ from random_layers import written
 from test_reconstruct import features, report_of
 
 import last_cli as last
-from last_cli.reducers import allocation, correction, inputs, network, reconstruct, resume
+from last_cli.reducers import allocation, correction, inputs, reconstruct, resume, watched
 from last_cli.reducers.inputs import Inputs
 from last_cli.reducers.moments import METRIC_RIDGE, raised
 from last_cli.reducers.probe import probe
@@ -131,11 +131,11 @@ class Killed(Exception):
 
 
 def test_a_killed_measurement_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ck, x = written(tmp_path / "ckpt"), features(4 * network._chunk(), 12)
+    ck, x = written(tmp_path / "ckpt"), features(4 * watched.chunk(), 12)
     whole = network.measure(ck, x)
     monkeypatch.setenv("LAST_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(resume, "SECONDS", 0.0)
-    half = 2 * network._chunk()
+    half = 2 * watched.chunk()
 
     def kill(what: str, done: int, total: int) -> None:
         if done > half:
