@@ -18,10 +18,10 @@ from last_cli import selection
 from last_cli.checkpoint import Key
 from last_cli.choice import Choice, Shape
 from last_cli.errors import CheckpointError, UsageError
-from last_cli.families.family import StateLeaf, zero
+from last_cli.families.family import put
 from last_cli.layers import Layer
 from last_cli.loading import Checkpoint
-from last_cli.pruning import compact, sliced_copies
+from last_cli.pruning import compact, emptied, sliced_copies
 from last_cli.reducers.moments import energy, readout_matrix, white_moments
 from last_cli.reducers.report import BalancedReport
 from last_cli.reducers.truncation import Balanced, Diagonal, balance, rounding, truncate
@@ -51,11 +51,16 @@ def reduce(
     shape: Shape = "ragged",
     scope: selection.Scope = "global",
     min_states: int = 1,
+    masked: bool = False,
 ) -> Checkpoint:
     """The checkpoint with `ratio` of its states truncated, in memory; `save` writes it.
 
     Systems that lose nothing stay as they are, bit by bit. More than `ratio` goes where states are lost in rounding,
     and less where new poles would come so close to each other that single precision could not hold them.
+
+    Args:
+        masked: keep every array's shape: the new states in the places of the first old ones, B and C of the other
+            places zero, and their poles as they were.
 
     Raises:
         CheckpointError: numbers that are not finite, or poles at or beyond the unit circle.
@@ -69,15 +74,17 @@ def reduce(
         plan.layer.name: _slots(plan.system.live_mask, [r if r is None else len(r.lam) for r in systems])
         for plan, systems in zip(plans, reduced, strict=True)
     }
-    pruned = compact(checkpoint, keep, {"ratio": ratio, **choice.settings, "method": "balanced"})
+    settings = {"ratio": ratio, **choice.settings, "masked": masked, "method": "balanced"}
+    pruned = compact(checkpoint, keep, settings, masked=masked)
     changed: dict[Key, np.ndarray] = {}
     layers, errors, bounds = [], [], {}
     for plan, systems, cut, before in zip(plans, reduced, pruned.layers, scored, strict=True):
-        changed |= (leaves := _leaves(pruned, cut, systems))
+        slots = keep[cut.name] if masked else selection.indices(keep[cut.name]) >= 0
+        changed |= (leaves := _leaves(pruned, cut, systems, slots))
         stored = replace(pruned, changed=ChainMap(leaves, pruned.changed)).system(cut)  # pyright: ignore[reportArgumentType]
-        bounds[cut.name] = _bound(plan, systems, stored)
+        bounds[cut.name] = _bound(plan, systems, stored, slots)
         errors.append(_white_error(plan.system, stored, [r is not None for r in systems]))
-        layers.append(_layer_report(plan, before.states, keep[cut.name], bounds[cut.name]))
+        layers.append(_layer_report(plan, before.states, keep[cut.name], cut.shape.states, bounds[cut.name]))
     pruned = replace(
         pruned,
         changed=ChainMap(changed, pruned.changed),  # pyright: ignore[reportArgumentType]
@@ -96,10 +103,10 @@ def reduce(
         parameters=(checkpoint.parameters, pruned.parameters),
         bytes=(checkpoint.bytes, pruned.bytes),
         sliced_copies=sliced_copies(pruned),
-        warnings=warnings,
+        masked=masked,
         white_errors=errors,
     )
-    return replace(pruned, report=report)
+    return replace(pruned, report=replace(report, warnings=[*warnings, *emptied(report)]))
 
 
 def _plan(checkpoint: Checkpoint, layer: Layer) -> LayerPlan:
@@ -151,45 +158,37 @@ def _slots(live: np.ndarray, counts: Sequence[int | None]) -> np.ndarray:
     return live & (np.cumsum(live, axis=1) <= wanted[:, None])
 
 
-def _leaves(pruned: Checkpoint, layer: Layer, systems: Sequence[Diagonal | None]) -> dict[Key, np.ndarray]:
-    """The layer's leaves with the reduced systems in them; those of the others stay bit-equal."""
+def _leaves(
+    pruned: Checkpoint, layer: Layer, systems: Sequence[Diagonal | None], slots: np.ndarray
+) -> dict[Key, np.ndarray]:
+    """The layer's leaves with the reduced systems in their slots (G, N); all other entries stay bit-equal."""
     touched = np.array([r is not None for r in systems])
     if not touched.any():
         return {}
     assert layer.family.with_system is not None
     arrays, cut = pruned.arrays(layer), pruned.system(layer)
     lam, B, C = cut.lam.copy(), cut.B.copy(), cut.C.copy()
-    padding = ~cut.live_mask
     for g, r in enumerate(systems):
         if r is not None:
-            n = len(r.lam)
-            lam[g, :n], B[g, :n], C[:, g, :, :n] = r.lam, r.B, r.C.reshape(len(C), C.shape[2], n)
-            padding[g, n:] = True
+            lam[g, slots[g]], B[g, slots[g]] = r.lam, r.B
+            C[:, g][..., slots[g]] = r.C.reshape(len(C), C.shape[2], len(r.lam))
     wanted = replace(cut, lam=lam, B=B, C=C)
     doubled = {name: array.astype(np.float64) for name, array in arrays.items()}
     with np.errstate(all="ignore"):
         found = layer.family.with_system(doubled, wanted, pruned.config)
     new = {}
     for name, array in found.items():
-        where = layer.family.state_leaves[name]
-        array = zero(array.astype(arrays[name].dtype), where, padding)
+        where, old = layer.family.state_leaves[name], arrays[name]
+        array = put(old, where, slots & touched[:, None], array.astype(old.dtype))
         if not np.isfinite(array).all():
             raise CheckpointError(
                 f"{layer.name}: a new pole has no finite {name} in this parameterisation", "take another ratio"
             )
-        new[layer.leaves[name]] = _where(touched, where, array, arrays[name])
+        new[layer.leaves[name]] = array
     return new
 
 
-def _where(touched: np.ndarray, where: StateLeaf, new: np.ndarray, old: np.ndarray) -> np.ndarray:
-    if where.channel_axis is None:
-        return new
-    shape = [1] * new.ndim
-    shape[where.channel_axis] = -1
-    return np.where(touched.reshape(shape), new, old)
-
-
-def _bound(plan: LayerPlan, systems: Sequence[Diagonal | None], stored: System) -> float:
+def _bound(plan: LayerPlan, systems: Sequence[Diagonal | None], stored: System, slots: np.ndarray) -> float:
     """Guaranteed bound of the H-infinity norm of the layer's change, with what storing has rounded or clipped.
 
     Each of the readouts may reach the bound of all of them stacked.
@@ -197,11 +196,11 @@ def _bound(plan: LayerPlan, systems: Sequence[Diagonal | None], stored: System) 
     worst, readouts = 0.0, len(stored.C)
     for g, (balanced, r) in enumerate(zip(plan.balanced, systems, strict=True)):
         if r is not None:
-            n = len(r.lam)
-            kept = Diagonal(stored.lam[g, :n], stored.B[g, :n], np.concatenate(stored.C[:, g])[:, :n])
+            m = slots[g]
+            kept = Diagonal(stored.lam[g, m], stored.B[g, m], np.concatenate(stored.C[:, g])[:, m])
             # Where a family has a B of its own, what is stored differs from these by a factor between B and C.
             same = Diagonal(r.lam, *_like(r, kept))
-            worst = max(worst, balanced.error(n) + rounding(same, kept))
+            worst = max(worst, balanced.error(len(r.lam)) + rounding(same, kept))
     return float(plan.system.gain * readouts * worst)
 
 
@@ -233,13 +232,13 @@ def _part(system: System, g: int) -> System:
     return replace(system, lam=system.lam[g : g + 1], B=system.B[g : g + 1], C=C, live=live)
 
 
-def _layer_report(plan: LayerPlan, before: int, keep: np.ndarray, bound: float) -> LayerPrune:
+def _layer_report(plan: LayerPlan, before: int, keep: np.ndarray, stored: int, bound: float) -> LayerPrune:
     kept = np.arange(keep.shape[1]) < keep.sum(axis=1)[:, None]
     return LayerPrune(
         name=plan.layer.name,
         before=before,
         after=int(keep.sum()),
-        stored=int(keep.sum(axis=1).max()),
+        stored=stored,
         removed_hinf=None,
         gain_bound=bound,
         smallest_kept_score=float(plan.score[kept].min()) if kept.any() else None,

@@ -96,11 +96,6 @@ class BalancedReport(PruneReport):
     white_errors: Sequence[float] = ()
 
     @property
-    def maskable(self) -> bool:
-        """New poles have no place among the old ones."""
-        return False
-
-    @property
     def measured_columns(self) -> list[str]:
         """Relative error of each layer's output."""
         return ["white error"]
