@@ -22,10 +22,11 @@ from last_cli.families.family import put
 from last_cli.layers import Layer
 from last_cli.loading import Checkpoint
 from last_cli.pruning import compact, emptied, sliced_copies
+from last_cli.reducers.difference import Difference, hinf_interval
 from last_cli.reducers.moments import energy, readout_matrix, white_moments
 from last_cli.reducers.report import BalancedReport
 from last_cli.reducers.truncation import Balanced, Diagonal, balance, rounding, truncate
-from last_cli.results import LayerPrune
+from last_cli.results import LayerPrune, Progress
 from last_cli.scoring import score_layers
 from last_cli.system import System, difference
 
@@ -52,6 +53,8 @@ def reduce(
     scope: selection.Scope = "global",
     min_states: int = 1,
     masked: bool = False,
+    compare: bool = True,
+    progress: Progress | None = None,
 ) -> Checkpoint:
     """The checkpoint with `ratio` of its states truncated, in memory; `save` writes it.
 
@@ -61,6 +64,7 @@ def reduce(
     Args:
         masked: keep every array's shape: the new states in the places of the first old ones, B and C of the other
             places zero, and their poles as they were.
+        compare: compute the norm of each layer's change and its error for white inputs; it takes some seconds.
 
     Raises:
         CheckpointError: numbers that are not finite, or poles at or beyond the unit circle.
@@ -77,14 +81,17 @@ def reduce(
     settings = {"ratio": ratio, **choice.settings, "masked": masked, "method": "balanced"}
     pruned = compact(checkpoint, keep, settings, masked=masked)
     changed: dict[Key, np.ndarray] = {}
-    layers, errors, bounds = [], [], {}
+    layers, differences, bounds = [], [], {}
     for plan, systems, cut, before in zip(plans, reduced, pruned.layers, scored, strict=True):
         slots = keep[cut.name] if masked else selection.indices(keep[cut.name]) >= 0
         changed |= (leaves := _leaves(pruned, cut, systems, slots))
         stored = replace(pruned, changed=ChainMap(leaves, pruned.changed)).system(cut)  # pyright: ignore[reportArgumentType]
         bounds[cut.name] = _bound(plan, systems, stored, slots)
-        errors.append(_white_error(plan.system, stored, [r is not None for r in systems]))
         layers.append(_layer_report(plan, before.states, keep[cut.name], cut.shape.states, bounds[cut.name]))
+        if compare:
+            differences.append(_difference(plan.system, stored, _touched(systems), bounds[cut.name]))
+            if progress:
+                progress("compare", len(differences), len(plans))
     pruned = replace(
         pruned,
         changed=ChainMap(changed, pruned.changed),  # pyright: ignore[reportArgumentType]
@@ -104,7 +111,7 @@ def reduce(
         bytes=(checkpoint.bytes, pruned.bytes),
         sliced_copies=sliced_copies(pruned),
         masked=masked,
-        white_errors=errors,
+        differences=differences,
     )
     return replace(pruned, report=replace(report, warnings=[*warnings, *emptied(report)]))
 
@@ -152,6 +159,10 @@ def _at_least(balanced: Balanced, order: int) -> Diagonal | None:
     return next((found for found in candidates if found is not None), None) if order < len(balanced.hankel) else None
 
 
+def _touched(systems: Sequence[Diagonal | None]) -> np.ndarray:
+    return np.array([r is not None for r in systems])
+
+
 def _slots(live: np.ndarray, counts: Sequence[int | None]) -> np.ndarray:
     """The states whose places, and step sizes, the new ones take: the first live ones."""
     wanted = np.array([n if n is not None else m.sum() for n, m in zip(counts, live, strict=True)])
@@ -162,7 +173,7 @@ def _leaves(
     pruned: Checkpoint, layer: Layer, systems: Sequence[Diagonal | None], slots: np.ndarray
 ) -> dict[Key, np.ndarray]:
     """The layer's leaves with the reduced systems in their slots (G, N); all other entries stay bit-equal."""
-    touched = np.array([r is not None for r in systems])
+    touched = _touched(systems)
     if not touched.any():
         return {}
     assert layer.family.with_system is not None
@@ -212,24 +223,28 @@ def _like(exact: Diagonal, stored: Diagonal) -> tuple[np.ndarray, np.ndarray]:
     return exact.B * factor[:, None], exact.C / factor
 
 
-def _white_error(system: System, stored: System, touched: Sequence[bool]) -> float:
-    """Relative error of the output for white inputs, as root mean squares."""
+def _difference(system: System, stored: System, touched: np.ndarray, bound: float) -> Difference:
+    """Between a layer and what is stored of it; its norm is also below the bound of the truncation."""
+    hinf = (0.0, 0.0)
+    if touched.any():
+        lower, upper = hinf_interval(difference(_part(system, touched), _part(stored, touched)))
+        hinf = (lower, max(lower, min(upper, bound)))
     change, whole = 0.0, 0.0
     for g, new in enumerate(touched):
-        one = _part(system, g)
+        one, other = _part(system, slice(g, g + 1)), _part(stored, slice(g, g + 1))
         whole += _energy(one)
-        change += _energy(difference(one, _part(stored, g))) if new else 0.0
-    return float(np.sqrt(change / whole)) if whole > 0 else 0.0
+        change += _energy(difference(one, other)) if new else 0.0
+    return Difference(hinf, h2=float(np.sqrt(change / whole)) if whole > 0 else 0.0)
 
 
 def _energy(system: System) -> float:
     return float(energy(readout_matrix(system), white_moments(system, np.inf)).sum())
 
 
-def _part(system: System, g: int) -> System:
-    live = system.live_mask[g : g + 1]
-    C = np.where(live[None, :, None], system.C[:, g : g + 1], 0)
-    return replace(system, lam=system.lam[g : g + 1], B=system.B[g : g + 1], C=C, live=live)
+def _part(system: System, which: slice | np.ndarray) -> System:
+    live = system.live_mask[which]
+    C = np.where(live[None, :, None], system.C[:, which], 0)
+    return replace(system, lam=system.lam[which], B=system.B[which], C=C, live=live)
 
 
 def _layer_report(plan: LayerPlan, before: int, keep: np.ndarray, stored: int, bound: float) -> LayerPrune:

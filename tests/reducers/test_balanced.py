@@ -11,7 +11,7 @@ import pytest
 from random_layers import KINDS, classifier, simulate, written
 
 import last_cli as last
-from last_cli import checkpoint, registry
+from last_cli import checkpoint, reducing, registry
 from last_cli.errors import UnstableStateError, UsageError
 from last_cli.families.family import zero
 from last_cli.layers import build_system
@@ -77,7 +77,27 @@ def test_the_saved_layers_differ_by_no_more_than_the_bound(kind: str, ratio: flo
         change = difference(ck.system(old), loaded.system(new))
         assert transfer_gain(change, np.linspace(0, np.pi, 257)) <= found.gain_bound * (1 + 1e-9) + 1e-12
         assert int(loaded.system(new).live_mask.sum()) == found.after
-    json.dumps(report_of(small).as_json(None))
+
+
+@every_kind
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_norm_of_the_change_lies_in_its_interval(kind: str, masked: bool, tmp_path: Path) -> None:
+    ck = written(tmp_path / "ckpt", kind)
+    small = balanced.reduce(ck, 0.3, masked=masked)
+    layers = json.loads(json.dumps(report_of(small).as_json(None)))["layers"]
+    for old, new, found in zip(ck.layers, small.layers, layers, strict=True):
+        lower, upper = found["difference_hinf"]["lower"], found["difference_hinf"]["upper"]
+        change = difference(ck.system(old), small.system(new))
+        assert transfer_gain(change, np.linspace(0, np.pi, 1025)) <= upper * (1 + 1e-9) + 1e-12
+        assert lower <= upper <= found["gain_bound"] * (1 + 1e-9)
+        assert upper <= 1.1 * lower * (1 + 1e-9)
+
+
+def test_what_is_not_compared_is_not_reported(tmp_path: Path) -> None:
+    small = reducing.prune(written(tmp_path / "ckpt"), 0.5, method="balanced", compare=False)
+    report = report_of(small)
+    assert report.measured_columns == report.measured_rows == []
+    assert "difference_hinf" not in report.as_json(None)["layers"][0]
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"s5-clipped"}))  # whose responses are too long
@@ -91,7 +111,7 @@ def test_the_white_error_is_that_of_the_simulated_responses(kind: str, tmp_path:
         y = simulate(quiet(ck.system(ck.layers[0])), u)
         whole += (y**2).sum()
         wrong += ((simulate(quiet(small.system(small.layers[0])), u) - y) ** 2).sum()
-    np.testing.assert_allclose(report_of(small).white_errors[0], np.sqrt(wrong / whole), rtol=1e-2)
+    np.testing.assert_allclose(report_of(small).differences[0].h2, np.sqrt(wrong / whole), rtol=1e-2)
 
 
 @every_kind
