@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import factorial
 
 import numpy as np
 
@@ -19,6 +20,7 @@ ROUNDS = 60
 STARTING_INTERVALS = 64
 SINGULAR_VALUE_WORK = 2**30
 INTERVAL_WORK = 2**33
+EULERIAN = ((1,), (1, 1), (1, 4, 1))
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def hinf_interval(system: System, tolerance: float = TOLERANCE) -> tuple[float, 
 
     Frequencies 0 to pi are cut into intervals. At the middle of each the largest singular value of the response is
     computed, unless its Frobenius norm is already small enough. Off the middle, by a half width h, it is larger by at
-    most h |H'| + h^2 / 2 max |H''|. Intervals that may hold more than the largest value found are halved, as long as
+    most h |H'| + h^2 / 2 |H''| + .., with the interval's largest |H'''| last. Intervals that may hold more than the largest value found are halved, as long as
     INTERVAL_WORK lasts: a difference many orders of magnitude below what it is between may leave a wider interval.
     """
     terms = _terms(system)
@@ -72,8 +74,8 @@ def hinf_interval(system: System, tolerance: float = TOLERANCE) -> tuple[float, 
     # With one input and one output, a term takes as long as a hundred products of the Gram matrix.
     affordable = INTERVAL_WORK // (100 * Q if terms.scalar else Q**2)
     for _ in range(ROUNDS):
-        gain, slope, bend = _in_chunks(terms, g, middle, half)
-        slack = half * slope + half**2 / 2 * bend
+        gain, *derivatives = _in_chunks(terms, g, middle, half)
+        slack = sum(half**k / factorial(k) * norm for k, norm in enumerate(derivatives, start=1))
         ceiling = gain + slack
         if K == 1:
             best = max(best, float(gain.max()))
@@ -139,20 +141,24 @@ def _response(terms: _Terms, g: int, w: float) -> np.ndarray:
 
 
 def _expansion(terms: _Terms, g: np.ndarray, w: np.ndarray, half: np.ndarray) -> np.ndarray:
-    """Frobenius norms of H and of its derivative at frequencies w, and a bound of H'' within `half` of w; (3, I).
+    """Frobenius norms of H and of its derivatives at frequencies w, and a bound of the last within `half` of w; (4, I).
 
-    With a = lam z a term is 1 / (1 - a), its derivative of size |a| / |1 - a|^2, and the next one's
-    |a| |1 + a| / |1 - a|^3; with a lag all three are divided by lam.
+    With a = lam z a term is 1 / (1 - a), and its k-th derivative a E_k(a) / (1 - a)^(k + 1) but for a factor of size 1,
+    with the Eulerian polynomials E_k; with a lag all are divided by lam.
     """
     lam = terms.lam[g]
     z = np.exp(-1j * w[:, None] * terms.sign)
     over = 1 - lam * z
-    value = np.where(terms.lag, z, 1.0) / over
-    derivative = -1j * terms.sign * np.where(terms.lag, z, lam * z) / over**2
+    values = [np.where(terms.lag, z, 1.0) / over]
+    part = np.where(terms.lag, z, lam * z) / over
+    for eulerian in EULERIAN[:-1]:
+        part = part * (terms.sign / over)
+        values.append(part * np.polyval(eulerian, lam * z))
     size = np.linalg.norm(terms.left, axis=1)[g] * np.linalg.norm(terms.right, axis=2)[g]
     near = np.maximum(np.abs(over) - half[:, None] * np.abs(lam), 1 - np.abs(lam))
-    bend = (size * np.where(terms.lag, 1.0, np.abs(lam)) * (1 + np.abs(lam)) / near**3).sum(axis=1)
-    return np.stack([_frobenius(terms, g, value), _frobenius(terms, g, derivative), bend])
+    last = np.polyval(EULERIAN[-1], np.abs(lam)) / near ** (len(EULERIAN) + 1)
+    bound = (size * np.where(terms.lag, 1.0, np.abs(lam)) * last).sum(axis=1)
+    return np.stack([*(_frobenius(terms, g, value) for value in values), bound])
 
 
 def _frobenius(terms: _Terms, g: np.ndarray, values: np.ndarray) -> np.ndarray:
