@@ -61,8 +61,9 @@ def hinf_interval(system: System, tolerance: float = TOLERANCE) -> tuple[float, 
 
     Frequencies 0 to pi are cut into intervals. At the middle of each the largest singular value of the response is
     computed, unless its Frobenius norm is already small enough. Off the middle, by a half width h, it is larger by at
-    most h |H'| + h^2 / 2 |H''| + .., with the interval's largest |H'''| last. Intervals that may hold more than the largest value found are halved, as long as
-    INTERVAL_WORK lasts: a difference many orders of magnitude below what it is between may leave a wider interval.
+    most h |H'| + h^2 / 2 |H''| + h^3 / 6 max |H'''|. Intervals that may hold more than the largest value found are
+    halved, as long as INTERVAL_WORK lasts: a difference many orders of magnitude below what it is between may leave a
+    wider interval.
     """
     terms = _terms(system)
     G, K, Q = terms.left.shape
@@ -75,7 +76,7 @@ def hinf_interval(system: System, tolerance: float = TOLERANCE) -> tuple[float, 
     affordable = INTERVAL_WORK // (100 * Q if terms.scalar else Q**2)
     for _ in range(ROUNDS):
         gain, *derivatives = _in_chunks(terms, g, middle, half)
-        slack = sum(half**k / factorial(k) * norm for k, norm in enumerate(derivatives, start=1))
+        slack = np.sum([half**k / factorial(k) * norm for k, norm in enumerate(derivatives, start=1)], axis=0)
         ceiling = gain + slack
         if K == 1:
             best = max(best, float(gain.max()))
