@@ -36,11 +36,6 @@ class Recipe:
         return reducing.runs_network(self.criterion)
 
     @property
-    def keeps_shapes(self) -> bool:
-        """Whether its results can be had at the original's shapes."""
-        return self.method != "balanced"
-
-    @property
     def depends_on_seed(self) -> bool:
         """Whether another seed may choose other states: by chance, or by other inputs."""
         return self.needs_plan or self.criterion == "random"

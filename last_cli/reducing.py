@@ -55,7 +55,7 @@ def prune(
             length, or, where that is unknown, white inputs in closed form. The criterion `gn` takes the same sequences.
         horizon: steps that the criterion `energy` looks ahead; by default the trained length.
         plan: what `plan_for` prepared with the same arguments, so that several ratios share it.
-        compare: compute what is guaranteed and what predicts of a refitted C; it takes some seconds.
+        compare: compute what is guaranteed and what predicts of a refitted C or of new poles; it takes some seconds.
 
     Raises:
         CheckpointError: numbers that are not finite, poles at or beyond the unit circle, or, where the network must
@@ -93,11 +93,9 @@ def prune(
             known=known,
             progress=progress,
         )
-    if allow_unstable or (masked and method == "balanced"):
+    if allow_unstable:
         what = "new poles" if method == "balanced" else "a refitted C"
-        raise UsageError(
-            f"--{'allow-unstable' if allow_unstable else 'masked'} does not go with {what}", "leave one of them out"
-        )
+        raise UsageError(f"--allow-unstable does not go with {what}", "leave one of them out")
     if method != "criterion" and (refit or criterion != "last" or horizon is not None):
         raise UsageError(
             f"--method {method} chooses and refits by itself",
@@ -106,7 +104,16 @@ def prune(
     if method == "balanced":
         from last_cli.reducers import balanced
 
-        return balanced.reduce(checkpoint, ratio, shape=shape, scope=scope, min_states=min_states)
+        return balanced.reduce(
+            checkpoint,
+            ratio,
+            shape=shape,
+            scope=scope,
+            min_states=min_states,
+            masked=masked,
+            compare=compare,
+            progress=progress,
+        )
     from last_cli.reducers import reconstruct
 
     plan = plan or plan_for(

@@ -208,11 +208,6 @@ class PruneReport:
         return []
 
     @property
-    def maskable(self) -> bool:
-        """Whether the same can be had with all shapes as they were."""
-        return True
-
-    @property
     def states(self) -> tuple[int, int]:
         """Live states of all layers, before and after."""
         return sum(layer.before for layer in self.layers), sum(layer.after for layer in self.layers)

@@ -144,7 +144,7 @@ def _within(
     points: list[SearchPoint] = []
 
     def within(step: int) -> bool:
-        lost, stderr = loss.of(at(step / steps, masked=used.keeps_shapes, compare=False))
+        lost, stderr = loss.of(at(step / steps, masked=True, compare=False))
         points.append(SearchPoint(step / steps, lost, stderr, lost + strict * stderr <= allowed + 1e-12))
         if progress:
             progress("search", len(points), max(USUAL_COUNT, len(points)))

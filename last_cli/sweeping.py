@@ -103,7 +103,7 @@ def sweep(
     for key in keys:
         if key not in done:
             name, ratio, seed = key
-            small = pruner(name, seed)(ratio, masked=recipes[name].keeps_shapes, compare=False) if ratio else checkpoint
+            small = pruner(name, seed)(ratio, masked=True, compare=False) if ratio else checkpoint
             measured = judged.measure(small, progress) if ratio else judged.base
             done[key] = _point(key, small, measured, judged)
             if path:

@@ -15,7 +15,7 @@ import pytest
 from commands import DIGITS, S4D, Run, data, fails
 
 import last_cli as last
-from last_cli import reducing
+from last_cli import program, reducing
 from last_cli.recipes import recipe
 from last_cli.results_sweep import SweepPoint, SweepReport
 from last_cli.sweeping import JOURNAL, parse_ratios
@@ -150,7 +150,9 @@ def test_means_and_their_errors_and_the_pareto_front() -> None:
     }
 
 
-def test_what_cannot_keep_its_shapes_is_swept_all_the_same() -> None:
-    report = last.sweep(last.load(DIGITS), "digits", ratios=[0.3], criteria=["balanced", "energy"], limit=30)
-    assert [point.criterion for point in report.points] == ["balanced", "energy"]
+def test_new_poles_share_the_one_compiled_program() -> None:
+    program._compiled.cache_clear()
+    report = last.sweep(last.load(DIGITS), "digits", ratios=[0.3, 0.5], criteria=["balanced", "energy"], limit=30)
+    assert [point.criterion for point in report.points] == ["balanced", "balanced", "energy", "energy"]
     assert all(point.states < report.baseline["states"] for point in report.points)
+    assert program._compiled.cache_info().misses == 1

@@ -96,13 +96,18 @@ def zero(
     leaf: Shaped[np.ndarray, "..."], where: StateLeaf, removed: Bool[np.ndarray, "G N"]
 ) -> Shaped[np.ndarray, "..."]:
     """The leaf in its own shape with the entries of removed states set to zero, in each block of all the states."""
-    if where.channel_axis is None:
-        moved = np.moveaxis(leaf, where.state_axis, -1)
-        blocks = moved.shape[-1] // removed.shape[1]
-        return np.moveaxis(np.where(np.tile(removed[0], blocks), np.zeros((), leaf.dtype), moved), -1, where.state_axis)
-    axes = (where.channel_axis, where.state_axis)
-    moved = np.moveaxis(leaf, axes, (-2, -1))
-    return np.moveaxis(np.where(removed, np.zeros((), leaf.dtype), moved), (-2, -1), axes)
+    return put(leaf, where, removed, np.zeros_like(leaf))
+
+
+def put(
+    leaf: Shaped[np.ndarray, "..."], where: StateLeaf, states: Bool[np.ndarray, "G N"], other: Shaped[np.ndarray, "..."]
+) -> Shaped[np.ndarray, "..."]:
+    """The leaf with the entries of some states from another of its shape, in each block of all the states."""
+    axes = (where.state_axis,) if where.channel_axis is None else (where.channel_axis, where.state_axis)
+    last = tuple(range(-len(axes), 0))
+    moved = np.moveaxis(leaf, axes, last)
+    mask = states if len(axes) == 2 else np.tile(states[0], moved.shape[-1] // states.shape[1])
+    return np.moveaxis(np.where(mask, np.moveaxis(other, axes, last), moved), last, axes)
 
 
 def live_states(family: Family, leaves: Mapping[str, Any]) -> Bool[np.ndarray, "G N"] | None:

@@ -18,14 +18,15 @@ from last_cli import selection
 from last_cli.checkpoint import Key
 from last_cli.choice import Choice, Shape
 from last_cli.errors import CheckpointError, UsageError
-from last_cli.families.family import StateLeaf, zero
+from last_cli.families.family import put
 from last_cli.layers import Layer
 from last_cli.loading import Checkpoint
-from last_cli.pruning import compact, sliced_copies
+from last_cli.pruning import compact, emptied, sliced_copies
+from last_cli.reducers.difference import Difference, hinf_interval
 from last_cli.reducers.moments import energy, readout_matrix, white_moments
 from last_cli.reducers.report import BalancedReport
 from last_cli.reducers.truncation import Balanced, Diagonal, balance, rounding, truncate
-from last_cli.results import LayerPrune
+from last_cli.results import LayerPrune, Progress
 from last_cli.scoring import score_layers
 from last_cli.system import System, difference
 
@@ -51,11 +52,19 @@ def reduce(
     shape: Shape = "ragged",
     scope: selection.Scope = "global",
     min_states: int = 1,
+    masked: bool = False,
+    compare: bool = True,
+    progress: Progress | None = None,
 ) -> Checkpoint:
     """The checkpoint with `ratio` of its states truncated, in memory; `save` writes it.
 
     Systems that lose nothing stay as they are, bit by bit. More than `ratio` goes where states are lost in rounding,
     and less where new poles would come so close to each other that single precision could not hold them.
+
+    Args:
+        masked: keep every array's shape: the new states in the places of the first old ones, B and C of the other
+            places zero, and their poles as they were.
+        compare: compute the norm of each layer's change and its error for white inputs; it takes some seconds.
 
     Raises:
         CheckpointError: numbers that are not finite, or poles at or beyond the unit circle.
@@ -69,15 +78,20 @@ def reduce(
         plan.layer.name: _slots(plan.system.live_mask, [r if r is None else len(r.lam) for r in systems])
         for plan, systems in zip(plans, reduced, strict=True)
     }
-    pruned = compact(checkpoint, keep, {"ratio": ratio, **choice.settings, "method": "balanced"})
+    settings = {"ratio": ratio, **choice.settings, "masked": masked, "method": "balanced"}
+    pruned = compact(checkpoint, keep, settings, masked=masked)
     changed: dict[Key, np.ndarray] = {}
-    layers, errors, bounds = [], [], {}
+    layers, differences, bounds = [], [], {}
     for plan, systems, cut, before in zip(plans, reduced, pruned.layers, scored, strict=True):
-        changed |= (leaves := _leaves(pruned, cut, systems))
+        slots = keep[cut.name] if masked else selection.indices(keep[cut.name]) >= 0
+        changed |= (leaves := _leaves(pruned, cut, systems, slots))
         stored = replace(pruned, changed=ChainMap(leaves, pruned.changed)).system(cut)  # pyright: ignore[reportArgumentType]
-        bounds[cut.name] = _bound(plan, systems, stored)
-        errors.append(_white_error(plan.system, stored, [r is not None for r in systems]))
-        layers.append(_layer_report(plan, before.states, keep[cut.name], bounds[cut.name]))
+        bounds[cut.name] = _bound(plan, systems, stored, slots)
+        layers.append(_layer_report(plan, before.states, keep[cut.name], cut.shape.states, bounds[cut.name]))
+        if compare:
+            differences.append(_difference(plan.system, stored, _touched(systems), bounds[cut.name]))
+            if progress:
+                progress("compare", len(differences), len(plans))
     pruned = replace(
         pruned,
         changed=ChainMap(changed, pruned.changed),  # pyright: ignore[reportArgumentType]
@@ -96,10 +110,10 @@ def reduce(
         parameters=(checkpoint.parameters, pruned.parameters),
         bytes=(checkpoint.bytes, pruned.bytes),
         sliced_copies=sliced_copies(pruned),
-        warnings=warnings,
-        white_errors=errors,
+        masked=masked,
+        differences=differences,
     )
-    return replace(pruned, report=report)
+    return replace(pruned, report=replace(report, warnings=[*warnings, *emptied(report)]))
 
 
 def _plan(checkpoint: Checkpoint, layer: Layer) -> LayerPlan:
@@ -145,51 +159,47 @@ def _at_least(balanced: Balanced, order: int) -> Diagonal | None:
     return next((found for found in candidates if found is not None), None) if order < len(balanced.hankel) else None
 
 
+def _touched(systems: Sequence[Diagonal | None]) -> np.ndarray:
+    return np.array([r is not None for r in systems])
+
+
 def _slots(live: np.ndarray, counts: Sequence[int | None]) -> np.ndarray:
     """The states whose places, and step sizes, the new ones take: the first live ones."""
     wanted = np.array([n if n is not None else m.sum() for n, m in zip(counts, live, strict=True)])
     return live & (np.cumsum(live, axis=1) <= wanted[:, None])
 
 
-def _leaves(pruned: Checkpoint, layer: Layer, systems: Sequence[Diagonal | None]) -> dict[Key, np.ndarray]:
-    """The layer's leaves with the reduced systems in them; those of the others stay bit-equal."""
-    touched = np.array([r is not None for r in systems])
+def _leaves(
+    pruned: Checkpoint, layer: Layer, systems: Sequence[Diagonal | None], slots: np.ndarray
+) -> dict[Key, np.ndarray]:
+    """The layer's leaves with the reduced systems in their slots (G, N); all other entries stay bit-equal."""
+    touched = _touched(systems)
     if not touched.any():
         return {}
     assert layer.family.with_system is not None
     arrays, cut = pruned.arrays(layer), pruned.system(layer)
     lam, B, C = cut.lam.copy(), cut.B.copy(), cut.C.copy()
-    padding = ~cut.live_mask
     for g, r in enumerate(systems):
         if r is not None:
-            n = len(r.lam)
-            lam[g, :n], B[g, :n], C[:, g, :, :n] = r.lam, r.B, r.C.reshape(len(C), C.shape[2], n)
-            padding[g, n:] = True
+            lam[g, slots[g]], B[g, slots[g]] = r.lam, r.B
+            C[:, g][..., slots[g]] = r.C.reshape(len(C), C.shape[2], len(r.lam))
     wanted = replace(cut, lam=lam, B=B, C=C)
     doubled = {name: array.astype(np.float64) for name, array in arrays.items()}
     with np.errstate(all="ignore"):
         found = layer.family.with_system(doubled, wanted, pruned.config)
     new = {}
     for name, array in found.items():
-        where = layer.family.state_leaves[name]
-        array = zero(array.astype(arrays[name].dtype), where, padding)
+        where, old = layer.family.state_leaves[name], arrays[name]
+        array = put(old, where, slots & touched[:, None], array.astype(old.dtype))
         if not np.isfinite(array).all():
             raise CheckpointError(
                 f"{layer.name}: a new pole has no finite {name} in this parameterisation", "take another ratio"
             )
-        new[layer.leaves[name]] = _where(touched, where, array, arrays[name])
+        new[layer.leaves[name]] = array
     return new
 
 
-def _where(touched: np.ndarray, where: StateLeaf, new: np.ndarray, old: np.ndarray) -> np.ndarray:
-    if where.channel_axis is None:
-        return new
-    shape = [1] * new.ndim
-    shape[where.channel_axis] = -1
-    return np.where(touched.reshape(shape), new, old)
-
-
-def _bound(plan: LayerPlan, systems: Sequence[Diagonal | None], stored: System) -> float:
+def _bound(plan: LayerPlan, systems: Sequence[Diagonal | None], stored: System, slots: np.ndarray) -> float:
     """Guaranteed bound of the H-infinity norm of the layer's change, with what storing has rounded or clipped.
 
     Each of the readouts may reach the bound of all of them stacked.
@@ -197,11 +207,11 @@ def _bound(plan: LayerPlan, systems: Sequence[Diagonal | None], stored: System) 
     worst, readouts = 0.0, len(stored.C)
     for g, (balanced, r) in enumerate(zip(plan.balanced, systems, strict=True)):
         if r is not None:
-            n = len(r.lam)
-            kept = Diagonal(stored.lam[g, :n], stored.B[g, :n], np.concatenate(stored.C[:, g])[:, :n])
+            m = slots[g]
+            kept = Diagonal(stored.lam[g, m], stored.B[g, m], np.concatenate(stored.C[:, g])[:, m])
             # Where a family has a B of its own, what is stored differs from these by a factor between B and C.
             same = Diagonal(r.lam, *_like(r, kept))
-            worst = max(worst, balanced.error(n) + rounding(same, kept))
+            worst = max(worst, balanced.error(len(r.lam)) + rounding(same, kept))
     return float(plan.system.gain * readouts * worst)
 
 
@@ -213,33 +223,37 @@ def _like(exact: Diagonal, stored: Diagonal) -> tuple[np.ndarray, np.ndarray]:
     return exact.B * factor[:, None], exact.C / factor
 
 
-def _white_error(system: System, stored: System, touched: Sequence[bool]) -> float:
-    """Relative error of the output for white inputs, as root mean squares."""
+def _difference(system: System, stored: System, touched: np.ndarray, bound: float) -> Difference:
+    """Between a layer and what is stored of it; its norm is also below the bound of the truncation."""
+    hinf = (0.0, 0.0)
+    if touched.any():
+        lower, upper = hinf_interval(difference(_part(system, touched), _part(stored, touched)))
+        hinf = (lower, max(lower, min(upper, bound)))
     change, whole = 0.0, 0.0
     for g, new in enumerate(touched):
-        one = _part(system, g)
+        one, other = _part(system, slice(g, g + 1)), _part(stored, slice(g, g + 1))
         whole += _energy(one)
-        change += _energy(difference(one, _part(stored, g))) if new else 0.0
-    return float(np.sqrt(change / whole)) if whole > 0 else 0.0
+        change += _energy(difference(one, other)) if new else 0.0
+    return Difference(hinf, h2=float(np.sqrt(change / whole)) if whole > 0 else 0.0)
 
 
 def _energy(system: System) -> float:
     return float(energy(readout_matrix(system), white_moments(system, np.inf)).sum())
 
 
-def _part(system: System, g: int) -> System:
-    live = system.live_mask[g : g + 1]
-    C = np.where(live[None, :, None], system.C[:, g : g + 1], 0)
-    return replace(system, lam=system.lam[g : g + 1], B=system.B[g : g + 1], C=C, live=live)
+def _part(system: System, which: slice | np.ndarray) -> System:
+    live = system.live_mask[which]
+    C = np.where(live[None, :, None], system.C[:, which], 0)
+    return replace(system, lam=system.lam[which], B=system.B[which], C=C, live=live)
 
 
-def _layer_report(plan: LayerPlan, before: int, keep: np.ndarray, bound: float) -> LayerPrune:
+def _layer_report(plan: LayerPlan, before: int, keep: np.ndarray, stored: int, bound: float) -> LayerPrune:
     kept = np.arange(keep.shape[1]) < keep.sum(axis=1)[:, None]
     return LayerPrune(
         name=plan.layer.name,
         before=before,
         after=int(keep.sum()),
-        stored=int(keep.sum(axis=1).max()),
+        stored=stored,
         removed_hinf=None,
         gain_bound=bound,
         smallest_kept_score=float(plan.score[kept].min()) if kept.any() else None,

@@ -73,9 +73,8 @@ class ReductionReport(PruneReport):
             layer
             if found is None
             else layer
+            | _guaranteed_and_white(found)
             | {
-                "difference_hinf": {"lower": found.hinf[0], "upper": found.hinf[1]},
-                "h2_relative": found.h2,
                 "calibration_relative": found.calibration,
                 "readout_growth": found.growth,
             }
@@ -90,30 +89,30 @@ class BalancedReport(PruneReport):
     """The report of balanced truncation.
 
     Attributes:
-        white_errors: relative error of each layer's output for white inputs.
+        differences: of the layers, in their order; empty where they were not asked for.
     """
 
-    white_errors: Sequence[float] = ()
-
-    @property
-    def maskable(self) -> bool:
-        """New poles have no place among the old ones."""
-        return False
+    differences: Sequence[Difference] = ()
 
     @property
     def measured_columns(self) -> list[str]:
-        """Relative error of each layer's output."""
-        return ["white error"]
+        """Relative error of each layer's output, and what the H-infinity norm of its change is at most."""
+        return ["white error", "change H∞ ≤"] if self.differences else []
 
     @property
     def measured_rows(self) -> list[list[float | None]]:
-        """That for each layer."""
-        return [[error] for error in self.white_errors]
+        """These for each layer."""
+        return [[d.h2, d.hinf[1]] for d in self.differences]
 
     @property
     def measured_notes(self) -> list[str]:
-        """What it is, and what belongs to the old poles still."""
-        lines = ["poles, B and C are new; white error (white noise): relative, a predictor and no bound"]
+        """What they are, and what belongs to the old poles still."""
+        lines = ["poles, B and C are new"]
+        if self.differences:
+            lines = [
+                "poles, B and C are new; white error (white noise): relative, a predictor and no bound; "
+                "change H∞: computed, guaranteed like the gain bound and closer"
+            ]
         if self.sliced_copies:
             lines.append("those copies belong to the old poles: start an optimizer anew")
         return lines
@@ -121,11 +120,16 @@ class BalancedReport(PruneReport):
     def as_json(self, output: str | None) -> Json:
         """last.prune/1 with more keys; `output` is null on a dry run."""
         report = super().as_json(output)
-        pairs = zip(report["layers"], self.white_errors, strict=True)
         meaning = {
             "gain_bound": "guaranteed bound of the H-infinity norm of the difference: twice the sum of the truncated "
             "Hankel singular values, for each readout, with the rounding of what is stored",
-            "h2_relative": MEANING["h2_relative"],
+            **{name: MEANING[name] for name in ("difference_hinf", "h2_relative")},
         }
-        layers = [layer | {"h2_relative": error} for layer, error in pairs]
+        layers = report["layers"]
+        if self.differences:
+            layers = [a | _guaranteed_and_white(d) for a, d in zip(layers, self.differences, strict=True)]
         return report | {"method": "balanced", "layers": layers, "meaning": meaning}
+
+
+def _guaranteed_and_white(found: Difference) -> Json:
+    return {"difference_hinf": {"lower": found.hinf[0], "upper": found.hinf[1]}, "h2_relative": found.h2}

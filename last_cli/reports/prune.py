@@ -50,11 +50,9 @@ def prune_hints(report: PruneReport) -> list[str]:
     shrunk = after < before * (1 + live / states) / 2
     if report.shape == "ragged" and report.family != "s5" and live < states and not shrunk:
         hints.append("channels are padded to the widest, so arrays hardly shrink; --shape rectangular shrinks them too")
-    if report.maskable:
-        hints.append(
-            "code that restores into arrays of the old sizes wants --masked: "
-            "Orbax 0.4 to 0.6 silently fill up with zeros"
-        )
+    hints.append(
+        "code that restores into arrays of the old sizes wants --masked: Orbax 0.4 to 0.6 silently fill up with zeros"
+    )
     return hints
 
 

@@ -11,10 +11,14 @@ import pytest
 from random_layers import KINDS, classifier, simulate, written
 
 import last_cli as last
-from last_cli import checkpoint, registry
+from last_cli import checkpoint, reducing, registry
 from last_cli.errors import UnstableStateError, UsageError
+from last_cli.families.family import zero
 from last_cli.layers import build_system
+from last_cli.pruning import compact
 from last_cli.reducers import balanced
+from last_cli.reducers.inputs import Inputs
+from last_cli.reducers.network import logits
 from last_cli.reducers.report import BalancedReport
 from last_cli.scoring import Shape
 from last_cli.system import System, difference, transfer_gain
@@ -25,6 +29,16 @@ every_kind = pytest.mark.parametrize("kind", sorted(KINDS))
 def report_of(small: last.Checkpoint) -> BalancedReport:
     assert isinstance(small.report, BalancedReport)
     return small.report
+
+
+def with_padding(ck: last.Checkpoint) -> last.Checkpoint:
+    """The first state of the first layer's first systems is padding."""
+    layer = ck.layers[0]
+    padding = np.zeros((layer.shape.groups, layer.shape.states), bool)
+    padding[: max(1, layer.shape.groups // 2), 0] = True
+    arrays, where = ck.arrays(layer), layer.family.state_leaves
+    names = layer.family.coefficients & arrays.keys()
+    return replace(ck, changed={layer.leaves[n]: zero(arrays[n], where[n], padding) for n in names})
 
 
 def quiet(system: System) -> System:
@@ -63,7 +77,27 @@ def test_the_saved_layers_differ_by_no_more_than_the_bound(kind: str, ratio: flo
         change = difference(ck.system(old), loaded.system(new))
         assert transfer_gain(change, np.linspace(0, np.pi, 257)) <= found.gain_bound * (1 + 1e-9) + 1e-12
         assert int(loaded.system(new).live_mask.sum()) == found.after
-    json.dumps(report_of(small).as_json(None))
+
+
+@every_kind
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_norm_of_the_change_lies_in_its_interval(kind: str, masked: bool, tmp_path: Path) -> None:
+    ck = written(tmp_path / "ckpt", kind)
+    small = balanced.reduce(ck, 0.3, masked=masked)
+    layers = json.loads(json.dumps(report_of(small).as_json(None)))["layers"]
+    for old, new, found in zip(ck.layers, small.layers, layers, strict=True):
+        lower, upper = found["difference_hinf"]["lower"], found["difference_hinf"]["upper"]
+        change = difference(ck.system(old), small.system(new))
+        assert transfer_gain(change, np.linspace(0, np.pi, 1025)) <= upper * (1 + 1e-9) + 1e-12
+        assert lower <= upper <= found["gain_bound"] * (1 + 1e-9)
+        assert upper <= 1.1 * lower * (1 + 1e-9)
+
+
+def test_what_is_not_compared_is_not_reported(tmp_path: Path) -> None:
+    small = reducing.prune(written(tmp_path / "ckpt"), 0.5, method="balanced", compare=False)
+    report = report_of(small)
+    assert report.measured_columns == report.measured_rows == []
+    assert "difference_hinf" not in report.as_json(None)["layers"][0]
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"s5-clipped"}))  # whose responses are too long
@@ -77,7 +111,7 @@ def test_the_white_error_is_that_of_the_simulated_responses(kind: str, tmp_path:
         y = simulate(quiet(ck.system(ck.layers[0])), u)
         whole += (y**2).sum()
         wrong += ((simulate(quiet(small.system(small.layers[0])), u) - y) ** 2).sum()
-    np.testing.assert_allclose(report_of(small).white_errors[0], np.sqrt(wrong / whole), rtol=1e-2)
+    np.testing.assert_allclose(report_of(small).differences[0].h2, np.sqrt(wrong / whole), rtol=1e-2)
 
 
 @every_kind
@@ -119,6 +153,51 @@ def test_a_pair_stored_twice_costs_nothing(tmp_path: Path) -> None:
     np.testing.assert_allclose(simulate(small.system(small.layers[0]), u), wanted, atol=1e-4 * np.abs(wanted).max())
 
 
+@every_kind
+@pytest.mark.parametrize("shape", ["ragged", "rectangular"])
+def test_masked_keeps_all_shapes_and_gives_the_same_logits(kind: str, shape: Shape, tmp_path: Path) -> None:
+    ck = with_padding(written(tmp_path / "ckpt", kind))
+    small = balanced.reduce(ck, 0.5, shape=shape)
+    last.save(balanced.reduce(ck, 0.5, shape=shape, masked=True), tmp_path / "out")
+    masked = last.load(tmp_path / "out")
+    assert {key: leaf.shape for key, leaf in masked.leaves.items()} == {k: leaf.shape for k, leaf in ck.leaves.items()}
+    u = Inputs(np.random.default_rng(0).normal(size=(3, 20, 7)).astype(np.float32), None, {})
+    wanted = logits(small, u)
+    np.testing.assert_allclose(logits(masked, u), wanted, atol=1e-5 * np.abs(wanted).max())
+
+
+@every_kind
+def test_masked_leaves_other_places_as_any_masked_pruning_does(kind: str, tmp_path: Path) -> None:
+    ck = with_padding(written(tmp_path / "ckpt", kind))
+    small = balanced.reduce(ck, 0.5, masked=True)
+    keep = {layer.name: small.system(layer).live_mask for layer in small.layers}
+    plain = compact(ck, keep, {}, masked=True)
+    for layer, found in zip(ck.layers, report_of(small).layers, strict=True):
+        assert (found.after, found.stored) == (int(keep[layer.name].sum()), layer.shape.states)
+        ours, theirs = small.arrays(layer), plain.arrays(layer)
+        for name, where in layer.family.state_leaves.items():
+            if name in ours:
+                assert zero(ours[name], where, keep[layer.name]).tobytes() == (
+                    zero(theirs[name], where, keep[layer.name]).tobytes()
+                )
+    (step,) = small.stamp["pruned"]
+    assert step["masked"] and report_of(small).as_json(None)["masked"]
+    same = balanced.reduce(ck, 0.5).stamp["pruned"][0]
+    assert [entry["kept"] for entry in step["layers"]] == [entry["kept"] for entry in same["layers"]]
+
+
+def test_a_layer_without_states_is_said_to_be_empty(tmp_path: Path) -> None:
+    ck = written(tmp_path / "ckpt", "s5-one-direction")
+    key = ck.layers[0].leaves["C"]
+    ck = replace(ck, changed={key: ck.read([key])[key] * np.float32(1e-3)})
+    for masked in (False, True):
+        small = balanced.reduce(ck, 0.7, min_states=0, masked=masked)
+        first = report_of(small).layers[0]
+        assert (first.after, first.stored) == (0, ck.layers[0].shape.states if masked else 1)
+        assert any("no state is left" in line for line in report_of(small).warnings)
+        assert not small.system(small.layers[0]).live_mask.any()
+
+
 @pytest.mark.parametrize("kind", ["s4d", "s4d-pairs-two-directions"])
 @pytest.mark.parametrize("shape", ["ragged", "rectangular"])
 def test_channels_are_padded_or_even(kind: str, shape: Shape, tmp_path: Path) -> None:
@@ -140,9 +219,10 @@ def test_conjugate_pairs_are_still_read_as_pairs(tmp_path: Path) -> None:
     assert all((small.arrays(layer)["Lambda_im"] <= 0).all() for layer in small.layers)
 
 
-def test_verify_holds_the_new_poles_to_their_bound(tmp_path: Path) -> None:
+@pytest.mark.parametrize("masked", [False, True])
+def test_verify_holds_the_new_poles_to_their_bound(masked: bool, tmp_path: Path) -> None:
     ck = written(tmp_path / "ckpt")
-    last.save(balanced.reduce(ck, 0.5), tmp_path / "out")
+    last.save(balanced.reduce(ck, 0.5, masked=masked), tmp_path / "out")
     loaded = last.load(tmp_path / "out")
     report = last.verify(loaded, ck)
     assert report.passed

@@ -64,6 +64,16 @@ def test_an_unstable_layer_has_no_norm() -> None:
     assert found.hinf == (np.inf, np.inf) and np.isinf(found.h2)
 
 
+@every_kind
+def test_without_work_the_interval_is_wider_and_still_true(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = KINDS[kind].system(states=12, features=8)
+    lower, upper = hinf_interval(system, 0.01)
+    monkeypatch.setattr("last_cli.reducers.difference.INTERVAL_WORK", 0)
+    wide = hinf_interval(system, 0.01)
+    assert wide[0] <= upper and lower <= wide[1]
+    assert wide[1] - wide[0] > upper - lower
+
+
 def test_without_singular_values_the_interval_is_wider_and_still_true(monkeypatch: pytest.MonkeyPatch) -> None:
     system = KINDS["s5-two-directions"].system(states=12, features=8)
     lower, upper = hinf_interval(system, 0.01)
