@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from last_cli import inputs
 from last_cli.devices import device_name, start_devices
 from last_cli.errors import LastError
 from last_cli.loading import load
 from last_cli.measuring import micro_batch
-from last_cli.reducers import inputs
 
 
 def main() -> None:

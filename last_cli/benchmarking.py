@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from last_cli import __version__, errors
+from last_cli import __version__, errors, inputs
 from last_cli.errors import LastError, UsageError
 from last_cli.evaluation import PRECISIONS
 from last_cli.loading import load
-from last_cli.reducers import inputs
 from last_cli.results import Json, Progress, Source
 from last_cli.shapes import Float
 

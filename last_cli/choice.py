@@ -8,11 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from last_cli import registry, selection
+from last_cli import registry, remembered, selection
 from last_cli.errors import CheckpointError, UsageError
+from last_cli.inputs import SEQUENCES, Inputs, trained_length
 from last_cli.loading import Checkpoint
-from last_cli.reducers import remembered
-from last_cli.reducers.inputs import SEQUENCES, Inputs, trained_length
 from last_cli.results import Progress
 
 Shape = Literal["ragged", "rectangular"]

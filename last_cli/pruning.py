@@ -14,9 +14,9 @@ from last_cli import __version__, selection
 from last_cli.checkpoint import Key, index, read
 from last_cli.choice import Choice, Needed, Shape, needed
 from last_cli.cutting import Cuts, Standins, copied_cuts, cut_leaves, own_cuts
+from last_cli.inputs import Inputs
 from last_cli.layers import Layer
 from last_cli.loading import Checkpoint
-from last_cli.reducers.inputs import Inputs
 from last_cli.results import LayerPrune, LayerScore, Progress, PruneReport
 from last_cli.scoring import score_layers
 from last_cli.system import bound_of

@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from last_cli import pruning, registry, selection
+from last_cli import inputs, pruning, registry, remembered, selection
 from last_cli.choice import Choice, Shape, needed
 from last_cli.errors import UsageError
 from last_cli.loading import Checkpoint
-from last_cli.reducers import inputs, remembered
 from last_cli.results import Progress
 from last_cli.scoring import score_layers
 

@@ -13,9 +13,9 @@ from last_cli import registry, selection
 from last_cli.choice import Choice, Needed, Shape, needed
 from last_cli.criteria.criterion import Criterion, scores
 from last_cli.errors import UnstableStateError, UsageError, inside
+from last_cli.inputs import asked_for
 from last_cli.layers import Layer
 from last_cli.loading import Checkpoint
-from last_cli.reducers.inputs import asked_for
 from last_cli.results import LayerScore, Progress, ScoreReport
 from last_cli.system import System, hinf_norm, state_gains
 

@@ -19,10 +19,10 @@ from last_cli import __version__, journal, reducing, registry, selection
 from last_cli.choice import Shape
 from last_cli.errors import UsageError
 from last_cli.evaluation import MODEL_OPTIONS, Request, follow_task
+from last_cli.inputs import positive
 from last_cli.judging import Judge, judge, load_split
 from last_cli.loading import Checkpoint
 from last_cli.recipes import Recipe, recipe
-from last_cli.reducers.inputs import positive
 from last_cli.results import Measured, Progress
 from last_cli.results_sweep import SweepPoint, SweepReport
 from last_cli.tasks.rows import blocks

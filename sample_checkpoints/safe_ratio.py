@@ -31,10 +31,10 @@ import numpy as np
 from compare import SAMPLES
 
 import last_cli as last
-from last_cli import registry
+from last_cli import inputs, registry, remembered
 from last_cli.evaluation import follow_task, start_devices
-from last_cli.reducers import inputs, reconstruct, remembered
-from last_cli.reducers.inputs import Inputs
+from last_cli.inputs import Inputs
+from last_cli.reducers import reconstruct
 from last_cli.reducers.probe import Probe
 from last_cli.tasks.task import Split
 

@@ -10,8 +10,7 @@ import pytest
 from commands import DIGITS, S4D, S5, Run, data, fails
 
 import last_cli as last
-from last_cli import checkpoint, choice
-from last_cli.reducers import inputs
+from last_cli import checkpoint, choice, inputs
 
 
 @pytest.fixture(autouse=True)

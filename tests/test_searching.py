@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import last_cli as last
-from last_cli import searching
+from last_cli import inputs, searching
 from last_cli.errors import AnswerIsNo, UsageError
 from last_cli.judging import selection_request
-from last_cli.reducers import inputs, network
+from last_cli.reducers import network
 
 curves = st.lists(st.booleans(), min_size=2, max_size=101)
 

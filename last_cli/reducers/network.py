@@ -17,10 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from last_cli import ssm
+from last_cli.inputs import Inputs
 from last_cli.loading import Checkpoint
 from last_cli.model import Classifier
 from last_cli.reducers import resume
-from last_cli.reducers.inputs import Inputs
 from last_cli.reducers.moments import readout_matrix
 from last_cli.reducers.watched import block_of, bumps, chunk, network, on_all_devices, sharded, watched
 from last_cli.results import Progress

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from last_cli.errors import CheckpointError, UsageError
+from last_cli.inputs import Inputs
 from last_cli.layers import Layer
 from last_cli.loading import Checkpoint
 from last_cli.reducers import elimination
-from last_cli.reducers.inputs import Inputs
 from last_cli.reducers.moments import (
     WHITE_LENGTHS,
     WHITE_SHARE,

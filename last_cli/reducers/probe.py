@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from last_cli.inputs import Inputs
 from last_cli.loading import Checkpoint
 from last_cli.model import prepared_systems
-from last_cli.reducers.inputs import Inputs
 from last_cli.reducers.network import over_systems, states
 from last_cli.reducers.watched import block_of, bumps, network, on_all_devices, sharded, watched
 from last_cli.shapes import Complex, Float

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from last_cli import __version__
+from last_cli.inputs import Inputs
 from last_cli.loading import Checkpoint
-from last_cli.reducers.inputs import Inputs
 from last_cli.tasks import cache
 
 SECONDS = 5.0

@@ -11,8 +11,9 @@ from random_layers import written
 from test_reconstruct import features, report_of
 
 import last_cli as last
-from last_cli.reducers import allocation, correction, inputs, network, reconstruct, resume, watched
-from last_cli.reducers.inputs import Inputs
+from last_cli import inputs
+from last_cli.inputs import Inputs
+from last_cli.reducers import allocation, correction, network, reconstruct, resume, watched
 from last_cli.reducers.moments import METRIC_RIDGE, raised
 from last_cli.reducers.probe import probe
 

@@ -14,10 +14,10 @@ import last_cli as last
 from last_cli import checkpoint, reducing, registry
 from last_cli.errors import UnstableStateError, UsageError
 from last_cli.families.family import zero
+from last_cli.inputs import Inputs
 from last_cli.layers import build_system
 from last_cli.pruning import compact
 from last_cli.reducers import balanced
-from last_cli.reducers.inputs import Inputs
 from last_cli.reducers.network import logits
 from last_cli.reducers.report import BalancedReport
 from last_cli.scoring import Shape

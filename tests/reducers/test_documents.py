@@ -17,12 +17,13 @@ from test_allocation import check_derivatives
 from test_pairs import two_towers
 
 import last_cli as last
+from last_cli import inputs
 from last_cli.checkpoint import Key
 from last_cli.errors import DataError
 from last_cli.evaluation import build_model
 from last_cli.heads import paired
-from last_cli.reducers import inputs, network, reconstruct
-from last_cli.reducers.inputs import Inputs
+from last_cli.inputs import Inputs
+from last_cli.reducers import network, reconstruct
 from last_cli.reducers.moments import readout_matrix
 from last_cli.system import System
 

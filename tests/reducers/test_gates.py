@@ -13,9 +13,9 @@ import last_cli as last
 from last_cli import registry
 from last_cli.choice import Choice, needed
 from last_cli.errors import CheckpointError, UsageError
+from last_cli.inputs import Inputs
 from last_cli.pruning import compact
 from last_cli.reducers import network
-from last_cli.reducers.inputs import Inputs
 from last_cli.scoring import score_layers
 
 every_layout = pytest.mark.parametrize("kind", ["s5-two-directions", "s4d", "s4d-pairs-two-directions"])

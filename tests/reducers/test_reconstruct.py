@@ -13,12 +13,12 @@ import pytest
 from random_layers import KINDS, classifier, simulate, write, written
 
 import last_cli as last
-from last_cli import checkpoint
+from last_cli import checkpoint, inputs
 from last_cli.errors import DataError, UnstableStateError, UsageError
+from last_cli.inputs import Inputs
 from last_cli.layers import build_system
 from last_cli.pruning import compact
-from last_cli.reducers import inputs, network, reconstruct
-from last_cli.reducers.inputs import Inputs
+from last_cli.reducers import network, reconstruct
 from last_cli.reducers.moments import energy, readout_matrix
 from last_cli.reducers.plan import Plan
 from last_cli.reducers.report import ReductionReport

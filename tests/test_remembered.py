@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import last_cli as last
-from last_cli import registry
-from last_cli.reducers import remembered
+from last_cli import registry, remembered
 
-SAMPLES = Path(__file__).parents[2] / "sample_checkpoints"
+SAMPLES = Path(__file__).parents[1] / "sample_checkpoints"
 
 
 @pytest.mark.parametrize("name", ["s5-listops", "s4d-listops"])

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from last_cli.inputs import Inputs, positive, trained_length
 from last_cli.loading import Checkpoint
-from last_cli.reducers.inputs import Inputs, positive, trained_length
 from last_cli.shapes import Float
 from last_cli.variables import model_spec, read_variables
 
