@@ -18,7 +18,7 @@ from last_cli import __version__, errors, inputs
 from last_cli.errors import LastError, UsageError
 from last_cli.evaluation import PRECISIONS
 from last_cli.loading import load
-from last_cli.results import Json, Progress, Source
+from last_cli.results.source import Json, Progress, Source
 from last_cli.shapes import Float
 
 TURN = 5  # batches that a checkpoint runs before the next has its turn

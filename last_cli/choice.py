@@ -12,7 +12,7 @@ from last_cli import registry, remembered, selection
 from last_cli.errors import CheckpointError, UsageError
 from last_cli.inputs import SEQUENCES, Inputs, trained_length
 from last_cli.loading import Checkpoint
-from last_cli.results import Progress
+from last_cli.results.source import Progress
 
 Shape = Literal["ragged", "rectangular"]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from last_cli import __version__
 from last_cli.loading import Checkpoint
-from last_cli.results import Json, Source
+from last_cli.results.source import Json, Source
 from last_cli.scoring import score
 
 

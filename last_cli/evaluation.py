@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,13 @@ from last_cli.errors import DataError, UsageError
 from last_cli.loading import Checkpoint, load
 from last_cli.measuring import Request, measure
 from last_cli.partial import Session, Tell
-from last_cli.results import Comparison, EvalReport, Gate, Measured, PrecisionLoss, Progress
+from last_cli.results.evaluation import Comparison, EvalReport, Gate, Measured, PrecisionLoss
+from last_cli.results.source import Progress
 from last_cli.tasks.rows import blocks
-from last_cli.tasks.task import Split, Task
+from last_cli.tasks.task import Split
 from last_cli.variables import model_spec, read_variables
 
-__all__ = ["Request", "build_model", "evaluate", "follow_task", "measure", "start_devices"]
+__all__ = ["Request", "build_model", "described", "evaluate", "follow_task", "load_split", "measure", "start_devices"]
 
 PRECISIONS = ("float32", "bfloat16")
 MODEL_OPTIONS = ("activation", "prenorm", "mode", "padded")
@@ -73,12 +73,10 @@ def evaluate(
     if precision not in PRECISIONS:
         raise UsageError(f"precision is '{precision}', expected {' or '.join(PRECISIONS)}", "the default is float32")
     request = Request(task, split, Path(data_dir) if data_dir else None, limit, batch_size, device)
-    chosen: Task = registry.get("tasks", task)
-    settings = _settings(checkpoint, task)
     session = Session(resume, tell or (lambda line, kind: None))
 
     def prepare() -> tuple[Split, Checkpoint, Checkpoint | None]:
-        data = _load(chosen, request, settings, progress)
+        data = load_split(checkpoint, request, progress)
         return data, follow_task(checkpoint, data), _baseline(baseline, task, checkpoint, data)
 
     def found(model: Checkpoint, what: str, precision: str = "float32") -> Measured:
@@ -93,12 +91,9 @@ def evaluate(
         session.tell("what was evaluated is kept: the same command with --resume goes on from there", "hint")
         raise
     session.clear()
-    described: dict[str, Any] = {"name": task, "version": chosen.version, "split": split, "source": data.source}
-    if limit is not None:
-        described["limit"] = limit
     return EvalReport(
         checkpoint=checkpoint.source,
-        task=described | {"length": data.length},
+        task=described(request, data),
         measured=measured,
         assumed=checkpoint.assumed((*checkpoint.layer_options, *MODEL_OPTIONS)),
         baseline=comparison,
@@ -106,6 +101,26 @@ def evaluate(
         notes=[*checkpoint.source.notes, data.note],
         precision=None if exact is measured else PrecisionLoss.of(precision, measured, exact),
     )
+
+
+def load_split(checkpoint: Checkpoint, request: Request, progress: Progress | None = None) -> Split:
+    """The split that is asked for, with the settings that the checkpoint was trained with."""
+    tell = (lambda done, total: progress(f"load {request.task}", done, total)) if progress else None
+    return registry.get("tasks", request.task).load(
+        request.split,
+        data_dir=request.data_dir,
+        settings=checkpoint.task_settings(request.task),
+        limit=request.limit,
+        progress=tell,
+    )
+
+
+def described(request: Request, data: Split) -> dict[str, Any]:
+    """The `task` object of the JSON results."""
+    version = registry.get("tasks", request.task).version
+    said = {"name": request.task, "version": version, "split": request.split, "source": data.source}
+    limit = {} if request.limit is None else {"limit": request.limit}
+    return said | limit | {"length": data.length}
 
 
 def build_model(checkpoint: Checkpoint) -> tuple[Any, dict[str, Any]]:
@@ -140,24 +155,13 @@ def _baseline(
 ) -> Checkpoint | None:
     if baseline is None:
         return None
-    other, settings = baseline if isinstance(baseline, Checkpoint) else load(baseline), _settings(checkpoint, task)
-    if _settings(other, task) not in ({}, settings) and settings:
+    other, settings = baseline if isinstance(baseline, Checkpoint) else load(baseline), checkpoint.task_settings(task)
+    if other.task_settings(task) not in ({}, settings) and settings:
         raise UsageError(
             f"{other.source.path} was trained on another {task} task than {checkpoint.source.path}",
             "a baseline is compared on the same sequences: take the checkpoint that this one was made from",
         )
     return follow_task(other, data)
-
-
-def _load(task: Task, request: Request, settings: Mapping[str, Any], progress: Progress | None) -> Split:
-    tell = (lambda done, total: progress(f"load {task.name}", done, total)) if progress else None
-    return task.load(request.split, data_dir=request.data_dir, settings=settings, limit=request.limit, progress=tell)
-
-
-def _settings(checkpoint: Checkpoint, task: str) -> dict[str, Any]:
-    """What the checkpoint says of this task; nothing where it was trained on another."""
-    said = checkpoint.stamp.get("task") or {}
-    return dict(said) if said.get("name") == task else {}
 
 
 def _check_fit(checkpoint: Checkpoint, data: Split) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from last_cli import registry
 from last_cli.errors import DataError, UsageError
 from last_cli.loading import Checkpoint
-from last_cli.results import Progress
+from last_cli.results.source import Progress
 from last_cli.shapes import Float, Int
 from last_cli.spec import ModelSpec, read_spec
 
@@ -64,34 +64,50 @@ class Inputs:
         return f"sha256:{total.hexdigest()}"
 
 
-def asked_for(
-    checkpoint: Checkpoint,
-    count: int | None,
-    task: str | None,
-    file: str | Path | None,
-    data_dir: str | Path | None,
-    *,
-    skip: int = 0,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> Inputs | None:
-    """The sequences that these arguments name, after the first `skip` of them; None where they name none.
+@dataclass(frozen=True)
+class Asked:
+    """Which sequences are asked for: so many of a task or of a file; with none of these, none.
 
-    Raises:
-        DataError: they cannot be read.
-        UsageError: arguments that do not go together, or that do not say enough.
+    Attributes:
+        calibration: how many; by default SEQUENCES of a task, and all of a file.
+        task: by default, where a number is given, the one that the checkpoint was trained on.
+        calibration_file: an .npz file, see `from_file`.
+        data_dir: where the task's files are.
     """
-    if file is not None:
-        if task is not None or data_dir is not None:
-            raise UsageError("--calibration-file and --task are both given", "take the sequences from one of them")
-        return from_file(file, count, skip=skip, seed=seed)
-    task = task or ((checkpoint.stamp.get("task") or {}).get("name") if count is not None else None)
-    if task is not None:
-        count = SEQUENCES if count is None else count
-        return from_task(checkpoint, task, count, skip=skip, data_dir=data_dir, seed=seed, progress=progress)
-    if count is not None or data_dir is not None:
-        raise UsageError("--calibration says how many sequences, but not of what", "add --task or --calibration-file")
-    return None
+
+    calibration: int | None = None
+    task: str | None = None
+    calibration_file: str | Path | None = None
+    data_dir: str | Path | None = None
+
+    @property
+    def flags(self) -> list[str]:
+        """What is given, as the command line calls it."""
+        return [f"--{name.replace('_', '-')}" for name, value in vars(self).items() if value is not None]
+
+    def read(
+        self, checkpoint: Checkpoint, *, skip: int = 0, seed: int = 0, progress: Progress | None = None
+    ) -> Inputs | None:
+        """The sequences, after the first `skip` that the seed draws; None where none are asked for.
+
+        Raises:
+            DataError: they cannot be read.
+            UsageError: what is given does not go together, or does not say enough.
+        """
+        count, task, file = self.calibration, self.task, self.calibration_file
+        if file is not None:
+            if task is not None or self.data_dir is not None:
+                raise UsageError("--calibration-file and --task are both given", "take the sequences from one of them")
+            return from_file(file, count, skip=skip, seed=seed)
+        task = task or (checkpoint.task.get("name") if count is not None else None)
+        if task is not None:
+            count = SEQUENCES if count is None else count
+            return from_task(checkpoint, task, count, skip=skip, data_dir=self.data_dir, seed=seed, progress=progress)
+        if count is not None or self.data_dir is not None:
+            raise UsageError(
+                "--calibration says how many sequences, but not of what", "add --task or --calibration-file"
+            )
+        return None
 
 
 def from_task(
@@ -118,10 +134,10 @@ def from_task(
         raise UsageError("the test split is asked for calibration", "take val or train: what judges must not choose")
     source = registry.get("tasks", task)
     split = split or source.selection_split or "train"
-    said = checkpoint.stamp.get("task") or {}
-    settings = dict(said) if said.get("name") == task else {}
     tell = (lambda done, total: progress(f"load {task}", done, total)) if progress else None
-    data = source.load(split, data_dir=Path(data_dir) if data_dir else None, settings=settings, progress=tell)
+    data = source.load(
+        split, data_dir=Path(data_dir) if data_dir else None, settings=checkpoint.task_settings(task), progress=tell
+    )
     chosen, drawn = _draw(len(data.x), count, seed, skip)
     lengths = None if data.lengths is None else data.lengths[chosen]
     return Inputs(data.x[chosen], lengths, {"task": task, "split": split, **drawn})
@@ -168,11 +184,10 @@ def random(checkpoint: Checkpoint, count: int, *, length: int | None = None, see
         UsageError: no length is given, and nothing tells the trained one.
     """
     spec = read_spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
-    said = checkpoint.stamp.get("task") or {}
     length = length or trained_length(checkpoint)
     rng = np.random.default_rng(seed)
     pairs = spec.documents > 1
-    tokens = pairs or bool(said.get("vocabulary"))
+    tokens = pairs or bool(checkpoint.task.get("vocabulary"))
     shape = (positive(count), spec.documents, length) if pairs else (positive(count), length)
     if tokens:
         x = rng.integers(spec.d_input, size=shape, dtype=np.int32)
@@ -214,11 +229,11 @@ def trained_length(checkpoint: Checkpoint) -> int:
     Raises:
         UsageError: nothing does.
     """
-    said = checkpoint.stamp.get("task") or {}
+    said = checkpoint.task
     if isinstance(said.get("length"), int):
         return said["length"]
     try:
-        return registry.get("tasks", said.get("name", "")).load("val", settings=dict(said), limit=1).length
+        return registry.get("tasks", said.get("name", "")).load("val", settings=said, limit=1).length
     except (DataError, UsageError) as error:
         raise UsageError(
             "the checkpoint does not say on sequences of which length it was trained",

@@ -11,7 +11,7 @@ from last_cli import __version__, checkpoint
 from last_cli.checkpoint import Key, Leaf
 from last_cli.errors import CheckpointError
 from last_cli.loading import Checkpoint, from_index
-from last_cli.results import Json
+from last_cli.results.source import Json
 from last_cli.sizes import count, size
 from last_cli.spec import Tree
 

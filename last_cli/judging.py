@@ -8,10 +8,11 @@ from typing import Any
 
 from last_cli import registry
 from last_cli.errors import UsageError
-from last_cli.evaluation import Request, follow_task, measure
+from last_cli.evaluation import Request, described, follow_task, measure
 from last_cli.loading import Checkpoint
-from last_cli.results import Comparison, Measured, Progress
-from last_cli.tasks.task import Split, Task
+from last_cli.results.evaluation import Comparison, Measured
+from last_cli.results.source import Progress
+from last_cli.tasks.task import Split
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +20,6 @@ class Judge:
     """One split, and what the unpruned model answers there."""
 
     checkpoint: Checkpoint
-    task: Task
     data: Split
     request: Request
     base: Measured
@@ -35,29 +35,13 @@ class Judge:
     @property
     def described(self) -> dict[str, Any]:
         """The `task` object of the JSON results."""
-        request, data = self.request, self.data
-        said = {"name": self.task.name, "version": self.task.version, "split": request.split, "source": data.source}
-        limit = {} if request.limit is None else {"limit": request.limit}
-        return said | limit | {"length": data.length, "n": len(data.y)}
+        return described(self.request, self.data) | {"n": len(self.data.y)}
 
 
 def judge(checkpoint: Checkpoint, data: Split, request: Request, progress: Progress | None = None) -> Judge:
     """Measure the unpruned checkpoint on a split."""
     base = measure(follow_task(checkpoint, data), data, request, "unpruned", progress)
-    return Judge(checkpoint, registry.get("tasks", request.task), data, request, base)
-
-
-def load_split(checkpoint: Checkpoint, request: Request, progress: Progress | None = None) -> Split:
-    """The split that is asked for, with the settings that the checkpoint was trained with."""
-    said = checkpoint.stamp.get("task") or {}
-    tell = (lambda done, total: progress(f"load {request.task}", done, total)) if progress else None
-    return registry.get("tasks", request.task).load(
-        request.split,
-        data_dir=request.data_dir,
-        settings=dict(said) if said.get("name") == request.task else {},
-        limit=request.limit,
-        progress=tell,
-    )
+    return Judge(checkpoint, data, request, base)
 
 
 def selection_request(checkpoint: Checkpoint, task: str | None, data_dir: str | Path | None) -> Request:
@@ -66,7 +50,7 @@ def selection_request(checkpoint: Checkpoint, task: str | None, data_dir: str | 
     Raises:
         UsageError: no task is known, or its validation data is its test data.
     """
-    name = task or (checkpoint.stamp.get("task") or {}).get("name")
+    name = task or checkpoint.task.get("name")
     if name is None:
         raise UsageError(
             "--max-drop needs a task, and the checkpoint does not say on which it was trained",

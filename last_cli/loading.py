@@ -16,7 +16,8 @@ from last_cli.checkpoint import Index, Key, Leaf
 from last_cli.config import ModelConfig, known, resolve
 from last_cli.errors import inside
 from last_cli.layers import Layer, build_system, find_layers
-from last_cli.results import PruneReport, Source
+from last_cli.results.prune import PruneReport
+from last_cli.results.source import Source
 from last_cli.shapes import Shaped
 from last_cli.sizes import count, size
 from last_cli.system import System
@@ -121,6 +122,15 @@ class Checkpoint:
         arrays = self.arrays(layer)
         with inside(self.index.location.path):
             return build_system(layer, arrays, self.config, dtype)
+
+    @property
+    def task(self) -> dict[str, Any]:
+        """What the stamp says of the task that it was trained on: `name` and settings; empty where it says nothing."""
+        return dict(self.stamp.get("task") or {})
+
+    def task_settings(self, task: str) -> dict[str, Any]:
+        """The same where it was trained on this task, else nothing."""
+        return self.task if self.task.get("name") == task else {}
 
     def assumed(self, names: Iterable[str]) -> dict[str, Any]:
         """Those of the named options that nothing but our assumption decides."""

@@ -14,7 +14,8 @@ from last_cli import __version__, hosts
 from last_cli.devices import device_name, start_devices
 from last_cli.loading import Checkpoint
 from last_cli.partial import Batch, Kept, Session, digest
-from last_cli.results import Measured, Progress
+from last_cli.results.evaluation import Measured
+from last_cli.results.source import Progress
 from last_cli.tasks.task import Split
 from last_cli.variables import model_spec, variables_digest
 

@@ -17,7 +17,9 @@ from last_cli.cutting import Cuts, Standins, copied_cuts, cut_leaves, own_cuts
 from last_cli.inputs import Inputs
 from last_cli.layers import Layer
 from last_cli.loading import Checkpoint
-from last_cli.results import LayerPrune, LayerScore, Progress, PruneReport
+from last_cli.results.prune import LayerPrune, PruneReport
+from last_cli.results.score import LayerScore
+from last_cli.results.source import Progress
 from last_cli.scoring import score_layers
 from last_cli.system import bound_of
 

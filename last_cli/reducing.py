@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from last_cli import inputs, pruning, registry, remembered, selection
+from last_cli import pruning, registry, remembered, selection
 from last_cli.choice import Choice, Shape, needed
 from last_cli.errors import UsageError
+from last_cli.inputs import SEQUENCES, Asked, Inputs
 from last_cli.loading import Checkpoint
-from last_cli.results import Progress
+from last_cli.results.source import Progress
 from last_cli.scoring import score_layers
 
 if TYPE_CHECKING:
@@ -64,16 +64,14 @@ def prune(
     """
     if criterion in registry.METHODS and method in ("criterion", criterion):
         method, criterion = criterion, "last"  # pyright: ignore[reportAssignmentType]
+    asked = Asked(calibration, task, calibration_file, data_dir)
     runs = method == "reconstruct" or refit or (method == "criterion" and runs_network(criterion))
     if not runs:
-        sources = {"task": task, "calibration": calibration, "calibration_file": calibration_file, "data_dir": data_dir}
-        refuse_sequences(sources, method, criterion)
+        refuse_sequences(asked, method, criterion)
     if method == "criterion" and not refit:
-        asked, known = None, None
+        sequences, known = None, None
         if plan is None:
-            asked = inputs.asked_for(
-                checkpoint, calibration, task, calibration_file, data_dir, seed=seed, progress=progress
-            )
+            sequences = asked.read(checkpoint, seed=seed, progress=progress)
         elif runs:
             choice = Choice(criterion, scope, min_states, seed, shape, allow_unstable, horizon)
             known = replace(needed(checkpoint, choice, gates=_gates(plan)), said={"calibration": dict(plan.inputs)})
@@ -88,7 +86,7 @@ def prune(
             masked=masked,
             allow_unstable=allow_unstable,
             horizon=horizon,
-            inputs=asked,
+            inputs=sequences,
             known=known,
             progress=progress,
         )
@@ -115,16 +113,7 @@ def prune(
         )
     from last_cli.reducers import reconstruct
 
-    plan = plan or plan_for(
-        checkpoint,
-        calibration=calibration,
-        task=task,
-        calibration_file=calibration_file,
-        data_dir=data_dir,
-        seed=seed,
-        network=runs_network(criterion),
-        progress=progress,
-    )
+    plan = plan or plan_for(checkpoint, asked, seed=seed, network=runs_network(criterion), progress=progress)
     if method == "reconstruct":
         return reconstruct.reduce(
             plan,
@@ -150,11 +139,8 @@ def prune(
 
 def plan_for(
     checkpoint: Checkpoint,
+    asked: Asked,
     *,
-    calibration: int | None = None,
-    task: str | None = None,
-    calibration_file: str | Path | None = None,
-    data_dir: str | Path | None = None,
     seed: int = 0,
     network: bool = False,
     progress: Progress | None = None,
@@ -165,50 +151,31 @@ def plan_for(
     """
     from last_cli.reducers import reconstruct
 
-    sequences = inputs_for(
-        checkpoint,
-        calibration=calibration,
-        task=task,
-        calibration_file=calibration_file,
-        data_dir=data_dir,
-        seed=seed,
-        progress=progress,
-    )
+    sequences = inputs_for(checkpoint, asked, seed=seed, progress=progress)
     if sequences is None and network:
-        sequences = remembered.sequences(checkpoint, inputs.SEQUENCES, seed=seed)  # says why there are none
+        sequences = remembered.sequences(checkpoint, SEQUENCES, seed=seed)  # says why there are none
     return reconstruct.prepare(checkpoint, sequences, seed=seed, progress=progress)
 
 
 def inputs_for(
-    checkpoint: Checkpoint,
-    *,
-    calibration: int | None = None,
-    task: str | None = None,
-    calibration_file: str | Path | None = None,
-    data_dir: str | Path | None = None,
-    seed: int = 0,
-    skip: int = 0,
-    progress: Progress | None = None,
-) -> inputs.Inputs | None:
-    """What is asked for, else random inputs; None where the trained length is unknown and no network shall run.
+    checkpoint: Checkpoint, asked: Asked, *, seed: int = 0, skip: int = 0, progress: Progress | None = None
+) -> Inputs | None:
+    """What is asked for, else inputs made without data; None where not even the trained length is known.
 
     `skip` leaves out so many that are drawn first, where that leaves any.
     """
-    asked = inputs.asked_for(
-        checkpoint, calibration, task, calibration_file, data_dir, skip=skip, seed=seed, progress=progress
-    )
-    if asked is not None:
-        return asked
+    found = asked.read(checkpoint, skip=skip, seed=seed, progress=progress)
+    if found is not None:
+        return found
     try:
-        return remembered.sequences(checkpoint, inputs.SEQUENCES, seed=seed + (skip > 0))
+        return remembered.sequences(checkpoint, SEQUENCES, seed=seed + (skip > 0))
     except UsageError:
         return None
 
 
-def refuse_sequences(sources: Mapping[str, Any], method: Method, criterion: str) -> None:
-    """Raises UsageError where any of the arguments that name sequences is given to what takes none."""
-    given = [f"--{name.replace('_', '-')}" for name, value in sources.items() if value is not None]
-    if given:
+def refuse_sequences(asked: Asked, method: Method, criterion: str) -> None:
+    """Raises UsageError where any sequences are named to what takes none."""
+    if given := asked.flags:
         taker = "method balanced" if method == "balanced" else f"criterion {criterion}"
         raise UsageError(
             f"{' and '.join(given)} name{'s' * (len(given) == 1)} sequences to measure on, but the {taker} takes none",

@@ -30,12 +30,11 @@ def sequences(checkpoint: Checkpoint, count: int, *, seed: int = 0) -> Inputs:
         UsageError: nothing tells the trained length.
     """
     spec, length = model_spec(checkpoint), trained_length(checkpoint)
-    said = checkpoint.stamp.get("task") or {}
     documents = (spec.documents,) if spec.documents > 1 else ()
     padded = spec.config.padded and (checkpoint.sources["padded"] != "assumed" or bool(documents))
     steps = round(LONGEST * length) if padded else length
     shape, rng = (positive(count), *documents, steps), np.random.default_rng(seed)
-    if tokens := bool(documents or said.get("vocabulary")):
+    if tokens := bool(documents or checkpoint.task.get("vocabulary")):
         known = frequencies(checkpoint)
         p = np.full(spec.d_input, 1 / spec.d_input) if known is None else known
         if padded and p[PADDING] < 1:

@@ -13,10 +13,11 @@ from last_cli import registry, selection
 from last_cli.choice import Choice, Needed, Shape, needed
 from last_cli.criteria.criterion import Criterion, scores
 from last_cli.errors import UnstableStateError, UsageError, inside
-from last_cli.inputs import asked_for
+from last_cli.inputs import Asked
 from last_cli.layers import Layer
 from last_cli.loading import Checkpoint
-from last_cli.results import LayerScore, Progress, ScoreReport
+from last_cli.results.score import LayerScore, ScoreReport
+from last_cli.results.source import Progress
 from last_cli.system import System, hinf_norm, state_gains
 
 LAYERS_AT_ONCE = 4  # each holds one layer's parameters in float64
@@ -54,7 +55,7 @@ def score(
         UsageError: an unknown criterion, a ratio outside [0, 1), or a glob that matches nothing.
     """
     choice = Choice(criterion, scope, min_states, seed, shape, allow_unstable, horizon)
-    inputs = asked_for(checkpoint, calibration, task, calibration_file, data_dir, seed=seed, progress=progress)
+    inputs = Asked(calibration, task, calibration_file, data_dir).read(checkpoint, seed=seed, progress=progress)
     known = needed(checkpoint, choice, inputs, progress=progress)
     scored, warnings = score_layers(checkpoint, choice, ratio, known)
     shown = [s for s in scored if layer is None or _named(s.name, layer)]

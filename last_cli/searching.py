@@ -17,12 +17,13 @@ import numpy as np
 
 from last_cli import reducing, registry
 from last_cli.errors import UsageError
-from last_cli.evaluation import Request, start_devices
-from last_cli.judging import judge, load_split, selection_request
+from last_cli.evaluation import Request, load_split, start_devices
+from last_cli.inputs import Asked
+from last_cli.judging import judge, selection_request
 from last_cli.loading import Checkpoint
 from last_cli.recipes import Recipe, recipe
-from last_cli.results import Progress
-from last_cli.results_search import Budget, Search, SearchPoint
+from last_cli.results.search import Budget, Search, SearchPoint
+from last_cli.results.source import Progress
 from last_cli.shapes import Float
 
 STEPS, COARSE, PATIENCE = 100, 10, 2
@@ -124,20 +125,19 @@ def _within(
     named_method = criterion in registry.METHODS and method in ("criterion", criterion) and not refit
     used = recipe(criterion) if named_method else Recipe(criterion, method, refit)
     request = selection_request(checkpoint, task, data_dir) if kind == "max_drop" else None
-    common: dict[str, Any] = {"seed": seed, "progress": progress}
-    sequences: dict[str, Any] = {"calibration": calibration, "calibration_file": calibration_file}
-    named: dict[str, Any] = {"task": task, "data_dir": data_dir}
+    asked = Asked(calibration, task, calibration_file, data_dir)
     if request and not used.needs_plan:
-        reducing.refuse_sequences(sequences, method, criterion)
+        reducing.refuse_sequences(replace(asked, task=None, data_dir=None), method, criterion)
     plan = None
     if used.needs_plan:
-        of_task = named if calibration is not None and calibration_file is None else {}
-        plan = reducing.plan_for(checkpoint, network=used.runs_network, **sequences, **of_task, **common)
+        of_task = calibration is not None and calibration_file is None
+        to_fit = asked if of_task else replace(asked, task=None, data_dir=None)
+        plan = reducing.plan_for(checkpoint, to_fit, network=used.runs_network, seed=seed, progress=progress)
     fitted = plan.inputs if plan else {}
     if request:
         loss = _drops(checkpoint, request, fitted, progress)
     else:
-        loss = _errors(checkpoint, fitted, sequences | named | common)
+        loss = _errors(checkpoint, fitted, asked, seed, progress)
     at = used.at_any_ratio(checkpoint, plan, seed=seed, **options)
     steps = min(STEPS, sum(int(checkpoint.system(layer).live_mask.sum()) for layer in checkpoint.layers))
     allowed = budget / 100 if kind == "max_drop" else budget
@@ -171,12 +171,14 @@ def _drops(checkpoint: Checkpoint, request: Request, fitted: Mapping[str, Any], 
     return _Loss(drop, said)
 
 
-def _errors(checkpoint: Checkpoint, fitted: Mapping[str, Any], source: Mapping[str, Any]) -> _Loss:
+def _errors(
+    checkpoint: Checkpoint, fitted: Mapping[str, Any], asked: Asked, seed: int, progress: Progress | None
+) -> _Loss:
     """Relative squared error of the logits, on other sequences than the `fitted` ones where there are any."""
     from last_cli.reducers.network import logits
 
     start_devices(None)
-    inputs = reducing.inputs_for(checkpoint, **source, skip=fitted.get("sequences", 0))
+    inputs = reducing.inputs_for(checkpoint, asked, seed=seed, skip=fitted.get("sequences", 0), progress=progress)
     if inputs is None:
         raise UsageError(
             "--max-error needs inputs, and nothing says on sequences of which length the checkpoint was trained",

@@ -18,13 +18,14 @@ import numpy as np
 from last_cli import __version__, journal, reducing, registry, selection
 from last_cli.choice import Shape
 from last_cli.errors import UsageError
-from last_cli.evaluation import MODEL_OPTIONS, Request, follow_task
-from last_cli.inputs import positive
-from last_cli.judging import Judge, judge, load_split
+from last_cli.evaluation import MODEL_OPTIONS, Request, follow_task, load_split
+from last_cli.inputs import Asked, positive
+from last_cli.judging import Judge, judge
 from last_cli.loading import Checkpoint
 from last_cli.recipes import Recipe, recipe
-from last_cli.results import Measured, Progress
-from last_cli.results_sweep import SweepPoint, SweepReport
+from last_cli.results.evaluation import Measured
+from last_cli.results.source import Progress
+from last_cli.results.sweep import SweepPoint, SweepReport
 from last_cli.tasks.rows import blocks
 from last_cli.tasks.task import Split
 
@@ -90,10 +91,8 @@ def sweep(
 
     @lru_cache(maxsize=1)  # the keys come seed by seed
     def plan(seed: int) -> Any:
-        source = {"task": task, "data_dir": data_dir} if calibration is not None else {}
-        return reducing.plan_for(
-            checkpoint, calibration=calibration, seed=seed, network=network, progress=progress, **source
-        )
+        asked = Asked(calibration, task, None, data_dir) if calibration is not None else Asked()
+        return reducing.plan_for(checkpoint, asked, seed=seed, network=network, progress=progress)
 
     @lru_cache(maxsize=1)
     def pruner(name: str, seed: int) -> Callable[..., Checkpoint]:

@@ -13,7 +13,7 @@ from last_cli.cutting import Cut, own_cuts
 from last_cli.errors import CheckpointError
 from last_cli.layers import Layer, companions
 from last_cli.loading import Checkpoint
-from last_cli.results import Json, Source
+from last_cli.results.source import Json, Source
 from last_cli.system import System, difference, gain_bound, transfer_gain
 
 STEPS, FREQUENCIES = 64, 257

@@ -22,7 +22,7 @@ import numpy as np
 import last_cli as last
 from last_cli import registry
 from last_cli.evaluation import Request, follow_task, measure
-from last_cli.results import Comparison, Measured
+from last_cli.results.evaluation import Comparison, Measured
 
 HERE = Path(__file__).parent
 SAMPLES = {"s5-listops": "listops", "s4d-listops": "listops", "s5-digits": "digits"}

@@ -16,8 +16,9 @@ from commands import DIGITS, S4D, Run, data, fails
 
 import last_cli as last
 from last_cli import program, reducing
+from last_cli.inputs import Asked
 from last_cli.recipes import recipe
-from last_cli.results_sweep import SweepPoint, SweepReport
+from last_cli.results.sweep import SweepPoint, SweepReport
 from last_cli.sweeping import JOURNAL, parse_ratios
 
 SMALL = ["--task", "digits", "--limit", "60", "--ratios", "0,0.4,0.8", "--seeds", "2"]
@@ -28,7 +29,7 @@ def test_masked_points_are_what_the_compact_checkpoints_give(sample: str, names:
     ck = last.load(sample)
     task = ck.stamp["task"]["name"]
     report = last.sweep(ck, task, ratios=[0.5], criteria=names, seeds=1, calibration=8, limit=60)
-    plan = reducing.plan_for(ck, calibration=8) if recipe(names[0]).needs_plan else None
+    plan = reducing.plan_for(ck, Asked(calibration=8)) if recipe(names[0]).needs_plan else None
     for point, name in zip(report.points, names, strict=True):
         small = recipe(name).at_any_ratio(ck, plan)(0.5)
         judged = last.evaluate(small, task, limit=60, baseline=ck)

@@ -235,7 +235,7 @@ def prune(
     if dry_run:
         tell("dry run: nothing was written", quiet)
     else:
-        judged = (small.stamp.get("task") or {}).get("name", "TASK")
+        judged = small.task.get("name", "TASK")
         tell(f"wrote {output}", quiet, "ok")
         tell(f"last eval {output} --task {judged} --baseline {ckpt}", quiet, "next")
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from last_cli import __version__
-from last_cli.results import Json, Source
+from last_cli.results.source import Json, Source
 
 
 @dataclass(frozen=True)

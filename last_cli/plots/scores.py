@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from last_cli.plots.figure import COLOUR, figure
-from last_cli.results import ScoreReport
+from last_cli.results.score import ScoreReport
 
 SIZE = (7.6, 3.5)
 

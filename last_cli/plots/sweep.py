@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from last_cli.plots.figure import COLOUR, figure
-from last_cli.results_sweep import SweepMean, SweepReport
+from last_cli.results.sweep import SweepMean, SweepReport
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; markers tell the lines apart in print.
 COLOURS = (COLOUR, "#D55E00", "#009E73", "#7F7F7F", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

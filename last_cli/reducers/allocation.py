@@ -15,7 +15,7 @@ import numpy as np
 
 from last_cli import selection
 from last_cli.reducers.plan import LayerPlan, Plan
-from last_cli.results import Progress
+from last_cli.results.source import Progress
 from last_cli.scoring import Shape
 
 Score = Callable[[LayerPlan], np.ndarray]

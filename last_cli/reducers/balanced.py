@@ -26,7 +26,8 @@ from last_cli.reducers.difference import Difference, hinf_interval
 from last_cli.reducers.moments import energy, readout_matrix, white_moments
 from last_cli.reducers.report import BalancedReport
 from last_cli.reducers.truncation import Balanced, Diagonal, balance, rounding, truncate
-from last_cli.results import LayerPrune, Progress
+from last_cli.results.prune import LayerPrune
+from last_cli.results.source import Progress
 from last_cli.scoring import score_layers
 from last_cli.system import System, difference
 

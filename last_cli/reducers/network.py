@@ -23,7 +23,7 @@ from last_cli.model import Classifier
 from last_cli.reducers import resume
 from last_cli.reducers.moments import readout_matrix
 from last_cli.reducers.watched import block_of, bumps, chunk, network, on_all_devices, sharded, watched
-from last_cli.results import Progress
+from last_cli.results.source import Progress
 from last_cli.shapes import Float
 from last_cli.spec import ModelSpec
 from last_cli.system import System

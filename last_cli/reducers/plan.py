@@ -29,7 +29,8 @@ from last_cli.reducers.moments import (
     readouts,
     white_moments,
 )
-from last_cli.results import LayerScore, Progress
+from last_cli.results.score import LayerScore
+from last_cli.results.source import Progress
 from last_cli.scoring import Choice, score_layers
 from last_cli.system import System
 

@@ -26,7 +26,9 @@ from last_cli.reducers.correction import corrected
 from last_cli.reducers.difference import difference
 from last_cli.reducers.plan import LayerPlan, Plan, prepare
 from last_cli.reducers.report import ReductionReport
-from last_cli.results import LayerPrune, LayerScore, Progress
+from last_cli.results.prune import LayerPrune
+from last_cli.results.score import LayerScore
+from last_cli.results.source import Progress
 from last_cli.scoring import Choice, Shape
 from last_cli.system import gain_bound
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from last_cli.reducers.difference import Difference
-from last_cli.results import Json, PruneReport
+from last_cli.results.prune import PruneReport
+from last_cli.results.source import Json
 
 MEANING = {
     "gain_bound": "guaranteed bound of the H-infinity norm of the difference, layer by layer",

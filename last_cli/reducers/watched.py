@@ -17,7 +17,7 @@ from last_cli.heads import apart
 from last_cli.inputs import Inputs, check_fit
 from last_cli.loading import Checkpoint
 from last_cli.model import SSM, prepared_systems
-from last_cli.results import Progress
+from last_cli.results.source import Progress
 from last_cli.spec import read_spec
 from last_cli.system import System
 

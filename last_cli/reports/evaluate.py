@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from last_cli.reports.sheet import Format, Sheet, write_csv, write_json, write_sheet
 from last_cli.reports.words import base_name
-from last_cli.results import EvalReport
+from last_cli.results.evaluation import EvalReport
 
 
 def show_eval(report: EvalReport, form: Format) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from last_cli.reports.sheet import Format, Sheet, write_csv, write_json, write_sheet
 from last_cli.reports.words import byte_size, number, short_names
-from last_cli.results import LayerPrune, PruneReport
+from last_cli.results.prune import LayerPrune, PruneReport
 
 BAR = 16
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from last_cli.reports.sheet import Format, Sheet, write_csv, write_json, write_sheet
 from last_cli.reports.words import number, short_names
-from last_cli.results import LayerScore, ScoreReport
+from last_cli.results.score import LayerScore, ScoreReport
 
 
 def show_score(report: ScoreReport, form: Format, per_state: bool) -> None:

@@ -12,7 +12,7 @@ from last_cli.errors import OutputError
 from last_cli.plots.figure import available
 from last_cli.plots.sweep import draw_sweep
 from last_cli.reports.sheet import Format, Sheet, show_sheet, write_csv
-from last_cli.results_sweep import SweepMean, SweepReport
+from last_cli.results.sweep import SweepMean, SweepReport
 
 FIGURES = ("sweep.svg", "sweep.png")
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from last_cli.results import Progress
+from last_cli.results.source import Progress
 
 
 def tell(line: str, kind: str = "") -> None:

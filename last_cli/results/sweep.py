@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from last_cli import __version__
-from last_cli.results import Source
+from last_cli.results.source import Source
 
 
 @dataclass(frozen=True)

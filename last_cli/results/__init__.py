@@ -1,0 +1,1 @@
+"""What the commands find out, as data: the dataclasses behind every table and `--format json`."""

@@ -1,0 +1,109 @@
+"""What `last score` finds out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from last_cli.results.source import Json, Source, head
+from last_cli.shapes import Bool, Float
+
+
+@dataclass(frozen=True)
+class LayerScore:
+    """Norms and scores of one layer; arrays are (G, N), with the padding left out by `live`.
+
+    Attributes:
+        hinf: H-infinity norm of each state (not squared).
+        score: by the chosen criterion.
+        gains: upper bound of each state's gain; see system.state_gains.
+        abs_lambda: |lam| of each state.
+        keep: which states stay at the asked ratio; None where none was asked.
+        poles: discretised poles, complex.
+    """
+
+    name: str
+    features: int
+    directions: int
+    live: Bool[np.ndarray, "G N"]
+    hinf: Float[np.ndarray, "G N"]
+    score: Float[np.ndarray, "G N"]
+    gains: Float[np.ndarray, "G N"]
+    abs_lambda: Float[np.ndarray, "G N"]
+    poles: np.ndarray
+    keep: Bool[np.ndarray, "G N"] | None = None
+
+    @property
+    def states(self) -> int:
+        """Live states."""
+        return int(self.live.sum())
+
+    @property
+    def kept(self) -> int | None:
+        """States that stay at the asked ratio."""
+        return None if self.keep is None else int(self.keep.sum())
+
+    def spread(self, values: np.ndarray) -> Json:
+        """Minimum, median and maximum over the live states."""
+        live = values[self.live]
+        if not live.size:
+            return {"min": 0.0, "median": 0.0, "max": 0.0}
+        return {"min": float(live.min()), "median": float(np.median(live)), "max": float(live.max())}
+
+    def as_json(self, per_state: bool) -> Json:
+        """One entry of `layers` of last.score/1."""
+        layer: Json = {
+            "name": self.name,
+            "states": self.states,
+            "stored": self.live.shape[1],
+            "features": self.features,
+            "directions": self.directions,
+            "hinf": self.spread(self.hinf),
+            "score": self.spread(self.score),
+            "max_abs_lambda": float(self.abs_lambda[self.live].max(initial=0.0)),
+        }
+        if self.keep is not None:
+            layer["kept"] = self.kept
+        if per_state:
+            columns = {"hinf": self.hinf, "score": self.score, "abs_lambda": self.abs_lambda, "keep": self.keep}
+            layer["per_state"] = {n: self._by_state(c) for n, c in columns.items() if c is not None}
+        return layer
+
+    def _by_state(self, values: np.ndarray) -> list[Any]:
+        rows = [row[live].tolist() for row, live in zip(values, self.live, strict=True)]
+        return rows[0] if len(rows) == 1 else rows
+
+
+@dataclass(frozen=True)
+class ScoreReport:
+    """What `last score` shows. `needed` is what the criterion was given: `horizon`, or `calibration`."""
+
+    checkpoint: Source
+    family: str
+    criterion: str
+    assumed: Mapping[str, Any]
+    layers: Sequence[LayerScore]
+    ratio: float | None = None
+    warnings: Sequence[str] = ()
+    needed: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def states(self) -> int:
+        """Live states of all layers."""
+        return sum(layer.states for layer in self.layers)
+
+    def as_json(self, per_state: bool = False) -> Json:
+        """last.score/1."""
+        report = head("last.score/1", self.checkpoint) | {
+            "family": self.family,
+            "criterion": self.criterion,
+            "assumed": dict(self.assumed),
+            "layers": [layer.as_json(per_state) for layer in self.layers],
+            "states": self.states,
+        }
+        if self.ratio is not None:
+            report |= {"ratio": self.ratio, "kept": sum(layer.kept or 0 for layer in self.layers)}
+        return report | dict(self.needed) | {"warnings": list(self.warnings)}
