@@ -55,6 +55,11 @@ class Inputs:
         return self.x.shape[len(self.samples)]
 
     @property
+    def are_data(self) -> bool:
+        """Whether they come from a task or a file, and were not made."""
+        return "random" not in self.source
+
+    @property
     def digest(self) -> str:
         """SHA-256 over the sequences and their lengths."""
         total = hashlib.sha256()

@@ -11,7 +11,6 @@ import numpy as np
 from last_cli.shapes import Complex, Float
 from last_cli.system import System
 
-WHITE_SHARE = 0.3
 WHITE_LENGTHS = 8
 METRIC_RIDGE = 1e-2
 
@@ -57,9 +56,7 @@ def white_moments(system: System, horizon: int | float) -> Float[np.ndarray, "G 
     return S.reshape(G, 2 * R * N, 2 * R * N)
 
 
-def mixed(
-    S: Float[np.ndarray, "G d d"], white: Float[np.ndarray, "G d d"], share: float = WHITE_SHARE
-) -> Float[np.ndarray, "G d d"]:
+def mixed(S: Float[np.ndarray, "G d d"], white: Float[np.ndarray, "G d d"], share: float) -> Float[np.ndarray, "G d d"]:
     """S with `share` of the white-input moments, scaled to the same trace in each system.
 
     What calibration sequences never excite would cost nothing to get wrong: on longer sequences such directions grow.

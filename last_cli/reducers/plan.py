@@ -21,7 +21,6 @@ from last_cli.loading import Checkpoint
 from last_cli.reducers import elimination
 from last_cli.reducers.moments import (
     WHITE_LENGTHS,
-    WHITE_SHARE,
     energy,
     mixed,
     raised,
@@ -34,6 +33,8 @@ from last_cli.results.source import Progress
 from last_cli.scoring import Choice, score_layers
 from last_cli.system import System
 
+# Of the moments that are measured. Sequences made without data are nearly white, and want less of it.
+WHITE_SHARE, WHITE_SHARE_WITHOUT_DATA = 0.3, 0.1
 MINDED_SHARE = 0.5
 WHITE_HORIZON = 1024
 
@@ -123,7 +124,7 @@ def prepare(
                 f"{layer.name}: the family '{layer.family.name}' cannot refit C", "prune it by a criterion"
             )
     measured: Mapping[str, Any] = {}
-    seen, reused = None, 0
+    seen, reused, white_share = None, 0, 1.0
     if inputs is not None:
         from last_cli.reducers.network import measure
         from last_cli.reducers.probe import probe
@@ -131,9 +132,10 @@ def prepare(
         horizon = inputs.length
         measured, seen = measure(checkpoint, inputs, seed, progress), probe(checkpoint, inputs)
         reused = max(one.reused for one in measured.values())
+        white_share = WHITE_SHARE if inputs.are_data else WHITE_SHARE_WITHOUT_DATA
     settings = {
         "ridge": elimination.RIDGE,
-        "white_share": WHITE_SHARE if measured else 1.0,
+        "white_share": white_share,
         "white_horizon": WHITE_LENGTHS * horizon if measured else horizon,
         "minded_share": MINDED_SHARE if measured else 0.0,
         "seed": seed,
@@ -150,7 +152,7 @@ def _layer_plan(checkpoint: Checkpoint, layer: Layer, measured: Any, settings: M
     metric = np.tile(np.eye(W.shape[1]), (len(W), 1, 1))
     if measured is not None:
         moments, gates, metric = measured.moments, measured.gates, measured.metric
-        S = mixed((1 - MINDED_SHARE) * moments + MINDED_SHARE * measured.minded, white)
+        S = mixed((1 - MINDED_SHARE) * moments + MINDED_SHARE * measured.minded, white, settings["white_share"])
         if not all(np.isfinite(array).all() for array in (S, gates, metric)):
             raise CheckpointError(
                 f"{layer.name}: the states or their effect on the logits overflow on the calibration inputs",
