@@ -74,6 +74,8 @@ def allocate(
     for one in found:
         C = [p.readouts(keep) for p, keep in zip(plan.layers, one.keep, strict=True)]
         errors[one.name] = relative_error(plan.probe.logits(C), plan.wanted)
+        if progress:
+            progress("allot", len(errors), len(found))
     best = min(found, key=lambda one: errors[one.name])
     return Allocation(best.name, best.scores, best.keep, errors)
 

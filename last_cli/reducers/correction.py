@@ -21,6 +21,7 @@ import numpy as np
 from last_cli.reducers.allocation import relative_error
 from last_cli.reducers.moments import raised, readout_matrix, readouts
 from last_cli.reducers.plan import LayerPlan, Plan
+from last_cli.results.source import Progress
 
 RIDGES = (0.1, 1.0)
 MOST_NUMBERS = 2**28
@@ -46,7 +47,7 @@ class Corrected:
     sequences: int
 
 
-def corrected(plan: Plan, keep: Matrices, C: Matrices) -> Corrected | None:
+def corrected(plan: Plan, keep: Matrices, C: Matrices, progress: Progress | None = None) -> Corrected | None:
     """C after the step; None without a network, or where too few sequences' derivatives fit in memory.
 
     The ridge is chosen on one in HELD_OUT of the sequences, with a step made for the others, and then the step is made
@@ -63,7 +64,7 @@ def corrected(plan: Plan, keep: Matrices, C: Matrices) -> Corrected | None:
         return None
     before = plan.probe.logits(C)
     missing = (plan.wanted - before)[:sequences].ravel()
-    rows = plan.probe.derivatives(C, whitenings, sequences)
+    rows = plan.probe.derivatives(C, whitenings, sequences, progress)
     kernel = np.zeros((len(missing), len(missing)), np.float32)
     for part in rows:
         kernel += part @ part.T

@@ -20,6 +20,7 @@ from last_cli.loading import Checkpoint
 from last_cli.model import prepared_systems
 from last_cli.reducers.network import over_systems, states
 from last_cli.reducers.watched import block_of, bumps, network, on_all_devices, sharded, watched
+from last_cli.results.source import Progress
 from last_cli.shapes import Complex, Float
 from last_cli.system import System
 
@@ -61,7 +62,7 @@ class Probe:
         return found - found.mean(axis=1, keepdims=True)
 
     def derivatives(
-        self, C: Readouts, whitenings: Sequence[Whitening], sequences: int
+        self, C: Readouts, whitenings: Sequence[Whitening], sequences: int, progress: Progress | None = None
     ) -> list[Float[np.ndarray, "rows columns"]]:
         """Each layer's derivatives of the first centred logits, a row for each sequence and class, whitened."""
         blocks = [block_of(layer.name) for layer in self.checkpoint.layers]
@@ -73,7 +74,7 @@ class Probe:
         variables = {"model": self._variables(C), "sides": sides}
         rows: list[list[np.ndarray]] = [[] for _ in blocks]
         unused = np.zeros((sequences, 1), np.float32)
-        for found in on_all_devices(self._slopes, variables, some, unused, None):
+        for found in on_all_devices(self._slopes, variables, some, unused, progress, what="step"):
             for parts, block, whitening in zip(rows, blocks, whitenings, strict=True):
                 parts.append(np.asarray(found[block])[:, :, whitening.columns])
         wanted = sequences * self.classes

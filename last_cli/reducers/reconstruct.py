@@ -98,7 +98,7 @@ def _refitted(
     source, masks = plan.checkpoint, chosen.keep
     readouts = [p.readouts(mask) for p, mask in zip(plan.layers, masks, strict=True)]
     said = {**plan.settings, "allocation": chosen.name, "logit_errors": dict(chosen.errors)}
-    if correct and ratio and (better := corrected(plan, masks, readouts)):
+    if correct and ratio and (better := corrected(plan, masks, readouts, progress)):
         readouts = better.C
         said |= {"step_ridge": better.ridge, "held_out_logit_errors": dict(better.errors)}
     keep = {p.layer.name: mask for p, mask in zip(plan.layers, masks, strict=True)}

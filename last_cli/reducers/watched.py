@@ -81,8 +81,9 @@ def on_all_devices(
     signs: np.ndarray,
     progress: Progress | None,
     start: int = 0,
+    what: str = "calibrate",
 ) -> Iterator[Any]:
-    """A program made by `sharded` on every batch from the sequence `start` on."""
+    """A program made by `sharded` on every batch from the sequence `start` on; `progress` calls it `what`."""
     mesh = _mesh()
     shared, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
     variables = jax.device_put(variables, shared)
@@ -95,7 +96,7 @@ def on_all_devices(
         with jax.default_matmul_precision("highest"):
             yield run(variables, *batch)
         if progress:
-            progress("calibrate", min(first + size, n), n)
+            progress(what, min(first + size, n), n)
 
 
 def chunk() -> int:
