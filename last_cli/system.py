@@ -147,7 +147,7 @@ def difference(system: System, other: System) -> System:
 
 def _response(system: System, C: np.ndarray, z: complex) -> np.ndarray:
     """C diag(z / (z - lam)) B for every system, (G, K, M)."""
-    return np.einsum("gkn,gn,gnm->gkm", C, z / (z - system.lam), system.B)
+    return (C * (z / (z - system.lam))[:, None, :]) @ system.B
 
 
 def _over(size: np.ndarray, decay: np.ndarray) -> np.ndarray:

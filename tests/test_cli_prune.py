@@ -10,13 +10,13 @@ import pytest
 from commands import DIGITS, S4D, S5, Run, data, fails
 
 import last_cli as last
-from last_cli import checkpoint, choice, inputs
+from last_cli import checkpoint, choice, inputs, reducing
 
 
 @pytest.fixture(autouse=True)
 def few_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where none are asked for."""
-    for module in (choice, inputs):
+    for module in (choice, inputs, reducing):
         monkeypatch.setattr(module, "SEQUENCES", 20)
 
 
@@ -137,7 +137,6 @@ def test_criteria_and_methods_are_listed(run: Run) -> None:
         (S5, ["--method", "reconstruct", "--calibration", "8"]),
         (S4D, ["--refit", "--criterion", "aire", "--calibration", "8"]),
         (S5, ["--method", "balanced"]),
-        (S4D, ["--method", "balanced"]),
     ],
 )
 def test_what_is_changed_at_the_old_shapes_gives_the_same_answers(run: Run, sample: str, method: list[str]) -> None:

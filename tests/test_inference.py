@@ -67,17 +67,18 @@ def test_every_kind_of_layer(kind: str) -> None:
         assert_equal(engine(spec, params, TOKENS, platform), wanted)
 
 
-@pytest.mark.parametrize("kind", ["s5-two-directions", "s4d-pairs-two-directions"])
 @pytest.mark.parametrize("norm", ["batch", "layer"])
 @pytest.mark.parametrize("prenorm", [True, False])
 @pytest.mark.parametrize(
-    ("gates", "activation"),
+    ("kind", "gates", "activation"),
     [
-        (("out1", "out2"), "full_glu"),
-        (("out", "out2"), "full_glu"),
-        (("out2",), "half_glu1"),
-        (("out2",), "half_glu2"),
-        ((), "gelu"),
+        ("s5-two-directions", ("out1", "out2"), "full_glu"),
+        ("s4d-pairs-two-directions", ("out", "out2"), "full_glu"),
+        ("s5-two-directions", ("out2",), "half_glu1"),
+        ("s4d-pairs-two-directions", ("out2",), "half_glu1"),
+        ("s5-two-directions", ("out2",), "half_glu2"),
+        ("s4d-pairs-two-directions", ("out2",), "half_glu2"),
+        ("s5-two-directions", (), "gelu"),
     ],
 )
 def test_every_norm_and_gate(kind: str, norm: str, prenorm: bool, gates: tuple[str, ...], activation: str) -> None:

@@ -90,7 +90,7 @@ def test_commands_say_so_in_two_lines_and_leave_nothing(fixtures: Path, data: st
                 assert left == (["ckpt"] if code else ["ckpt", "out"])
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=slow)
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=slow)
 @given(data=st.data())
 def test_an_edited_stamp_is_an_error_in_two_lines_or_harmless(stamped: Path, run: Run, data: st.DataObject) -> None:
     file = stamped / STAMP_FILE
