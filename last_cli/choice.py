@@ -27,7 +27,7 @@ class Choice:
         criterion: a name of the registry.
         scope: "global" ranks all layers together, "layer" removes the ratio in each.
         min_states: states that every layer keeps at least; with 0 a layer may lose all of them.
-        seed: of the criterion `random`, and of random inputs.
+        seed: of the criterion `random`, and of inputs made without data.
         shape: "rectangular" keeps the same number of states in every channel of an S4D layer.
         allow_unstable: go on with poles at or beyond the unit circle.
         horizon: steps that the criterion `energy` looks ahead; None is the trained length.
@@ -75,12 +75,12 @@ def needed(
     """What the criterion needs: nothing, a horizon, or the gates as the network has them on `inputs`.
 
     Args:
-        inputs: by default random ones of the trained length.
+        inputs: by default made without data, see remembered.
         gates: for each layer by its name, where they were measured already.
 
     Raises:
         CheckpointError: the tree is no classifier, where a network must run; or it overflows.
-        UsageError: an unknown criterion, a horizon that it does not take, or no length is known for random inputs.
+        UsageError: an unknown criterion, a horizon that it does not take, or nothing tells the trained length.
     """
     needs, names = registry.get("criteria", choice.criterion).needs, [layer.name for layer in checkpoint.layers]
     if inputs is not None and needs != "gates":

@@ -50,8 +50,9 @@ def prune(
             system, with new poles (see reducers.balanced). As `criterion` the two mean the same.
         refit: refit C after the criterion's choice.
         calibration: sequences to measure the states on, without labels, of `task` (by default the one that the
-            checkpoint was trained on) or of `calibration_file`; without any of the three, random inputs of the trained
-            length, or, where that is unknown, white inputs in closed form. The criterion `gn` takes the same sequences.
+            checkpoint was trained on) or of `calibration_file`; without any of the three, sequences made without
+            data (see remembered), or, where the trained length is unknown, white inputs in closed form. The criterion
+            `gn` takes the same sequences.
         horizon: steps that the criterion `energy` looks ahead; by default the trained length.
         plan: what `plan_for` prepared with the same arguments, so that several ratios share it.
         compare: compute what is guaranteed and what predicts of a refitted C or of new poles; it takes some seconds.

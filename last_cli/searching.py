@@ -54,8 +54,8 @@ def prune(
         max_drop: percentage points of accuracy that may be lost on the validation split of `task` (by default the one
             that the checkpoint was trained on). Never measured on a test split.
         max_error: relative squared error of the centred logits, |l' - l|^2 / |l|^2 summed over the sequences of
-            `calibration_file`, or of `calibration` and `task`, without labels; without any, over random inputs. Where C
-            is refitted on such sequences, it is measured on others, if there are any left.
+            `calibration_file`, or of `calibration` and `task`, without labels; without any, of sequences made without
+            data. Where C is refitted on such sequences, it is measured on others, if there are any left.
         strict: one standard error counts against a ratio.
         options: all else, as in `reducing.prune`; with a budget, `task` alone does not calibrate, `calibration` does.
 

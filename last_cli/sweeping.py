@@ -66,7 +66,7 @@ def sweep(
         criteria: criteria, "reconstruct", or NAME+refit for C refitted after the criterion's choice.
         seeds: how many, from 0, for what depends on one: random choices and inputs.
         calibration: sequences of the task, without labels, that methods which refit C measure the states on; without it
-            random ones.
+            sequences made without data.
         out: a directory for points.jsonl, a line a point. A sweep that was killed goes on where it stopped, and one
             with more ratios, criteria or seeds adds to it.
 

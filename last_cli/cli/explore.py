@@ -44,7 +44,7 @@ def sweep(
     ] = "last,aire,reconstruct,random",
     seeds: Annotated[int, typer.Option(help="Seeds of what is random, from 0.")] = 3,
     calibration: Annotated[
-        int | None, typer.Option(help="Sequences, without labels, to refit on.", show_default="random inputs instead")
+        int | None, typer.Option(help="Sequences, without labels, to refit on.", show_default="made without data")
     ] = None,
     split: Annotated[str, typer.Option(help="test, val or train; choose a ratio on val alone.")] = "test",
     limit: Limit = None,

@@ -61,13 +61,13 @@ Preset = Annotated[
 Criterion = Annotated[str, typer.Option("--criterion", help="How states are scored: `last list criteria`.")]
 ScopeOption = Annotated[Scope, typer.Option("--scope", help="Rank all layers together, or each alone.")]
 MinStates = Annotated[int, typer.Option(help="States that every layer keeps at least; 0 may empty one.")]
-Seed = Annotated[int, typer.Option(help="Seed of the criterion random, and of random inputs.")]
+Seed = Annotated[int, typer.Option(help="Seed of the criterion random, and of inputs made without data.")]
 Horizon = Annotated[
     int | None, typer.Option(help="Steps that the criterion energy looks ahead.", show_default="the trained length")
 ]
 Calibration = Annotated[
     int | None,
-    typer.Option(help="How many, without labels.", show_default="random inputs instead", rich_help_panel=SEQUENCES),
+    typer.Option(help="How many, without labels.", show_default="made without data", rich_help_panel=SEQUENCES),
 ]
 CalibrationTask = Annotated[
     str | None,

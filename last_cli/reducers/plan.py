@@ -1,8 +1,8 @@
 """What `reconstruct` knows of a checkpoint before a ratio is asked for: moments, sensitivities and scores.
 
-Second moments of the states come from calibration sequences, from random ones, or from white inputs in closed form.
-They are mixed with those of white inputs over much longer sequences, and a ridge holds C near its old value: a fit to
-the trained length alone may fail on longer sequences.
+Second moments of the states come from calibration sequences, from sequences made without data, or from white inputs in
+closed form. They are mixed with those of white inputs over much longer sequences, and a ridge holds C near its old
+value: a fit to the trained length alone may fail on longer sequences.
 """
 
 from __future__ import annotations
