@@ -242,7 +242,7 @@ def trained_length(checkpoint: Checkpoint) -> int:
     except (DataError, UsageError) as error:
         raise UsageError(
             "the checkpoint does not say on sequences of which length it was trained",
-            "calibrate on sequences of a task or file",
+            "give the length for random inputs, or calibration sequences of a task or file",
         ) from error
 
 

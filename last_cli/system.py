@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from last_cli.shapes import Bool, Float
+from last_cli.shapes import Bool, Complex, Float
 
+RESPONSE_SIZE = 2**24
 Array = Any  # a numpy array or a jax array: families are written against the array API
 
 
@@ -122,15 +123,10 @@ def transfer_gain(system: System, frequencies: Float[np.ndarray, " f"]) -> float
     A pair's conjugate answers as well: G(w) = gain / 2 * (H(w) + conj(H(-w))) with H(w) = C (e^iw - lam)^-1 B e^iw; the
     backward readout sees the conjugate frequency.
     """
-    largest = 0.0
-    for w in frequencies:
-        total = 0.0
-        for readout, C in enumerate(system.C):
-            way = -1 if readout else 1
-            answers = [_response(system, C, np.exp(1j * sign * way * w)) for sign in (1, -1)]
-            total = total + system.gain / 2 * (answers[0] + np.conj(answers[1]))
-        largest = max(largest, float(np.linalg.norm(total, ord=2, axis=(-2, -1)).max()))
-    return largest
+    (G, N, M), K = system.B.shape, system.C.shape[2]
+    at_once = max(1, RESPONSE_SIZE // (G * K * (N + M)))
+    parts = [frequencies[first : first + at_once] for first in range(0, len(frequencies), at_once)]
+    return max((_largest_gain(system, part) for part in parts), default=0.0)
 
 
 def difference(system: System, other: System) -> System:
@@ -145,9 +141,18 @@ def difference(system: System, other: System) -> System:
     )
 
 
-def _response(system: System, C: np.ndarray, z: complex) -> np.ndarray:
-    """C diag(z / (z - lam)) B for every system, (G, K, M)."""
-    return (C * (z / (z - system.lam))[:, None, :]) @ system.B
+def _largest_gain(system: System, frequencies: np.ndarray) -> float:
+    total: Any = 0.0
+    for readout, C in enumerate(system.C):
+        z = np.exp((-1j if readout else 1j) * frequencies)
+        total = total + system.gain / 2 * (_response(system, C, z) + _response(system, C, z.conj()).conj())
+    return float(np.linalg.norm(total, ord=2, axis=(-2, -1)).max())
+
+
+def _response(system: System, C: np.ndarray, z: np.ndarray) -> Complex[np.ndarray, "f G K M"]:
+    """C diag(z / (z - lam)) B of every system."""
+    z = z[:, None, None]
+    return (C * (z / (z - system.lam))[:, :, None, :]) @ system.B
 
 
 def _over(size: np.ndarray, decay: np.ndarray) -> np.ndarray:
