@@ -22,7 +22,7 @@ Arrays = dict[str, np.ndarray]
 Rng = np.random.Generator
 
 # The same examples in every run: a red test is red for everybody.
-fixed = settings(derandomize=True, deadline=None, max_examples=60)
+fixed = settings(derandomize=True, deadline=None, max_examples=30)
 
 
 def s5_arrays(rng: Rng, states: int = 6, features: int = 4, readout: str = "C1 C2", re: float = 0.0) -> Arrays:

@@ -12,7 +12,7 @@ from last_cli.criteria.criterion import Criterion, as_is, scores, tail_share
 from last_cli.system import System
 
 energies = hnp.arrays(float, st.integers(1, 12), elements=st.floats(0, 1e6, allow_subnormal=False))
-fixed = settings(derandomize=True, deadline=None, max_examples=60)
+fixed = settings(derandomize=True, deadline=None, max_examples=30)
 
 
 def shares(*energy: float) -> list[float]:
