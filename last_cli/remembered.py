@@ -12,7 +12,8 @@ import numpy as np
 from last_cli.inputs import Inputs, positive, trained_length
 from last_cli.loading import Checkpoint
 from last_cli.shapes import Float
-from last_cli.variables import model_spec, read_variables
+from last_cli.spec import Tree
+from last_cli.variables import model_spec
 
 TOLERANCE = 0.05
 PADDING = 0
@@ -91,14 +92,13 @@ def _statistics(checkpoint: Checkpoint) -> tuple[np.ndarray, np.ndarray, np.ndar
     spec = model_spec(checkpoint)
     if not spec.config.prenorm or spec.blocks[0].norm != "batch":
         return None
-    variables = read_variables(checkpoint)
-    params, norms = variables["params"], variables["batch_stats"]
-    if spec.nested:
-        params, norms = params["encoder"], norms["encoder"]
-    encoder, norm = params["encoder"], norms[spec.blocks[0].name]["norm"]
-    arrays = encoder["kernel"], norm["mean"] - encoder["bias"], norm["var"]
-    K, mean, variance = (np.asarray(array, np.float64) for array in arrays)
-    return (K, mean, variance) if all(np.isfinite(array).all() for array in arrays) else None
+    above = ("encoder",) if spec.nested else ()
+    encoder, norm = ("params", *above, "encoder"), ("batch_stats", *above, spec.blocks[0].name, "norm")
+    keys = Tree.of(checkpoint.layers).variables({key: key for key in checkpoint.leaves})
+    wanted = [keys[path] for path in ((*encoder, "kernel"), (*encoder, "bias"), (*norm, "mean"), (*norm, "var"))]
+    arrays = checkpoint.read(wanted)
+    K, bias, mean, variance = (np.asarray(arrays[key], np.float64) for key in wanted)
+    return (K, mean - bias, variance) if all(np.isfinite(a).all() for a in (K, bias, mean, variance)) else None
 
 
 def _solution(A: Float[np.ndarray, "unknowns equations"], b: Float[np.ndarray, " equations"]) -> np.ndarray | None:
