@@ -11,6 +11,8 @@ last.evaluate(small, "listops")
 
 from typing import TYPE_CHECKING, Any
 
+from last_cli.base.version import __version__
+
 if TYPE_CHECKING:
     from last_cli.api import (
         Checkpoint,
@@ -29,9 +31,9 @@ if TYPE_CHECKING:
         verify,
     )
 
-__version__ = "0.1.0"
 __all__ = [
     "Checkpoint",
+    "__version__",
     "bench",
     "build_model",
     "diff",

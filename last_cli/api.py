@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from last_cli import checkpoint
-from last_cli.benchmarking import bench
-from last_cli.difference import diff
-from last_cli.errors import UsageError
-from last_cli.evaluation import build_model, evaluate
-from last_cli.inspection import inspect
-from last_cli.interop import export_weights, import_weights
-from last_cli.loading import Checkpoint, load
-from last_cli.scoring import score
-from last_cli.searching import prune
-from last_cli.sweeping import sweep
-from last_cli.verification import verify
+from last_cli import formats
+from last_cli.base.errors import UsageError
+from last_cli.checkpoint.checkpoint import Checkpoint, load
+from last_cli.checkpoint.convert import export_weights, import_weights
+from last_cli.checkpoint.diff import diff
+from last_cli.checkpoint.inspect import inspect
+from last_cli.evaluation.bench import bench
+from last_cli.evaluation.evaluate import build_model, evaluate
+from last_cli.pruning.budget import prune
+from last_cli.pruning.score import score
+from last_cli.pruning.sweep import sweep
+from last_cli.pruning.verify import verify
 
 __all__ = [
     "Checkpoint",
@@ -45,7 +45,7 @@ def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
     if pruned.report is None:
         raise UsageError(f"{pruned.source.path} is as it was: there is nothing to save", "prune it first")
     out = Path(path)
-    checkpoint.save(
+    formats.save(
         out, source=pruned.index, changed=pruned.changed, stamp=dict(pruned.stamp), force=force, also=pruned.also
     )
     return out

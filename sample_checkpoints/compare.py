@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 import last_cli as last
-from last_cli import registry
-from last_cli.evaluation import Request, follow_task, measure
+from last_cli.base import registry
+from last_cli.evaluation.evaluate import Request, follow_task, measure
 from last_cli.results.evaluation import Comparison, Measured
 
 HERE = Path(__file__).parent

@@ -31,11 +31,12 @@ import numpy as np
 from compare import SAMPLES
 
 import last_cli as last
-from last_cli import inputs, registry, remembered
-from last_cli.evaluation import follow_task, start_devices
-from last_cli.inputs import Inputs
-from last_cli.reducers import reconstruct
-from last_cli.reducers.probe import Probe
+from last_cli.base import registry
+from last_cli.evaluation import inputs, synthetic
+from last_cli.evaluation.evaluate import follow_task, start_devices
+from last_cli.evaluation.inputs import Inputs
+from last_cli.pruning.reconstruct import method as reconstruct
+from last_cli.pruning.reconstruct.probe import Probe
 from last_cli.tasks.task import Split
 
 HERE = Path(__file__).parent
@@ -118,7 +119,7 @@ def _sample(name: str, ratios: Sequence[float], seeds: range) -> Measured:
     """Prints the sample's rows as they are measured."""
     ck, task = last.load(HERE / name), SAMPLES[name]
     judges = _judges(ck, name, task)
-    free = [reconstruct.prepare(ck, remembered.sequences(ck, 256, seed=s), seed=s) for s in seeds]
+    free = [reconstruct.prepare(ck, synthetic.sequences(ck, 256, seed=s), seed=s) for s in seeds]
     calibrated = [reconstruct.prepare(ck, inputs.from_task(ck, task, 256, seed=s), seed=s) for s in seeds]
     measured: Measured = {}
     for ratio in ratios:

@@ -28,12 +28,14 @@ import optax
 from flax import serialization
 from init import s4d_parameters, s5_parameters
 
-from last_cli import __version__, checkpoint, registry
-from last_cli.config import ModelConfig
-from last_cli.layers import find_layers
-from last_cli.model import Classifier
-from last_cli.presets import preset
-from last_cli.spec import Tree, read_spec
+from last_cli import formats
+from last_cli.base import registry
+from last_cli.base.version import __version__
+from last_cli.families.find import find_layers
+from last_cli.families.lti.config import ModelConfig
+from last_cli.families.lti.network.module import Classifier
+from last_cli.families.lti.network.spec import Tree, read_spec
+from last_cli.families.lti.presets import preset
 
 # Leaves that the S5 code trains at its own rate without weight decay; B joins the others under BfastandCdecay.
 SSM_LEAVES = {"Lambda_re", "Lambda_im", "log_step", "log_dt", "log_A_real", "A_imag"}
@@ -141,9 +143,9 @@ def main() -> None:
         raise SystemExit(f"error: {out} exists\nhint: choose another --out, or remove it")
     task = registry.get("tasks", recipe.task)
     train, val, test = (task.load(s, settings=recipe.settings) for s in ("train", "val", "test"))
-    started = checkpoint.index(args.start) if args.start else None
-    leaves = checkpoint.read(started) if started else _initial_leaves(recipe, train.classes)
-    known = {key: checkpoint.Leaf(key, value.shape, str(value.dtype), "array") for key, value in leaves.items()}
+    started = formats.index(args.start) if args.start else None
+    leaves = formats.read(started) if started else _initial_leaves(recipe, train.classes)
+    known = {key: formats.Leaf(key, value.shape, str(value.dtype), "array") for key, value in leaves.items()}
     layers = find_layers(known)
     model = Classifier(read_spec(known, layers, recipe.model))
     trainer = _Trainer(model, recipe, steps, train)
@@ -310,7 +312,7 @@ def _write(
         "training": provenance,
         "pruned": (started.stamp or {}).get("pruned", []) if started else [],
     }
-    checkpoint.save(out, source=None, changed=flat, stamp=stamp)
+    formats.save(out, source=None, changed=flat, stamp=stamp)
 
 
 def _machine() -> str:

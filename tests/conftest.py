@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tarfile
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -14,6 +15,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 import jax
 import pytest
 from cases import CASES, Case, load_case
+from checkpoint_fixtures import DATA
 from commands import Run
 
 from last_cli.cli import main
@@ -51,3 +53,12 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_
         return code, out, err
 
     return command
+
+
+@pytest.fixture(scope="session")
+def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory with the unpacked fixtures. Tests do not change them."""
+    directory = tmp_path_factory.mktemp("checkpoints")
+    with tarfile.open(DATA / "fixtures.tar.xz") as archive:
+        archive.extractall(directory, filter="data")
+    return directory

@@ -12,11 +12,11 @@ from typing import Any
 import typer
 from typer.main import get_command
 
+from last_cli.base.errors import LastError, UsageError
 from last_cli.cli.app import app
-from last_cli.errors import LastError, UsageError
 
 # Each registers its commands, in the order of the help page.
-from last_cli.cli import core, explore, measure, look, convert  # noqa: F401  # isort: skip
+from last_cli.cli import core, sweep, bench, look, convert  # noqa: F401  # isort: skip
 
 __all__ = ["app", "main"]
 

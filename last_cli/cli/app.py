@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from last_cli import __version__
+from last_cli.base.version import __version__
 
 app = typer.Typer(
     name="last",

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from last_cli.cli.app import app
-from last_cli.cli.common import tell, tell_all, tell_assumed
 from last_cli.cli.options import Ckpt, Force, FormatOption, Quiet, Verbose
+from last_cli.cli.shared import tell, tell_all, tell_assumed
 
 
 @app.command(
@@ -27,8 +27,8 @@ def import_(
     verbose: Verbose = False,
 ) -> None:
     """Make an Orbax checkpoint of PyTorch weights: state-spaces S4D and S4, s5-pytorch."""
-    from last_cli.interop import import_weights
-    from last_cli.reports.convert import show_keys
+    from last_cli.checkpoint.convert import import_weights
+    from last_cli.display.convert import show_keys
 
     result = import_weights(source, output, force=force, real_transform=real_transform, dt_transform=dt_transform)
     tell_assumed(result.assumed, quiet)
@@ -50,8 +50,8 @@ def export(
     verbose: Verbose = False,
 ) -> None:
     """Write a checkpoint's weights back under the names of the file that they were imported from."""
-    from last_cli.interop import export_weights
-    from last_cli.reports.convert import show_keys
+    from last_cli.checkpoint.convert import export_weights
+    from last_cli.display.convert import show_keys
 
     result = export_weights(ckpt, output, force=force)
     show_keys(result, form)

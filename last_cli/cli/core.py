@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 import typer
 
 from last_cli.cli.app import app
-from last_cli.cli.common import check_plot, fraction, layer_options, load, tell, tell_all, tell_assumed, tell_needed
 from last_cli.cli.options import (
     MODEL,
     SEQUENCES,
@@ -56,6 +55,7 @@ from last_cli.cli.running import (
     TaskOption,
     join,
 )
+from last_cli.cli.shared import check_plot, fraction, layer_options, load, tell, tell_all, tell_assumed, tell_needed
 
 
 @app.command(
@@ -98,9 +98,9 @@ def score(
     verbose: Verbose = False,
 ) -> None:
     """H-infinity norms and scores of every state, a row a layer."""
-    from last_cli import scoring
-    from last_cli.reports.score import show_score
-    from last_cli.reports.terminal import progress_bar
+    from last_cli.display.score import show_score
+    from last_cli.display.terminal import progress_bar
+    from last_cli.pruning import score as scoring
 
     if plot is not None:
         check_plot(plot)
@@ -130,7 +130,7 @@ def score(
     show_score(result, form, per_state)
     tell_all(result.warnings, "warning")
     if plot is not None:
-        from last_cli.plots.scores import draw_scores
+        from last_cli.display.figures.scores import draw_scores
 
         draw_scores(result, plot)
         tell(f"wrote {plot}", quiet)
@@ -188,9 +188,9 @@ def prune(
 ) -> None:
     """Remove the states that matter least and write a smaller checkpoint. The input is never touched."""
     from last_cli import api
-    from last_cli.checkpoint import check_output
-    from last_cli.reports.prune import prune_hints, prune_summary, show_prune
-    from last_cli.reports.terminal import progress_bar
+    from last_cli.display.prune import prune_hints, prune_summary, show_prune
+    from last_cli.display.terminal import progress_bar
+    from last_cli.formats import check_output
 
     checkpoint = load(
         ckpt, step, item, preset, quiet, **layer_options(discretization, clip_eigs, conj_sym, step_rescale)
@@ -305,9 +305,9 @@ def evaluate(
     verbose: Verbose = False,
 ) -> None:
     """Accuracy on a task's split, and against a baseline; gates for CI."""
-    from last_cli.evaluation import evaluate as run
-    from last_cli.reports.evaluate import eval_summary, gate_lines, show_eval
-    from last_cli.reports.terminal import progress_bar
+    from last_cli.display.eval import eval_summary, gate_lines, show_eval
+    from last_cli.display.terminal import progress_bar
+    from last_cli.evaluation.evaluate import evaluate as run
 
     reports = join(coordinator, processes, process_id, distributed, connect_timeout, device)
     quiet = quiet or not reports

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 import typer
 
 from last_cli.cli.app import app
-from last_cli.cli.common import load, tell, tell_all
 from last_cli.cli.options import Ckpt, FormatOption, Item, Quiet, Step, Verbose
+from last_cli.cli.shared import load, tell, tell_all
 
 
 @app.command(epilog="Example:  last inspect ckpt/\n\nExample:  last inspect ckpt/ --tree")
@@ -21,8 +21,8 @@ def inspect(
     verbose: Verbose = False,
 ) -> None:
     """What is in a checkpoint, from its metadata alone."""
-    from last_cli.inspection import inspect as look
-    from last_cli.reports.inspect import show_inspect
+    from last_cli.checkpoint.inspect import inspect as look
+    from last_cli.display.inspect import show_inspect
 
     found = look(ckpt, step=step, item=item)
     show_inspect(found, form, tree)
@@ -43,8 +43,8 @@ def verify(
     verbose: Verbose = False,
 ) -> None:
     """Check a pruned checkpoint against its source; exit 1 if anything is not as its stamp says."""
-    from last_cli.reports.compare import show_verify
-    from last_cli.verification import verify as check
+    from last_cli.display.compare import show_verify
+    from last_cli.pruning.verify import verify as check
 
     result = check(load(pruned, None, None, None, quiet), load(against, None, None, None, quiet))
     show_verify(result, form)
@@ -61,8 +61,8 @@ def diff(
     verbose: Verbose = False,
 ) -> None:
     """States, norms, parameters and configuration of two checkpoints; exit 1 if they differ."""
-    from last_cli.difference import diff as compare
-    from last_cli.reports.compare import diff_lines, show_diff
+    from last_cli.checkpoint.diff import diff as compare
+    from last_cli.display.compare import diff_lines, show_diff
 
     result = compare(load(one, None, None, None, quiet), load(other, None, None, None, quiet))
     show_diff(result, form)
@@ -82,7 +82,7 @@ def list_(
     verbose: Verbose = False,
 ) -> None:
     """Criteria, families, tasks or presets, each with a line about it."""
-    from last_cli.reports.inspect import show_list
+    from last_cli.display.inspect import show_list
 
     show_list(kind, form)
 
@@ -95,6 +95,6 @@ def demo(
 ) -> None:
     """Score, prune and evaluate a bundled checkpoint, in a temporary directory."""
     from last_cli.cli import main
-    from last_cli.demo import run
+    from last_cli.cli.demo import run
 
     raise typer.Exit(run(ratio, quiet, main))

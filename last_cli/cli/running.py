@@ -73,6 +73,6 @@ def join(
     """Join the other processes, where there are any; returns whether this one reports."""
     if not distributed and (coordinator, processes, process_id) == (None, None, None):
         return True
-    from last_cli import hosts
+    from last_cli.evaluation import processes as hosts
 
     return hosts.connect(coordinator, processes, process_id, device=device, timeout=timeout)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from last_cli.config import ModelConfig
-from last_cli.errors import CheckpointError
-from last_cli.shapes import Bool, Int, Shaped
-from last_cli.system import Array, System
+from last_cli.base.annotations import Bool, Int, Shaped
+from last_cli.base.errors import CheckpointError
+from last_cli.families.lti.config import ModelConfig
+from last_cli.families.lti.system import Array, System
 
 Shapes = Mapping[str, tuple[int, ...]]
 

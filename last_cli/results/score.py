@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from last_cli.base.annotations import Bool, Float
 from last_cli.results.source import Json, Source, head
-from last_cli.shapes import Bool, Float
 
 
 @dataclass(frozen=True)

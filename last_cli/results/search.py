@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from last_cli.errors import AnswerIsNo
+from last_cli.base.errors import AnswerIsNo
 
 Budget = Literal["max_drop", "max_error"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from last_cli import __version__
+from last_cli.base.version import __version__
 
 Json = dict[str, Any]
 

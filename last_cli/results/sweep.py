@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from last_cli import __version__
+from last_cli.base.version import __version__
 from last_cli.results.source import Source
 
 

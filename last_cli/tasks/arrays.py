@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from last_cli.errors import DataError, UsageError
-from last_cli.tasks.rows import Rows, Stored, blocks, stored_in
+from last_cli.base.errors import DataError, UsageError
+from last_cli.base.rows import Rows, Stored, blocks, stored_in
 from last_cli.tasks.task import Progress, Split, Task, check_request, first
 
 HINT = (

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from last_cli.shapes import Integer, UInt32
+from last_cli.base.annotations import Integer, UInt32
 from last_cli.tasks.tokens import UNKNOWN, build_vocabulary
 
 CODE_POINTS = 0x110000

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from last_cli.base.rows import Rows
 from last_cli.tasks import cifar_files as files
 from last_cli.tasks.folder import data_folder, find
 from last_cli.tasks.images import to_grey, to_sequences
-from last_cli.tasks.rows import Rows
 from last_cli.tasks.task import Progress, Split, Task, check_request, first
 from last_cli.tasks.torch_random import training_part
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from last_cli.errors import DataError
-from last_cli.shapes import Int64, UInt8
+from last_cli.base.annotations import Int64, UInt8
+from last_cli.base.errors import DataError
 
 CLASSES, SIDE = 10, 32
 TRAIN = tuple(f"data_batch_{i}" for i in range(1, 6))

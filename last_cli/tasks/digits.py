@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from last_cli.errors import DataError, UsageError
+from last_cli.base.errors import DataError, UsageError
 from last_cli.tasks.task import Progress, Split, Task, check_request, first, whole_number
 
 TEST_SIZE, VAL_SIZE = 300, 200

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from last_cli.errors import DataError
+from last_cli.base.errors import DataError
 
 
 def data_folder(task: str, data_dir: Path | None, hint: str) -> Path:

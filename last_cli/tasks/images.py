@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from last_cli.shapes import Float32, UInt8
+from last_cli.base.annotations import Float32, UInt8
 
 # ITU-R 601-2 in 16 bits of fraction, as Pillow has it.
 RED, GREEN, BLUE, HALF = 19595, 38470, 7471, 0x8000

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from last_cli.base.cache import Arrays, cached, cached_rows, fingerprint
 from last_cli.tasks import listops_files as files
-from last_cli.tasks.cache import Arrays, cached, cached_rows, fingerprint
 from last_cli.tasks.listops_grammar import TOKENS, generate
 from last_cli.tasks.task import Progress, Split, Task, check_request, first, whole_number
 from last_cli.tasks.tokens import SPECIALS, UNKNOWN, token_split, vocabulary_setting

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from last_cli.errors import DataError
-from last_cli.tasks.cache import Arrays
+from last_cli.base.cache import Arrays
+from last_cli.base.errors import DataError
 from last_cli.tasks.task import Progress
 from last_cli.tasks.tokens import UNKNOWN, build_vocabulary
 

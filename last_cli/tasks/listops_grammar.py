@@ -16,8 +16,8 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from last_cli.errors import UsageError
-from last_cli.shapes import Bool, Float, Int, Int8
+from last_cli.base.annotations import Bool, Float, Int, Int8
+from last_cli.base.errors import UsageError
 
 MAX_DEPTH = 10
 MAX_ARGUMENTS = 10

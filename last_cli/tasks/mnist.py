@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from last_cli.errors import DataError
-from last_cli.shapes import Int
+from last_cli.base.annotations import Int
+from last_cli.base.errors import DataError
+from last_cli.base.rows import Rows
 from last_cli.tasks.folder import data_folder, find
 from last_cli.tasks.idx import read_idx
 from last_cli.tasks.images import to_sequences
-from last_cli.tasks.rows import Rows
 from last_cli.tasks.task import Progress, Split, Task, check_request, first
 from last_cli.tasks.torch_random import training_part
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from last_cli.base.cache import Arrays, cached_rows, folder_fingerprint
+from last_cli.base.rows import Rows
 from last_cli.tasks import pathfinder_files as files
-from last_cli.tasks.cache import Arrays, cached_rows, folder_fingerprint
 from last_cli.tasks.folder import data_folder, find
 from last_cli.tasks.images import to_sequences
-from last_cli.tasks.rows import Rows
 from last_cli.tasks.task import Progress, Split, Task, check_request, first
 from last_cli.tasks.torch_random import random_split
 

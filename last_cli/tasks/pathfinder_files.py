@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from last_cli.errors import DataError
-from last_cli.shapes import UInt8
+from last_cli.base.annotations import UInt8
+from last_cli.base.errors import DataError
 from last_cli.tasks.png import Png, PngError, parse, to_greys
 from last_cli.tasks.task import Progress
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from last_cli.shapes import UInt8
+from last_cli.base.annotations import UInt8
 from last_cli.tasks.images import to_grey
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from last_cli.base.cache import Arrays, cached, cached_rows, fingerprint
 from last_cli.tasks import retrieval_files as files
-from last_cli.tasks.cache import Arrays, cached, cached_rows, fingerprint
 from last_cli.tasks.characters import DTYPE, count_characters, number_characters
 from last_cli.tasks.folder import data_folder, find
 from last_cli.tasks.task import Progress, Split, Task, check_request, first, whole_number

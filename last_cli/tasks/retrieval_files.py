@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from last_cli.errors import DataError
+from last_cli.base.errors import DataError
 from last_cli.tasks.task import Progress
 
 NESTED = (".", "tsv_data", "lra_release/tsv_data", "lra_release/lra_release/tsv_data")

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from last_cli.errors import UsageError
+from last_cli.base.cache import Arrays, cached
+from last_cli.base.errors import UsageError
+from last_cli.base.rows import Rows
 from last_cli.tasks import speech_files as files
-from last_cli.tasks.cache import Arrays, cached
 from last_cli.tasks.folder import data_folder, find
-from last_cli.tasks.rows import Rows
 from last_cli.tasks.task import Progress, Split, Task, check_request, first, take_turns, whole_number
 
 VERSION = 1

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from last_cli.errors import DataError
-from last_cli.shapes import Int16
-from last_cli.tasks import cache
+from last_cli.base import cache
+from last_cli.base.annotations import Int16
+from last_cli.base.errors import DataError
 
 # In the order of the S5 code, which numbers the classes.
 WORDS = (

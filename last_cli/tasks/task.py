@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from last_cli.errors import UsageError
-from last_cli.shapes import Float, Int
-from last_cli.tasks.rows import Rows
+from last_cli.base.annotations import Float, Int
+from last_cli.base.errors import UsageError
+from last_cli.base.rows import Rows
 
 SPLITS = ("test", "val", "train")
 

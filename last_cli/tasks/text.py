@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from last_cli.base.cache import Arrays, cached, cached_rows
 from last_cli.tasks import text_files as files
-from last_cli.tasks.cache import Arrays, cached, cached_rows
 from last_cli.tasks.characters import DTYPE, count_characters, number_characters
 from last_cli.tasks.folder import data_folder
 from last_cli.tasks.task import Progress, Split, Task, check_request, first, take_turns, whole_number

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from last_cli.errors import DataError
-from last_cli.shapes import Int64
-from last_cli.tasks.cache import fingerprint, folder_fingerprint
+from last_cli.base.annotations import Int64
+from last_cli.base.cache import fingerprint, folder_fingerprint
+from last_cli.base.errors import DataError
 from last_cli.tasks.folder import find
 from last_cli.tasks.task import Progress
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from last_cli.errors import UsageError
-from last_cli.shapes import Int
-from last_cli.tasks.cache import Entry
-from last_cli.tasks.rows import Rows, blocks
+from last_cli.base.annotations import Int
+from last_cli.base.cache import Entry
+from last_cli.base.errors import UsageError
+from last_cli.base.rows import Rows, blocks
 from last_cli.tasks.task import Split
 
 PAD, UNKNOWN, END = SPECIALS = ("<pad>", "<unk>", "<eos>")

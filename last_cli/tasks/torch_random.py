@@ -11,7 +11,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from last_cli.shapes import Int64
+from last_cli.base.annotations import Int64
 
 VALIDATION_SHARE, SEED = 0.1, 42  # of the S5 code
 # From here on, PyTorch takes 64 bits a step and another algorithm. No data set of ours is near.

@@ -55,7 +55,7 @@ def main() -> None:
 
 def make(path: Path, gigabytes: float) -> None:
     """A TrainState-like tree: parameters, and two moments of each. S5 layers take what the dense ones leave."""
-    from last_cli import checkpoint
+    from last_cli import formats
 
     states = max(8, int((gigabytes * 1e9 / 3 / 4 / LAYERS - 2 * FEATURES**2) / (6 * FEATURES)))
     rng = np.random.default_rng(0)
@@ -79,7 +79,7 @@ def make(path: Path, gigabytes: float) -> None:
             leaves[("params", *block, gate, "kernel")] = rng.standard_normal((FEATURES, FEATURES), np.float32)
             leaves[("params", *block, gate, "bias")] = np.zeros(FEATURES, np.float32)
     moments = {("opt_state", "0", m, *key[1:]): a for m in ("mu", "nu") for key, a in leaves.items()}
-    checkpoint.save(path, source=None, changed=leaves | moments, stamp={})
+    formats.save(path, source=None, changed=leaves | moments, stamp={})
 
 
 def _run(command: list[str], out: Path) -> tuple[float, float]:

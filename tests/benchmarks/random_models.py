@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from last_cli.checkpoint import Key, Leaf
-from last_cli.config import ModelConfig
-from last_cli.layers import Layer, build_system, find_layers
-from last_cli.presets import preset
-from last_cli.spec import ModelSpec, read_spec
-from last_cli.system import System
+from last_cli.families.find import Layer, build_system, find_layers
+from last_cli.families.lti.config import ModelConfig
+from last_cli.families.lti.network.spec import ModelSpec, read_spec
+from last_cli.families.lti.presets import preset
+from last_cli.families.lti.system import System
+from last_cli.formats import Key, Leaf
 
 TASKS = {"listops": (20, 10, 2048), "image": (1, 10, 1024)}  # inputs, classes, length
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 MEASURE = "import json, resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); \
 used = resource.getrusage(resource.RUSAGE_CHILDREN); print(json.dumps([used.ru_maxrss, used.ru_utime + used.ru_stime]))"
 

@@ -30,7 +30,8 @@ import random_models
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from random_models import Model
 
-from last_cli import folding, program
+from last_cli.evaluation import program
+from last_cli.families.lti.network import fold
 
 PLAIN_BATCH, ROUNDS = 50, 8
 HEADER = "| | plain ms | last ms | times faster | limit ms | difference |\n|---|---|---|---|---|---|"
@@ -98,7 +99,7 @@ def first(repeat: int, quick: bool) -> None:
         program._compiled.cache_clear()
         x, lengths = model.batch(ROUNDS * len(jax.devices()))
         began = time.perf_counter()
-        params = folding.fold(model.spec, model.variables, model.systems, model.length)
+        params = fold.fold(model.spec, model.variables, model.systems, model.length)
         folded = time.perf_counter()
         run = _predictor(model, params, x, lengths)
         compiled = time.perf_counter()
@@ -153,7 +154,7 @@ def _engine(model: Model, batch: int) -> tuple[Callable[[], Any], int]:
     rounds = -(-batch // devices)
     x, lengths = model.batch(batch)
     x, lengths = (np.resize(array, (rounds * devices, *array.shape[1:])) for array in (x, lengths))
-    params = folding.fold(model.spec, model.variables, model.systems, model.length)
+    params = fold.fold(model.spec, model.variables, model.systems, model.length)
     run = _predictor(model, params, x, lengths)
     return lambda: run(x, lengths), len(x)
 
@@ -166,7 +167,7 @@ def _predictor(model: Model, params: Any, x: np.ndarray, lengths: np.ndarray) ->
 
 def _limit(model: Model, repeat: int) -> float:
     """Milliseconds a sequence of all matrix products of its blocks, on all devices at once."""
-    params = folding.fold(model.spec, model.variables, model.systems, model.length)
+    params = fold.fold(model.spec, model.variables, model.systems, model.length)
     shapes = []
     for block in params["blocks"]:
         shapes += [block["ssm"][name].shape for name in ("drive", "readout") if name in block["ssm"]]

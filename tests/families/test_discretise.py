@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from last_cli.families.discretise import METHODS, as_complex, bilinear, clip_real, zoh
+from last_cli.families.lti.discretise import METHODS, as_complex, bilinear, clip_real, zoh
 
 A = np.array([-0.5 + 3j, -0.01 - 20j, -2 + 0j])
 DT = np.array([0.1, 0.01, 0.5])

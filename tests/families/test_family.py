@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from last_cli import registry
-from last_cli.errors import CheckpointError
+from last_cli.base import registry
+from last_cli.base.errors import CheckpointError
 from last_cli.families.family import StateLeaf, agree, expect_ndim, live_states, take
 
 

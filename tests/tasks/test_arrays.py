@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import last_cli as last
-from last_cli import registry
-from last_cli.errors import DataError, UsageError
+from last_cli.base import registry
+from last_cli.base.errors import DataError, UsageError
 from last_cli.tasks.arrays import load_arrays
 
 SAMPLE = Path(__file__).parents[2] / "sample_checkpoints" / "s5-listops"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from data_files import cifar, cifar_batch, pickled
 
-from last_cli.errors import DataError, UsageError
+from last_cli.base.errors import DataError, UsageError
 from last_cli.tasks.cifar import IMAGE, SCIFAR
 from last_cli.tasks.cifar_files import read_batch
 from last_cli.tasks.images import to_grey

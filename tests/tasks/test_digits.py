@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from last_cli import registry
-from last_cli.errors import DataError, UsageError
+from last_cli.base import registry
+from last_cli.base.errors import DataError, UsageError
 from last_cli.tasks.digits import DIGITS
 
 

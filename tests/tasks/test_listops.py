@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from last_cli import registry
-from last_cli.errors import UsageError
+from last_cli.base import registry
+from last_cli.base.errors import UsageError
 from last_cli.tasks import listops
 from last_cli.tasks.listops import GENERATED_VOCABULARY, LISTOPS
 from last_cli.tasks.task import Split

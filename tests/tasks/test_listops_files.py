@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from last_cli.errors import DataError
+from last_cli.base.errors import DataError
 from last_cli.tasks.listops import LISTOPS
 from last_cli.tasks.task import Split
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from last_cli.errors import UsageError
+from last_cli.base.errors import UsageError
 from last_cli.tasks.listops_grammar import TOKENS, Expressions, generate
 
 Tree = int | tuple[str, list["Tree"]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from data_files import idx, mnist
 
-from last_cli.errors import DataError, UsageError
+from last_cli.base.errors import DataError, UsageError
 from last_cli.tasks.idx import read_idx
 from last_cli.tasks.mnist import PSMNIST, SMNIST, bit_reversal
 

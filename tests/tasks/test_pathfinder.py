@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from data_files import pathfinder, png
 
-from last_cli.errors import DataError
+from last_cli.base.errors import DataError
 from last_cli.tasks import pathfinder as module
 from last_cli.tasks.pathfinder import PATHFINDER, PATHX
 from last_cli.tasks.pathfinder_files import read_samples

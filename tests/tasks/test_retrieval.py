@@ -6,7 +6,7 @@ import pytest
 from data_files import PAIRS, pairs
 
 import last_cli as last
-from last_cli.errors import DataError, UsageError
+from last_cli.base.errors import DataError, UsageError
 from last_cli.tasks import retrieval
 from last_cli.tasks.retrieval import RETRIEVAL
 from last_cli.tasks.retrieval_files import read_rows

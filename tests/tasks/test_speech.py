@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from data_files import speech, wav
 
-from last_cli.errors import DataError, UsageError
+from last_cli.base.errors import DataError, UsageError
 from last_cli.tasks import speech_files as files
 from last_cli.tasks.speech import SPEECH35, SPEECH35_8K
 

@@ -7,7 +7,7 @@ import pytest
 from data_files import imdb
 
 import last_cli as last
-from last_cli.errors import DataError, UsageError
+from last_cli.base.errors import DataError, UsageError
 from last_cli.tasks import text_files
 from last_cli.tasks.task import Split, take_turns
 from last_cli.tasks.text import TEXT

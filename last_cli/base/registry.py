@@ -1,0 +1,90 @@
+"""Families, criteria and tasks by name: built-in ones, and those that other packages add by entry points.
+
+A built-in is one line here, `"name": "module:attribute"`, imported on first use. Another package adds its own with the
+entry-point groups `last_cli.families`, `last_cli.criteria` and `last_cli.tasks`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal
+
+from last_cli.base.errors import UsageError
+
+Kind = Literal["families", "criteria", "tasks"]
+SINGULAR = {"families": "family", "criteria": "criterion", "tasks": "task"}
+
+BUILT_IN: dict[Kind, dict[str, str]] = {
+    "families": {
+        "s5": "last_cli.families.lti.s5:S5",
+        "s4d": "last_cli.families.lti.s4d:S4D",
+        "s4d-pairs": "last_cli.families.lti.s4d_pairs:S4D_PAIRS",
+    },
+    "criteria": {
+        "last": "last_cli.pruning.criteria.last:LAST",
+        "last-reference": "last_cli.pruning.criteria.last_reference:LAST_REFERENCE",
+        "hinf": "last_cli.pruning.criteria.hinf:HINF",
+        "aire": "last_cli.pruning.criteria.aire:AIRE",
+        "energy": "last_cli.pruning.criteria.energy:ENERGY",
+        "gn": "last_cli.pruning.criteria.gn:GN",
+        "magnitude": "last_cli.pruning.criteria.magnitude:MAGNITUDE",
+        "random": "last_cli.pruning.criteria.random:RANDOM",
+    },
+    "tasks": {
+        "listops": "last_cli.tasks.listops:LISTOPS",
+        "digits": "last_cli.tasks.digits:DIGITS",
+        "text": "last_cli.tasks.text:TEXT",
+        "retrieval": "last_cli.tasks.retrieval:RETRIEVAL",
+        "image": "last_cli.tasks.cifar:IMAGE",
+        "pathfinder": "last_cli.tasks.pathfinder:PATHFINDER",
+        "pathx": "last_cli.tasks.pathfinder:PATHX",
+        "smnist": "last_cli.tasks.mnist:SMNIST",
+        "psmnist": "last_cli.tasks.mnist:PSMNIST",
+        "scifar": "last_cli.tasks.cifar:SCIFAR",
+        "speech35": "last_cli.tasks.speech:SPEECH35",
+        "speech35-8khz": "last_cli.tasks.speech:SPEECH35_8K",
+    },
+}
+
+# What `last prune` also takes as a criterion.
+METHODS = {
+    "reconstruct": "method of pruning: greedy elimination, C refitted in closed form",
+    "balanced": "method of pruning: balanced truncation, with new poles, B and C",
+}
+
+
+def names(kind: Kind) -> list[str]:
+    """All names of a kind: the built-in ones in their order, then those of entry points, sorted."""
+    return [*BUILT_IN[kind], *sorted(set(_entry_points(kind)) - set(BUILT_IN[kind]))]
+
+
+def get(kind: Kind, name: str) -> Any:
+    """The family, criterion or task called `name`. A task may also be a file of arrays, FILE.npz.
+
+    Raises:
+        UsageError: there is none; the hint names the closest ones.
+    """
+    target = BUILT_IN[kind].get(name)
+    if kind == "criteria" and name in METHODS:
+        raise UsageError(f"'{name}' is a method of pruning and scores no states", f"last prune CKPT --method {name}")
+    if target is not None:
+        module, attribute = target.split(":")
+        return getattr(import_module(module), attribute)
+    if name in (found := _entry_points(kind)):
+        return found[name].load()
+    if kind == "tasks" and name.endswith(".npz"):
+        return import_module("last_cli.tasks.arrays").file_task(name)
+    close = difflib.get_close_matches(name, names(kind), n=1)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    raise UsageError(
+        f"unknown {SINGULAR[kind]} '{name}'",
+        f"{hint}{kind} are: {', '.join(names(kind))} (`last list {kind}` describes them)",
+    )
+
+
+@cache
+def _entry_points(kind: Kind) -> dict[str, EntryPoint]:
+    return {e.name: e for e in entry_points(group=f"last_cli.{kind}")}

@@ -1,0 +1,176 @@
+"""From a checkpoint to a file of weights: the inverse of an import where there was one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from last_cli.base.errors import CheckpointError, OutputError, UsageError
+from last_cli.checkpoint.checkpoint import Checkpoint, load
+from last_cli.checkpoint.convert import msgpack_file
+from last_cli.checkpoint.convert.keymap import COPIES, Entry, KeyMap, LayerMap, copy_key
+from last_cli.checkpoint.convert.layout import Spec
+from last_cli.checkpoint.convert.names import LAYOUTS
+from last_cli.formats import Key, safetensors, torch_file
+from last_cli.formats.appear import appearing
+from last_cli.results.convert import ExportReport, KeyRow
+
+FORMATS = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".msgpack": "msgpack"}
+
+Rows = dict[str, tuple[str, np.ndarray, str]]
+"""Name in the file -> leaf, array, note."""
+
+
+def export_weights(ckpt: Checkpoint | str | Path, dst: str | Path, *, force: bool = False) -> ExportReport:
+    """Writes a checkpoint's weights into a .safetensors, .pt, .pth or .msgpack file, which appears whole or not at all.
+
+    A checkpoint that came from `import_weights`, pruned since or not, gets the names, dtypes and layouts of the file
+    that it came from; pruned layers have smaller arrays, and the model that loads them is built with as many states
+    (S4D: each layer as wide as its widest channel, the rest padded with C = 0). Any other checkpoint gets its keys
+    joined by dots, or, as .msgpack, its own tree.
+
+    Raises:
+        OutputError: the file exists (unless `force`) or cannot be written; nothing is left behind.
+        UsageError: an unknown suffix, or PyTorch is needed and not installed.
+        CheckpointError: the checkpoint cannot be read, or lacks a leaf that the file had; names it.
+    """
+    dst = Path(dst)
+    if dst.suffix not in FORMATS:
+        raise UsageError(
+            f"{dst}: the suffix '{dst.suffix}' names no format, expected one of {', '.join(FORMATS)}",
+            "name the output so that it ends in one of these",
+        )
+    format = FORMATS[dst.suffix]
+    found = ckpt if isinstance(ckpt, Checkpoint) else load(ckpt)
+    root = found.index.location.root
+    if dst.resolve().is_relative_to(root.resolve()):
+        raise OutputError(f"{dst}: the output lies inside the checkpoint {root}", "name another output with -o")
+    keymap = KeyMap.from_stamp(found.stamp)
+    if keymap and (keymap.format == "msgpack") != (format == "msgpack"):
+        keymap = None
+    with appearing(dst, force) as file:
+        if format == "msgpack":
+            rows, left_out = _write_tree(file, found, keymap)
+        else:
+            rows, left_out = _restored(found, keymap) if keymap else _joined(found)
+            tensors = {name: array for name, (_, array, _) in rows.items()}
+            if format == "torch":
+                torch_file.write(file, dst, tensors, keymap.wrapper if keymap else None)
+            else:
+                metadata = keymap.metadata if keymap and keymap.format == "safetensors" else {"format": "pt"}
+                safetensors.write(file, tensors, metadata)
+    return ExportReport(
+        checkpoint=found.source,
+        format=format,
+        output=str(dst),
+        mapped=keymap is not None,
+        keys=[KeyRow(leaf, name, a.shape, a.dtype.name, note) for name, (leaf, a, note) in rows.items()],
+        left_out=left_out,
+        warnings=_warnings(found, keymap, rows, left_out),
+    )
+
+
+def _warnings(found: Checkpoint, keymap: KeyMap | None, rows: Rows, left_out: list[str]) -> list[str]:
+    warnings = [f"{len(left_out)} leaves are not in the file: {_some(left_out)}"] if left_out else []
+    if keymap and keymap.layers and any(rows[e.source][1].shape != e.shape for e in keymap.entries):
+        states = ", ".join(f"{layer.name} {layer.shape.states}" for layer in found.layers)
+        warnings.append(f"build the model that loads it with fewer states, which are now stored: {states}")
+    return warnings
+
+
+def _restored(found: Checkpoint, keymap: KeyMap) -> tuple[Rows, list[str]]:
+    """The tensors of the file that was imported, in its order."""
+    entries = {entry.source: entry for entry in keymap.entries}
+    rows: Rows = {}
+    for layer in keymap.layers:
+        rows |= _layer(found, layer, entries)
+    for name, entry in entries.items():
+        if name not in rows:
+            array = _read(found, entry.targets)[0] if entry.targets else np.zeros(entry.shape, entry.dtype)
+            rows[name] = (_path(entry.targets), array, entry.note)
+    return {name: _noted(rows[name], entry) for name, entry in entries.items()}, _unused(found, keymap)
+
+
+def _layer(found: Checkpoint, layer: LayerMap, entries: Mapping[str, Entry]) -> Rows:
+    if layer.layout not in LAYOUTS:
+        raise CheckpointError(f"last.json: unknown layout '{layer.layout}'", "was it imported by a newer `last`?")
+    leaves = sorted({key for name in layer.names.values() for key in entries[name].targets})
+    copies = {
+        key[len(COPIES)]: key
+        for key in found.leaves
+        if key[: len(COPIES)] == COPIES and key == copy_key(key[len(COPIES)], layer.node, key[-1])
+    }
+    arrays, notes = LAYOUTS[layer.layout].to_source(
+        layer.names,
+        {key[-1]: array for key, array in zip(leaves, _read(found, leaves), strict=True)},
+        dict(zip(copies, _read(found, copies.values()), strict=True)),
+        {role: Spec(entries[name].shape, entries[name].dtype) for role, name in layer.names.items()},
+        layer.options,
+    )
+    return {
+        name: (_path(entries[name].targets), arrays[role], notes.get(role, "")) for role, name in layer.names.items()
+    }
+
+
+def _joined(found: Checkpoint) -> tuple[Rows, list[str]]:
+    """Every array under its keys joined by dots; what is no array is left out."""
+    keys = [key for key, leaf in found.leaves.items() if leaf.kind in ("array", "scalar") and key[:1] != COPIES]
+    rows: Rows = {}
+    for key, array in zip(keys, _read(found, keys), strict=True):
+        name = ".".join(key)
+        if name in rows:
+            raise OutputError(
+                f"{_path([key])}: joined by dots it has the name {name} of another leaf", "export .msgpack"
+            )
+        rows[name] = (_path([key]), array, "")
+    return rows, ["/".join(key) for key in found.leaves if key not in keys]
+
+
+def _write_tree(file: Any, found: Checkpoint, keymap: KeyMap | None) -> tuple[Rows, list[str]]:
+    if keymap:
+        entries = [(e, _read(found, e.targets)[0] if e.targets else None) for e in keymap.entries]
+        tree = dict(msgpack_file.restore(entry, array) for entry, array in entries)
+        left_out = _unused(found, keymap)
+    else:
+        keys = [key for key, leaf in found.leaves.items() if leaf.kind in ("array", "scalar") and key[:1] != COPIES]
+        tree = dict(zip(keys, _read(found, keys), strict=True))
+        left_out = ["/".join(key) for key in found.leaves if key not in tree]
+    file.write(msgpack_file.pack(tree))
+    arrays = {
+        _path([key]): np.asarray(value) for key, value in tree.items() if isinstance(value, np.ndarray | np.generic)
+    }
+    return {name: (name, array, "") for name, array in arrays.items()}, left_out
+
+
+def _read(found: Checkpoint, keys: Iterable[Key]) -> list[np.ndarray]:
+    keys = list(keys)
+    if missing := [key for key in keys if key not in found.leaves]:
+        raise CheckpointError(
+            f"{found.index.location.path}: the leaf {_path(missing[:1])} is missing, and the file that it was imported "
+            "from had it",
+            "export the checkpoint that `last import` or `last prune` wrote",
+        )
+    arrays = found.read(keys)
+    return [arrays[key] for key in keys]
+
+
+def _unused(found: Checkpoint, keymap: KeyMap) -> list[str]:
+    used = {key for entry in keymap.entries for key in entry.targets}
+    return ["/".join(key) for key in found.leaves if key not in used and key[:1] != COPIES]
+
+
+def _noted(row: tuple[str, np.ndarray, str], entry: Entry) -> tuple[str, np.ndarray, str]:
+    leaf, array, note = row
+    changed = "" if array.shape == entry.shape else f"was {entry.shape}"
+    return leaf, array, "; ".join(filter(None, (note, changed)))
+
+
+def _path(keys: Iterable[Key]) -> str:
+    return ", ".join("/".join(key) for key in keys)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

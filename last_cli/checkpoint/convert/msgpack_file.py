@@ -1,0 +1,66 @@
+"""Trees in flax's msgpack format: the tree stays as it is, only the container changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from last_cli import formats
+from last_cli.base.errors import CheckpointError
+from last_cli.checkpoint.convert.keymap import Entry
+from last_cli.formats import Index, Key, Leaf
+from last_cli.formats.msgpack import pack_msgpack
+
+_NOTES = {"none": "None", "string": "text", "empty": "an empty node"}
+
+
+def read(index: Index) -> tuple[dict[Key, np.ndarray], tuple[Entry, ...]]:
+    """The arrays by key, and an entry for every leaf; what Orbax would not write stands in its entry.
+
+    Raises:
+        CheckpointError: a number that no array can hold.
+    """
+    arrays = formats.read(index)
+    entries = [_entry(key, leaf, index.tree.inline.get(key), arrays.get(key)) for key, leaf in index.leaves.items()]
+    return {key: array for key, array in arrays.items() if array.size}, tuple(entries)
+
+
+def restore(entry: Entry, array: np.ndarray | None) -> tuple[Key, Any]:
+    """The key and the value of an entry as the file had them; `array` is what the checkpoint holds."""
+    if array is None:
+        value = np.zeros(entry.shape, entry.dtype) if entry.kind == "array" else entry.value["value"]
+        return tuple(entry.value["key"]), value
+    value = array.item() if entry.kind == "python" else array[()] if entry.kind == "numpy" else array
+    return entry.targets[0], value
+
+
+def pack(leaves: Mapping[Key, Any]) -> bytes:
+    """The bytes of a tree, from its leaves in order."""
+    tree: dict[str, Any] = {}
+    for (*parents, name), value in leaves.items():
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = value
+    return pack_msgpack(tree)
+
+
+def _entry(key: Key, leaf: Leaf, value: Any, array: np.ndarray | None) -> Entry:
+    name = "/".join(key)
+    if array is not None and array.dtype == object:
+        raise CheckpointError(f"{name}: the number {value} fits no array", "store it as text, or as an array")
+    stored = array is not None and array.size > 0
+    kind = leaf.kind
+    if kind == "scalar":
+        kind = "numpy" if isinstance(value, np.generic) else "python"
+    return Entry(
+        source=name,
+        targets=(key,) if stored else (),
+        shape=leaf.shape,
+        dtype=leaf.dtype,
+        note="" if stored else f"{_NOTES.get(kind, 'no numbers')}, kept in the key map",
+        kind=kind,
+        value=None if stored else {"key": list(key), "value": value if array is None else None},
+    )

@@ -1,9 +1,0 @@
-"""Random scores: the baseline that every criterion has to beat."""
-
-from last_cli.criteria.criterion import Criterion
-
-RANDOM = Criterion(
-    name="random",
-    summary="uniformly random, fixed by --seed",
-    energy=lambda system, rng: rng.random(system.lam.shape),
-)

@@ -1,0 +1,35 @@
+"""The figure of a benchmark: latencies and peak memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from last_cli.display.figures.figure import COLOUR, figure
+from last_cli.display.words import base_name
+from last_cli.evaluation.bench import BenchReport
+
+
+def draw_bench(report: BenchReport, path: Path) -> None:
+    """Write the figure of a benchmark: latencies as boxes (quartiles) with their range, and peak memory.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    names = [base_name(timing.checkpoint.path) for timing in report.timings]
+    size = (7.6, 1.5 + 0.3 * len(names))
+    with figure(path, size, ncols=2, width_ratios=(1.6, 1)) as (made, (times, memory)):
+        rows = np.arange(len(names))
+        milliseconds = [1000 * timing.seconds for timing in report.timings]
+        times.boxplot(milliseconds, positions=rows, orientation="horizontal", whis=(0, 100), widths=0.5)
+        times.set(yticks=rows, yticklabels=names, xlabel="ms a batch")
+        times.set(title=f"{report.batch} sequences of {report.length:,} steps, {report.precision}")
+        peaks = [timing.peak_bytes / 1e6 for timing in report.timings]
+        memory.bar_label(memory.barh(rows, peaks, color=COLOUR, height=0.5), fmt="%.0f", padding=3)
+        memory.set(yticks=rows, yticklabels=[], xlabel="MB", title="peak memory")
+        memory.margins(x=0.15)
+        times.set_xlim(left=0)
+        for axes in (times, memory):
+            axes.set_ylim(len(names) - 0.4, -0.6)
+        made.suptitle(report.device, fontsize="small", color="0.4")

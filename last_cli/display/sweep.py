@@ -1,0 +1,65 @@
+"""What `last sweep` shows, and the files that it leaves."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from last_cli.base.errors import OutputError
+from last_cli.display.figures.figure import available
+from last_cli.display.figures.sweep import draw_sweep
+from last_cli.display.sheet import Format, Sheet, show_sheet, write_csv
+from last_cli.results.sweep import SweepMean, SweepReport
+
+FIGURES = ("sweep.svg", "sweep.png")
+
+
+def show_sweep(report: SweepReport, form: Format) -> None:
+    """A row a ratio and a column a criterion; as CSV a row a point."""
+    if form == "csv":
+        write_csv(*_points(report))
+        return
+    means = {(mean.criterion, mean.ratio): mean for mean in report.means}
+    rows = [[f"{ratio:.4g}", *(_cell(means[name, ratio]) for name in report.criteria)] for ratio in report.ratios]
+    show_sheet(Sheet(["ratio", *report.criteria], rows), report.as_json(), form)
+
+
+def sweep_lines(report: SweepReport) -> list[str]:
+    """What the numbers are."""
+    base = report.baseline
+    task = report.task
+    return [
+        f"{task['name']} v{task['version']}, {task['split']} split, {base['n']:,} sequences of length {task['length']} "
+        f"on {base['device']}; unpruned {base['accuracy']:.2%} ± {base['stderr']:.2%}",
+        "difference to the unpruned model in percentage points ± its paired standard error (mean over the seeds); "
+        "* on the Pareto front of fewer states and higher accuracy",
+    ]
+
+
+def write_files(report: SweepReport, folder: Path) -> list[Path]:
+    """sweep.csv, sweep.json and, where matplotlib is installed, the figures; returns what was written."""
+    text = io.StringIO()
+    columns, rows = _points(report)
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    written = [folder / "sweep.csv", folder / "sweep.json"]
+    try:
+        written[0].write_text(text.getvalue(), encoding="utf-8")
+        written[1].write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written: {error.strerror}", "choose another --out") from error
+    if available():
+        for name in FIGURES:
+            draw_sweep(report, folder / name)
+            written.append(folder / name)
+    return written
+
+
+def _points(report: SweepReport) -> tuple[list[str], list[list[object]]]:
+    return list(asdict(report.points[0])), [list(asdict(point).values()) for point in report.points]
+
+
+def _cell(mean: SweepMean) -> str:
+    return f"{0 - 100 * mean.drop:+.2f} ± {100 * mean.drop_stderr:.2f}{'*' if mean.pareto else ' '}"

@@ -1,0 +1,203 @@
+"""A model on a task's split: accuracy, loss, speed, and the paired difference to a baseline."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from last_cli.base import registry
+from last_cli.base.errors import DataError, UsageError
+from last_cli.base.rows import blocks
+from last_cli.checkpoint.checkpoint import Checkpoint, load
+from last_cli.checkpoint.network import model_spec, read_variables
+from last_cli.evaluation import processes
+from last_cli.evaluation.devices import start_devices
+from last_cli.evaluation.measure import Request, measure
+from last_cli.evaluation.resume import Session, Tell
+from last_cli.results.evaluation import Comparison, EvalReport, Gate, Measured, PrecisionLoss
+from last_cli.results.source import Progress
+from last_cli.tasks.task import Split
+
+__all__ = ["Request", "build_model", "described", "evaluate", "follow_task", "load_split", "measure", "start_devices"]
+
+PRECISIONS = ("float32", "bfloat16")
+MODEL_OPTIONS = ("activation", "prenorm", "mode", "padded")
+
+
+def evaluate(
+    checkpoint: Checkpoint,
+    task: str,
+    *,
+    split: str = "test",
+    data_dir: str | Path | None = None,
+    limit: int | None = None,
+    batch_size: int | None = None,
+    device: str | None = None,
+    precision: str = "float32",
+    baseline: Checkpoint | str | Path | None = None,
+    min_accuracy: float | None = None,
+    max_drop: float | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    tell: Tell | None = None,
+) -> EvalReport:
+    """Accuracy of a checkpoint on a task, and against a baseline on the same sequences.
+
+    Where `jax.distributed` has joined several processes, all of them call this, each evaluates its share, and all get
+    the whole report.
+
+    Args:
+        task: a name of the registry, or a file of arrays: FILE.npz.
+        data_dir: where the task's files are; without it the task finds or makes its own.
+        limit: only the first so many sequences.
+        batch_size: sequences that a device takes at a time.
+        device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
+        precision: "float32", or "bfloat16": the model (not the baseline) then runs in both, and the report compares.
+        min_accuracy: gate, a fraction.
+        max_drop: gate, percentage points that the accuracy may lie below the baseline's.
+        resume: take up the results that an interrupted run of the same evaluation left.
+        progress: called with what is being done, and how many of how many are done.
+        tell: called with a line for the user, and its kind.
+
+    Raises:
+        CheckpointError: the tree is no classifier that can be built.
+        DataError: the task's files are missing, or do not fit the model.
+        UsageError: unknown names, a gate without its baseline, or one outside 0 to 1.
+    """
+    if max_drop is not None and baseline is None:
+        raise UsageError("--max-drop compares with a baseline, and none is given", "add --baseline CKPT")
+    if min_accuracy is not None and not 0 <= min_accuracy <= 1:
+        raise UsageError(
+            f"--min-accuracy is {100 * min_accuracy:g} %, expected 0 to 100 %", "0.6 and 60 both mean 60 percent"
+        )
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision is '{precision}', expected {' or '.join(PRECISIONS)}", "the default is float32")
+    request = Request(task, split, Path(data_dir) if data_dir else None, limit, batch_size, device)
+    session = Session(resume, tell or (lambda line, kind: None))
+
+    def prepare() -> tuple[Split, Checkpoint, Checkpoint | None]:
+        data = load_split(checkpoint, request, progress)
+        return data, follow_task(checkpoint, data), _baseline(baseline, task, checkpoint, data)
+
+    def found(model: Checkpoint, what: str, precision: str = "float32") -> Measured:
+        return measure(model, data, replace(request, precision=precision), what, progress, session)
+
+    data, checkpoint, other = processes.together(prepare)
+    try:
+        measured = found(checkpoint, "evaluate", precision)
+        exact = measured if precision == "float32" else found(checkpoint, "float32")
+        comparison = Comparison.of(other.source.path, measured, found(other, "baseline")) if other else None
+    except KeyboardInterrupt:
+        session.tell("what was evaluated is kept: the same command with --resume goes on from there", "hint")
+        raise
+    session.clear()
+    return EvalReport(
+        checkpoint=checkpoint.source,
+        task=described(request, data),
+        measured=measured,
+        assumed=checkpoint.assumed((*checkpoint.layer_options, *MODEL_OPTIONS)),
+        baseline=comparison,
+        gates=_gates(measured, comparison, min_accuracy, max_drop),
+        notes=[*checkpoint.source.notes, data.note],
+        precision=None if exact is measured else PrecisionLoss.of(precision, measured, exact),
+    )
+
+
+def load_split(checkpoint: Checkpoint, request: Request, progress: Progress | None = None) -> Split:
+    """The split that is asked for, with the settings that the checkpoint was trained with."""
+    tell = (lambda done, total: progress(f"load {request.task}", done, total)) if progress else None
+    return registry.get("tasks", request.task).load(
+        request.split,
+        data_dir=request.data_dir,
+        settings=checkpoint.task_settings(request.task),
+        limit=request.limit,
+        progress=tell,
+    )
+
+
+def described(request: Request, data: Split) -> dict[str, Any]:
+    """The `task` object of the JSON results."""
+    version = registry.get("tasks", request.task).version
+    said = {"name": request.task, "version": version, "split": request.split, "source": data.source}
+    limit = {} if request.limit is None else {"limit": request.limit}
+    return said | limit | {"length": data.length}
+
+
+def build_model(checkpoint: Checkpoint) -> tuple[Any, dict[str, Any]]:
+    """A Flax module for the checkpoint and its variables, for inference or fine-tuning; see model.Classifier.
+
+    Raises:
+        CheckpointError: the tree is no classifier that can be built.
+    """
+    import jax
+
+    from last_cli.families.lti.network.module import Classifier
+
+    spec = model_spec(checkpoint)
+    return Classifier(spec), jax.tree.map(jax.numpy.asarray, read_variables(checkpoint))
+
+
+def follow_task(checkpoint: Checkpoint, data: Split) -> Checkpoint:
+    """The checkpoint with `padded` as the task has it, where nothing else decides: so does the S5 code.
+
+    Raises:
+        CheckpointError: the tree is no classifier that can be built.
+        DataError: the split does not fit the model.
+    """
+    _check_fit(checkpoint, data)
+    if checkpoint.sources["padded"] != "assumed":
+        return checkpoint
+    return replace(checkpoint, config=replace(checkpoint.config, padded=data.lengths is not None))
+
+
+def _baseline(
+    baseline: Checkpoint | str | Path | None, task: str, checkpoint: Checkpoint, data: Split
+) -> Checkpoint | None:
+    if baseline is None:
+        return None
+    other, settings = baseline if isinstance(baseline, Checkpoint) else load(baseline), checkpoint.task_settings(task)
+    if other.task_settings(task) not in ({}, settings) and settings:
+        raise UsageError(
+            f"{other.source.path} was trained on another {task} task than {checkpoint.source.path}",
+            "a baseline is compared on the same sequences: take the checkpoint that this one was made from",
+        )
+    return follow_task(other, data)
+
+
+def _check_fit(checkpoint: Checkpoint, data: Split) -> None:
+    path, spec = checkpoint.source.path, model_spec(checkpoint)
+    if data.documents != spec.documents:
+        takes = "one sequence" if spec.documents == 1 else "two sequences"
+        raise DataError(
+            f"{path}: the model takes {takes} a sample but the task has {data.documents}",
+            "the checkpoint was trained on something else: choose its --task",
+        )
+    if data.tokens:
+        width = len(data.vocabulary or ()) or 1 + max(int(block.max()) for block in blocks(data.x))
+    else:
+        width = data.x.shape[2]
+    if (width > spec.d_input) if data.tokens else (width != spec.d_input):
+        kind = "tokens in its vocabulary" if data.tokens else "features a step"
+        raise DataError(
+            f"{path}: the encoder takes {spec.d_input} inputs but the task has {width} {kind}",
+            "the checkpoint was trained on something else: choose its --task",
+        )
+    # A user's arrays need not have a sample of every class.
+    if (data.classes > spec.d_output) if data.source == "arrays" else (data.classes != spec.d_output):
+        raise DataError(
+            f"{path}: the decoder has {spec.d_output} classes but the task has {data.classes}",
+            "the checkpoint was trained on something else: choose its --task",
+        )
+
+
+def _gates(
+    measured: Measured, comparison: Comparison | None, min_accuracy: float | None, max_drop: float | None
+) -> list[Gate]:
+    gates = []
+    if min_accuracy is not None:
+        gates.append(Gate("min_accuracy", min_accuracy, measured.accuracy, measured.accuracy >= min_accuracy))
+    if max_drop is not None and comparison is not None:
+        points = 100 * comparison.drop
+        gates.append(Gate("max_drop", max_drop, points, points <= max_drop + 1e-9))
+    return gates

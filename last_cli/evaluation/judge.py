@@ -1,0 +1,65 @@
+"""Pruned versions of one checkpoint, judged against it on the same sequences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from last_cli.base import registry
+from last_cli.base.errors import UsageError
+from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.evaluation.evaluate import Request, described, follow_task, measure
+from last_cli.results.evaluation import Comparison, Measured
+from last_cli.results.source import Progress
+from last_cli.tasks.task import Split
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """One split, and what the unpruned model answers there."""
+
+    checkpoint: Checkpoint
+    data: Split
+    request: Request
+    base: Measured
+
+    def measure(self, pruned: Checkpoint, progress: Progress | None = None) -> Measured:
+        """A pruned version's answers; versions of the same shapes share one compiled program."""
+        return measure(follow_task(pruned, self.data), self.data, self.request, "this ratio", progress)
+
+    def compare(self, measured: Measured) -> Comparison:
+        """The paired difference to the unpruned model."""
+        return Comparison.of(self.checkpoint.source.path, measured, self.base)
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The `task` object of the JSON results."""
+        return described(self.request, self.data) | {"n": len(self.data.y)}
+
+
+def judge(checkpoint: Checkpoint, data: Split, request: Request, progress: Progress | None = None) -> Judge:
+    """Measure the unpruned checkpoint on a split."""
+    base = measure(follow_task(checkpoint, data), data, request, "unpruned", progress)
+    return Judge(checkpoint, data, request, base)
+
+
+def selection_request(checkpoint: Checkpoint, task: str | None, data_dir: str | Path | None) -> Request:
+    """The split that a ratio may be chosen on; without a task, of the one that the checkpoint was trained on.
+
+    Raises:
+        UsageError: no task is known, or its validation data is its test data.
+    """
+    name = task or checkpoint.task.get("name")
+    if name is None:
+        raise UsageError(
+            "--max-drop needs a task, and the checkpoint does not say on which it was trained",
+            "add --task, or choose by --max-error, which needs no labels",
+        )
+    split = registry.get("tasks", name).selection_split
+    if split is None:
+        raise UsageError(
+            f"task {name} has no validation split of its own: it validates on its test data, which must not choose",
+            "--max-error chooses without labels; or hold out sequences of your own: --task FILE.npz",
+        )
+    return Request(name, split, Path(data_dir) if data_dir else None)

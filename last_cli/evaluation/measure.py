@@ -1,0 +1,175 @@
+"""A checkpoint's answers to every sequence of a split: on all devices, and of several processes each its share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from last_cli.base.version import __version__
+from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.checkpoint.network import model_spec, variables_digest
+from last_cli.evaluation import processes
+from last_cli.evaluation.devices import device_name, start_devices
+from last_cli.evaluation.resume import Batch, Kept, Session, digest
+from last_cli.results.evaluation import Measured
+from last_cli.results.source import Progress
+from last_cli.tasks.task import Split
+
+if TYPE_CHECKING:
+    from last_cli.evaluation.program import Program
+
+CPU_MICRO_BATCH, ACCELERATOR_BATCH = 1, 64
+STEPS_A_CALL = 8
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to evaluate on, and where: see `evaluate`."""
+
+    task: str
+    split: str = "test"
+    data_dir: Path | None = None
+    limit: int | None = None
+    batch_size: int | None = None
+    device: str | None = None
+    precision: str = "float32"
+
+
+def measure(
+    checkpoint: Checkpoint,
+    data: Split,
+    request: Request,
+    what: str = "",
+    progress: Progress | None = None,
+    session: Session | None = None,
+) -> Measured:
+    """Predictions and losses of a checkpoint on every sequence of a split.
+
+    The split goes in batches, which no number of devices or processes changes, nor an interruption. With a session,
+    what is found is kept while it goes on, and what was kept may be taken up.
+    """
+    devices = start_devices(request.device)
+    size = request.batch_size or micro_batch(devices)
+    mine = processes.share(-(-len(data.y) // size), request.device)
+    kept, found = processes.together(lambda: _take_up(session, checkpoint, data, request, size, mine, what))
+    resumed = _rows_of(found)
+    total = min(mine.stop * size, len(data.y)) - min(mine.start * size, len(data.y))
+
+    def run() -> float:
+        todo = [number for number in mine if number not in found]
+        if not todo:
+            return 0.0
+        program = _program(checkpoint, data, request, devices, size)
+        started = time.perf_counter()
+        for number, batch in _answers(program, data, todo):
+            found[number] = batch
+            if kept:
+                kept.add(number, digest(*_inputs(data, [number], size)), batch)
+            if progress:
+                progress(what, _rows_of(found), total)
+        return time.perf_counter() - started
+
+    try:
+        seconds = processes.together(run)
+    finally:
+        if kept:
+            kept.flush()
+    parts = [found[number] for number in mine]
+    losses = processes.concatenate([part.losses for part in parts], len(data.y), np.float64)
+    predicted = processes.concatenate([part.predicted for part in parts], len(data.y), np.int32)
+    every = processes.gather(np.array([seconds, resumed, len(devices)], np.float64))
+    name = device_name(devices[0], int(every[:, 2].sum()), len(every))
+    return Measured(predicted, predicted == data.y, losses, float(every[:, 0].max()), name, int(every[:, 1].sum()))
+
+
+def micro_batch(devices: Sequence[Any]) -> int:
+    """How many sequences a device takes side by side: on a CPU few, which stay in its cache."""
+    return CPU_MICRO_BATCH if devices[0].platform == "cpu" else ACCELERATOR_BATCH
+
+
+def _take_up(
+    session: Session | None, checkpoint: Checkpoint, data: Split, request: Request, size: int, mine: range, what: str
+) -> tuple[Kept | None, dict[int, Batch]]:
+    """Where results are kept, and those of this process's share that an interrupted run left there."""
+    kept = session.open(_key(checkpoint, data, request, size)) if session else None
+    if session is None or kept is None:
+        return None, {}
+    stored = kept.find()
+    if not session.resume:
+        if stored:
+            rows = _rows_of({number: batch for number, (_, batch) in stored.items()})
+            line = f"an interrupted run left results of {rows:,} sequences ({what}): add --resume to take them up"
+            session.tell(line, "hint")
+        return kept, {}
+    found = {
+        number: stored[number][1]
+        for number in mine
+        if number in stored and stored[number][0] == digest(*_inputs(data, [number], size))
+    }
+    session.tell(f"{what}: {_rows_of(found):,} of {len(data.y):,} sequences are taken up from an interrupted run", "")
+    return kept, found
+
+
+def _key(checkpoint: Checkpoint, data: Split, request: Request, size: int) -> dict[str, Any]:
+    """What tells an evaluation from others, besides its data themselves: parameters, options, and where it runs."""
+    device = start_devices(request.device)[0]
+    return {
+        "last": __version__,
+        "parameters": variables_digest(checkpoint),
+        "model": repr(model_spec(checkpoint)),
+        "task": [request.task, request.split, len(data.y)],
+        "batch": size,
+        "precision": request.precision,
+        "device": [device.platform, device.device_kind],
+    }
+
+
+def _program(checkpoint: Checkpoint, data: Split, request: Request, devices: Sequence[Any], size: int) -> Program:
+    from last_cli.evaluation.program import build
+
+    return build(
+        checkpoint,
+        devices,
+        data.x.shape[1:],
+        data.x.dtype,
+        micro=size,
+        rounds=STEPS_A_CALL,
+        precision=request.precision,
+    )
+
+
+def _answers(program: Program, data: Split, todo: Sequence[int]) -> Iterator[tuple[int, Batch]]:
+    """Each batch's results; the next call is under way while the last one's are read."""
+    size, at_once = program.micro, program.rows // program.micro
+    groups = [todo[first : first + at_once] for first in range(0, len(todo), at_once)]
+    before: tuple[Sequence[int], np.ndarray, Any] | None = None
+    for group in [*groups, None]:
+        under_way = None
+        if group is not None:
+            x, lengths, y = _inputs(data, group, size)
+            under_way = (group, y, program.start(x, lengths))
+        if before is not None:
+            numbers, y, finish = before
+            logits = finish().astype(np.float64)
+            losses = -np.take_along_axis(logits, y[:, None].astype(np.int64), axis=1)[:, 0]
+            for i, number in enumerate(numbers):
+                rows = slice(i * size, (i + 1) * size)
+                yield number, Batch(logits[rows].argmax(axis=-1).astype(np.int32), losses[rows])
+        before = under_way
+
+
+def _inputs(data: Split, numbers: Sequence[int], size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sequences, lengths and labels of these batches; only a split's last batch may be smaller than the others."""
+    rows = np.concatenate([np.arange(number * size, (number + 1) * size) for number in numbers])
+    rows = rows[rows < len(data.y)]
+    lengths = np.full(len(rows), data.length, np.int32) if data.lengths is None else data.lengths[rows]
+    return data.x[rows], lengths, data.y[rows]
+
+
+def _rows_of(batches: Mapping[int, Batch]) -> int:
+    return sum(len(batch.losses) for batch in batches.values())

@@ -1,0 +1,52 @@
+"""Discretisation of diagonal continuous-time systems, for any array library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from last_cli.families.lti.system import Array
+
+
+def zoh(A: Array, dt: Array) -> tuple[Array, Array]:
+    """Zero-order hold of poles A with steps dt: lam = exp(A dt), and the factor (lam - 1) / A on B."""
+    xp = A.__array_namespace__()
+    z = A * dt
+    zero = A == 0
+    factor = xp.where(zero, dt + 0 * A, xp.expm1(z) / xp.where(zero, xp.ones_like(A), A))
+    return xp.exp(z), factor
+
+
+def bilinear(A: Array, dt: Array) -> tuple[Array, Array]:
+    """Bilinear transform of poles A with steps dt: lam = (1 + A dt/2) / (1 - A dt/2), factor dt / (1 - A dt/2) on B."""
+    half = A * dt / 2
+    return (1 + half) / (1 - half), dt / (1 - half)
+
+
+def zoh_poles(lam: Array, dt: Array) -> Array:
+    """The poles A that `zoh` discretises to lam, with imaginary parts of A dt in (-pi, pi]."""
+    return lam.__array_namespace__().log(lam) / dt
+
+
+def bilinear_poles(lam: Array, dt: Array) -> Array:
+    """The poles A that `bilinear` discretises to lam."""
+    return 2 * (lam - 1) / (dt * (lam + 1))
+
+
+POLES: dict[str, Callable[[Array, Array], Array]] = {"zoh": zoh_poles, "bilinear": bilinear_poles}
+METHODS: dict[str, Callable[[Array, Array], tuple[Array, Array]]] = {"zoh": zoh, "bilinear": bilinear}
+
+
+def clip_real(A_re: Array) -> Array:
+    """Real parts clipped at -1e-4, as the S5 and annotated S4D codes do in training."""
+    return A_re.__array_namespace__().clip(A_re, None, -1e-4)
+
+
+def as_complex(pair: Array) -> Array:
+    """(..., 2) real and imaginary parts -> (...) complex."""
+    return pair[..., 0] + 1j * pair[..., 1]
+
+
+def as_pair(z: Array) -> Array:
+    """(...) complex -> (..., 2) real and imaginary parts."""
+    xp = z.__array_namespace__()
+    return xp.stack([xp.real(z), xp.imag(z)], axis=-1)

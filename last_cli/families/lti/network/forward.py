@@ -1,0 +1,155 @@
+"""The forward pass for inference: a pure function of folded parameters and sequences.
+
+The stream is (length, batch, features) where states are driven by all features, so that the loop over time needs no
+transposition, and (features, batch, length) where each channel is convolved by itself. `axis` is that of the features.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from last_cli.base.annotations import Array, Complex, Float, Int, Num
+from last_cli.families.lti.network.convolve import convolve
+from last_cli.families.lti.network.documents import apart, paired
+from last_cli.families.lti.network.fold import Params
+from last_cli.families.lti.network.spec import BlockSpec, ModelSpec
+
+LAYER_NORM_EPSILON = 1e-6
+
+
+def forward(
+    spec: ModelSpec,
+    params: Params,
+    x: Int[Array, "batch *documents length"] | Float[Array, "batch length d_input"],
+    lengths: Num[Array, "batch *documents"] | None = None,
+    platform: str | None = None,
+) -> Float[Array, "batch classes"]:
+    """Log-probabilities of the classes, those of `model.Classifier` without training.
+
+    Args:
+        params: what `folding.fold` made for sequences of this length.
+        lengths: steps of each sequence that are no padding, where sequences are padded.
+        platform: what it is compiled for, JAX's default backend if None. On a "cpu" time passes one step after the
+            other, elsewhere in logarithmic depth.
+    """
+    on_cpu = (platform or jax.default_backend()) == "cpu"
+    x, lengths = apart(spec, x, lengths)
+    stream, axis = _encode(params["encoder"], x), -1
+    for block, folded in zip(spec.blocks, params["blocks"], strict=True):
+        wanted = 0 if "parts" in folded["ssm"] else -1
+        if wanted != axis:
+            stream, axis = jnp.swapaxes(stream, 0, 2), wanted
+        stream = _block(spec, block, folded, stream, axis, on_cpu)
+    return jax.nn.log_softmax(_decode(spec, params["decoder"], _pool(spec, stream, lengths, axis)))
+
+
+def _encode(encoder: Params, x: Any) -> Float[Array, "length batch features"]:
+    kernel, bias = encoder["kernel"], encoder["bias"].astype(encoder["kernel"].dtype)
+    x = jnp.swapaxes(x, 0, 1)
+    if jnp.issubdtype(x.dtype, jnp.integer):
+        return (kernel + bias)[x]
+    return x.astype(kernel.dtype) @ kernel + bias
+
+
+def _block(spec: ModelSpec, block: BlockSpec, folded: Params, skip: Any, axis: int, on_cpu: bool) -> Any:
+    prenorm = spec.config.prenorm
+    u = _centred(skip, axis) if prenorm and block.norm == "layer" else skip
+    y = (_convolution if axis == 0 else _recurrence)(folded["ssm"], u, on_cpu)
+    stream = (skip + _gate(spec.config.activation, folded.get("gate"), y, axis)).astype(skip.dtype)
+    if prenorm:
+        return stream
+    stream = _centred(stream, axis) if block.norm == "layer" else stream
+    return (stream * _along(folded["norm"]["scale"], axis) + _along(folded["norm"]["bias"], axis)).astype(skip.dtype)
+
+
+def _centred(x: Any, axis: int) -> Any:
+    """Layer norm without its scale and bias."""
+    wide = x.astype(jnp.float32)
+    wide = wide - wide.mean(axis, keepdims=True)
+    return (wide * jax.lax.rsqrt(jnp.square(wide).mean(axis, keepdims=True) + LAYER_NORM_EPSILON)).astype(x.dtype)
+
+
+def _recurrence(
+    folded: Params, u: Float[Array, "length batch features"], on_cpu: bool
+) -> Float[Array, "length batch outputs"]:
+    states = folded["lam"].shape[0]
+    driven = _product(u, folded["drive"], -1) + folded["constant"]
+    driven = jax.lax.complex(driven[..., :states], driven[..., states:])
+    readouts = folded["readout"].shape[0] // (2 * states)
+    xs = [recur(folded["lam"], driven, reverse=bool(r), on_cpu=on_cpu) for r in range(readouts)]
+    seen = jnp.concatenate([part for x in xs for part in (x.real, x.imag)], axis=-1)
+    return _product(seen.astype(u.dtype), folded["readout"], -1) + folded["D"] * u + folded["offset"]
+
+
+def recur(
+    lam: Complex[Array, " n"], driven: Complex[Array, "l b n"], *, reverse: bool, on_cpu: bool
+) -> Complex[Array, "l b n"]:
+    """x[t] = lam x[t-1] + driven[t]; backwards in time where `reverse`."""
+    if not on_cpu:
+        elements = (jnp.broadcast_to(lam, driven.shape), driven)
+        return jax.lax.associative_scan(_combine, elements, reverse=reverse)[1]
+
+    def step(x: Any, b: Any) -> tuple[Any, Any]:
+        x = lam * x + b
+        return x, x
+
+    return jax.lax.scan(step, jnp.zeros_like(driven[0]), driven, reverse=reverse)[1]
+
+
+def _combine(first: Any, second: Any) -> tuple[Any, Any]:
+    return second[0] * first[0], second[0] * first[1] + second[1]
+
+
+def _convolution(
+    folded: Params, u: Float[Array, "features batch length"], on_cpu: bool
+) -> Float[Array, "features batch length"]:
+    D, scale, bias = (_along(folded[name], 0) for name in ("D", "scale", "bias"))
+    u = u.astype(jnp.float32) * scale + bias
+    return convolve(folded["parts"], u, on_cpu) + D * u
+
+
+def _gate(activation: str, gate: Params | None, y: Any, axis: int) -> Any:
+    activated = jax.nn.gelu(y)
+    if gate is None:
+        return activated
+    z = _dense(gate, activated, axis)
+    if activation == "full_glu":
+        value, z = jnp.split(z, 2, axis)
+    else:
+        value = activated if activation == "half_glu1" else y
+    return value * (0.5 + 0.5 * jnp.tanh(z))
+
+
+def _pool(spec: ModelSpec, stream: Any, lengths: Any, axis: int) -> Float[Array, "batch features"]:
+    if spec.config.mode == "last":
+        return stream[-1] if axis == -1 else stream[..., -1].T
+    length = stream.shape[-1 - axis]
+    if lengths is None or not spec.config.padded:
+        weights = jnp.full((length, stream.shape[1]), 1 / length)
+    else:
+        weights = (jnp.arange(length)[:, None] < lengths) / lengths
+    return jnp.einsum("lb,lbh->bh" if axis == -1 else "lb,hbl->bh", weights, stream.astype(jnp.float32))
+
+
+def _decode(spec: ModelSpec, decoder: Params, x: Any) -> Any:
+    if spec.documents == 1:
+        return _dense(decoder, x, -1)
+    return _dense(decoder["layer2"], jax.nn.gelu(_dense(decoder["layer1"], paired(x), -1)), -1)
+
+
+def _dense(dense: Params, x: Any, axis: int) -> Any:
+    return _product(x.astype(dense["kernel"].dtype), dense["kernel"], axis) + _along(dense["bias"], axis)
+
+
+def _product(x: Any, weights: Any, axis: int) -> Any:
+    """Of the features with the weights, which come transposed where the features come first."""
+    operands = (x, weights) if axis == -1 else (weights, x)
+    return jnp.tensordot(*operands, 1, preferred_element_type=jnp.float32)
+
+
+def _along(vector: Float[Array, " features"], axis: int) -> Any:
+    """A number for each feature, to be broadcast against the stream."""
+    return vector if axis == -1 else vector[:, None, None]

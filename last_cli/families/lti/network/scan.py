@@ -1,0 +1,133 @@
+"""The engine: a `System` prepared once for a sequence length, then run on batches of sequences.
+
+`prepare` is written against the array API: in numpy float64 it is done once per checkpoint before evaluation, in JAX it
+is part of the traced forward pass, so that gradients reach the parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from last_cli.base.annotations import Array, Complex, Float
+from last_cli.families.lti.system import System
+
+Prepared = dict[str, Any]
+
+
+def prepare(system: System, length: int) -> Prepared:
+    """What `run` needs: matrices for a scan over time (MIMO), or a kernel's spectrum (one SISO system a channel)."""
+    if system.B.shape[-1] == system.C.shape[-2] == 1:
+        return {"spectrum": _spectrum(system, length), "D": system.D}
+    return _matrices(system)
+
+
+def single(prepared: Prepared) -> Prepared:
+    """The same in single precision."""
+    return {
+        name: np.asarray(array, np.complex64 if np.iscomplexobj(array) else np.float32)
+        for name, array in prepared.items()
+    }
+
+
+def run(prepared: Prepared, u: Float[Array, "batch length features"]) -> Float[Array, "batch length features"]:
+    """Outputs of the system for input sequences u, feedthrough included."""
+    prepared = {name: jnp.asarray(array) for name, array in prepared.items()}
+    y = _convolve(prepared["spectrum"], u) if "spectrum" in prepared else _scan(prepared, u)
+    return y + prepared["D"] * u
+
+
+def kernel(system: System, length: int) -> Any:
+    """Impulse responses gain * Re(sum over n of C_n B_n lam_n^t), real (R, G, length), of SISO systems.
+
+    Powers come in two levels, t = i * m + j, so that one batched product replaces the Vandermonde matrix.
+    """
+    xp = system.lam.__array_namespace__()
+    m = math.isqrt(max(length - 1, 0)) + 1
+    fine = _powers(system.lam, m)
+    coarse = _powers(fine[..., -1] * system.lam, -(-length // m))
+    weights = system.C[:, :, 0, :] * system.B[:, :, 0]
+    left = xp.matrix_transpose(weights[..., None] * coarse)
+    # The real part alone, of half the arithmetic: Re(left) Re(fine) - Im(left) Im(fine).
+    left = xp.concat([xp.real(left), -xp.imag(left)], axis=-1)
+    blocks = system.gain * (left @ xp.concat([xp.real(fine), xp.imag(fine)], axis=-2))
+    return xp.reshape(blocks, (*blocks.shape[:-2], -1))[..., :length]
+
+
+def _powers(base: Any, count: int) -> Any:
+    """base ** 0 .. base ** (count - 1) along a new last axis."""
+    xp = base.__array_namespace__()
+    steps = xp.broadcast_to(base[..., None], (*base.shape, count - 1))
+    return xp.concat([xp.ones_like(base)[..., None], xp.cumulative_prod(steps, axis=-1)], axis=-1)
+
+
+def _spectrum(system: System, length: int) -> Any:
+    """Spectrum (G, length + 1) of the kernel, padded to 2 * length; the backward readout wraps round to its end."""
+    xp = system.lam.__array_namespace__()
+    forward, *backward = kernel(system, length)
+    zeros = xp.zeros_like(forward)
+    padded = xp.concat([forward, zeros], axis=-1)
+    if backward:
+        flipped = xp.concat([zeros, xp.flip(backward[0], axis=-1)], axis=-1)
+        padded = padded + xp.roll(flipped, 1 - system.backward_lag, axis=-1)
+    return xp.fft.rfft(padded, axis=-1)
+
+
+def _convolve(
+    spectrum: Complex[Array, "features frequencies"], u: Float[Array, "batch length features"]
+) -> Float[Array, "batch length features"]:
+    length = u.shape[1]
+    transformed = jnp.fft.rfft(jnp.swapaxes(u, 1, 2), n=2 * length, axis=-1)
+    return jnp.swapaxes(jnp.fft.irfft(transformed * spectrum, n=2 * length, axis=-1)[..., :length], 1, 2)
+
+
+def _matrices(system: System) -> Prepared:
+    """One real matrix for B and one for all readouts' C, real and imaginary parts stacked."""
+    xp = system.lam.__array_namespace__()
+    B, C = system.B[0], system.gain * system.C[:, 0]
+    return {
+        "lam": system.lam[0],
+        "B": xp.matrix_transpose(xp.concat([xp.real(B), xp.imag(B)])),
+        "C": xp.matrix_transpose(xp.concat([part for c in C for part in (xp.real(c), -xp.imag(c))], axis=-1)),
+        "D": system.D,
+    }
+
+
+def _scan(prepared: Prepared, u: Float[Array, "batch length features"]) -> Float[Array, "batch length outputs"]:
+    lam, B, C = prepared["lam"], prepared["B"], prepared["C"]
+    states = lam.shape[0]
+    driven = u @ B
+    driven = jax.lax.complex(driven[..., :states], driven[..., states:])
+    readouts = C.shape[0] // (2 * states)
+    xs = [recur(lam, driven, reverse=bool(r)) for r in range(readouts)]
+    return jnp.concatenate([part for x in xs for part in (x.real, x.imag)], axis=-1) @ C
+
+
+def recur(lam: Complex[Array, " n"], driven: Complex[Array, "b l n"], *, reverse: bool) -> Complex[Array, "b l n"]:
+    """x[t] = lam x[t-1] + driven[t]. A loop over time suits a CPU's cache; a GPU wants the logarithmic depth."""
+    if jax.default_backend() == "cpu":
+        return _recur_in_order(lam, driven, reverse)
+    elements = (jnp.broadcast_to(lam, driven.shape), driven)
+    return jax.lax.associative_scan(_combine, elements, reverse=reverse, axis=1)[1]
+
+
+@partial(jax.jit, static_argnums=2)  # compiled once for each shape, also where nothing around it is
+def _recur_in_order(
+    lam: Complex[Array, " n"], driven: Complex[Array, "b l n"], reverse: bool
+) -> Complex[Array, "b l n"]:
+    def step(x: Any, b: Any) -> tuple[Any, Any]:
+        x = lam * x + b
+        return x, x
+
+    return jnp.swapaxes(
+        jax.lax.scan(step, jnp.zeros_like(driven[:, 0]), jnp.swapaxes(driven, 0, 1), reverse=reverse)[1], 0, 1
+    )
+
+
+def _combine(first: Any, second: Any) -> tuple[Any, Any]:
+    return second[0] * first[0], second[0] * first[1] + second[1]

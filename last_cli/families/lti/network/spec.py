@@ -1,0 +1,146 @@
+"""The model around the SSM layers, as the tree's names and shapes show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from last_cli.base.errors import CheckpointError
+from last_cli.families.find import Layer
+from last_cli.families.lti.config import ModelConfig
+from last_cli.formats import Key, Leaf
+
+# What the gate's products are called, and which activations they allow.
+GATES = {
+    (): ("gelu",),
+    ("out2",): ("half_glu1", "half_glu2"),
+    ("out1", "out2"): ("full_glu",),
+    ("out", "out2"): ("full_glu",),
+}
+HINT = (
+    "`last score` and `last prune` need the SSM layers alone; `last eval` builds the S5 and annotated S4D classifiers"
+)
+
+
+@dataclass(frozen=True)
+class BlockSpec:
+    """One block: its name, the SSM's registry name and leaf shapes, its norm and the names of its gate's products."""
+
+    name: str
+    family: str
+    leaves: tuple[tuple[str, tuple[int, ...]], ...]
+    norm: str
+    gates: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A classifier as the tree shows it.
+
+    Attributes:
+        blocks: the SSM blocks in order.
+        nested: encoder and blocks stand below a node `encoder`, as in S5.
+        d_input, d_model, d_output: widths of the input, the blocks and the output.
+        config: what the tree does not show.
+        documents: sequences a sample. Of two, the head compares what the same encoder and blocks made of each, pooled
+            over its own length (Tay et al., Long Range Arena, ICLR 2021, section 2.2.3, with the S5 code's features).
+    """
+
+    blocks: tuple[BlockSpec, ...]
+    nested: bool
+    d_input: int
+    d_model: int
+    d_output: int
+    config: ModelConfig
+    documents: int = 1
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Where a classifier's variables are in a checkpoint: the keys above `params` and above `batch_stats`."""
+
+    params: Key
+    batch_stats: Key
+
+    @classmethod
+    def of(cls, layers: Sequence[Layer]) -> Tree:
+        """From the place of the first SSM layer."""
+        key = next(iter(layers[0].leaves.values()))
+        at = max((i for i, part in enumerate(key) if part == "params"), default=-1)
+        return cls(key[: at + 1], (*key[: max(at, 0)], "batch_stats"))
+
+    def variables(self, leaves: Mapping[Key, Any]) -> dict[Key, Any]:
+        """The classifier's own leaves, under ("params", ...) and ("batch_stats", ...)."""
+        parts = {"params": self.params, "batch_stats": self.batch_stats}
+        found = {}
+        for key, leaf in leaves.items():
+            for name, prefix in parts.items():
+                if key[: len(prefix)] == prefix and (prefix or key[0] not in parts):
+                    found[(name, *key[len(prefix) :])] = leaf
+        return found
+
+
+def infer(leaves: Mapping[Key, Leaf], layers: Sequence[Layer]) -> dict[str, Any]:
+    """What the tree shows of a ModelConfig: the activation, where the gate's products leave no choice."""
+    options = GATES.get(_gates(Tree.of(layers).variables(leaves), _block(layers[0])), ())
+    return {"activation": options[0]} if len(options) == 1 else {}
+
+
+def read_spec(leaves: Mapping[Key, Leaf], layers: Sequence[Layer], config: ModelConfig) -> ModelSpec:
+    """The classifier that a checkpoint holds.
+
+    Raises:
+        CheckpointError: its tree is not one of an S5 or annotated S4D classifier; says what is missing.
+    """
+    variables = Tree.of(layers).variables(leaves)
+    nested = layers[0].name.startswith("encoder/")
+    encoder = ("params", *(["encoder"] if nested else []), "encoder", "kernel")
+    pairs = ("params", "decoder", "layer1", "kernel") in variables
+    decoder = ("params", "decoder", *(["layer2"] if pairs else []), "kernel")
+    for key in (encoder, decoder):
+        if key not in variables or len(variables[key].shape) != 2:
+            raise CheckpointError(f"the tree has no {'/'.join(key)} of two axes, so no classifier can be built", HINT)
+    blocks = tuple(_block_spec(variables, layer, nested, config) for layer in layers)
+    d_input, d_model = variables[encoder].shape
+    if pairs:
+        config = replace(config, mode="pool", padded=True)
+        found = variables[("params", "decoder", "layer1", "kernel")].shape
+        if found != (4 * d_model, d_model):
+            raise CheckpointError(
+                f"decoder/layer1 has shape {found}, expected {(4 * d_model, d_model)}: four features of two documents",
+                HINT,
+            )
+    return ModelSpec(blocks, nested, d_input, d_model, variables[decoder].shape[1], config, documents=2 if pairs else 1)
+
+
+def _block_spec(variables: Mapping[Key, Leaf], layer: Layer, nested: bool, config: ModelConfig) -> BlockSpec:
+    block = _block(layer)
+    expected = ("encoder", block[-1]) if nested else (block[-1],)
+    if block != expected or layer.name.split("/")[-1] != "seq":
+        raise CheckpointError(f"{layer.name}: expected {'/'.join((*expected, 'seq'))} in an S5 or S4D classifier", HINT)
+    gates = _gates(variables, block)
+    if config.activation not in GATES.get(gates, ()):
+        allowed = " or ".join(GATES.get(gates, ())) or "none that is known"
+        raise CheckpointError(
+            f"{layer.name}: activation is '{config.activation}' but the tree has the products {list(gates)}, "
+            f"which means {allowed}",
+            "give --activation, or mend the configuration beside the checkpoint",
+        )
+    if ("params", *block, "norm", "scale") not in variables:
+        raise CheckpointError(f"{'/'.join(block)}: the tree has no norm/scale", HINT)
+    return BlockSpec(
+        name=block[-1],
+        family=layer.family.name,
+        leaves=tuple((name, tuple(variables[("params", *block, "seq", name)].shape)) for name in layer.leaves),
+        norm="batch" if ("batch_stats", *block, "norm", "mean") in variables else "layer",
+        gates=gates,
+    )
+
+
+def _block(layer: Layer) -> Key:
+    return tuple(layer.name.split("/")[:-1])
+
+
+def _gates(variables: Mapping[Key, Any], block: Key) -> tuple[str, ...]:
+    return tuple(n for n in ("out", "out1", "out2") if ("params", *block, n, "kernel") in variables)

@@ -1,0 +1,103 @@
+"""S5: one MIMO system a layer (Smith et al., ICLR 2023; github.com/lindermanlab/S5).
+
+Leaves: Lambda_re, Lambda_im (P,); B (P, H, 2); C1 and C2, or C (H, P, 2), or, with C_init=complex_normal and two
+directions, C (H, 2P, 2); D (H,); log_step (P, 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from last_cli.base.errors import CheckpointError
+from last_cli.families.family import Family, LayerShape, Shapes, StateLeaf, agree, expect_ndim, expect_pairs
+from last_cli.families.lti.config import ModelConfig
+from last_cli.families.lti.discretise import METHODS, POLES, as_complex, as_pair, clip_real
+from last_cli.families.lti.system import Array, System
+
+
+def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
+    """The layer as one system of P states, H inputs and H outputs."""
+    xp = leaves["B"].__array_namespace__()
+    A_re, A_im = leaves["Lambda_re"], leaves["Lambda_im"]
+    A = (clip_real(A_re) if config.clip_eigs else A_re) + 1j * A_im
+    dt = config.step_rescale * xp.exp(leaves["log_step"][:, 0])
+    lam, factor = METHODS[config.discretization](A, dt)
+    if "C" in leaves:
+        C = as_complex(leaves["C"])
+        readouts = [C[:, i : i + A.shape[0]] for i in range(0, C.shape[1], A.shape[0])]
+    else:
+        readouts = [as_complex(leaves["C1"]), as_complex(leaves["C2"])]
+    return System(
+        lam=lam[None],
+        B=(factor[:, None] * as_complex(leaves["B"]))[None],
+        C=xp.stack(readouts)[:, None],
+        D=leaves["D"],
+        gain=2.0 if config.conj_sym else 1.0,
+    )
+
+
+def with_readouts(leaves: Mapping[str, Array], C: Array) -> dict[str, Array]:
+    """The output matrices as leaves; see Family.with_readouts."""
+    readouts = [as_pair(c[0]) for c in C]
+    if "C" in leaves:
+        return {"C": C.__array_namespace__().concat(readouts, axis=1)}
+    return dict(zip(("C1", "C2"), readouts, strict=True))
+
+
+def with_system(leaves: Mapping[str, Array], system: System, config: ModelConfig) -> dict[str, Array]:
+    """Poles, input and output matrices as leaves; see Family.with_system."""
+    xp = leaves["B"].__array_namespace__()
+    dt = config.step_rescale * xp.exp(leaves["log_step"][:, 0])
+    A = POLES[config.discretization](system.lam[0], dt)
+    A_re, A_im = clip_real(xp.real(A)) if config.clip_eigs else xp.real(A), xp.imag(A)
+    _, factor = METHODS[config.discretization](A_re + 1j * A_im, dt)
+    B = as_pair(system.B[0] / factor[:, None])
+    return {"Lambda_re": A_re, "Lambda_im": A_im, "B": B, **with_readouts(leaves, system.C)}
+
+
+def shape(shapes: Shapes) -> LayerShape:
+    """Sizes of the layer; see Family.shape."""
+    if "C" not in shapes and not {"C1", "C2"} <= set(shapes):
+        raise CheckpointError("output matrix missing: expected C, or C1 and C2")
+    expect_ndim(shapes, "Lambda_re", "(P,)", (1,))
+    expect_ndim(shapes, "Lambda_im", "(P,)", (1,))
+    expect_ndim(shapes, "log_step", "(P, 1)", (2,))
+    expect_ndim(shapes, "D", "(H,)", (1,))
+    matrices = ["B", "C"] if "C" in shapes else ["B", "C1", "C2"]
+    for name in matrices:
+        expect_pairs(shapes, name, "(.., .., 2)", (3,))
+    states = agree("states", {n: shapes[n][0] for n in ("Lambda_re", "Lambda_im", "B", "log_step")})
+    features = agree("features", {"B": shapes["B"][1], "D": shapes["D"][-1]} | {n: shapes[n][0] for n in matrices[1:]})
+    if "C" not in shapes:
+        agree("states", {"Lambda_re": states, "C1": shapes["C1"][1], "C2": shapes["C2"][1]})
+        return LayerShape(states, 1, features, 2)
+    columns = shapes["C"][1]
+    if columns not in (states, 2 * states):
+        raise CheckpointError(
+            f"Lambda_re has {states} states but C has {columns} columns, expected one or two per state"
+        )
+    return LayerShape(states, 1, features, columns // states if states else 1)
+
+
+S5 = Family(
+    name="s5",
+    kind="s5",
+    summary="one MIMO system a layer; Lambda_re, Lambda_im, B, C or C1 and C2, D, log_step",
+    required=frozenset({"Lambda_re", "Lambda_im", "B", "D", "log_step"}),
+    optional=frozenset({"C", "C1", "C2"}),
+    coefficients=frozenset({"B", "C", "C1", "C2"}),
+    options=("discretization", "conj_sym", "clip_eigs", "step_rescale"),
+    state_leaves={
+        "Lambda_re": StateLeaf(-1),
+        "Lambda_im": StateLeaf(-1),
+        "log_step": StateLeaf(-2),
+        "B": StateLeaf(-3),
+        "C": StateLeaf(-2),
+        "C1": StateLeaf(-2),
+        "C2": StateLeaf(-2),
+    },
+    shape=shape,
+    system=system,
+    with_readouts=with_readouts,
+    with_system=with_system,
+)

@@ -1,0 +1,112 @@
+"""Trees in flax's msgpack format: `flax.serialization.to_bytes` and the `checkpoint` file of older Orbax versions.
+
+Extension type 1 is an array, 2 a complex number, 3 a numpy scalar; arrays above 1 GB are cut into chunks.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+
+from last_cli.base.errors import CheckpointError, UnknownLayoutError
+from last_cli.formats.orbax.store import INCOMPLETE, dtype_of
+
+_ARRAY, _COMPLEX, _SCALAR = 1, 2, 3
+_CHUNKED = "__msgpack_chunked_array__"
+_CHUNK_BYTES = 2**30
+
+
+def read_msgpack(path: Path) -> Any:
+    """The tree in the file `path`: nested dicts, arrays as numpy, scalars as Python or numpy ones.
+
+    Raises CheckpointError where the file is truncated or is no such tree, UnknownLayoutError where it holds what flax
+    does not write.
+    """
+    try:
+        raw = path.read_bytes()
+        # The limits of msgpack's own exceptions: ValueError and its subclasses, for all that is malformed.
+        return _join_chunks(msgpack.unpackb(raw, raw=False, strict_map_key=False, ext_hook=_unpack_ext))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnknownLayoutError as error:
+        raise UnknownLayoutError(f"{path}: {error.message}", INCOMPLETE) from error
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise CheckpointError(f"{path}: {_fault(error)}", INCOMPLETE) from error
+
+
+def pack_msgpack(tree: Any) -> bytes:
+    """The bytes of `tree` as flax writes them."""
+    packed = msgpack.packb(_cut_chunks(tree), default=_pack_ext, strict_types=True)
+    assert packed is not None  # As the stubs of msgpack have it.
+    return packed
+
+
+def leaves_of(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every leaf of nested dicts and lists with its path, in order; empty dicts and lists are leaves."""
+    children = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    if not children or (isinstance(tree, (dict, list)) and not tree):
+        yield path, tree
+        return
+    for key, child in children:
+        yield from leaves_of(child, (*path, str(key)))
+
+
+def with_leaves(tree: Any, changed: Any, path: tuple[str, ...] = ()) -> Any:
+    """A copy of `tree` in which the leaves whose path is in `changed` are replaced."""
+    if path in changed:
+        return changed[path]
+    if isinstance(tree, dict):
+        return {key: with_leaves(child, changed, (*path, str(key))) for key, child in tree.items()}
+    if isinstance(tree, list):
+        return [with_leaves(child, changed, (*path, str(i))) for i, child in enumerate(tree)]
+    return tree
+
+
+def _fault(error: Exception) -> str:
+    if "incomplete input" in str(error):
+        return "the msgpack file is truncated"
+    return f"not a msgpack tree as flax writes it ({error or type(error).__name__})"
+
+
+def _unpack_ext(code: int, data: bytes) -> Any:
+    if code == _COMPLEX:
+        return complex(*msgpack.unpackb(data))
+    if code not in (_ARRAY, _SCALAR):
+        raise UnknownLayoutError(f"unknown extension type {code}")
+    shape, dtype, buffer = msgpack.unpackb(data, raw=True)
+    array = np.frombuffer(buffer, dtype_of(dtype.decode())).reshape(shape)
+    return array if code == _ARRAY else array[()]
+
+
+def _pack_ext(value: Any) -> Any:
+    if isinstance(value, complex):
+        return msgpack.ExtType(_COMPLEX, msgpack.packb((value.real, value.imag)))
+    if isinstance(value, (np.ndarray, np.generic)):
+        array = np.asarray(value)
+        data = msgpack.packb((array.shape, array.dtype.name, array.tobytes()), use_bin_type=True)
+        return msgpack.ExtType(_ARRAY if isinstance(value, np.ndarray) else _SCALAR, data)
+    raise TypeError(f"cannot write {type(value).__name__} as msgpack")
+
+
+def _join_chunks(tree: Any) -> Any:
+    if not isinstance(tree, dict):
+        return tree
+    if _CHUNKED not in tree:
+        return {key: _join_chunks(child) for key, child in tree.items()}
+    shape, chunks = (tuple(tree[part][str(i)] for i in range(len(tree[part]))) for part in ("shape", "chunks"))
+    return np.concatenate(chunks).reshape(shape)
+
+
+def _cut_chunks(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _cut_chunks(child) for key, child in tree.items()}
+    if not isinstance(tree, np.ndarray) or tree.nbytes <= _CHUNK_BYTES:
+        return tree
+    flat, size = tree.reshape(-1), _CHUNK_BYTES // tree.itemsize
+    chunks = [flat[start : start + size] for start in range(0, flat.size, size)]
+    numbered = {"shape": tree.shape, "chunks": chunks}
+    return {_CHUNKED: True} | {
+        part: {str(i): value for i, value in enumerate(values)} for part, values in numbered.items()
+    }

@@ -1,0 +1,80 @@
+"""The config and the stamp that lie beside a tree."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from last_cli.formats.orbax.metadata import ROOT_FILE, STEP_FILE, STRINGS_FILE, TREE_FILE, read_aside
+from last_cli.formats.stamp import check_stamp
+from last_cli.formats.types import STAMP_FILE, Location
+
+# The metadata of a whole run, in the names of Orbax up to 0.9 and since.
+_ROOT_FILES = ("metadata/metadata", f"metadata/{ROOT_FILE}", ROOT_FILE)
+_CUSTOM_KEYS = ("custom_metadata", "custom")
+
+
+def read_beside(location: Location) -> tuple[dict[str, Any], list[str]]:
+    """The config beside the tree, by where it was found, and a warning for each file that is no JSON object."""
+    config: dict[str, Any] = {}
+    warnings: list[str] = []
+    for name, file, custom in _files(location):
+        content, trouble = read_aside(file)
+        warnings += trouble
+        found = _unwrap(content) if custom else content
+        if found := {key: value for key, value in found.items() if not (custom and key == "last")}:
+            config[name] = found
+    return config, warnings
+
+
+def read_stamp(location: Location) -> dict[str, Any] | None:
+    """What `last` wrote into the checkpoint when it made it, or None where it did not.
+
+    Raises CheckpointError where that has been damaged.
+    """
+    step = step_directory(location)
+    run = [step.parent] if step.is_file() or location.step is not None else []
+    for directory in dict.fromkeys((location.root, location.directory, step, *run)):
+        stamp, _ = read_aside(directory / STAMP_FILE)
+        if stamp:
+            check_stamp(stamp, directory / STAMP_FILE)
+            return stamp
+    custom = read_aside(step / STEP_FILE)[0].get("custom_metadata")
+    stamp = custom.get("last") if isinstance(custom, dict) else None
+    if not isinstance(stamp, dict):
+        return None
+    check_stamp(stamp, step / STEP_FILE)
+    return stamp
+
+
+def step_directory(location: Location) -> Path:
+    """The directory that holds the items of the step, or the tree itself where it stands alone."""
+    return location.directory if location.item is None else location.directory.parent
+
+
+def _files(location: Location) -> Iterator[tuple[str, Path, bool]]:
+    step = step_directory(location)
+    if not step.is_dir():
+        step = step.parent
+    if (step / STEP_FILE).is_file():
+        yield "custom_metadata", step / STEP_FILE, True
+    if location.step is not None:
+        for name in _ROOT_FILES:
+            if (step.parent / name).is_file():
+                yield "root_metadata", step.parent / name, True
+    if location.item is not None:
+        for item in sorted(step.iterdir()):
+            for file in (item / "metadata", item / item.name):
+                if not (item / TREE_FILE).exists() and file.is_file():
+                    yield f"item:{item.name}", file, False
+                    break
+    for file in sorted(step.glob("*.json")):
+        if file.name not in (STAMP_FILE, STRINGS_FILE):
+            yield f"file:{file.name}", file, False
+
+
+def _unwrap(content: dict[str, Any]) -> dict[str, Any]:
+    """The user's part of a metadata file of Orbax; the oldest files of a run hold nothing else."""
+    for key in _CUSTOM_KEYS:
+        if isinstance(content.get(key), dict):
+            return content[key]
+    return {} if "init_timestamp_nsecs" in content or "internal_metadata" in content else content

@@ -1,0 +1,91 @@
+"""The JSON files of Orbax: the tree of one item (`_METADATA`), and the config that lies beside it."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from last_cli.base.errors import CheckpointError, UnknownLayoutError
+from last_cli.formats.orbax.store import INCOMPLETE
+
+TREE_FILE = "_METADATA"
+STEP_FILE = "_CHECKPOINT_METADATA"
+ROOT_FILE = "_ROOT_METADATA"
+STRINGS_FILE = "_strings.json"
+
+_EMPTY = ("Dict", "List", "Tuple", "NamedTuple")
+_KINDS = {"scalar": "scalar", "string": "string", "None": "none"} | dict.fromkeys(_EMPTY, "empty")
+
+
+@dataclass(frozen=True)
+class TreeMetadata:
+    """What `_METADATA` says. `kinds` maps the path of each leaf to its kind, in the order of the file."""
+
+    kinds: dict[tuple[str, ...], str]
+    ocdbt: bool | None
+    zarr3: bool
+    stores_zeros: bool
+    custom: dict[str, Any]
+
+
+def read_tree_metadata(path: Path) -> TreeMetadata:
+    """Parses the `_METADATA` at `path`.
+
+    Raises CheckpointError where it is no JSON, UnknownLayoutError where it is not of the form that is known.
+    """
+    content = read_json(path)
+    with in_form(path, UnknownLayoutError):
+        kinds = {
+            tuple(str(part["key"]) for part in entry["key_metadata"]): _kind(entry["value_metadata"])
+            for entry in content["tree_metadata"].values()
+        }
+        ocdbt = content.get("use_ocdbt")
+        zarr3 = bool(content.get("use_zarr3", False))
+        stores_zeros = bool(content.get("store_array_data_equal_to_fill_value", False))
+        custom = content.get("custom_metadata")
+    # An empty node that was filled by a later partial save is still listed, beside its children.
+    parents = {key[:depth] for key in kinds for depth in range(len(key))}
+    leaves = {key: kind for key, kind in kinds.items() if key not in parents}
+    ocdbt = ocdbt if isinstance(ocdbt, bool) else None
+    return TreeMetadata(leaves, ocdbt, zarr3, stores_zeros, custom if isinstance(custom, dict) else {})
+
+
+@contextlib.contextmanager
+def in_form(path: Path, kind: type[CheckpointError] = CheckpointError) -> Iterator[None]:
+    """Turns what is raised while the content of `path` is taken apart into a CheckpointError."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise kind(f"{path}: not as Orbax writes it ({error!r})", INCOMPLETE) from error
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises CheckpointError, with the path, where it is not valid."""
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})", INCOMPLETE) from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not valid JSON ({error})", INCOMPLETE) from error
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`, or {} where there is no such file."""
+    content = read_json(path) if path.is_file() else {}
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: a JSON object expected, found {type(content).__name__}", INCOMPLETE)
+    return content
+
+
+def read_aside(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The JSON object in a file that reading can do without, and a warning where it is none."""
+    try:
+        return read_json_object(path), ()
+    except CheckpointError as error:
+        return {}, (f"{error.message}; passed over",)
+
+
+def _kind(value: dict[str, Any]) -> str:
+    return _KINDS.get(str(value["value_type"]), "array")

@@ -1,0 +1,77 @@
+"""The metadata of a mirrored tree: its arrays are numpy ones, free of the devices that the original was saved from.
+
+A leaf that is recorded as a `jax.Array` has a device beside it, and is restored without a target only where there
+is such a device. Typed PRNG keys alone stay what they were: they have no numpy form.
+"""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+from last_cli.formats.orbax.metadata import TREE_FILE, in_form, read_aside, read_json, read_json_object
+
+ARRAY_METADATA = "array_metadatas"
+SHARDING_FILE = "_sharding"
+
+
+def as_numpy(directory: Path, target: Path) -> None:
+    """Writes the metadata files of the tree in `directory` into `target`, its arrays recorded as numpy arrays."""
+    keys = _mirror_keys(directory, target)
+    if (directory / TREE_FILE).is_file():
+        metadata = read_json(directory / TREE_FILE)
+        with in_form(directory / TREE_FILE):
+            for entry in metadata["tree_metadata"].values():
+                name = ".".join(str(part["key"]) for part in entry["key_metadata"])
+                if name not in keys:
+                    _to_numpy(entry["value_metadata"])
+            if not keys and isinstance(rich := metadata.get("value_metadata_tree"), str):
+                metadata["value_metadata_tree"] = json.dumps(_rich_to_numpy(json.loads(rich)))
+        _write_json(target / TREE_FILE, metadata)
+
+
+def stamp_step(file: Path, stamp: dict[str, Any]) -> None:
+    """Puts `stamp` into the user's metadata of a step, where this version of Orbax has any."""
+    metadata, _ = read_aside(file)
+    if isinstance(metadata.get("custom_metadata"), dict):
+        metadata["custom_metadata"]["last"] = stamp
+        _write_json(file, metadata)
+
+
+def _mirror_keys(directory: Path, target: Path) -> set[str]:
+    """Copies what is recorded about typed PRNG keys, and returns their names."""
+    names: set[str] = set()
+    for file in sorted((directory / ARRAY_METADATA).glob("process_*")):
+        content = read_json(file)
+        with in_form(file):
+            keys = [entry for entry in content["array_metadatas"] if entry["array_metadata"].get("ext_metadata")]
+            names |= {str(entry["array_metadata"]["param_name"]) for entry in keys}
+        if keys:
+            (target / ARRAY_METADATA).mkdir(exist_ok=True)
+            _write_json(target / ARRAY_METADATA / file.name, {"array_metadatas": keys})
+    if names:
+        encoded = {base64.b64encode(name.encode()).decode() for name in names}
+        shardings = read_json_object(directory / SHARDING_FILE)
+        _write_json(target / SHARDING_FILE, {key: value for key, value in shardings.items() if key in encoded})
+    return names
+
+
+def _to_numpy(value: dict[str, Any]) -> None:
+    if value.get("value_type") == "jax.Array":
+        value["value_type"] = "np.ndarray"
+        value.pop("write_shape", None)
+
+
+def _rich_to_numpy(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_rich_to_numpy(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    if node.get("clazz") == "ValueMetadataEntry":
+        _to_numpy(node["data"])
+        return node
+    return {key: _rich_to_numpy(child) for key, child in node.items()}
+
+
+def _write_json(file: Path, content: Any) -> None:
+    file.write_text(json.dumps(content))

@@ -1,0 +1,32 @@
+"""What belongs to a checkpoint, and what merely lies in its directory."""
+
+import re
+from pathlib import Path
+
+from last_cli.formats.orbax.locate import items_in, tree_layout
+from last_cli.formats.orbax.metadata import ROOT_FILE, STEP_FILE, STRINGS_FILE, TREE_FILE, read_aside
+
+_FILES = re.compile(
+    "|".join(map(re.escape, (TREE_FILE, STEP_FILE, ROOT_FILE, STRINGS_FILE, "_sharding", "manifest.ocdbt")))
+    + r"|checkpoint|commit_success\.txt|orbax\.checkpoint|checkpoint_\d+|.*\.json|.*\.msgpack"
+)
+_DIRECTORIES = re.compile(r"d|ocdbt\.process_.*|ocdbt_data|ocdbt_meta|array_metadatas|descriptor")
+_ITEM_FILES = ("metadata", "metrics", ROOT_FILE, STEP_FILE)
+
+
+def is_part(entry: Path) -> bool:
+    """Whether `entry` is a file or directory as checkpoints have them: metadata, data, a step, an item, a zarr array.
+
+    JSON files count, because a checkpoint keeps its config in them.
+    """
+    if not entry.is_dir():
+        return bool(_FILES.fullmatch(entry.name))
+    if _DIRECTORIES.fullmatch(entry.name) or tree_layout(entry) or items_in(entry) or _is_item(entry):
+        return True
+    return any(entry.rglob(".zarray")) or any(entry.rglob("zarr.json"))
+
+
+def _is_item(directory: Path) -> bool:
+    handlers = read_aside(directory.parent / STEP_FILE)[0].get("item_handlers")
+    named = isinstance(handlers, dict) and directory.name in handlers
+    return named or any((directory / name).is_file() for name in _ITEM_FILES)

@@ -1,0 +1,235 @@
+"""Arrays of a zarr or zarr3 store, in an OCDBT database or in plain directories, read straight through tensorstore."""
+
+import contextlib
+import errno
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from last_cli.base.errors import CheckpointError
+
+INCOMPLETE = "the checkpoint is damaged or incomplete: copy it again from where it was written, or use another step"
+
+# What tensorstore raises for its status codes; there is no common class of its own.
+TENSORSTORE_ERRORS = (ValueError, RuntimeError, IndexError, OSError)
+
+
+@dataclass(frozen=True)
+class ArrayInfo:
+    """The metadata of one stored array. `spec` is the parsed `.zarray` or `zarr.json`."""
+
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    dtype: str
+    spec: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Store:
+    """The arrays of one tree by name.
+
+    `strict`: every chunk was written, so a missing one is an error, not zeros. `database` is the opened OCDBT database
+    (a tensorstore.KvStore), or None where each array has a directory of its own. `keys` are the keys of each array in
+    the store, below "" those of no array that was asked for.
+    """
+
+    directory: Path
+    zarr3: bool
+    strict: bool
+    database: Any
+    arrays: Mapping[str, ArrayInfo]
+    keys: Mapping[str, list[str]]
+
+    def unlisted(self) -> list[str]:
+        """The arrays that are in the store, but were not asked for when it was opened."""
+        file = "/zarr.json" if self.zarr3 else "/.zarray"
+        return sorted(key.removesuffix(file) for key in self.keys.get("", ()) if key.endswith(file))
+
+    def absent(self) -> list[str]:
+        """The arrays that have fewer chunks in the store than their shape asks for; what is absent reads as zeros."""
+        return [
+            name
+            for name, info in self.arrays.items()
+            if math.prod(-(-size // chunk) for size, chunk in zip(info.shape, info.chunks, strict=True))
+            >= len(self.keys.get(name, ()))
+        ]
+
+
+def open_store(directory: Path, names: Iterable[str], *, ocdbt: bool, zarr3: bool, strict: bool) -> Store:
+    """The store in `directory` with the metadata of the arrays `names`, and no data.
+
+    Raises CheckpointError where the store cannot be opened or lacks one of them.
+    """
+    names = list(names)
+    for name in names:
+        if ".." in PurePosixPath(name).parts or name.startswith("/"):
+            raise CheckpointError(
+                f"{directory}: the leaf name {name!r} points out of the checkpoint",
+                "Orbax does not write such names: do not trust this checkpoint",
+            )
+    file = "zarr.json" if zarr3 else ".zarray"
+    keys = [f"{name}/{file}" for name in names]
+    if ocdbt:
+        with readable(directory, "the OCDBT database"):
+            database = open_database(directory, ocdbt=True)
+            reading = [database.read(key) for key in keys]
+            results = [future.result() for future in reading]
+            found = [result.value if result.state == "value" else None for result in results]
+            stored = [key.decode(errors="replace") for key in database.list().result()]
+    else:
+        database = None
+        found = [_file_value(directory / key) for key in keys]
+        stored = [key.relative_to(directory).as_posix() for key in directory.rglob("*") if key.is_file()]
+    missing = [name for name, raw in zip(names, found, strict=True) if raw is None]
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise CheckpointError(f"{directory}: the array of leaf {missing[0]}{more} is not in the store", INCOMPLETE)
+    infos: dict[bytes, ArrayInfo] = {}  # Most arrays of a tree are like others.
+    for name, raw in zip(names, found, strict=True):
+        if raw is not None and raw not in infos:
+            infos[raw] = _array_info(raw, f"{directory}/{name}/{file}")
+    arrays = {name: infos[raw] for name, raw in zip(names, found, strict=True) if raw is not None}
+    by_array: dict[str, list[str]] = {}
+    for key in stored:
+        by_array.setdefault(_array_of(key, arrays), []).append(key)
+    return Store(directory, zarr3, strict, database, arrays, by_array)
+
+
+def read_arrays(store: Store, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """The arrays `names`, read concurrently. Raises CheckpointError, with leaf and file, where one cannot be."""
+    import tensorstore as ts
+
+    names = list(names)
+    _refuse_beyond_memory(store, names)
+    database = store.database or open_database(store.directory, ocdbt=False)
+    spec = {
+        "driver": "zarr3" if store.zarr3 else "zarr",
+        "fill_missing_data_reads": not store.strict,
+        "recheck_cached_data": False,
+        "recheck_cached_metadata": False,
+    }
+    opening = {name: ts.open(spec, kvstore=database / f"{name}/", open=True, read=True) for name in names}
+    reading = {name: _result(store, name, future).read() for name, future in opening.items()}
+    return {name: _result(store, name, future) for name, future in reading.items()}
+
+
+def open_database(directory: Path, *, ocdbt: bool, sync: bool = True, **options: Any):
+    """The key-value store in `directory`: a tensorstore.KvStore. Raises what tensorstore raises.
+
+    The nodes of an OCDBT tree are cached, so that each is read once. Without `sync`, written files are not synced.
+    """
+    import tensorstore as ts
+
+    context = ts.Context({"cache_pool#ocdbt": {"total_bytes_limit": 100_000_000}, "file_io_sync": sync})
+    path = directory.absolute()
+    spec = {
+        "driver": "file",
+        "path": f"{path.resolve() if '..' in path.parts else path}/",
+    }  # It refuses `..` in a path.
+    if ocdbt:
+        spec = {"driver": "ocdbt", "base": spec, "cache_pool": "cache_pool#ocdbt", **options}
+    return ts.KvStore.open(spec, context=context).result()
+
+
+@contextlib.contextmanager
+def readable(directory: Path, what: str) -> Iterator[None]:
+    """Turns what tensorstore raises while `what` is read from `directory` into a CheckpointError."""
+    try:
+        yield
+    except TENSORSTORE_ERRORS as error:
+        raise _unreadable(directory, what, error) from error
+
+
+@contextlib.contextmanager
+def writing(source: Path | None = None) -> Iterator[None]:
+    """Turns what tensorstore raises while it writes into the OSError behind it.
+
+    Where there is none, what it was given to write is wrong: a CheckpointError about `source`, if there is one.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except TENSORSTORE_ERRORS as error:
+        for code in errno.errorcode:
+            if os.strerror(code) in str(error):
+                raise OSError(code, os.strerror(code)) from error
+        if source is None:
+            raise
+        raise _unreadable(source, "the form of an array", error) from error
+
+
+def dtype_of(name: str) -> np.dtype:
+    """A numpy dtype by its name, those of ml_dtypes (bfloat16, float8_e4m3fn, ...) included."""
+    return np.dtype(getattr(ml_dtypes, name, name))
+
+
+def _refuse_beyond_memory(store: Store, names: Iterable[str]) -> None:
+    """tensorstore ends the program where it cannot allocate, as it would for a damaged shape."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for name in names:
+        info = store.arrays[name]
+        if math.prod(info.shape) * dtype_of(info.dtype).itemsize > memory:
+            raise CheckpointError(
+                f"{store.directory}: leaf {name} has the shape {info.shape}, more than fits the memory of this machine",
+                INCOMPLETE,
+            )
+
+
+def _array_of(key: str, arrays: Mapping[str, ArrayInfo]) -> str:
+    """The array that a key of the store belongs to: its longest prefix that is the name of one, or ""."""
+    while key and key not in arrays:
+        key = key.rpartition("/")[0]
+    return key
+
+
+def _result(store: Store, name: str, future: Any) -> Any:
+    with readable(store.directory, f"array data of leaf {name}"):
+        return future.result()
+
+
+def _file_value(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})", INCOMPLETE) from error
+
+
+def _array_info(raw: bytes, where: str) -> ArrayInfo:
+    try:
+        spec = json.loads(raw)
+        shape = tuple(spec["shape"])
+        chunks = tuple(spec["chunks"] if "chunks" in spec else spec["chunk_grid"]["configuration"]["chunk_shape"])
+        if len(shape) != len(chunks) or not all(isinstance(size, int) and size >= 0 for size in shape):
+            raise ValueError(f"shape {shape} in chunks {chunks}")
+        if not all(isinstance(size, int) and size > 0 for size in chunks):
+            raise ValueError(f"chunks {chunks}")
+        dtype = dtype_of(spec["dtype"] if "dtype" in spec else spec["data_type"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{where}: not valid array metadata ({error})", INCOMPLETE) from error
+    return ArrayInfo(shape, chunks, dtype.name, spec)
+
+
+def _unreadable(directory: Path, what: str, error: Exception) -> CheckpointError:
+    """tensorstore's status messages in a user's words: the file first, then what is wrong with it."""
+    text = re.sub(r"^[A-Z_]+: ", "", str(error)).split(" [tensorstore_spec")[0].split(" [source locations")[0]
+    found = re.search(r'local file "([^"]+)"', text)
+    file = found[1].removeprefix(f"{directory}/") if found else str(directory)
+    if "is missing" in text:
+        return CheckpointError(f"{directory}: {what}: chunk {file} is missing; it would be read as zeros", INCOMPLETE)
+    if size := re.search(r"byte range \[\d+, (\d+)\) is not valid for value of size (\d+)", text):
+        return CheckpointError(
+            f"{directory}: {what} cannot be read: {file} is truncated ({size[2]} bytes, {size[1]} expected)",
+            INCOMPLETE,
+        )
+    return CheckpointError(f"{directory}: {what} cannot be read: {text}", INCOMPLETE)

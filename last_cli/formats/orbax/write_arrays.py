@@ -1,0 +1,136 @@
+"""Writes the arrays of a store again, some of them changed, in the same format and in bounded memory."""
+
+import contextlib
+import math
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from last_cli.formats.orbax.store import (
+    TENSORSTORE_ERRORS,
+    ArrayInfo,
+    Store,
+    dtype_of,
+    open_database,
+    readable,
+    writing,
+)
+
+# How much is on its way at a time, twice over: with the decoded copies, the memory that any checkpoint takes.
+_BATCH_BYTES = 64 * 2**20
+_THREADS = 4
+
+# As Orbax writes its databases: small values inside the tree, the tree in one node, the manifest in one file.
+_OCDBT_OPTIONS = {
+    "config": {"max_inline_value_bytes": 1024, "max_decoded_node_bytes": 100_000_000, "manifest_kind": "single"},
+    "assume_config": True,
+    "target_data_file_size": 2**28,
+}
+
+
+# What a changed array has of the metadata of the original.
+_KEPT = ("compressor", "filters", "order", "dimension_separator", "chunk_grid", "chunk_key_encoding", "codecs")
+
+
+def write_arrays(store: Store, directory: Path, changed: Mapping[str, Callable[[], np.ndarray]]) -> None:
+    """Writes all arrays of `store` into `directory`, those in `changed` with the value that their function gives.
+
+    The others are copied as they are encoded. The functions are called from several threads. Raises OSError where
+    `directory` cannot be written, CheckpointError where the store cannot be read. Files are not synced.
+    """
+    ocdbt = store.database is not None
+    with writing():
+        target = open_database(directory, ocdbt=ocdbt, sync=False, **(_OCDBT_OPTIONS if ocdbt else {}))
+    pending: list[Any] = []
+
+    def start(name: str) -> None:
+        """Begins to write one array."""
+        if name in changed:
+            pending.append(_write(store, name, changed[name](), target))
+        elif ocdbt:
+            pending.extend(_copy_values(store, name, target))
+        else:
+            shutil.copytree(store.directory / name, directory / name)
+
+    try:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for batch in _batches(store):
+                before = len(pending)
+                list(pool.map(start, batch))
+                with writing(store.directory):
+                    for write in pending[:before]:
+                        write.result()
+                del pending[:before]
+        with writing(store.directory):
+            for write in pending:
+                write.result()
+    except BaseException:
+        for write in pending:  # They would go on to write into what the caller removes.
+            with contextlib.suppress(*TENSORSTORE_ERRORS):
+                write.result()
+        raise
+
+
+def _write(store: Store, name: str, array: np.ndarray, target: Any) -> Any:
+    import tensorstore as ts
+
+    spec = _changed_spec(store.arrays[name], array, zarr3=store.zarr3)
+    with writing(store.directory):
+        opened = ts.open(spec, kvstore=target / f"{name}/", create=True).result()
+        return opened.write(array, can_reference_source_data_indefinitely=True)
+
+
+def _copy_values(store: Store, name: str, target: Any) -> list[Any]:
+    with readable(store.directory, f"array data of leaf {name}"):
+        reading = [(key, store.database.read(key)) for key in store.keys.get(name, ())]
+        values = [(key, future.result().value) for key, future in reading]
+    with writing():
+        return [target.write(key, value) for key, value in values]
+
+
+def _batches(store: Store) -> Iterator[list[str]]:
+    batch, size = [], 0
+    for name, info in store.arrays.items():
+        batch.append(name)
+        size += math.prod(info.shape) * dtype_of(info.dtype).itemsize
+        if size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    yield batch
+
+
+def _changed_spec(info: ArrayInfo, array: np.ndarray, *, zarr3: bool) -> dict[str, Any]:
+    """The tensorstore spec of an array like `info` (codec, chunks) that has the shape and dtype of `array`."""
+    metadata = {key: value for key, value in info.spec.items() if key in _KEPT}
+    metadata["shape"] = list(array.shape)
+    if zarr3:
+        grid = metadata["chunk_grid"]
+        chunks = _chunks(info, array)
+        metadata["chunk_grid"] = {**grid, "configuration": {"chunk_shape": chunks}}
+        metadata["codecs"] = [_one_inner_chunk(codec, chunks) for codec in metadata["codecs"]]
+    else:
+        metadata["chunks"] = _chunks(info, array)
+    return {
+        "driver": "zarr3" if zarr3 else "zarr",
+        "dtype": array.dtype.name,
+        "metadata": metadata,
+        "store_data_equal_to_fill_value": True,
+    }
+
+
+def _chunks(info: ArrayInfo, array: np.ndarray) -> list[int]:
+    """As many chunks as before where an axis was cut; else one."""
+    if array.ndim != len(info.shape):
+        return list(array.shape)
+    axes = zip(info.chunks, info.shape, array.shape, strict=True)
+    return [min(chunk, new) if chunk < was else new for chunk, was, new in axes]
+
+
+def _one_inner_chunk(codec: dict[str, Any], chunks: list[int]) -> dict[str, Any]:
+    if codec["name"] != "sharding_indexed":
+        return codec
+    return {**codec, "configuration": {**codec["configuration"], "chunk_shape": chunks}}

@@ -1,0 +1,52 @@
+"""What a single file is, from its first bytes; nothing is ever unpickled."""
+
+from pathlib import Path
+from typing import NoReturn
+
+from last_cli.base.errors import CheckpointError
+
+_PICKLE_TO_ORBAX = (
+    "Convert it where you trust it: `tree = pickle.load(open(FILE, 'rb'))`, then "
+    "`import orbax.checkpoint as ocp`, then `ocp.PyTreeCheckpointer().save(ABSOLUTE_PATH, tree)`."
+)
+
+
+def is_msgpack(path: Path) -> bool:
+    """Whether `path` is a file that starts with a msgpack map, as each tree of flax does."""
+    head = _head(path)
+    return bool(head) and (0x80 <= head[0] <= 0x8F or head[0] in (0xDE, 0xDF)) and not _is_pickle(head)
+
+
+def refuse_file(path: Path) -> NoReturn:
+    """Raises CheckpointError with what the file is and what to do about it."""
+    head = _head(path)
+    if not head:
+        raise CheckpointError(f"{path}: empty file", "name a checkpoint directory or a msgpack file")
+    if _is_pickle(head):
+        raise CheckpointError(f"{path}: a pickle file; refused, because loading it runs code", _PICKLE_TO_ORBAX)
+    if head.startswith(b"PK"):
+        raise CheckpointError(
+            f"{path}: a zip file (torch.save and numpy.savez write such), not an Orbax or Flax checkpoint",
+            "a state-spaces S4D or s5-pytorch model: convert it with `last import`",
+        )
+    if path.suffix == ".safetensors":
+        raise CheckpointError(f"{path}: a safetensors file", "convert it with `last import`")
+    raise CheckpointError(
+        f"{path}: not an Orbax or Flax checkpoint",
+        "name a checkpoint directory or a msgpack file; `last import` also takes .safetensors, .pt and .pth",
+    )
+
+
+def _head(path: Path) -> bytes:
+    if not path.is_file():
+        return b""
+    try:
+        with path.open("rb") as file:
+            return file.read(16)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _is_pickle(head: bytes) -> bool:
+    # Protocol 2 and later: the PROTO opcode and its number. Older ones are text and start with an opcode such as `(`.
+    return head[:1] == b"\x80" and 2 <= (head[1] if len(head) > 1 else 0) <= 5

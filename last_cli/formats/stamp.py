@@ -1,0 +1,54 @@
+"""What a stamp must look like for the rest of `last` to rely on it."""
+
+from pathlib import Path
+from typing import Any
+
+from last_cli.base.errors import CheckpointError
+from last_cli.formats.orbax.store import INCOMPLETE
+
+_NUMBER = (int, float)
+
+# A dict lists keys, `*` for any; those with a question mark may be absent, or null where they are dicts like this one.
+# A list holds what each of its entries must be.
+_FORM: dict[str, Any] = {
+    "model?": dict,
+    "assumed?": [str],
+    "task?": {"name": str},
+    "training?": {"steps": _NUMBER, "accuracy?": {"*": _NUMBER}},
+    "imported?": dict,
+    "pruned?": [
+        {
+            "criterion": str,
+            "ratio": _NUMBER,
+            "source": {"path": str, "digest": str},
+            "layers": [{"name": str, "kept": list, "standin?": int}],
+        }
+    ],
+}
+
+
+def check_stamp(stamp: dict[str, Any], file: Path) -> None:
+    """Raises CheckpointError, naming the entry, where a stamp is not as `last` writes it."""
+    if misfit := _misfit(stamp, _FORM, ""):
+        raise CheckpointError(f"{file}: not as `last` writes it: {misfit}", INCOMPLETE)
+
+
+def _misfit(value: Any, form: Any, at: str) -> str | None:
+    """The first thing that is not as it should be, or None."""
+    kind = type(form) if isinstance(form, (dict, list)) else form
+    if not isinstance(value, kind) or isinstance(value, bool):
+        return f"{at or 'it'} is {type(value).__name__}"
+    if isinstance(form, list):
+        return next(filter(None, (_misfit(entry, form[0], f"{at}[{i}]") for i, entry in enumerate(value))), None)
+    if not isinstance(form, dict):
+        return None
+    for key, inner in dict.fromkeys(value, form["*"]).items() if "*" in form else form.items():
+        name = key.removesuffix("?")
+        if name != key and (name not in value or (value[name] is None and isinstance(inner, dict))):
+            continue
+        where = f"{at}.{name}".lstrip(".")
+        if name not in value:
+            return f"{where} is missing"
+        if misfit := _misfit(value[name], inner, where):
+            return misfit
+    return None

@@ -1,0 +1,77 @@
+"""Sums of an unfinished measurement on disk, so that a run that was cut off goes on where it stopped.
+
+A finished measurement stays there too: another ratio, or another method, of the same checkpoint starts from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from last_cli.base import cache
+from last_cli.base.version import __version__
+from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.evaluation.inputs import Inputs
+
+SECONDS = 5.0
+NAME, DONE = "moments", "done"
+
+Sums = dict[str, dict[str, np.ndarray]]
+Key = Mapping[str, Any]
+
+
+def key_of(checkpoint: Checkpoint, inputs: Inputs, seed: int, variables: Any) -> Key:
+    """What the sums depend on: every parameter, the configuration, the inputs and the seed."""
+    total = hashlib.sha256()
+    _update(total, variables)
+    config = asdict(checkpoint.config)
+    return {
+        "last": __version__,
+        "variables": total.hexdigest(),
+        "config": config,
+        "inputs": inputs.digest,
+        "seed": seed,
+    }
+
+
+def load(key: Key) -> tuple[Sums | None, int]:
+    """The sums by layer and name, and how many sequences they are of."""
+    found = cache.stored(NAME, key)
+    if found is None or DONE not in found:
+        return None, 0
+    sums: Sums = {}
+    for name, array in found.items():
+        if name != DONE:
+            layer, quantity = name.rsplit("/", 1)
+            sums.setdefault(layer, {})[quantity] = array
+    return sums, int(found[DONE])
+
+
+def saver(key: Key, total: int) -> Callable[[Sums, int], None]:
+    """A function that keeps the sums of so many sequences: every few seconds, and at the end if that took long."""
+    began = last = time.monotonic()
+
+    def save(sums: Sums, done: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < SECONDS and not (done == total and now - began >= SECONDS):
+            return
+        arrays = {f"{layer}/{name}": array for layer, parts in sums.items() for name, array in parts.items()}
+        cache.store(NAME, key, arrays | {DONE: np.array(done)})
+        last = time.monotonic()
+
+    return save
+
+
+def _update(total: Any, node: Any, path: str = "") -> None:
+    if isinstance(node, Mapping):
+        for name in sorted(node):
+            _update(total, node[name], f"{path}/{name}")
+    else:
+        array = np.ascontiguousarray(node)
+        total.update(f"{path} {array.dtype} {array.shape}\n".encode() + array.tobytes())

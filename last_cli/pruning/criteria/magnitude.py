@@ -1,0 +1,12 @@
+"""Magnitude: the size of a state's parameters, without regard to its dynamics."""
+
+import numpy as np
+
+from last_cli.families.lti.system import input_norm, output_norm
+from last_cli.pruning.criteria.criterion import Criterion
+
+MAGNITUDE = Criterion(
+    name="magnitude",
+    summary="product of the magnitudes |lam| |B| |C| of a state's discretised parameters",
+    energy=lambda system, rng: np.abs(system.lam) * input_norm(system) * output_norm(system),
+)

@@ -1,0 +1,134 @@
+"""The network with other readouts: its logits on the calibration sequences, and their derivatives by the readouts.
+
+All shapes stay those of the whole network, readouts of removed states are zero: one compiled program serves every
+choice of states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from last_cli.base.annotations import Complex, Float
+from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.evaluation.inputs import Inputs
+from last_cli.families.lti.network.module import prepared_systems
+from last_cli.families.lti.system import System
+from last_cli.pruning.calibration.measure import over_systems, states
+from last_cli.pruning.calibration.watch import block_of, bumps, network, on_all_devices, sharded, watched
+from last_cli.results.source import Progress
+
+Readouts = Sequence[Complex[np.ndarray, "R G K N"]]
+
+STEPS = 2**15
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """Coordinates in which the cost of changing one layer's W is the square of the change: left^T dW right.
+
+    Attributes:
+        columns: those entries of a (G, K, d) change that may be other than zero.
+    """
+
+    left: Float[np.ndarray, "G K K"]
+    right: Float[np.ndarray, "G d d"]
+    columns: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A checkpoint and the sequences that it is run on: as many as have STEPS steps, or one a device."""
+
+    checkpoint: Checkpoint
+    inputs: Inputs
+
+    @cached_property
+    def classes(self) -> int:
+        """Logits of a sequence."""
+        return self._network[0].spec.d_output
+
+    def logits(self, C: Readouts) -> Float[np.ndarray, "n classes"]:
+        """Centred logits with these readouts."""
+        unused = np.zeros((len(self.inputs.x), 1), np.float32)
+        parts = on_all_devices(self._answers, self._variables(C), self.inputs, unused, None)
+        found = np.concatenate([np.asarray(part) for part in parts])[: len(self.inputs.x)].astype(np.float64)
+        return found - found.mean(axis=1, keepdims=True)
+
+    def derivatives(
+        self, C: Readouts, whitenings: Sequence[Whitening], sequences: int, progress: Progress | None = None
+    ) -> list[Float[np.ndarray, "rows columns"]]:
+        """Each layer's derivatives of the first centred logits, a row for each sequence and class, whitened."""
+        blocks = [block_of(layer.name) for layer in self.checkpoint.layers]
+        some = replace(self.inputs, x=self.inputs.x[:sequences], lengths=_first(self.inputs.lengths, sequences))
+        sides = {
+            b: {"left": jnp.float32(w.left), "right": jnp.float32(w.right)}
+            for b, w in zip(blocks, whitenings, strict=True)
+        }
+        variables = {"model": self._variables(C), "sides": sides}
+        rows: list[list[np.ndarray]] = [[] for _ in blocks]
+        unused = np.zeros((sequences, 1), np.float32)
+        for found in on_all_devices(self._slopes, variables, some, unused, progress, what="step"):
+            for parts, block, whitening in zip(rows, blocks, whitenings, strict=True):
+                parts.append(np.asarray(found[block])[:, :, whitening.columns])
+        wanted = sequences * self.classes
+        return [np.concatenate(parts).reshape(-1, parts[0].shape[-1])[:wanted] for parts in rows]
+
+    @cached_property
+    def _network(self) -> tuple[Any, Any, dict[str, System]]:
+        return network(self.checkpoint, self.inputs)
+
+    @cached_property
+    def _answers(self) -> Callable[..., Any]:
+        model = self._network[0]
+        return sharded(lambda variables, x, lengths, _, __: model.apply(variables, x, lengths))
+
+    @cached_property
+    def _slopes(self) -> Callable[..., Any]:
+        model, _, systems = self._network
+        return sharded(lambda variables, x, lengths, _, __: _rows(model, systems, variables, x, lengths))
+
+    def _variables(self, C: Readouts) -> Mapping[str, Any]:
+        model, variables, systems = self._network
+        changed = {name: replace(system, C=c) for (name, system), c in zip(systems.items(), C, strict=True)}
+        return variables | {"system": prepared_systems(model.spec, changed, self.inputs.length)}
+
+
+def probe(checkpoint: Checkpoint, inputs: Inputs) -> Probe:
+    """The first sequences of these inputs, in their own order, which is no order where they were drawn by a seed."""
+    count = min(len(inputs.x), max(len(jax.devices()), STEPS // (inputs.documents * inputs.length)))
+    chosen = np.sort(np.random.default_rng(0).permutation(len(inputs.x))[:count])
+    lengths = None if inputs.lengths is None else inputs.lengths[chosen]
+    return Probe(checkpoint, replace(inputs, x=inputs.x[chosen], lengths=lengths))
+
+
+def _rows(model: Any, systems: Mapping[str, System], variables: Any, x: Any, lengths: Any) -> dict[str, Any]:
+    answers, pull, seen = jax.vjp(
+        lambda b: watched(model, variables["model"], x, lengths, b), bumps(model, systems, x), has_aux=True
+    )
+    centred = jnp.eye(answers.shape[1]) - 1 / answers.shape[1]
+    slopes = jax.vmap(lambda one: pull(jnp.broadcast_to(one, answers.shape))[0])(centred)
+    found = {}
+    for name, system in systems.items():
+        sides, (G, K) = variables["sides"][name], system.C.shape[1:3]
+        f = states(system, seen[name])
+        # The documents of a sample follow each other like steps of one: their shares of an answer add up.
+        f = jnp.moveaxis(f.reshape(len(answers), -1, *f.shape[2:]), 2, 0)
+        g = jnp.moveaxis(slopes[name].reshape(len(centred), *f.shape[1:3], G, K), 3, 0)
+        found[name] = jnp.moveaxis(over_systems(_products, f, g, sides["left"], sides["right"]), 0, 2)
+    return {name: array.reshape(*array.shape[:2], -1) for name, array in found.items()}
+
+
+def _products(f: Any, g: Any, left: Any, right: Any) -> Float[jax.Array, "n classes K d"]:
+    """Of states f (n, length, d) and slopes g (classes, n, length, K), each on its side of the whitening."""
+    return jnp.einsum("cnlj,nle->ncje", g @ left, f @ right)
+
+
+def _first(array: np.ndarray | None, count: int) -> np.ndarray | None:
+    return None if array is None else array[:count]

@@ -1,0 +1,99 @@
+"""Scores and a ratio -> which states to keep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from last_cli.base.annotations import Bool, Float, Int
+
+Scope = Literal["global", "layer"]
+# One axis name for each would tie the sizes of all layers together.
+Scores = Float[np.ndarray, "_ _"]
+Mask = Bool[np.ndarray, "_ _"]
+
+
+def select(
+    scores: Sequence[Scores],
+    live: Sequence[Mask],
+    ratio: float,
+    *,
+    scope: Scope = "global",
+    min_states: int = 1,
+    ties: bool = False,
+) -> list[Mask]:
+    """Keep masks, one a layer, after removing `ratio` of all live states: those with the lowest scores.
+
+    Exactly floor(live * (1 - ratio)) states stay, or more where every layer must keep `min_states`. Among equal scores
+    the earlier layer and the lower index stay, so a larger ratio keeps a subset of what a smaller one keeps. With
+    `ties`, everything that scores at least as much as the last kept state stays too, as in the released LAST code.
+
+    Args:
+        scores: a layer's scores (G, N); higher matters more.
+        live: False for padding, which is never kept and never counted.
+        scope: "global" ranks all layers together, "layer" removes the ratio in each.
+    """
+    if scope == "layer":
+        return [select([s], [m], ratio, min_states=min_states, ties=ties)[0] for s, m in zip(scores, live, strict=True)]
+    flat = np.concatenate([np.where(m, s, -np.inf).ravel() for s, m in zip(scores, live, strict=True)])
+    sizes = [m.size for m in live]
+    count = kept_count(sum(int(m.sum()) for m in live), ratio)
+    order = np.argsort(-flat, kind="stable")
+    keep = np.zeros(flat.size, bool)
+    if ties:
+        keep = flat >= flat[order[max(count, 1) - 1]]
+    for start, mask in zip(np.cumsum([0, *sizes]), live, strict=False):
+        best = order[(order >= start) & (order < start + mask.size)]
+        keep[best[: min(min_states, int(mask.sum()))]] = True
+    if not ties:
+        rest = order[~keep[order]]
+        keep[rest[: max(count - int(keep.sum()), 0)]] = True
+    parts = np.split(keep, np.cumsum(sizes)[:-1])
+    return [part.reshape(mask.shape) & mask for part, mask in zip(parts, live, strict=True)]
+
+
+def kept_count(states: int, ratio: float) -> int:
+    """How many of `states` stay, floored as in the released code; safe against 1 - 0.33 = 0.66999..."""
+    return math.floor(states * (100 - 100 * ratio) / 100 + 1e-9)
+
+
+def rectangular(scores: Sequence[Scores], live: Sequence[Mask], keep: Sequence[Mask]) -> list[Mask]:
+    """The same number of states in every system of a layer, each system keeping its own best.
+
+    A layer's number is its kept states over its systems, rounded down; what rounding leaves over goes, one state for
+    each system of a layer, to the layers that lost most by it, never above the total of `keep`. At least one stays
+    wherever `keep` has any.
+    """
+    wanted = [mask.sum() / len(mask) for mask in keep]
+    counts = [max(int(w), int(w > 0)) for w in wanted]
+    spare = sum(int(mask.sum()) for mask in keep) - sum(c * len(m) for c, m in zip(counts, keep, strict=True))
+    for i in sorted(range(len(keep)), key=lambda i: counts[i] - wanted[i]):
+        if wanted[i] > counts[i] and spare >= len(keep[i]):
+            counts[i] += 1
+            spare -= len(keep[i])
+    return [_best_of_each(s, m, c) for s, m, c in zip(scores, live, counts, strict=True)]
+
+
+def stored(keep: Mask) -> int:
+    """States that each system is stored with: those of the one that keeps most, and one where none keeps any.
+
+    No version of Orbax writes arrays of size zero.
+    """
+    return max(1, int(keep.sum(axis=1).max()))
+
+
+def indices(keep: Mask) -> Int[np.ndarray, "G K"]:
+    """Kept states of each system in their old order, padded with -1 to the width that is stored."""
+    width = stored(keep)
+    order = np.argsort(~keep, axis=1, kind="stable")[:, :width]
+    return np.where(np.take_along_axis(keep, order, axis=1), order, -1)
+
+
+def _best_of_each(scores: Scores, live: Mask, count: int) -> Mask:
+    order = np.argsort(np.where(live, -scores, np.inf), axis=1, kind="stable")[:, :count]
+    mask = np.zeros(live.shape, bool)
+    np.put_along_axis(mask, order, True, axis=1)
+    return mask & live

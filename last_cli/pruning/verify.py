@@ -1,0 +1,222 @@
+"""Does a pruned checkpoint hold what its stamp says? A list of checks against the checkpoint it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from last_cli.base.errors import CheckpointError
+from last_cli.base.version import __version__
+from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.families.find import Layer, companions
+from last_cli.families.lti.system import System, difference, gain_bound, transfer_gain
+from last_cli.pruning.cut import Cut, own_cuts
+from last_cli.results.source import Json, Source
+
+STEPS, FREQUENCIES = 64, 257
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that must hold, whether it does, and what was seen."""
+
+    name: str
+    passed: bool
+    seen: str
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What `last verify` shows."""
+
+    checkpoint: Source
+    against: Source
+    checks: Sequence[Check]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check holds."""
+        return all(check.passed for check in self.checks)
+
+    def as_json(self) -> Json:
+        """last.verify/1."""
+        return {
+            "schema": "last.verify/1",
+            "last": __version__,
+            "checkpoint": self.checkpoint.as_json(),
+            "against": self.against.as_json(),
+            "passed": self.passed,
+            "checks": [vars(check) for check in self.checks],
+        }
+
+
+def verify(pruned: Checkpoint, against: Checkpoint, *, seed: int = 0) -> VerifyReport:
+    """Check a pruned checkpoint against the one that it was made from, directly or by several prunings.
+
+    Raises:
+        CheckpointError: it has no stamp of a pruning, or its stamp names other layers.
+    """
+    chain = pruned.stamp.get("pruned", [])
+    if not chain:
+        raise CheckpointError(
+            f"{pruned.source.path}: no stamp of a pruning in it", "verify checks what `last prune` wrote"
+        )
+    since = next((i for i, step in enumerate(chain) if step["source"]["digest"] == against.digest), None)
+    recorded = chain[-1 if since is None else since]["source"]["digest"]
+    said = f"{recorded[:19]} in the stamp, {against.digest[:19]} there"
+    checks = [Check("source digest", since is not None, said)]
+    steps = chain[-1 if since is None else since :]
+    masked = _all_or_none(steps, pruned)
+    try:
+        index = {layer.name: _index(layer, against, steps) for layer in against.layers}
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{pruned.source.path}: the stamp does not fit {against.source.path} ({type(error).__name__}: {error})",
+            "is that what it was made from? else last.json was damaged",
+        ) from error
+    emptied = {name for name, (_, live) in index.items() if not live}
+    keep = {layer.name: _mask(layer, *index[layer.name]) for layer in against.layers}
+    standins = {name: index[name][0] for name in emptied} if not masked else {}
+    cuts = own_cuts(against.layers, keep, masked, standins)
+    untouched = _untouched(pruned, against, cuts)
+    if methods := {step["method"] for step in steps if "method" in step}:
+        new = "poles, B and C new" if "balanced" in methods else "C refitted"
+        refitted = {layer.leaves[n] for layer in against.layers for n in _refitted(layer, against, new != "C refitted")}
+        kept = _bit_equal(pruned, against, {key: cut for key, cut in cuts.items() if key not in refitted})
+        checks += [replace(kept, name=f"kept entries bit-equal, {new}"), untouched]
+        if methods == {"balanced"} and len(steps) == 1 and since is not None:
+            checks.append(_new_poles_hold(pruned, against, steps[0]["gain_bound"]))
+        return VerifyReport(pruned.source, against.source, checks)
+    checks += [_bit_equal(pruned, against, cuts), untouched]
+    rng = np.random.default_rng(seed)
+    if all(check.passed for check in checks[1:]):
+        checks += [_same_outputs(pruned, against, keep, rng), _bound_holds(against, keep)]
+    return VerifyReport(pruned.source, against.source, checks)
+
+
+def _all_or_none(steps: Sequence[Mapping[str, Any]], pruned: Checkpoint) -> bool:
+    """Whether all steps masked; a chain of both kinds can only be checked step by step."""
+    kinds = {bool(step.get("masked")) for step in steps}
+    if len(kinds) > 1:
+        raise CheckpointError(
+            f"{pruned.source.path}: pruned with --masked and without since then, which cannot be checked in one go",
+            "verify each pruning against the checkpoint that it was made from",
+        )
+    return kinds.pop()
+
+
+def _index(layer: Layer, against: Checkpoint, steps: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, bool]:
+    """Which states are stored after all steps, (G, K) with -1 for padding, and whether any of them is live."""
+    index = np.tile(np.arange(layer.shape.states), (layer.shape.groups, 1))
+    live = True
+    for step in steps:
+        said = {entry["name"]: entry for entry in step["layers"]}
+        if layer.name not in said:
+            raise CheckpointError(
+                f"the stamp says nothing of layer {layer.name}", f"is {against.source.path} what it was made from?"
+            )
+        entry = said[layer.name]
+        kept = entry["kept"] if layer.shape.groups > 1 else [entry["kept"]]
+        live = any(kept)
+        width = max(1, *map(len, kept)) if live else 1
+        padding = -1 if live else int(entry.get("standin", -1))
+        places = np.array([[*k, *[padding] * (width - len(k))] for k in kept])
+        # Where nothing is masked, the places are those among what the step before left.
+        before = np.tile(np.arange(layer.shape.states), (layer.shape.groups, 1)) if step.get("masked") else index
+        index = np.where(places < 0, -1, np.take_along_axis(before, np.maximum(places, 0), axis=1))
+    return index, live
+
+
+def _mask(layer: Layer, index: np.ndarray, live: bool) -> np.ndarray:
+    """The mask (G, N) of what is left of a layer."""
+    mask = np.zeros((layer.shape.groups, layer.shape.states + 1), bool)
+    if live:
+        np.put_along_axis(mask, index, True, axis=1)
+    return mask[:, :-1]
+
+
+def _bit_equal(pruned: Checkpoint, against: Checkpoint, cuts: Mapping[Any, Cut]) -> Check:
+    ours, theirs = dict(_by_key(pruned, cuts)), dict(_by_key(against, cuts))
+    wrong = [k for k, cut in cuts.items() if k not in ours or not _equal(cut.apply(theirs[k]), ours[k])]
+    seen = f"{len(cuts) - len(wrong)} of {len(cuts)} arrays" + (f"; first other: {'/'.join(wrong[0])}" if wrong else "")
+    return Check("kept entries bit-equal", not wrong, seen)
+
+
+def _untouched(pruned: Checkpoint, against: Checkpoint, cuts: Mapping[Any, Cut]) -> Check:
+    follows = set(companions(against.layers, against.leaves)) | set(cuts)
+    keys = [k for k, leaf in against.leaves.items() if leaf.kind in ("array", "scalar") and k not in follows]
+    missing = [k for k in against.leaves if k not in pruned.leaves]
+    shared = [k for k in keys if k in pruned.leaves]
+    wrong = missing + [k for k in shared if not _equal(against.read([k])[k], pruned.read([k])[k])]
+    seen = f"{len(keys)} arrays" if not wrong else f"{len(wrong)} differ; first: {'/'.join(wrong[0])}"
+    return Check("everything else untouched", not wrong, seen)
+
+
+def _same_outputs(pruned: Checkpoint, against: Checkpoint, keep: Mapping[str, np.ndarray], rng: Any) -> Check:
+    worst = 0.0
+    for old, new in zip(against.layers, pruned.layers, strict=True):
+        masked = _only(against.system(old), keep[old.name])
+        u = rng.standard_normal((STEPS, masked.B.shape[0], masked.B.shape[2]))
+        expected, found = _respond(masked, u), _respond(pruned.system(new), u)
+        worst = max(worst, float(np.abs(expected - found).max() / max(np.abs(expected).max(), 1e-30)))
+    return Check("compacted = masked on random input", worst <= TOLERANCE, f"largest relative difference {worst:.1e}")
+
+
+def _bound_holds(against: Checkpoint, keep: Mapping[str, np.ndarray]) -> Check:
+    shares = []
+    for layer in against.layers:
+        system = against.system(layer)
+        removed = system.live_mask & ~keep[layer.name]
+        bound = gain_bound(system, removed)
+        measured = transfer_gain(_only(system, removed), np.linspace(0, np.pi, FREQUENCIES))
+        shares.append(measured / bound if bound else float(measured > 0))
+    worst = max(shares)
+    return Check("gain bound holds", worst <= 1 + TOLERANCE, f"removed parts reach {worst:.0%} of their bounds at most")
+
+
+def _refitted(layer: Layer, against: Checkpoint, poles: bool) -> set[str]:
+    """The leaves that a refit of C changes, or, with new poles, a change of the whole system."""
+    if poles and layer.family.with_system is not None:
+        return set(layer.family.with_system(against.arrays(layer), against.system(layer), against.config))
+    return {"C", "C1", "C2"} & set(layer.leaves)
+
+
+def _new_poles_hold(pruned: Checkpoint, against: Checkpoint, bounds: Mapping[str, float]) -> Check:
+    shares, frequencies = [0.0], np.linspace(0, np.pi, FREQUENCIES)
+    for old, new in zip(against.layers, pruned.layers, strict=True):
+        before, after = against.system(old), pruned.system(new)
+        measured, whole = transfer_gain(difference(before, after), frequencies), transfer_gain(before, frequencies)
+        if measured > TOLERANCE * whole:
+            shares.append(measured / bounds[old.name] if bounds[old.name] else np.inf)
+    worst = max(shares)
+    return Check("gain bound holds", worst <= 1 + TOLERANCE, f"differences reach {worst:.0%} of their bounds at most")
+
+
+def _only(system: System, keep: np.ndarray) -> System:
+    return replace(system, C=system.C * keep[None, :, None, :])
+
+
+def _respond(system: System, u: np.ndarray) -> np.ndarray:
+    """Outputs (T, G, K) for inputs u (T, G, M), by the plain recurrence and without feedthrough."""
+    driven = np.einsum("gnm,tgm->tgn", system.B, u)
+    total = np.zeros((len(u), *system.C.shape[1:3]))
+    for readout, C in enumerate(system.C):
+        x, order = np.zeros(system.lam.shape, complex), range(len(u))
+        for t in reversed(order) if readout else order:
+            x = system.lam * x + driven[t]
+            total[t] += system.gain * np.real(np.einsum("gkn,gn->gk", C, x))
+    return total
+
+
+def _by_key(checkpoint: Checkpoint, keys: Mapping[Any, Any]) -> Iterator[tuple[Any, np.ndarray]]:
+    for key in keys:
+        if key in checkpoint.leaves:
+            yield key, checkpoint.read([key])[key]
+
+
+def _equal(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()

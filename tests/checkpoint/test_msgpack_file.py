@@ -1,0 +1,104 @@
+"""Flax msgpack files and checkpoints that were never imported: trees keep their keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.serialization import msgpack_restore, to_bytes
+from foreign import read_safetensors
+from random_layers import s5_arrays
+
+import last_cli as last
+from last_cli.base.errors import CheckpointError, OutputError, UsageError
+from last_cli.checkpoint.convert import export_weights, import_weights
+
+SAMPLE = Path(__file__).parents[2] / "sample_checkpoints" / "s5-listops"
+
+
+@pytest.fixture
+def tree() -> dict:
+    layer = s5_arrays(np.random.default_rng(0))
+    return {
+        "params": {"encoder": {"layers_0": {"seq": layer, "norm.scale": np.ones(3, jnp.bfloat16)}}},
+        "step": 3,
+        "lr": 0.1,
+        "scalar": np.float32(2.5),
+        "rng": np.array([1, 2], np.uint32),
+        "done": None,
+        "name": "run",
+        "nothing": {},
+        "none": np.zeros((0, 2), np.float32),
+    }
+
+
+def test_a_tree_comes_back_byte_by_byte(tmp_path: Path, tree: dict) -> None:
+    (tmp_path / "m.msgpack").write_bytes(to_bytes(tree))
+    report = import_weights(tmp_path / "m.msgpack", tmp_path / "ckpt")
+    assert (report.format, report.family, report.layers) == ("msgpack", "s5", ["encoder/layers_0/seq"])
+    export_weights(tmp_path / "ckpt", tmp_path / "back.msgpack")
+    assert (tmp_path / "back.msgpack").read_bytes() == to_bytes(tree)
+
+
+def test_the_configuration_beside_a_run_comes_along(tmp_path: Path, tree: dict) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint_3").write_bytes(to_bytes(tree))
+    (tmp_path / "run" / "config.json").write_text('{"discretization": "bilinear", "clip_eigs": true}')
+    before = last.load(tmp_path / "run")
+    import_weights(tmp_path / "run", tmp_path / "ckpt")
+    after = last.load(tmp_path / "ckpt")
+    assert (after.config, after.digest) == (before.config, before.digest)
+    assert after.config.discretization == "bilinear"
+    assert {n for n, s in after.sources.items() if s == "checkpoint"} == {"discretization", "clip_eigs"}
+
+
+def test_a_pruned_tree_comes_back_smaller(tmp_path: Path, tree: dict) -> None:
+    (tmp_path / "m.msgpack").write_bytes(to_bytes(tree))
+    import_weights(tmp_path / "m.msgpack", tmp_path / "ckpt")
+    small = last.prune(last.load(tmp_path / "ckpt"), 0.5)
+    export_weights(small, tmp_path / "back.msgpack")
+    found: Any = msgpack_restore((tmp_path / "back.msgpack").read_bytes())
+    assert found.keys() == tree.keys()
+    (kept,) = (layer["kept"] for layer in small.stamp["pruned"][0]["layers"])
+    seq = found["params"]["encoder"]["layers_0"]["seq"]
+    np.testing.assert_array_equal(seq["B"], tree["params"]["encoder"]["layers_0"]["seq"]["B"][kept])
+
+
+def test_other_checkpoints_are_exported_with_names_joined_by_dots_and_imported_again(tmp_path: Path) -> None:
+    report = export_weights(SAMPLE, tmp_path / "m.safetensors")
+    assert not report.mapped
+    assert report.as_json()["schema"] == "last.export/1"
+    checkpoint = last.load(SAMPLE)
+    found = read_safetensors(tmp_path / "m.safetensors")
+    assert {tuple(name.split(".")) for name in found} | {tuple(k.split("/")) for k in report.left_out} == {
+        *checkpoint.leaves
+    }
+    import_weights(tmp_path / "m.safetensors", tmp_path / "ckpt")
+    again = last.load(tmp_path / "ckpt")
+    assert again.digest == checkpoint.digest
+    assert {".".join(key) for key in again.leaves} == {*found}
+
+
+def test_an_orbax_checkpoint_is_no_input(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is an Orbax checkpoint already") as caught:
+        import_weights(SAMPLE, tmp_path / "ckpt")
+    assert "as it is" in caught.value.hint
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_spoils_nothing(tmp_path: Path, tree: dict) -> None:
+    with pytest.raises(UsageError, match=r"the suffix '\.npz' names no format"):
+        export_weights(SAMPLE, tmp_path / "m.npz")
+    (tmp_path / "m.msgpack").write_bytes(to_bytes(tree))
+    with pytest.raises(OutputError, match="exists already"):
+        export_weights(SAMPLE, tmp_path / "m.msgpack")
+    with pytest.raises(OutputError, match="inside the checkpoint"):
+        export_weights(SAMPLE, SAMPLE / "m.msgpack")
+    with pytest.raises(OutputError, match="cannot be written: No such file or directory"):
+        export_weights(SAMPLE, tmp_path / "no" / "m.msgpack")
+    assert [path.name for path in tmp_path.iterdir()] == ["m.msgpack"]
+    export_weights(SAMPLE, tmp_path / "m.msgpack", force=True)
+    assert "encoder" in msgpack_restore((tmp_path / "m.msgpack").read_bytes())["params"]

@@ -1,0 +1,39 @@
+"""`last eval --precision`: what a smaller precision costs, on the same sequences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from commands import DIGITS, S4D, S5, Run, data
+
+import last_cli as last
+from last_cli.base import registry
+from last_cli.base.errors import UsageError
+from last_cli.evaluation.evaluate import Request, follow_task, measure
+
+
+@pytest.mark.parametrize(("sample", "task"), [(S5, "listops"), (S4D, "listops"), (DIGITS, "digits")])
+def test_bfloat16_changes_losses_a_little(sample: str, task: str) -> None:
+    ck = last.load(sample)
+    split = registry.get("tasks", task).load("test", settings=dict(ck.stamp["task"]), limit=60)
+    ck = follow_task(ck, split)
+    exact, small = (measure(ck, split, Request(task, precision=p)).losses for p in ("float32", "bfloat16"))
+    assert np.isfinite(small).all()
+    assert 1e-3 * exact.mean() < np.abs(small - exact).mean() < 0.05  # losses are small where all answers are sure
+
+
+def test_the_difference_is_shown(run: Run) -> None:
+    base = ("eval", S5, "--task", "listops", "--limit", "200")
+    exact = data(run, *base)
+    assert exact["precision"] == {"name": "float32"}
+    report = data(run, *base, "--precision", "bfloat16")
+    precision = report["precision"]
+    assert precision["name"] == "bfloat16"
+    assert precision["drop"] == pytest.approx(exact["accuracy"] - report["accuracy"])
+    assert 0.9 < precision["agreement"] <= 1
+    assert "bfloat16 against float32" in run(*base, "--precision", "bfloat16", "--format", "md")[1]
+
+
+def test_other_precisions_are_refused() -> None:
+    with pytest.raises(UsageError, match="float16"):
+        last.evaluate(last.load(S5), "listops", precision="float16")

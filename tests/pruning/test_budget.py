@@ -1,0 +1,186 @@
+"""The search for a ratio: its properties on made-up curves, and the real command on the samples."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import CASES, DATA, SAMPLES
+from commands import DIGITS, S5, Run, data, fails
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import last_cli as last
+from last_cli.base.errors import AnswerIsNo, UsageError
+from last_cli.evaluation import inputs
+from last_cli.evaluation.judge import selection_request
+from last_cli.pruning import budget as searching
+from last_cli.pruning.calibration import measure as network
+
+curves = st.lists(st.booleans(), min_size=2, max_size=101)
+
+
+def search(curve: list[bool]) -> tuple[int, list[int]]:
+    """What is found on a curve that says for each number whether it is within, and what was measured."""
+    seen: list[int] = []
+
+    def within(number: int) -> bool:
+        seen.append(number)
+        return curve[number]
+
+    return searching.largest(within, len(curve)), seen
+
+
+@given(curves)
+def test_what_is_found_was_measured_and_is_within(curve: list[bool]) -> None:
+    found, seen = search(curve)
+    assert len(seen) == len(set(seen))
+    assert all(0 < number < len(curve) for number in seen)
+    if found:
+        assert found in seen and curve[found]
+        assert not any(curve[number] for number in seen if number > found)
+    else:
+        assert not any(curve[number] for number in seen)
+
+
+@given(st.integers(2, 100), st.data())
+def test_on_a_falling_curve_it_is_the_largest_of_all(steps: int, choose: st.DataObject) -> None:
+    last_within = choose.draw(st.integers(0, steps - 1))
+    found, seen = search([number <= last_within for number in range(steps)])
+    assert found == last_within
+    assert len(seen) <= 9 + 4
+
+
+def test_one_bad_ratio_does_not_end_the_search() -> None:
+    curve = [number != 30 and number <= 57 for number in range(100)]
+    assert search(curve)[0] == 57
+
+
+def test_the_smallest_ratio_is_measured_before_giving_up() -> None:
+    found, seen = search([False] * 100)
+    assert found == 0 and min(seen) == 1
+
+
+def test_max_drop_takes_the_largest_measured_ratio_within_the_budget(run: Run) -> None:
+    report = data(run, "prune", DIGITS, "--max-drop", "1", "--task", "digits", "-o", "small")
+    search = report["search"]
+    assert (search["kind"], search["budget"], search["split"], search["sequences"]) == ("max_drop", 1, "val", 200)
+    within = [p["ratio"] for p in search["points"] if p["drop"] <= 0.01]
+    assert [p["ratio"] for p in search["points"] if p["within"]] == within
+    assert report["ratio"] == search["chosen"] == max(within)
+    assert search["points"] == sorted(search["points"], key=lambda p: p["ratio"])
+    assert last.load("small").stamp["pruned"][-1]["search"] == search
+    point = next(p for p in search["points"] if p["ratio"] == report["ratio"])
+    judged = data(run, "eval", "small", "--task", "digits", "--split", "val", "--baseline", DIGITS)["baseline"]
+    assert judged["drop"] == point["drop"] and judged["drop_stderr"] == pytest.approx(point["stderr"])
+
+
+def test_max_error_needs_no_labels_and_measures_on_other_inputs_than_it_fits(run: Run) -> None:
+    arguments = ["--max-error", "0.004", "--method", "reconstruct", "--calibration", "16", "-n", "--format", "json"]
+    code, out, err = run("prune", DIGITS, *arguments)
+    assert code == 0 and "relative squared error of the logits" in err
+    report = json.loads(out)
+    search = report["search"]
+    assert (search["sequences"], search["skipped"], report["calibration"]["sequences"]) == (16, 16, 16)
+    assert all((p["error"] <= 0.004) == p["within"] for p in search["points"])
+    assert 0.2 < search["chosen"] == report["ratio"]
+
+
+@given(st.lists(st.floats(-2, 6), min_size=101, max_size=101), st.floats(0, 1), st.floats(0, 4), st.booleans())
+@settings(max_examples=10, deadline=None)
+def test_the_chosen_ratio_was_measured_and_keeps_to_the_budget(
+    curve: list[float], stderr: float, budget: float, strict: bool
+) -> None:
+    ck = last.load(S5)
+
+    def made_up(checkpoint: last.Checkpoint, *_: Any) -> Any:
+        def drop(small: last.Checkpoint) -> tuple[float, float]:
+            assert small.report is not None
+            assert small.leaves == checkpoint.leaves  # the shapes that share one program
+            return curve[round(100 * small.report.ratio)] / 100, stderr / 100
+
+        return searching._Loss(drop, {"task": "none"})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(searching, "_drops", made_up)
+        try:
+            small = last.prune(ck, max_drop=budget, strict=strict)
+        except AnswerIsNo as error:
+            assert "no ratio stays within the budget" in error.message
+            return
+    assert small.report is not None and small.report.search is not None
+    found = small.report.search
+    assert curve[round(100 * found.chosen)] + strict * stderr <= budget + 1e-9
+    assert found.chosen == small.report.ratio == max(p.ratio for p in found.points if p.within)
+    assert small.report.parameters[1] < small.report.parameters[0]
+
+
+def test_all_ratios_share_one_program_for_the_logits() -> None:
+    ck = last.load(DIGITS)
+    x = inputs.random(ck, 4)
+    network._answers.cache_clear()
+    for ratio in (0.2, 0.5):
+        network.logits(last.prune(ck, ratio, masked=True), x)
+    assert network._answers.cache_info().misses == 1
+
+
+def test_sequences_that_are_skipped_are_those_that_were_drawn_first() -> None:
+    ck = last.load(SAMPLES / "s5-digits")
+    everything = {image.tobytes() for image in inputs.from_task(ck, "digits", 200).x}
+    first, rest = inputs.from_task(ck, "digits", 150), inputs.from_task(ck, "digits", 150, skip=150)
+    assert (len(first.x), len(rest.x), rest.source["skipped"]) == (150, 50, 150)
+    assert {image.tobytes() for image in (*first.x, *rest.x)} == everything
+    assert len(inputs.from_task(ck, "digits", 150, skip=200).x) == 150
+
+
+def test_a_budget_that_nothing_meets_exits_1_and_writes_nothing(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("prune", S5, "--max-error", "0", "-q")
+    lines = err.splitlines()
+    assert (code, out, len(lines)) == (1, "", 2)
+    assert "no ratio stays within the budget" in lines[0] and "at ratio 0.01" in lines[0]
+    assert lines[1].startswith("hint: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_error_and_its_standard_error() -> None:
+    rng = np.random.default_rng(0)
+    before = rng.normal(size=(4000, 10))
+    after = before + 0.1 * rng.normal(size=before.shape)
+    error, stderr = searching._relative_error(after, before)
+    assert error == pytest.approx(0.01, rel=0.05)
+    parts = [
+        searching._relative_error(a, b)[0] for a, b in zip(np.split(after, 100), np.split(before, 100), strict=True)
+    ]
+    assert stderr == pytest.approx(np.std(parts) / 10, rel=0.3)
+
+
+def test_the_test_split_never_chooses() -> None:
+    ck = last.load(S5)
+    assert selection_request(ck, None, None).split == "val"
+    with pytest.raises(UsageError, match="validates on its test data"):
+        selection_request(ck, "text", None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "none of --ratio, --max-drop and --max-error are given"),
+        (["--ratio", "0.3", "--max-drop", "0.5"], "several of --ratio"),
+        (["--max-drop", "-1"], "expected 0 or more"),
+        (["--ratio", "0.3", "--strict"], "--strict goes with"),
+        (["--max-drop", "0.5", "--task", "listop"], "unknown task"),
+        (["--max-drop", "0.5", "--calibration", "8"], "the criterion last takes none"),
+        (["--max-drop", "0.5", "--criterion", "lost"], "unknown criterion"),
+        (["--max-error", "0.1", "--calibration-file", "no.npz"], "no.npz: no calibration sequences"),
+    ],
+)
+def test_budgets_that_make_no_sense(run: Run, arguments: list[str], message: str) -> None:
+    assert message in fails(run, "prune", S5, *arguments)[0]
+
+
+def test_without_a_task_there_is_nothing_to_measure_on(run: Run) -> None:
+    lines = fails(run, "prune", DATA / "oracle" / CASES[0] / "ckpt", "--max-drop", "0.5")
+    assert "--max-drop needs a task" in lines[0] and "--max-error" in lines[1]

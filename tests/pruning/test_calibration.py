@@ -1,0 +1,130 @@
+"""The criterion `gn` on whole checkpoints: measured once, on what is asked for, with and without a refit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_layers import classifier, write, written
+
+import last_cli as last
+from last_cli.base import registry
+from last_cli.base.errors import CheckpointError, UsageError
+from last_cli.evaluation.inputs import Inputs
+from last_cli.pruning.by_criterion import compact
+from last_cli.pruning.calibration import measure as network
+from last_cli.pruning.needs import Choice, needed
+from last_cli.pruning.score import score_layers
+
+every_layout = pytest.mark.parametrize("kind", ["s5-two-directions", "s4d", "s4d-pairs-two-directions"])
+
+
+def features(count: int = 8, length: int = 12) -> Inputs:
+    return Inputs(np.random.default_rng(0).normal(size=(count, length, 7)).astype(np.float32), None, {"test": 1})
+
+
+def trained(ck: last.Checkpoint, length: int = 12) -> last.Checkpoint:
+    return replace(ck, stamp={"task": {"name": "mine", "length": length}})
+
+
+@every_layout
+def test_scores_are_the_gates_as_the_network_has_them(kind: str, tmp_path: Path) -> None:
+    ck = written(tmp_path / "ckpt", kind)
+    gates = network.measure(ck, features())
+    scored, _ = score_layers(ck, Choice("gn"), known=needed(ck, Choice("gn"), features()))
+    for layer in scored:
+        np.testing.assert_array_equal(layer.score, gates[layer.name].gates)
+        assert (layer.score > 0).all()
+
+
+def test_a_silent_state_has_no_gate(tmp_path: Path) -> None:
+    arrays = classifier()
+    for key, array in arrays.items():
+        if key[-1] in ("C1", "C2"):
+            array[:, 2] = 0
+    scored, _ = score_layers(trained(last.load(write(tmp_path / "ckpt", arrays))), Choice("gn"))
+    assert all((layer.score[:, 2] == 0).all() and (np.delete(layer.score, 2, axis=1) > 0).all() for layer in scored)
+
+
+def test_gates_predict_the_change_of_the_logits(tmp_path: Path) -> None:
+    """Removing the state of the smallest gate changes the logits less than removing that of the largest."""
+    ck, x = written(tmp_path / "ckpt", blocks=1), features(32)
+    gates = network.measure(ck, x)[ck.layers[0].name].gates
+    before, changes = network.logits(ck, x), []
+    for state in (gates.argmin(), gates.argmax()):
+        keep = np.arange(gates.shape[1])[None] != state
+        changes.append(np.abs(network.logits(compact(ck, {ck.layers[0].name: keep}, {}), x) - before).mean())
+    assert changes[0] < changes[1]
+
+
+def test_random_inputs_of_the_trained_length_are_the_default(tmp_path: Path) -> None:
+    ck = written(tmp_path / "ckpt")
+    with pytest.raises(UsageError, match="which length"):
+        last.prune(ck, 0.5, "gn")
+    with pytest.raises(UsageError, match="which length"):
+        last.prune(ck, 0.5, "gn", refit=True)
+    small = last.prune(trained(ck), 0.5, "gn")
+    assert small.report is not None
+    assert small.report.needed == {"calibration": small.stamp["pruned"][-1]["calibration"]}
+    assert small.report.needed["calibration"]["length"] == 12
+
+
+def test_with_a_refit_the_network_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    measure = network.measure
+    monkeypatch.setattr(network, "measure", lambda *args: calls.append(args) or measure(*args))
+    ck = trained(written(tmp_path / "ckpt"))
+    refitted, cut = last.prune(ck, 0.5, "gn", refit=True), last.prune(ck, 0.5, "gn")
+    assert len(calls) == 2
+    for step in (one.stamp["pruned"][-1] for one in (refitted, cut)):
+        assert step["criterion"] == "gn" and step["calibration"]["random"] == "features"
+    assert [e["kept"] for e in refitted.stamp["pruned"][-1]["layers"]] == [
+        e["kept"] for e in cut.stamp["pruned"][-1]["layers"]
+    ]
+
+
+def test_a_tree_that_is_no_classifier_is_refused_as_elsewhere(tmp_path: Path) -> None:
+    arrays = {key: a for key, a in classifier().items() if "decoder" not in key}
+    ck = trained(last.load(write(tmp_path / "ckpt", arrays)))
+    with pytest.raises(CheckpointError, match="no params/decoder/kernel of two axes, so no classifier can be built"):
+        last.score(ck, "gn")
+
+
+def test_what_overflows_is_named(tmp_path: Path) -> None:
+    ck = written(tmp_path / "ckpt")
+    wild = Inputs(features().x * np.float32(1e38), None, {})
+    with pytest.raises(CheckpointError, match="overflows"):
+        needed(ck, Choice("gn"), wild)
+
+
+@pytest.mark.parametrize("criterion", ["last", "gn"])
+def test_a_horizon_is_for_the_energy_alone(criterion: str, tmp_path: Path) -> None:
+    ck = written(tmp_path / "ckpt")
+    with pytest.raises(UsageError, match="horizon is 5"):
+        last.prune(ck, 0.5, criterion, horizon=5)
+    with pytest.raises(UsageError, match="horizon is 0"):
+        last.score(ck, "energy", horizon=0)
+
+
+def test_the_horizon_is_the_trained_length_or_assumed_and_stamped(tmp_path: Path) -> None:
+    ck = written(tmp_path / "ckpt")
+    assert last.score(ck, "energy").assumed["horizon"] == 1024
+    known = last.score(trained(ck), "energy")
+    assert known.needed == {"horizon": 12} and "horizon" not in known.assumed
+    for refit in (False, True):
+        small = last.prune(ck, 0.5, "energy", refit=refit)
+        assert small.report is not None and small.report.assumed["horizon"] == 1024
+        assert small.stamp["pruned"][-1]["horizon"] == 1024
+        assert last.prune(ck, 0.5, "energy", horizon=7, refit=refit).stamp["pruned"][-1]["horizon"] == 7
+    assert "horizon" not in last.prune(ck, 0.5).stamp["pruned"][-1]
+
+
+@pytest.mark.parametrize("name", sorted(registry.METHODS))
+def test_a_method_is_taken_as_a_criterion(name: str, tmp_path: Path) -> None:
+    ck = trained(written(tmp_path / "ckpt"))
+    one, other = last.prune(ck, 0.5, name), last.prune(ck, 0.5, method=name)  # pyright: ignore[reportArgumentType]
+    assert one.digest == other.digest and one.stamp == other.stamp
+    with pytest.raises(UsageError, match="scores no states"):
+        last.score(ck, name)

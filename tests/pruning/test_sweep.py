@@ -1,0 +1,160 @@
+"""`last sweep` on the samples: what it measures, how it goes on after a kill, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import DIGITS, S4D, Run, data, fails
+
+import last_cli as last
+from last_cli.evaluation import program
+from last_cli.evaluation.inputs import Asked
+from last_cli.pruning import prune as reducing
+from last_cli.pruning.recipe import recipe
+from last_cli.pruning.sweep import JOURNAL, parse_ratios
+from last_cli.results.sweep import SweepPoint, SweepReport
+
+SMALL = ["--task", "digits", "--limit", "60", "--ratios", "0,0.4,0.8", "--seeds", "2"]
+
+
+@pytest.mark.parametrize(("sample", "names"), [(DIGITS, ["aire+refit", "reconstruct"]), (S4D, ["last"])])
+def test_masked_points_are_what_the_compact_checkpoints_give(sample: str, names: list[str]) -> None:
+    ck = last.load(sample)
+    task = ck.stamp["task"]["name"]
+    report = last.sweep(ck, task, ratios=[0.5], criteria=names, seeds=1, calibration=8, limit=60)
+    plan = reducing.plan_for(ck, Asked(calibration=8)) if recipe(names[0]).needs_plan else None
+    for point, name in zip(report.points, names, strict=True):
+        small = recipe(name).at_any_ratio(ck, plan)(0.5)
+        judged = last.evaluate(small, task, limit=60, baseline=ck)
+        assert judged.baseline is not None and small.report is not None
+        assert (point.accuracy, point.drop) == (judged.measured.accuracy, judged.baseline.drop)
+        assert point.loss == pytest.approx(judged.measured.losses.mean(), abs=1e-5)
+        assert point.drop_stderr == pytest.approx(judged.baseline.drop_stderr)
+        assert point.states == small.report.states[1]
+
+
+def test_the_command_writes_tables_points_and_figures(run: Run, tmp_path: Path) -> None:
+    report = data(run, "sweep", DIGITS, *SMALL, "--criteria", "last,random", "--out", "out", "--plot", "figure.pdf")
+    assert report["schema"] == "last.sweep/1"
+    assert report["task"]["split"] == "test" and report["baseline"]["n"] == 60
+    keys = [(p["criterion"], p["ratio"], p["seed"]) for p in report["points"]]
+    assert keys == [
+        *[("last", r, 0) for r in (0, 0.4, 0.8)],
+        *[("random", r, seed) for seed in (0, 1) for r in (0, 0.4, 0.8)],
+    ]
+    assert all(p["drop"] == 0 and p["states"] == report["baseline"]["states"] for p in report["points"][::3])
+    for point in report["points"]:
+        assert point["drop"] == pytest.approx(report["baseline"]["accuracy"] - point["accuracy"])
+    means = {(m["criterion"], m["ratio"]): m for m in report["means"]}
+    drops = [p["drop"] for p in report["points"] if (p["criterion"], p["ratio"]) == ("random", 0.4)]
+    assert means["random", 0.4]["drop"] == pytest.approx(np.mean(drops))
+    assert any("must not be chosen" in note and "--split val" in note for note in report["warnings"])
+    assert json.loads(Path("out/sweep.json").read_text()) == report
+    assert len(Path("out/sweep.csv").read_text().splitlines()) == 1 + len(keys)
+    assert Path("out/sweep.svg").read_text().startswith("<?xml")
+    assert Path("out/sweep.png").read_bytes().startswith(b"\x89PNG")
+    assert Path("figure.pdf").read_bytes().startswith(b"%PDF")
+    _, table, _ = run("sweep", DIGITS, *SMALL, "--criteria", "last,random", "--out", "out", "--format", "md")
+    assert table.splitlines()[0] == "| ratio | last | random |"
+    header, *rows = Path("out", JOURNAL).read_text().splitlines()
+    assert json.loads(header)["checkpoint"] == report["checkpoint"]["digest"]
+    assert len(rows) == len(keys)
+
+
+def test_a_killed_sweep_goes_on_where_it_stopped(run: Run, tmp_path: Path) -> None:
+    arguments = ["sweep", DIGITS, *SMALL, "--criteria", "last,aire,random", "--out", "out"]
+    journal = tmp_path / "out" / JOURNAL
+    started = subprocess.Popen([sys.executable, "-m", "last_cli", *arguments, "-q"], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not (journal.exists() and journal.read_bytes().count(b"\n") > 2) and time.monotonic() < deadline:
+        assert started.poll() is None
+        time.sleep(0.05)
+    os.kill(started.pid, signal.SIGKILL)
+    started.wait()
+    kept = journal.read_bytes()
+    with journal.open("ab") as file:
+        file.write(b'{"criterion": "la')
+    report = data(run, *arguments)
+    assert journal.read_bytes().startswith(kept)
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert len(lines) == 1 + len(report["points"]) == 1 + 12
+    fresh = data(run, *arguments[:-1], "fresh")
+    assert fresh["points"] == report["points"]
+
+
+def test_a_sweep_is_extended_but_never_mixed_with_another(run: Run) -> None:
+    base = ["sweep", DIGITS, "--task", "digits", "--seeds", "1", "--out", "out"]
+    data(run, *base, "--criteria", "last", "--ratios", "0.4", "--limit", "30")
+    more = data(run, *base, "--criteria", "last,aire", "--ratios", "0.4,0.6", "--limit", "30")
+    assert len(more["points"]) == 4 == len(Path("out", JOURNAL).read_text().splitlines()) - 1
+    other = fails(run, *base, "--criteria", "last", "--ratios", "0.4", "--limit", "40")
+    assert "has limit 30, and this run 40" in other[0] and "another --out" in other[1]
+    assert "has split" in fails(run, *base, "--ratios", "0.4", "--limit", "30", "--split", "val")[0]
+    Path("out", JOURNAL).write_text("no line of JSON\n")
+    assert "not a file of JSON lines" in fails(run, *base, "--ratios", "0.4", "--limit", "30")[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--criteria", "lost"], "unknown criterion 'lost'"),
+        (["--criteria", ","], "no criteria are given"),
+        (["--ratios", "0:1:0.1"], "up to, but not including, 1"),
+        (["--ratios", "0:0.5"], "expected START:STOP:STEP"),
+        (["--ratios", "0:0.5:0"], "expected START:STOP:STEP"),
+        (["--ratios", "0:0.9:1e-12"], "900,000,000,001 ratios, expected at most 1,000"),
+        (["--criteria", "reconstruct+refit"], "reconstruct chooses and refits by itself"),
+        (["--ratios", "half"], "expected START:STOP:STEP"),
+        (["--seeds", "0"], "--seeds is 0"),
+        (["--plot", "figure.txt"], "expected a name that ends with"),
+        (["--calibration", "0", "--criteria", "reconstruct"], "calibration is 0"),
+    ],
+)
+def test_what_a_sweep_refuses(run: Run, arguments: list[str], message: str) -> None:
+    assert message in fails(run, "sweep", DIGITS, "--task", "digits", "--limit", "10", *arguments)[0]
+
+
+def test_a_sweep_needs_a_task(run: Run) -> None:
+    assert "--task" in fails(run, "sweep", DIGITS)[0]
+
+
+def test_ratios_are_read_in_three_ways() -> None:
+    assert parse_ratios("0:0.9:0.1") == [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    assert parse_ratios("0.5, 0.1,0.5") == parse_ratios([0.5, 0.1]) == [0.1, 0.5]
+    assert parse_ratios("0.2:0.2:0.1") == [0.2]
+
+
+def test_means_and_their_errors_and_the_pareto_front() -> None:
+    def point(criterion: str, seed: int, states: int, accuracy: float) -> SweepPoint:
+        return SweepPoint(criterion, 1 - states / 10, seed, states, accuracy, 0.01, 1.0, 0.8 - accuracy, 0.03)
+
+    points = [point("a", 0, 5, 0.7), point("b", 0, 5, 0.6), point("b", 1, 5, 0.64), point("a", 0, 2, 0.5)]
+    points += [point("b", s, 2, 0.5) for s in (0, 1)]
+    source = last.load(DIGITS).source
+    report = SweepReport(source, "s5", {}, {}, points, {}, {})
+    means = {(m.criterion, m.states): m for m in report.means}
+    assert means["b", 5].drop == pytest.approx(0.18)
+    assert means["b", 5].drop_stderr == pytest.approx(np.sqrt(0.03**2 + np.var([0.2, 0.16], ddof=1) / 2))
+    assert means["a", 5].drop_stderr == pytest.approx(0.03)
+    assert {key: m.pareto for key, m in means.items()} == {
+        ("a", 5): True,
+        ("b", 5): False,
+        ("a", 2): True,
+        ("b", 2): True,
+    }
+
+
+def test_new_poles_share_the_one_compiled_program() -> None:
+    program._compiled.cache_clear()
+    report = last.sweep(last.load(DIGITS), "digits", ratios=[0.3, 0.5], criteria=["balanced", "energy"], limit=30)
+    assert [point.criterion for point in report.points] == ["balanced", "balanced", "energy", "energy"]
+    assert all(point.states < report.baseline["states"] for point in report.points)
+    assert program._compiled.cache_info().misses == 1

@@ -1,0 +1,197 @@
+"""Random layers of every family, and tiny classifiers around them: what the invariants are checked on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hypothesis import settings
+
+import last_cli as last
+from last_cli import formats
+from last_cli.families.family import Family, take
+from last_cli.families.find import Layer, build_system, find_layers
+from last_cli.families.lti.config import ModelConfig
+from last_cli.families.lti.system import System
+from last_cli.formats import Key, Leaf
+
+Arrays = dict[str, np.ndarray]
+Rng = np.random.Generator
+
+# The same examples in every run: a red test is red for everybody.
+fixed = settings(derandomize=True, deadline=None, max_examples=30)
+
+
+def s5_arrays(rng: Rng, states: int = 6, features: int = 4, readout: str = "C1 C2", re: float = 0.0) -> Arrays:
+    """Leaves of an S5 layer; `readout` is "C1 C2", "C" or "C C" (one C of 2P columns). `re` moves the poles right."""
+    arrays = {
+        "Lambda_re": re - rng.uniform(0.1, 1, states),
+        "Lambda_im": -rng.uniform(0, 20, states),
+        "B": rng.normal(size=(states, features, 2)),
+        "D": rng.normal(size=features),
+        "log_step": np.log(rng.uniform(0.01, 0.2, (states, 1))),
+    }
+    columns = {"C1 C2": ("C1", "C2"), "C": ("C",), "C C": ("C",)}[readout]
+    width = 2 * states if readout == "C C" else states
+    return single(arrays | {name: rng.normal(size=(features, width, 2)) for name in columns})
+
+
+def s4d_arrays(rng: Rng, states: int = 6, features: int = 4) -> Arrays:
+    """Leaves of an S4D layer as in annotated-s4."""
+    return single(
+        {
+            "A_re": -rng.uniform(0.1, 1, (states, features)),
+            "A_im": rng.uniform(-20, 20, (states, features)),
+            "B_re": np.ones((states, features)),
+            "B_im": np.zeros((states, features)),
+            "C": rng.normal(size=(states, features, 2)),
+            "D": rng.normal(size=(1, features)),
+            "log_step": np.log(rng.uniform(0.01, 0.2, (1, features))),
+        }
+    )
+
+
+def s4d_pairs_arrays(rng: Rng, states: int = 6, features: int = 4, directions: int = 1) -> Arrays:
+    """Leaves of an S4D layer as in the state-spaces code."""
+    shape = (features, states, 2)
+    return single(
+        {
+            "log_A_real": np.log(rng.uniform(0.1, 1, shape[:2])),
+            "A_imag": rng.uniform(0, 20, shape[:2]),
+            "C": rng.normal(size=shape if directions == 1 else (directions, *shape)),
+            "D": rng.normal(size=features),
+            "log_dt": np.log(rng.uniform(0.01, 0.2, features)),
+        }
+    )
+
+
+def single(arrays: Mapping[str, np.ndarray]) -> Arrays:
+    return {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of layer: how its leaves are drawn, and the configuration that they are read with."""
+
+    family: str
+    arrays: Callable[..., Arrays]
+    config: ModelConfig = field(default_factory=ModelConfig)
+
+    def layer(self, seed: int = 0, **sizes: int) -> tuple[Layer, Arrays]:
+        """A random layer of this kind, found as in a checkpoint, and its leaves."""
+        arrays = self.arrays(np.random.default_rng(seed), **sizes)
+        return as_layer(arrays), arrays
+
+    def system(self, seed: int = 0, **sizes: int) -> System:
+        layer, arrays = self.layer(seed, **sizes)
+        return build_system(layer, arrays, self.config)
+
+
+def _s5(readout: str = "C1 C2", re: float = 0.0, **options: Any) -> Kind:
+    return Kind("s5", lambda rng, **sizes: s5_arrays(rng, readout=readout, re=re, **sizes), ModelConfig(**options))
+
+
+# A new family adds its line here, and inherits every invariant of test_contracts.
+KINDS = {
+    "s5-two-directions": _s5(),
+    "s5-one-direction": _s5("C"),
+    "s5-one-C-of-two-directions": _s5("C C"),
+    "s5-without-pairs": _s5("C", conj_sym=False),
+    "s5-clipped": _s5(re=0.5, clip_eigs=True),
+    "s5-bilinear": _s5(discretization="bilinear"),
+    "s5-rescaled": _s5("C", step_rescale=2.0),
+    "s4d": Kind("s4d", s4d_arrays),
+    "s4d-pairs": Kind("s4d-pairs", s4d_pairs_arrays),
+    "s4d-pairs-two-directions": Kind("s4d-pairs", lambda rng, **s: s4d_pairs_arrays(rng, directions=2, **s)),
+}
+
+
+def as_layer(arrays: Mapping[str, np.ndarray]) -> Layer:
+    """The layer that these leaves are."""
+    return find_layers(leaves_of({("params", "layers_0", "seq", name): a for name, a in arrays.items()}))[0]
+
+
+def leaves_of(arrays: Mapping[Key, np.ndarray]) -> dict[Key, Leaf]:
+    return {key: Leaf(key, array.shape, str(array.dtype), "array") for key, array in arrays.items()}
+
+
+def taken(family: Family, arrays: Arrays, index: np.ndarray, states: int) -> Arrays:
+    """A layer's leaves with the states of `index`."""
+    where = family.state_leaves
+    return {n: take(a, where[n], index, states) if n in where else a for n, a in arrays.items()}
+
+
+def only(system: System, keep: np.ndarray) -> System:
+    """The system with the readouts of all other states set to zero."""
+    return replace(system, C=np.where(keep[None, :, None, :], system.C, 0))
+
+
+def simulate(system: System, u: np.ndarray) -> np.ndarray:
+    """Outputs (length, features) for inputs of the same shape, one time step after the other, in float64."""
+    inputs = u.reshape(len(u), len(system.lam), -1)
+    y = np.asarray(system.D, np.float64) * u
+    for direction, C in enumerate(np.asarray(system.C, np.complex128)):
+        x = np.zeros(system.lam.shape, np.complex128)
+        for t in range(len(u))[:: -1 if direction else 1]:
+            before = x
+            x = system.lam * x + np.einsum("gnm,gm->gn", system.B, inputs[t])
+            seen = before if direction and system.backward_lag else x
+            y[t] += system.gain * np.einsum("gkn,gn->gk", C, seen).real.ravel()
+    return y
+
+
+def classifier(
+    kind: str = "s5-two-directions",
+    seed: int = 0,
+    *,
+    blocks: int = 2,
+    features: int = 4,
+    states: int = 6,
+    gates: tuple[str, ...] = ("out2",),
+    norm: str = "batch",
+    nested: bool = True,
+) -> dict[Key, np.ndarray]:
+    """All variables of a classifier of 7 inputs and 5 classes, as in a checkpoint."""
+    rng = np.random.default_rng(seed)
+    arrays: dict[Key, np.ndarray] = {}
+
+    def dense(*path: str, into: int, out: int) -> None:
+        arrays[("params", *path, "kernel")] = rng.normal(size=(into, out)) / np.sqrt(into)
+        arrays[("params", *path, "bias")] = rng.normal(size=out) / 10
+
+    above = ("encoder",) if nested else ()
+    dense(*above, "encoder", into=7, out=features)
+    dense("decoder", into=features, out=5)
+    for i in range(blocks):
+        block = (*above, f"layers_{i}")
+        for name, array in KINDS[kind].arrays(rng, states=states, features=features).items():
+            arrays[("params", *block, "seq", name)] = array
+        for gate in gates:
+            dense(*block, gate, into=features, out=features)
+        arrays[("params", *block, "norm", "scale")] = rng.uniform(0.5, 1.5, features)
+        arrays[("params", *block, "norm", "bias")] = rng.normal(size=features)
+        if norm == "batch":
+            arrays[("batch_stats", *block, "norm", "mean")] = rng.normal(size=features)
+            arrays[("batch_stats", *block, "norm", "var")] = rng.uniform(0.5, 1.5, features)
+    return {key: array.astype(np.float32) for key, array in arrays.items()}
+
+
+def write(path: Path, arrays: Mapping[Key, np.ndarray], stamp: dict[str, Any] | None = None) -> Path:
+    """A checkpoint of these arrays on disk."""
+    formats.save(path, source=None, changed=arrays, stamp=stamp or {})
+    return path
+
+
+def written(path: Path, kind: str = "s5-two-directions", seed: int = 0, **options: Any) -> last.Checkpoint:
+    """A random classifier on disk, opened with the kind's own configuration."""
+    config = KINDS[kind].config
+    return last.load(
+        write(path, classifier(kind, seed, **options)),
+        conj_sym=config.conj_sym,
+        clip_eigs=config.clip_eigs,
+        discretization=config.discretization,
+        step_rescale=config.step_rescale,
+    )
