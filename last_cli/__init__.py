@@ -51,7 +51,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The API, imported when first used: `last --help` needs none of it."""
+    """The API, imported when first used: the help pages need none of it."""
     if name in __all__:
         from last_cli import api
 

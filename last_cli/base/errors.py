@@ -1,21 +1,80 @@
-"""The errors that `last` shows to a user: what is wrong and where, then what to do next."""
+"""The errors that `last` shows to a user: what is wrong and where, then what to do next.
 
-from collections.abc import Iterator
+Texts name options in brackets, `⟦max_drop⟧` or with a value `⟦max_drop 0.5⟧`, because no room below the command line
+knows how they are spelled: Python writes `max_drop=0.5`, the command line a flag.
+"""
+
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+Spelling = Callable[[str], str]
+OPTION = re.compile(r"⟦(\w+)(?: ([^⟧]*))?⟧")
+SHORT = {"output": "-o"}
+
+
+def in_python(text: str) -> str:
+    """The text with its options as Python spells them: `max_drop`, `max_drop=0.5`."""
+    return OPTION.sub(lambda match: match[1] if match[2] is None else f"{match[1]}={_literal(match[2])}", text)
+
+
+def as_flags(text: str) -> str:
+    """The text with its options as the command line spells them: with two dashes, and the value after a space."""
+
+    def flag(match: re.Match[str]) -> str:
+        name = SHORT.get(match[1], f"--{match[1].replace('_', '-')}")
+        return name if match[2] is None else f"{name} {match[2]}"
+
+    return OPTION.sub(flag, text)
+
+
+_spelling: list[Spelling] = [in_python]
+
+
+@contextmanager
+def spelling(how: Spelling) -> Iterator[None]:
+    """Within the block `spelled` spells options like this."""
+    _spelling.append(how)
+    try:
+        yield
+    finally:
+        _spelling.pop()
+
+
+def spelled(text: str) -> str:
+    """The text with its options spelled for whoever reads it now: in Python's way, or as flags in a command."""
+    return _spelling[-1](text)
 
 
 class LastError(Exception):
     """A problem that the user can act on. Ends the program with exit code `code`.
 
-    `message` names what, where (path, layer, leaf), expected and found; `hint` says what to do next.
+    `message` names what, where (path, layer, leaf), expected and found; `hint` says what to do next; `options` are the
+    names of the options that both speak of.
     """
 
     code = 2
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        super().__init__(message, hint)
+
+    @property
+    def message(self) -> str:
+        """What is wrong, its options spelled for the reader."""
+        return spelled(self.args[0])
+
+    @property
+    def hint(self) -> str:
+        """What to do next, its options spelled for the reader."""
+        return spelled(self.args[1])
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the options concerned, each once."""
+        return tuple(dict.fromkeys(match[1] for text in self.args for match in OPTION.finditer(text)))
+
+    def __str__(self) -> str:
+        return self.message
 
 
 @contextmanager
@@ -24,7 +83,14 @@ def inside(path: object) -> Iterator[None]:
     try:
         yield
     except LastError as error:
-        raise type(error)(f"{path}: {error.message}", error.hint) from error
+        message, hint = error.args
+        raise type(error)(f"{path}: {message}", hint) from error
+
+
+def _literal(value: str) -> str:
+    """A value as Python writes it: numbers and True as they are, words in quotes, placeholders in capitals bare."""
+    bare = re.fullmatch(r"-?[\d.]+(e-?\d+)?|True|False|None|[A-Z][A-Z_.a-z]*", value)
+    return value if bare else f'"{value}"'
 
 
 class AnswerIsNo(LastError):

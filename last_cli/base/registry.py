@@ -69,7 +69,7 @@ def get(kind: Kind, name: str) -> Any:
     """
     target = BUILT_IN[kind].get(name)
     if kind == "criteria" and name in METHODS:
-        raise UsageError(f"'{name}' is a method of pruning and scores no states", f"last prune CKPT --method {name}")
+        raise UsageError(f"'{name}' is a method of pruning and scores no states", f"last prune CKPT ⟦method {name}⟧")
     if target is not None:
         module, attribute = target.split(":")
         return getattr(import_module(module), attribute)

@@ -79,7 +79,7 @@ def inspect(path: str | Path, *, step: int | None = None, item: str | None = Non
     try:
         opened = from_index(index)
     except CheckpointError as error:
-        notes.append(error.message)
+        notes.append(error.args[0])
     notes += _emptied(index.stamp or {})
     arrays = [leaf for leaf in index.leaves.values() if leaf.kind == "array"]
     model = Tree.of(opened.layers).variables(index.leaves) if opened else {}

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from last_cli.base.errors import LastError, UsageError
+from last_cli.base.errors import LastError, UsageError, as_flags, spelling
 from last_cli.cli.app import app
 
 # Each registers its commands, in the order of the help page.
@@ -24,6 +24,11 @@ __all__ = ["app", "main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code: 0 fine, 1 the answer is no, 2 an error, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with spelling(as_flags):
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         code = int(_parser()(arguments, prog_name="last", standalone_mode=False) or 0)
         if code == 130:  # the parser's word for Ctrl-C

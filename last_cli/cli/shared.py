@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from last_cli.base.errors import spelled
+
 
 def load(path: Path, step: int | None, item: str | None, preset: str | None, quiet: bool, **options: Any) -> Any:
     from last_cli.checkpoint.checkpoint import load
@@ -42,7 +44,7 @@ def tell(line: str, quiet: bool, kind: Literal["", "hint", "next", "ok", "error"
     if not quiet:
         from last_cli.display import terminal
 
-        terminal.tell(line, kind)
+        terminal.tell(spelled(line), kind)
 
 
 def tell_all(lines: Sequence[str], kind: Literal["", "warning"]) -> None:

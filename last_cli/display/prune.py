@@ -40,18 +40,18 @@ def prune_summary(report: PruneReport) -> list[str]:
 def prune_hints(report: PruneReport) -> list[str]:
     """What a user of the output should know."""
     if report.masked:
-        return ["all shapes are as before, so unmodified training code loads it; without --masked it would be smaller"]
+        return ["all shapes are as before, so unmodified training code loads it; without ⟦masked⟧ it would be smaller"]
     hints = []
     if not report.measured_columns:
         hints.append(
-            "--method reconstruct refits C of what is kept, which mostly keeps more accuracy at the same ratio"
+            "⟦method reconstruct⟧ refits C of what is kept, which mostly keeps more accuracy at the same ratio"
         )
     (states, live), (before, after) = report.states, report.bytes
     shrunk = after < before * (1 + live / states) / 2
     if report.shape == "ragged" and report.family != "s5" and live < states and not shrunk:
-        hints.append("channels are padded to the widest, so arrays hardly shrink; --shape rectangular shrinks them too")
+        hints.append("channels are padded to the widest, so arrays hardly shrink; ⟦shape rectangular⟧ shrinks them too")
     hints.append(
-        "code that restores into arrays of the old sizes wants --masked: Orbax 0.4 to 0.6 silently fill up with zeros"
+        "code that restores into arrays of the old sizes wants ⟦masked⟧: Orbax 0.4 to 0.6 silently fill up with zeros"
     )
     return hints
 

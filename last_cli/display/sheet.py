@@ -11,6 +11,8 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from last_cli.base.errors import spelled
+
 Format = Literal["table", "json", "csv", "md"]
 
 
@@ -47,7 +49,7 @@ def write_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Plain rows under headings."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([columns, *rows])
-    sys.stdout.write(buffer.getvalue())
+    sys.stdout.write(spelled(buffer.getvalue()))
 
 
 def write_sheet(sheet: Sheet, form: Format) -> None:
@@ -91,20 +93,22 @@ def _table(
         words = 1 < sheet.left == i + 1  # the last column of a list may take several lines
         table.add_column(Text(column), Text(footer), justify="left" if left else "right", no_wrap=not (words or wrap))
     for row in sheet.rows:
-        table.add_row(*[Text(row[i], style="cyan" if "█" in row[i] or "░" in row[i] else "") for i in shown])
+        table.add_row(*[Text(spelled(row[i]), style="cyan" if "█" in row[i] or "░" in row[i] else "") for i in shown])
     return table
 
 
 def _markdown(sheet: Sheet) -> None:
     align = [":--" if i < sheet.left or not c else "--:" for i, c in enumerate(sheet.columns)]
     rows = [sheet.columns, align, *sheet.rows, *([sheet.total] if sheet.total else [])]
-    sys.stdout.write("".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |\n" for row in rows))
+    sys.stdout.write(spelled("".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |\n" for row in rows)))
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no infinity and no NaN: they become null."""
+    """JSON has no infinity and no NaN: they become null. Texts have their options spelled."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
+    if isinstance(value, str):
+        return spelled(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -49,7 +49,7 @@ def write_files(report: SweepReport, folder: Path) -> list[Path]:
         written[0].write_text(text.getvalue(), encoding="utf-8")
         written[1].write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be written: {error.strerror}", "choose another --out") from error
+        raise OutputError(f"{folder}: cannot be written: {error.strerror}", "choose another ⟦out⟧") from error
     if available():
         for name in FIGURES:
             draw_sweep(report, folder / name)

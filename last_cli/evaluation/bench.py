@@ -24,7 +24,7 @@ from last_cli.evaluation.evaluate import PRECISIONS
 from last_cli.results.source import Json, Progress, Source
 
 TURN = 5  # batches that a checkpoint runs before the next has its turn
-SMALLER = "if memory ran out, give a smaller --batch or --length"
+SMALLER = "if memory ran out, give a smaller ⟦batch⟧ or ⟦length⟧"
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,9 @@ def main() -> None:
             answers.write(json.dumps(answer) + "\n")
             answers.flush()
     except LastError as error:
-        answers.write(json.dumps({"error": type(error).__name__, "message": error.message, "hint": error.hint}) + "\n")
+        answers.write(
+            json.dumps({"error": type(error).__name__, "message": error.args[0], "hint": error.args[1]}) + "\n"
+        )
     except (MemoryError, RuntimeError) as error:  # of numpy, and of JAX
         if os.environ.get("LAST_DEBUG") == "1":
             raise

@@ -29,7 +29,7 @@ def start_devices(device: str | None) -> list[Any]:
     except RuntimeError as error:
         raise UsageError(
             f"no {device or 'device'} was found by JAX: {str(error).splitlines()[0]}",
-            f"{BUILDS.get(device or '', 'another build of JAX may find one')}; --device cpu always works",
+            f"{BUILDS.get(device or '', 'another build of JAX may find one')}; ⟦device cpu⟧ always works",
         ) from error
 
 

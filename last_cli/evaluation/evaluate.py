@@ -66,10 +66,10 @@ def evaluate(
         UsageError: unknown names, a gate without its baseline, or one outside 0 to 1.
     """
     if max_drop is not None and baseline is None:
-        raise UsageError("--max-drop compares with a baseline, and none is given", "add --baseline CKPT")
+        raise UsageError("⟦max_drop⟧ compares with a baseline, and none is given", "add ⟦baseline CKPT⟧")
     if min_accuracy is not None and not 0 <= min_accuracy <= 1:
         raise UsageError(
-            f"--min-accuracy is {100 * min_accuracy:g} %, expected 0 to 100 %", "0.6 and 60 both mean 60 percent"
+            f"⟦min_accuracy⟧ is {100 * min_accuracy:g} %, expected 0 to 100 %", "0.6 and 60 both mean 60 percent"
         )
     if precision not in PRECISIONS:
         raise UsageError(f"precision is '{precision}', expected {' or '.join(PRECISIONS)}", "the default is float32")
@@ -89,7 +89,7 @@ def evaluate(
         exact = measured if precision == "float32" else found(checkpoint, "float32")
         comparison = Comparison.of(other.source.path, measured, found(other, "baseline")) if other else None
     except KeyboardInterrupt:
-        session.tell("what was evaluated is kept: the same command with --resume goes on from there", "hint")
+        session.tell("what was evaluated is kept: the same command with ⟦resume⟧ goes on from there", "hint")
         raise
     session.clear()
     return EvalReport(
@@ -171,7 +171,7 @@ def _check_fit(checkpoint: Checkpoint, data: Split) -> None:
         takes = "one sequence" if spec.documents == 1 else "two sequences"
         raise DataError(
             f"{path}: the model takes {takes} a sample but the task has {data.documents}",
-            "the checkpoint was trained on something else: choose its --task",
+            "the checkpoint was trained on something else: choose its ⟦task⟧",
         )
     if data.tokens:
         width = len(data.vocabulary or ()) or 1 + max(int(block.max()) for block in blocks(data.x))
@@ -181,13 +181,13 @@ def _check_fit(checkpoint: Checkpoint, data: Split) -> None:
         kind = "tokens in its vocabulary" if data.tokens else "features a step"
         raise DataError(
             f"{path}: the encoder takes {spec.d_input} inputs but the task has {width} {kind}",
-            "the checkpoint was trained on something else: choose its --task",
+            "the checkpoint was trained on something else: choose its ⟦task⟧",
         )
     # A user's arrays need not have a sample of every class.
     if (data.classes > spec.d_output) if data.source == "arrays" else (data.classes != spec.d_output):
         raise DataError(
             f"{path}: the decoder has {spec.d_output} classes but the task has {data.classes}",
-            "the checkpoint was trained on something else: choose its --task",
+            "the checkpoint was trained on something else: choose its ⟦task⟧",
         )
 
 

@@ -86,9 +86,9 @@ class Asked:
     data_dir: str | Path | None = None
 
     @property
-    def flags(self) -> list[str]:
-        """What is given, as the command line calls it."""
-        return [f"--{name.replace('_', '-')}" for name, value in vars(self).items() if value is not None]
+    def options(self) -> list[str]:
+        """The options that are given, as errors name them."""
+        return [f"⟦{name}⟧" for name, value in vars(self).items() if value is not None]
 
     def read(
         self, checkpoint: Checkpoint, *, skip: int = 0, seed: int = 0, progress: Progress | None = None
@@ -102,7 +102,7 @@ class Asked:
         count, task, file = self.calibration, self.task, self.calibration_file
         if file is not None:
             if task is not None or self.data_dir is not None:
-                raise UsageError("--calibration-file and --task are both given", "take the sequences from one of them")
+                raise UsageError("⟦calibration_file⟧ and ⟦task⟧ are both given", "take the sequences from one of them")
             return from_file(file, count, skip=skip, seed=seed)
         task = task or (checkpoint.task.get("name") if count is not None else None)
         if task is not None:
@@ -110,7 +110,7 @@ class Asked:
             return from_task(checkpoint, task, count, skip=skip, data_dir=self.data_dir, seed=seed, progress=progress)
         if count is not None or self.data_dir is not None:
             raise UsageError(
-                "--calibration says how many sequences, but not of what", "add --task or --calibration-file"
+                "⟦calibration⟧ says how many sequences, but not of what", "add ⟦task⟧ or ⟦calibration_file⟧"
             )
         return None
 

@@ -53,13 +53,13 @@ def selection_request(checkpoint: Checkpoint, task: str | None, data_dir: str | 
     name = task or checkpoint.task.get("name")
     if name is None:
         raise UsageError(
-            "--max-drop needs a task, and the checkpoint does not say on which it was trained",
-            "add --task, or choose by --max-error, which needs no labels",
+            "⟦max_drop⟧ needs a task, and the checkpoint does not say on which it was trained",
+            "add ⟦task⟧, or choose by ⟦max_error⟧, which needs no labels",
         )
     split = registry.get("tasks", name).selection_split
     if split is None:
         raise UsageError(
             f"task {name} has no validation split of its own: it validates on its test data, which must not choose",
-            "--max-error chooses without labels; or hold out sequences of your own: --task FILE.npz",
+            "⟦max_error⟧ chooses without labels; or hold out sequences of your own: ⟦task FILE.npz⟧",
         )
     return Request(name, split, Path(data_dir) if data_dir else None)

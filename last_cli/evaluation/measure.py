@@ -103,7 +103,7 @@ def _take_up(
     if not session.resume:
         if stored:
             rows = _rows_of({number: batch for number, (_, batch) in stored.items()})
-            line = f"an interrupted run left results of {rows:,} sequences ({what}): add --resume to take them up"
+            line = f"an interrupted run left results of {rows:,} sequences ({what}): add ⟦resume⟧ to take them up"
             session.tell(line, "hint")
         return kept, {}
     found = {

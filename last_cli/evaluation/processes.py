@@ -63,14 +63,14 @@ def connect(
     if failure:
         raise UsageError(
             f"the processes cannot be joined: {str(failure[0]).splitlines()[0]}",
-            "without a cluster that JAX knows, give each process --coordinator HOST:PORT --processes N --process-id I",
+            "without a cluster that JAX knows, give each process ⟦coordinator HOST:PORT⟧ ⟦processes N⟧ ⟦process_id I⟧",
         ) from failure[0]
     if thread.is_alive():
         where = coordinator or "the address that the cluster names"
         raise UsageError(
             f"not all processes were joined at {where} within {timeout:g} s",
-            "start them all, where they can reach that address, with the same --coordinator and --processes, "
-            "and each with a --process-id of its own from 0",
+            "start them all, where they can reach that address, with the same ⟦coordinator⟧ and ⟦processes⟧, "
+            "and each with a ⟦process_id⟧ of its own from 0",
         )
     return jax.process_index() == 0
 
@@ -140,17 +140,17 @@ def concatenate(own: Sequence[np.ndarray], total: int, dtype: type[np.generic]) 
 
 
 def _check(coordinator: str | None, processes: int | None, process_id: int | None) -> None:
-    hint = "for example --coordinator node0:9876 --processes 2 --process-id 0"
+    hint = "for example ⟦coordinator node0:9876⟧ ⟦processes 2⟧ ⟦process_id 0⟧"
     given = [value is not None for value in (coordinator, processes, process_id)]
     if any(given) and not all(given):
-        raise UsageError("--coordinator, --processes and --process-id are given together or not at all", hint)
+        raise UsageError("⟦coordinator⟧, ⟦processes⟧ and ⟦process_id⟧ are given together or not at all", hint)
     if coordinator is None or processes is None or process_id is None:
         return
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise UsageError(f"--coordinator is '{coordinator}', expected HOST:PORT", hint)
+        raise UsageError(f"⟦coordinator⟧ is '{coordinator}', expected HOST:PORT", hint)
     if not 0 <= process_id < processes:
-        raise UsageError(f"--process-id is {process_id}, expected 0 to {processes - 1}", hint)
+        raise UsageError(f"⟦process_id⟧ is {process_id}, expected 0 to {processes - 1}", hint)
 
 
 def _keep_stdout() -> None:

@@ -1,4 +1,4 @@
-"""What an evaluation has found so far, kept on disk while it runs, for `--resume`.
+"""What an evaluation has found so far, kept on disk while it runs, for a later run to resume.
 
 The results of finished batches lie in shards, plain .npz files in the cache directory. A shard says for each batch what
 it was computed from (a digest of inputs, lengths and labels), and its file's name what by (a digest of parameters and

@@ -159,7 +159,7 @@ def _layer(called: Key, family: Family, names: Mapping[str, Key], leaves: Mappin
     try:
         shape = family.shape({leaf: leaves[key].shape for leaf, key in own.items()})
     except CheckpointError as error:
-        raise CheckpointError(f"{name}: {error.message}", _why(family, own, leaves)) from error
+        raise CheckpointError(f"{name}: {error.args[0]}", _why(family, own, leaves)) from error
     if shape.states == 0:
         raise CheckpointError(
             f"{name}: the layer has no states, its arrays are empty", "nothing can be scored or pruned there"

@@ -20,7 +20,7 @@ def appearing(dst: Path, force: bool) -> Iterator[BinaryIO]:
         OutputError: `dst` exists (unless `force`, and it is a file) or cannot be written.
     """
     if os.path.lexists(dst) and not force:
-        raise OutputError(f"{dst}: exists already", "name another output with -o, or replace it with --force")
+        raise OutputError(f"{dst}: exists already", "name another output with ⟦output⟧, or replace it with ⟦force⟧")
     if dst.is_dir():
         raise OutputError(f"{dst}: is a directory, expected a file to write", "name another output with -o")
     stage = dst.with_name(f".{dst.name}.last-stage-{os.getpid()}-{secrets.token_hex(4)}")

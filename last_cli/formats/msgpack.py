@@ -31,7 +31,7 @@ def read_msgpack(path: Path) -> Any:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     except UnknownLayoutError as error:
-        raise UnknownLayoutError(f"{path}: {error.message}", INCOMPLETE) from error
+        raise UnknownLayoutError(f"{path}: {error.args[0]}", INCOMPLETE) from error
     except (ValueError, TypeError, KeyError, IndexError) as error:
         raise CheckpointError(f"{path}: {_fault(error)}", INCOMPLETE) from error
 

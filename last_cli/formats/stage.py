@@ -84,7 +84,7 @@ def _check(out: Path, target: Path, source: Path | None, force: bool) -> None:
     if not os.path.lexists(target):
         return
     if not force:
-        raise OutputError(f"{out}: exists already", "name another output with -o, or replace it with --force")
+        raise OutputError(f"{out}: exists already", "name another output with ⟦output⟧, or replace it with ⟦force⟧")
     if target.is_symlink() or not target.is_dir():
         raise OutputError(f"{out}: is no directory, so it is not replaced", "name another output with -o")
     if any(target.iterdir()) and (foreign := _foreign(target)):

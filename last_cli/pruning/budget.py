@@ -30,8 +30,8 @@ from last_cli.results.source import Progress
 STEPS, COARSE, PATIENCE = 100, 10, 2
 USUAL_COUNT = 13
 USUAL_BUDGET = {
-    "max_drop": "--max-drop 0.5 allows half a percentage point",
-    "max_error": "--max-error 0.004 allows a relative squared error of 0.4 %",
+    "max_drop": "⟦max_drop 0.5⟧ allows half a percentage point",
+    "max_error": "⟦max_error 0.004⟧ allows a relative squared error of 0.4 %",
 }
 
 
@@ -67,17 +67,17 @@ def prune(
     given = [value is not None for value in (ratio, max_drop, max_error)]
     if sum(given) != 1:
         raise UsageError(
-            f"{'several' if any(given) else 'none'} of --ratio, --max-drop and --max-error are given, expected one",
-            "--ratio 0.33 removes a third; --max-drop 0.5 as much as costs half a percentage point on validation data",
+            f"{'several' if any(given) else 'none'} of ⟦ratio⟧, ⟦max_drop⟧ and ⟦max_error⟧ are given, expected one",
+            "⟦ratio 0.33⟧ removes a third; ⟦max_drop 0.5⟧ as much as costs half a percentage point on validation data",
         )
     if ratio is not None:
         if strict:
-            raise UsageError("--strict goes with --max-drop or --max-error", "leave it out")
+            raise UsageError("⟦strict⟧ goes with ⟦max_drop⟧ or ⟦max_error⟧", "leave it out")
         return reducing.prune(checkpoint, ratio, criterion, **options)
     kind, budget = ("max_drop", max_drop) if max_drop is not None else ("max_error", max_error)
     assert budget is not None
     if not budget >= 0:
-        raise UsageError(f"--{kind.replace('_', '-')} is {budget:g}, expected 0 or more", USUAL_BUDGET[kind])
+        raise UsageError(f"⟦{kind}⟧ is {budget:g}, expected 0 or more", USUAL_BUDGET[kind])
     return _within(checkpoint, criterion, kind, budget, strict, **options)  # pyright: ignore[reportArgumentType]
 
 
@@ -182,8 +182,8 @@ def _errors(
     inputs = reducing.inputs_for(checkpoint, asked, seed=seed, skip=fitted.get("sequences", 0), progress=progress)
     if inputs is None:
         raise UsageError(
-            "--max-error needs inputs, and nothing says on sequences of which length the checkpoint was trained",
-            "add --calibration-file FILE.npz, or --calibration 256 --task T",
+            "⟦max_error⟧ needs inputs, and nothing says on sequences of which length the checkpoint was trained",
+            "add ⟦calibration_file FILE.npz⟧, or ⟦calibration 256⟧ ⟦task T⟧",
         )
     before = logits(checkpoint, inputs)
     return _Loss(lambda small: _relative_error(logits(small, inputs), before), dict(inputs.source))

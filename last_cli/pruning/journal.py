@@ -52,7 +52,7 @@ def _parsed(path: Path, text: bytes) -> list[Any]:
     try:
         return [json.loads(line) for line in text.decode().splitlines()]
     except ValueError as error:
-        raise UsageError(f"{path}: not a file of JSON lines: {error}", "choose another --out, or delete it") from error
+        raise UsageError(f"{path}: not a file of JSON lines: {error}", "choose another ⟦out⟧, or delete it") from error
 
 
 def _check(path: Path, found: Any, header: Mapping[str, Any]) -> None:
@@ -62,7 +62,7 @@ def _check(path: Path, found: Any, header: Mapping[str, Any]) -> None:
             raise UsageError(
                 f"{path}: what was measured there has {name} {_short(found.get(name))}, "
                 f"and this run {_short(header.get(name))}",
-                "choose another --out for this run, or delete that file to start anew",
+                "choose another ⟦out⟧ for this run, or delete that file to start anew",
             )
 
 
@@ -72,4 +72,4 @@ def _short(value: Any) -> str:
 
 
 def _unwritable(path: Path, error: OSError) -> OutputError:
-    return OutputError(f"{path}: cannot be written: {error.strerror}", "choose another --out")
+    return OutputError(f"{path}: cannot be written: {error.strerror}", "choose another ⟦out⟧")

@@ -88,12 +88,12 @@ def needed(
     if inputs is not None and needs != "gates":
         raise UsageError(
             f"calibration sequences are given, but the criterion {choice.criterion} takes none",
-            "the criterion gn takes them, and so does `last prune` with --method reconstruct or --refit",
+            "the criterion gn takes them, and so does `last prune` with ⟦method reconstruct⟧ or ⟦refit⟧",
         )
     if choice.horizon is not None and (needs != "horizon" or choice.horizon < 1):
         raise UsageError(
             f"horizon is {choice.horizon}, with the criterion {choice.criterion}",
-            "a horizon of 1 step or more goes with --criterion energy",
+            "a horizon of 1 step or more goes with ⟦criterion energy⟧",
         )
     if needs == "horizon":
         horizon, assumed = (choice.horizon, False) if choice.horizon else _horizon(checkpoint)

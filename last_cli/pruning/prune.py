@@ -96,11 +96,11 @@ def prune(
         )
     if allow_unstable:
         what = "new poles" if method == "balanced" else "a refitted C"
-        raise UsageError(f"--allow-unstable does not go with {what}", "leave one of them out")
+        raise UsageError(f"⟦allow_unstable⟧ does not go with {what}", "leave one of them out")
     if method != "criterion" and (refit or criterion != "last" or horizon is not None):
         raise UsageError(
-            f"--method {method} chooses and refits by itself",
-            "leave out --criterion, --horizon and --refit, or the method",
+            f"⟦method {method}⟧ chooses and refits by itself",
+            "leave out ⟦criterion⟧, ⟦horizon⟧ and ⟦refit⟧, or the method",
         )
     if method == "balanced":
         from last_cli.pruning.balanced import method as balanced
@@ -179,11 +179,11 @@ def inputs_for(
 
 def refuse_sequences(asked: Asked, method: Method, criterion: str) -> None:
     """Raises UsageError where any sequences are named to what takes none."""
-    if given := asked.flags:
+    if given := asked.options:
         taker = "method balanced" if method == "balanced" else f"criterion {criterion}"
         raise UsageError(
             f"{' and '.join(given)} name{'s' * (len(given) == 1)} sequences to measure on, but the {taker} takes none",
-            "add --method reconstruct or --refit, or take the criterion gn",
+            "add ⟦method reconstruct⟧ or ⟦refit⟧, or take the criterion gn",
         )
 
 

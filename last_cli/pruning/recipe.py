@@ -71,5 +71,7 @@ def recipe(name: str) -> Recipe:
     try:
         registry.get("criteria", criterion)
     except UsageError as error:
-        raise UsageError(error.message, f"{error.hint}; also {', '.join(registry.METHODS)}, and NAME{REFIT}") from error
+        raise UsageError(
+            error.args[0], f"{error.args[1]}; also {', '.join(registry.METHODS)}, and NAME{REFIT}"
+        ) from error
     return Recipe(criterion, refit=criterion != name)

@@ -139,8 +139,8 @@ def _check_poles(layer: Layer, system: System, allowed: bool, warnings: list[str
         "so its H-infinity norm is infinite (expected |lambda| < 1)"
     )
     if not allowed:
-        clip = "--clip-eigs if it was trained with clip_eigs=True, " if "clip_eigs" in layer.family.options else ""
-        raise UnstableStateError(message, f"{clip}--allow-unstable to go on with what the formula gives there")
+        clip = "⟦clip_eigs⟧ if it was trained with clip_eigs=True, " if "clip_eigs" in layer.family.options else ""
+        raise UnstableStateError(message, f"{clip}⟦allow_unstable⟧ to go on with what the formula gives there")
     warnings.append(message)
 
 
@@ -167,4 +167,4 @@ def _named(name: str, glob: str) -> bool:
 
 
 def _ratio_hint(ratio: float) -> str:
-    return f"for {ratio:g} % write --ratio {ratio / 100:g}" if 1 < ratio < 100 else "0.33 removes a third of all states"
+    return f"for {ratio:g} % write ⟦ratio {ratio / 100:g}⟧" if 1 < ratio < 100 else "0.33 removes a third of all states"

@@ -137,24 +137,24 @@ def parse_ratios(spec: str | Sequence[float]) -> list[float]:
             start, stop, step = (float(part) for part in spec.split(":"))
             count = int((stop - start) / step + 1e-9) + 1
             if count > MOST_RATIOS:
-                raise UsageError(f"--ratios '{spec}': {count:,} ratios, expected at most {MOST_RATIOS:,}", hint)
+                raise UsageError(f"⟦ratios⟧ '{spec}': {count:,} ratios, expected at most {MOST_RATIOS:,}", hint)
             found = [start + i * step for i in range(count)]
         else:
             found = [float(part) for part in (spec.split(",") if isinstance(spec, str) else spec)]
     except (ValueError, ZeroDivisionError, OverflowError) as error:
-        raise UsageError(f"--ratios '{spec}': expected START:STOP:STEP or a list of numbers", hint) from error
+        raise UsageError(f"⟦ratios⟧ '{spec}': expected START:STOP:STEP or a list of numbers", hint) from error
     ratios = sorted({round(ratio, 9) for ratio in found})
     if not ratios or not 0 <= ratios[0] <= ratios[-1] < 1:
-        raise UsageError(f"--ratios '{spec}': expected ratios from 0 up to, but not including, 1", hint)
+        raise UsageError(f"⟦ratios⟧ '{spec}': expected ratios from 0 up to, but not including, 1", hint)
     return ratios
 
 
 def _keys(recipes: dict[str, Recipe], ratios: Sequence[float], seeds: int) -> Iterator[Key]:
     """Seed by seed, so that what is measured for a seed is measured once."""
     if seeds < 1:
-        raise UsageError(f"--seeds is {seeds}, expected 1 or more", "3 show how much chance decides")
+        raise UsageError(f"⟦seeds⟧ is {seeds}, expected 1 or more", "3 show how much chance decides")
     if not recipes:
-        raise UsageError("no criteria are given", "for example --criteria last,aire,reconstruct")
+        raise UsageError("no criteria are given", "for example ⟦criteria last,aire,reconstruct⟧")
     for seed in range(seeds):
         for name, used in recipes.items():
             if seed == 0 or used.depends_on_seed:
@@ -165,7 +165,7 @@ def _restored(record: Any) -> SweepPoint:
     try:
         return SweepPoint(**record)
     except TypeError as error:
-        raise UsageError(f"{JOURNAL}: a line is no point: {record}", "choose another --out, or delete it") from error
+        raise UsageError(f"{JOURNAL}: a line is no point: {record}", "choose another ⟦out⟧, or delete it") from error
 
 
 def _header(checkpoint: Checkpoint, data: Split, request: Request, settings: dict[str, Any]) -> dict[str, Any]:
@@ -230,7 +230,7 @@ def _notes(request: Request, calibration: int | None, recipes: dict[str, Recipe]
     own = registry.get("tasks", request.task).selection_split
     notes = []
     if request.split != own:
-        choose = f"choose it on --split {own}" if own else "choose it on data of your own"
+        choose = f"choose it on ⟦split {own}⟧" if own else "choose it on data of your own"
         notes.append(f"measured on the {request.split} split: a ratio must not be chosen from this; {choose}")
     elif calibration is not None and any(used.needs_plan for used in recipes.values()):
         notes.append("C was refitted on sequences of this split, without labels: these drops may come out too small")

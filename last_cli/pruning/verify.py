@@ -103,7 +103,7 @@ def _all_or_none(steps: Sequence[Mapping[str, Any]], pruned: Checkpoint) -> bool
     kinds = {bool(step.get("masked")) for step in steps}
     if len(kinds) > 1:
         raise CheckpointError(
-            f"{pruned.source.path}: pruned with --masked and without since then, which cannot be checked in one go",
+            f"{pruned.source.path}: pruned with ⟦masked⟧ and without since then, which cannot be checked in one go",
             "verify each pruning against the checkpoint that it was made from",
         )
     return kinds.pop()

@@ -1,1 +1,1 @@
-"""What the commands find out, as data: the dataclasses behind every table and `--format json`."""
+"""What the commands find out, as data: the dataclasses behind every table and every JSON object."""

@@ -100,5 +100,5 @@ class Search:
         return AnswerIsNo(
             f"no ratio stays within the budget of {self.budget:g}{unit}: at ratio {least.ratio:g}, the smallest one, "
             f"{self.said(least)}; nothing was written",
-            "a larger budget, or --method reconstruct where it was not used, may allow one",
+            "a larger budget, or ⟦method reconstruct⟧ where it was not used, may allow one",
         )

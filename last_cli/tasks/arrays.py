@@ -1,4 +1,4 @@
-"""`--task FILE.npz`: a user's own arrays x, y and, where sequences are padded, lengths."""
+"""A task that is a file, FILE.npz: a user's own arrays x, y and, where sequences are padded, lengths."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def _load(
 ) -> Split:
     check_request(str(path), split, limit)
     if split != "test":
-        raise UsageError(f"{path} holds one split, and '{split}' is asked for", "leave out --split")
+        raise UsageError(f"{path} holds one split, and '{split}' is asked for", "leave out ⟦split⟧")
     if data_dir is not None:
-        raise UsageError(f"the task is the file {path}, and reads no data directory", "leave out --data-dir")
+        raise UsageError(f"the task is the file {path}, and reads no data directory", "leave out ⟦data_dir⟧")
     return first(load_arrays(path), limit)
 
 

@@ -30,7 +30,7 @@ def load(
     """
     check_request("digits", split, limit)
     if data_dir is not None:
-        raise UsageError("task digits comes with scikit-learn and reads no data directory", "leave out --data-dir")
+        raise UsageError("task digits comes with scikit-learn and reads no data directory", "leave out ⟦data_dir⟧")
     seed = whole_number(settings or {}, "seed", 0, minimum=0)
     images, labels = _bundled()
     # Sorting raw PCG64 output is a permutation that no version of NumPy will change.

@@ -38,4 +38,4 @@ def find(task: str, data_dir: Path, nested: Sequence[str], needed: Sequence[str]
     raise DataError(f"task {task}: found no {' with '.join(needed)}, looked for {looked}", f"{hint}; {NAMING}")
 
 
-NAMING = "then name the folder with --data-dir or LAST_DATA_DIR"
+NAMING = "then name the folder with ⟦data_dir⟧ or LAST_DATA_DIR"

@@ -24,7 +24,7 @@ CLASSES = 10
 LABELS = frozenset(str(label) for label in range(CLASSES))
 HINT = (
     "unpack https://storage.googleapis.com/long-range-arena/lra_release.gz (tar -xf) and name its folder "
-    "with --data-dir, or leave that out to use the generated split"
+    "with ⟦data_dir⟧, or leave that out to use the generated split"
 )
 
 # Where the files lie, seen from the folder that a user is likely to name.

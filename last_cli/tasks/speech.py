@@ -91,7 +91,7 @@ SPEECH35 = Task(
 SPEECH35_8K = Task(
     name="speech35-8khz",
     version=VERSION,
-    summary="speech35 with every second sample left out: evaluate with --step-rescale 2; reads its wav files",
+    summary="speech35 with every second sample left out: evaluate with ⟦step_rescale 2⟧; reads its wav files",
     load=partial(load, "speech35-8khz", 2),
 )
 

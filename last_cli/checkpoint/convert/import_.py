@@ -113,7 +113,7 @@ def _converted(
     try:
         return _as_tree(tensors, keymap, options, left_out)
     except CheckpointError as error:
-        raise CheckpointError(f"{src}: {error.message}", error.hint or HINT) from error
+        raise CheckpointError(f"{src}: {error.args[0]}", error.args[1] or HINT) from error
 
 
 def _as_tree(
@@ -177,7 +177,7 @@ def _layers(src: Path, arrays: Mapping[Key, np.ndarray]) -> list[Layer]:
     try:
         return find_layers(leaves)
     except CheckpointError as error:
-        raise CheckpointError(f"{src}: {error.message}", HINT) from error
+        raise CheckpointError(f"{src}: {error.args[0]}", HINT) from error
 
 
 def _stamp(read: _Read) -> dict[str, Any]:

@@ -32,12 +32,12 @@ def check(path: Path) -> None:
     if path.suffix not in SUFFIXES:
         raise UsageError(
             f"{path}: expected a name that ends with {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}",
-            "for example --plot figure.svg",
+            "for example ⟦plot figure.svg⟧",
         )
     if not path.absolute().parent.is_dir():
         raise UsageError(f"{path}: there is no directory {path.parent}", f"make it: mkdir -p {path.parent}")
     if not available():
-        raise UsageError("--plot needs matplotlib, which is not installed", "pip install 'last-cli[plot]'")
+        raise UsageError("⟦plot⟧ needs matplotlib, which is not installed", "pip install 'last-cli[plot]'")
 
 
 def available() -> bool:

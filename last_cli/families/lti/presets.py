@@ -18,7 +18,7 @@ class Preset:
     """One published configuration.
 
     Attributes:
-        name: what `--preset` takes.
+        name: what the option `preset` takes.
         task: the task it was trained on.
         model: entries of ModelConfig.
         size: n_layers, d_model, ssm_size_base and blocks of the network.

@@ -136,7 +136,7 @@ def _in_step(
         raise CheckpointError(f"{step}: no item {item!r} that holds a tree; the items are {known}", "name one of these")
     preferred = [name for name in _PREFERRED_ITEMS if name in items]
     if item is None and len(items) > 1 and not preferred:
-        raise CheckpointError(f"{step}: several items hold a tree: {known}", "name one with --item")
+        raise CheckpointError(f"{step}: several items hold a tree: {known}", "name one with ⟦item⟧")
     name = item or (preferred or list(items))[0]
     if item is None and len(items) > 1:
         notes = (*notes, f"took item {name} of {known}")
@@ -154,7 +154,7 @@ def _in_file(given: Path, file: Path, step: int | None) -> Location:
 def _without_items(found: Location, item: str | None) -> Location:
     """A place that is one tree, which `item` must not tell apart from others."""
     if item is not None and item != found.item:
-        raise CheckpointError(f"{found.path}: has no items, so no item {item!r}", "leave --item out")
+        raise CheckpointError(f"{found.path}: has no items, so no item {item!r}", "leave ⟦item⟧ out")
     return found
 
 
@@ -243,4 +243,4 @@ def _numbers(steps: list[int]) -> str:
 
 def _refuse(wrong: bool, what: str) -> None:
     if wrong:
-        raise CheckpointError(what, "leave --step out, or name the directory of the run")
+        raise CheckpointError(what, "leave ⟦step⟧ out, or name the directory of the run")

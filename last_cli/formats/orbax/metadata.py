@@ -84,7 +84,7 @@ def read_aside(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     try:
         return read_json_object(path), ()
     except CheckpointError as error:
-        return {}, (f"{error.message}; passed over",)
+        return {}, (f"{error.args[0]}; passed over",)
 
 
 def _kind(value: dict[str, Any]) -> str:

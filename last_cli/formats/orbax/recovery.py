@@ -55,7 +55,7 @@ def read_by_orbax(directory: Path, reason: UnknownLayoutError) -> dict[tuple[str
     except Exception as error:  # whatever its many layers raise
         said = str(error).strip().partition("\n")[0] or "no message"
         raise CheckpointError(
-            f"{reason.message}; Orbax cannot read it either ({type(error).__name__}: {said})", reason.hint
+            f"{reason.args[0]}; Orbax cannot read it either ({type(error).__name__}: {said})", reason.args[1]
         ) from error
     finally:
         logging.disable(disabled)

@@ -35,7 +35,7 @@ def read_tree(directory: Path) -> Tree:
         if directory.is_file():
             raise
         tree = _build({}, read_by_orbax(directory, error), {}, None, {})
-        return replace(tree, warnings=(f"{error.message}: all of it was read by Orbax",), by_orbax=True)
+        return replace(tree, warnings=(f"{error.args[0]}: all of it was read by Orbax",), by_orbax=True)
 
 
 def _read_directly(directory: Path) -> Tree:

@@ -39,7 +39,7 @@ class Criterion:
     """A way to score states; the higher the score, the more a state matters.
 
     Attributes:
-        name: what `--criterion` takes.
+        name: what the option `criterion` takes.
         summary: one line for `last list criteria`.
         energy: System and a random generator -> energies (G, N); with `needs`, that by its name as well.
         normalise: energies of a layer's live states (n,) -> scores (n,).

@@ -125,7 +125,7 @@ def _block_spec(variables: Mapping[Key, Leaf], layer: Layer, nested: bool, confi
         raise CheckpointError(
             f"{layer.name}: activation is '{config.activation}' but the tree has the products {list(gates)}, "
             f"which means {allowed}",
-            "give --activation, or mend the configuration beside the checkpoint",
+            "give ⟦activation⟧, or mend the configuration beside the checkpoint",
         )
     if ("params", *block, "norm", "scale") not in variables:
         raise CheckpointError(f"{'/'.join(block)}: the tree has no norm/scale", HINT)
