@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from last_cli.base.errors import UsageError
 
-Kind = Literal["families", "criteria", "tasks"]
-SINGULAR = {"families": "family", "criteria": "criterion", "tasks": "task"}
+Kind = Literal["families", "criteria", "tasks", "methods"]
+SINGULAR = {"families": "family", "criteria": "criterion", "tasks": "task", "methods": "method"}
 
 BUILT_IN: dict[Kind, dict[str, str]] = {
     "families": {
@@ -46,6 +46,11 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "scifar": "last_cli.tasks.cifar:SCIFAR",
         "speech35": "last_cli.tasks.speech:SPEECH35",
         "speech35-8khz": "last_cli.tasks.speech:SPEECH35_8K",
+    },
+    "methods": {
+        "criterion": "last_cli.pruning.by_criterion:CRITERION",
+        "reconstruct": "last_cli.pruning.reconstruct.method:RECONSTRUCT",
+        "balanced": "last_cli.pruning.balanced.method:BALANCED",
     },
 }
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.pruning.score import score
+from last_cli.families.find import Layer
+from last_cli.families.lti.system import hinf_norm
 from last_cli.results.source import Json, Source
 
 
@@ -64,14 +65,14 @@ def diff(one: Checkpoint, other: Checkpoint) -> DiffReport:
     Raises:
         CheckpointError: a layer's numbers are not finite.
     """
-    reports = [{s.name: s for s in score(ck, allow_unstable=True).layers} for ck in (one, other)]
+    reports = [{layer.name: _states(ck, layer) for layer in ck.layers} for ck in (one, other)]
     names = list(dict.fromkeys([*reports[0], *reports[1]]))
     hashes = [{layer.name: _bytes(ck, layer) for layer in ck.layers} for ck in (one, other)]
     layers = [
         LayerDiff(
             name,
-            _pair(reports, name, lambda s: s.states),
-            _pair(reports, name, lambda s: float(np.median(s.hinf[s.live])) if s.states else 0.0),
+            _pair(reports, name, lambda found: found[0]),
+            _pair(reports, name, lambda found: found[1]),
             hashes[0].get(name) == hashes[1].get(name),
         )
         for name in names
@@ -85,6 +86,13 @@ def diff(one: Checkpoint, other: Checkpoint) -> DiffReport:
         {n: (configs[0][n], configs[1][n]) for n in configs[0] if configs[0][n] != configs[1][n]},
         _other_leaves(one, other),
     )
+
+
+def _states(checkpoint: Checkpoint, layer: Layer) -> tuple[int, float]:
+    """A layer's live states, and the median of their H-infinity norms."""
+    system = checkpoint.system(layer)
+    live = system.live_mask
+    return int(live.sum()), float(np.median(hinf_norm(system)[live])) if live.any() else 0.0
 
 
 def _pair(reports: list[dict[str, Any]], name: str, value: Any) -> tuple[Any, Any]:

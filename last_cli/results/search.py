@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from last_cli.base.errors import AnswerIsNo
 
-Budget = Literal["max_drop", "max_error"]
+Limited = Literal["max_drop", "max_error"]
+"""What a budget limits."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Search:
         chosen: the largest measured one within the budget.
     """
 
-    kind: Budget
+    kind: Limited
     budget: float
     strict: bool
     measured_on: Mapping[str, Any]

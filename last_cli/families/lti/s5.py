@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from last_cli.base.errors import CheckpointError
-from last_cli.families.family import Family, LayerShape, Shapes, StateLeaf, agree, expect_ndim, expect_pairs
+from last_cli.families.family import Family, Hint, LayerShape, agree, expect_ndim, expect_pairs
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.discretise import METHODS, POLES, as_complex, as_pair, clip_real
 from last_cli.families.lti.system import Array, System
+from last_cli.families.target import Segment, Segments, Shapes, Target
+
+FEW = 0.25
 
 
 def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
@@ -79,24 +84,40 @@ def shape(shapes: Shapes) -> LayerShape:
     return LayerShape(states, 1, features, columns // states if states else 1)
 
 
+def segments(shapes: Shapes) -> Segments:
+    """Where the leaves hold the states; a C of both directions holds them twice."""
+    states = shapes["Lambda_re"][0]
+    runs = shapes["C"][1] // states if "C" in shapes else 1
+    return {
+        "Lambda_re": (Segment(-1),),
+        "Lambda_im": (Segment(-1),),
+        "log_step": (Segment(-2),),
+        "B": (Segment(-3, role="input"),),
+        "C": (Segment(-2, repeat=runs, role="readout"),),
+        "C1": (Segment(-2, role="readout"),),
+        "C2": (Segment(-2, role="readout"),),
+    }
+
+
+def pairs(A_im: np.ndarray) -> bool | None:
+    """False where poles of both signs of the imaginary part are stored, so that they cannot each stand for a pair.
+
+    The S5 code stores the half of the pairs with negative imaginary parts; training moves few of them across zero.
+    """
+    both = min((A_im > 0).mean(), (A_im < 0).mean()) > FEW
+    return False if both else None
+
+
 S5 = Family(
     name="s5",
     kind="s5",
     summary="one MIMO system a layer; Lambda_re, Lambda_im, B, C or C1 and C2, D, log_step",
     required=frozenset({"Lambda_re", "Lambda_im", "B", "D", "log_step"}),
     optional=frozenset({"C", "C1", "C2"}),
-    coefficients=frozenset({"B", "C", "C1", "C2"}),
     options=("discretization", "conj_sym", "clip_eigs", "step_rescale"),
-    state_leaves={
-        "Lambda_re": StateLeaf(-1),
-        "Lambda_im": StateLeaf(-1),
-        "log_step": StateLeaf(-2),
-        "B": StateLeaf(-3),
-        "C": StateLeaf(-2),
-        "C1": StateLeaf(-2),
-        "C2": StateLeaf(-2),
-    },
     shape=shape,
+    targets=(Target("states", lambda shapes: (1, shapes["Lambda_re"][0]), segments),),
+    hints=(Hint("conj_sym", "Lambda_im", pairs),),
     system=system,
     with_readouts=with_readouts,
     with_system=with_system,
