@@ -22,6 +22,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "s5": "last_cli.families.lti.s5:S5",
         "s4d": "last_cli.families.lti.s4d:S4D",
         "s4d-pairs": "last_cli.families.lti.s4d_pairs:S4D_PAIRS",
+        "lru": "last_cli.families.lti.lru:LRU",
     },
     "criteria": {
         "last": "last_cli.pruning.criteria.last:LAST",

@@ -14,12 +14,16 @@ from last_cli.families.target import Shapes, Target
 
 @dataclass(frozen=True)
 class LayerShape:
-    """Sizes of one layer: `states` stored per system, `groups` of independent systems, features, directions."""
+    """Sizes of one layer: `states` stored per system, `groups` of independent systems, features, directions.
+
+    `features` are the inputs of all groups together; `outputs` are as many where nothing is said.
+    """
 
     states: int
     groups: int
     features: int
     directions: int
+    outputs: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """S5: one MIMO system a layer (Smith et al., ICLR 2023; github.com/lindermanlab/S5).
 
-Leaves: Lambda_re, Lambda_im (P,); B (P, H, 2); C1 and C2, or C (H, P, 2), or, with C_init=complex_normal and two
-directions, C (H, 2P, 2); D (H,); log_step (P, 1).
+Leaves: Lambda_re, Lambda_im (P,); B (P, H, 2); C1 and C2, or C (K, P, 2), or, with C_init=complex_normal and two
+directions, C (K, 2P, 2); D (K,), if there is one; log_step (P, 1) or (P,). Event-based models may have other numbers of
+outputs K than inputs H.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from last_cli.base.errors import CheckpointError
 from last_cli.families.family import Family, Hint, LayerShape, agree, expect_ndim, expect_pairs
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.discretise import METHODS, POLES, as_complex, as_pair, clip_real
-from last_cli.families.lti.system import Array, System
+from last_cli.families.lti.system import Array, System, feedthrough
 from last_cli.families.target import Segment, Segments, Shapes, Target
 
 FEW = 0.25
 
 
 def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
-    """The layer as one system of P states, H inputs and H outputs."""
+    """The layer as one system of P states, H inputs and K outputs."""
     xp = leaves["B"].__array_namespace__()
     A_re, A_im = leaves["Lambda_re"], leaves["Lambda_im"]
     A = (clip_real(A_re) if config.clip_eigs else A_re) + 1j * A_im
-    dt = config.step_rescale * xp.exp(leaves["log_step"][:, 0])
+    dt = config.step_rescale * xp.exp(xp.reshape(leaves["log_step"], (-1,)))
     lam, factor = METHODS[config.discretization](A, dt)
     if "C" in leaves:
         C = as_complex(leaves["C"])
@@ -36,7 +37,7 @@ def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
         lam=lam[None],
         B=(factor[:, None] * as_complex(leaves["B"]))[None],
         C=xp.stack(readouts)[:, None],
-        D=leaves["D"],
+        D=feedthrough(leaves, readouts[0]),
         gain=2.0 if config.conj_sym else 1.0,
     )
 
@@ -52,7 +53,7 @@ def with_readouts(leaves: Mapping[str, Array], C: Array) -> dict[str, Array]:
 def with_system(leaves: Mapping[str, Array], system: System, config: ModelConfig) -> dict[str, Array]:
     """Poles, input and output matrices as leaves; see Family.with_system."""
     xp = leaves["B"].__array_namespace__()
-    dt = config.step_rescale * xp.exp(leaves["log_step"][:, 0])
+    dt = config.step_rescale * xp.exp(xp.reshape(leaves["log_step"], (-1,)))
     A = POLES[config.discretization](system.lam[0], dt)
     A_re, A_im = clip_real(xp.real(A)) if config.clip_eigs else xp.real(A), xp.imag(A)
     _, factor = METHODS[config.discretization](A_re + 1j * A_im, dt)
@@ -66,22 +67,24 @@ def shape(shapes: Shapes) -> LayerShape:
         raise CheckpointError("output matrix missing: expected C, or C1 and C2")
     expect_ndim(shapes, "Lambda_re", "(P,)", (1,))
     expect_ndim(shapes, "Lambda_im", "(P,)", (1,))
-    expect_ndim(shapes, "log_step", "(P, 1)", (2,))
-    expect_ndim(shapes, "D", "(H,)", (1,))
+    expect_ndim(shapes, "log_step", "(P, 1) or (P,)", (1, 2))
     matrices = ["B", "C"] if "C" in shapes else ["B", "C1", "C2"]
     for name in matrices:
         expect_pairs(shapes, name, "(.., .., 2)", (3,))
     states = agree("states", {n: shapes[n][0] for n in ("Lambda_re", "Lambda_im", "B", "log_step")})
-    features = agree("features", {"B": shapes["B"][1], "D": shapes["D"][-1]} | {n: shapes[n][0] for n in matrices[1:]})
+    features, outputs = shapes["B"][1], agree("outputs", {n: shapes[n][0] for n in matrices[1:]})
+    if "D" in shapes:
+        expect_ndim(shapes, "D", "(H,)", (1,))
+        agree("features", {"B": features, "D": shapes["D"][-1]} | dict.fromkeys(matrices[1:], outputs))
     if "C" not in shapes:
         agree("states", {"Lambda_re": states, "C1": shapes["C1"][1], "C2": shapes["C2"][1]})
-        return LayerShape(states, 1, features, 2)
+        return LayerShape(states, 1, features, 2, outputs)
     columns = shapes["C"][1]
     if columns not in (states, 2 * states):
         raise CheckpointError(
             f"Lambda_re has {states} states but C has {columns} columns, expected one or two per state"
         )
-    return LayerShape(states, 1, features, columns // states if states else 1)
+    return LayerShape(states, 1, features, columns // states if states else 1, outputs)
 
 
 def segments(shapes: Shapes) -> Segments:
@@ -91,7 +94,7 @@ def segments(shapes: Shapes) -> Segments:
     return {
         "Lambda_re": (Segment(-1),),
         "Lambda_im": (Segment(-1),),
-        "log_step": (Segment(-2),),
+        "log_step": (Segment(-len(shapes["log_step"])),),
         "B": (Segment(-3, role="input"),),
         "C": (Segment(-2, repeat=runs, role="readout"),),
         "C1": (Segment(-2, role="readout"),),
@@ -112,8 +115,8 @@ S5 = Family(
     name="s5",
     kind="s5",
     summary="one MIMO system a layer; Lambda_re, Lambda_im, B, C or C1 and C2, D, log_step",
-    required=frozenset({"Lambda_re", "Lambda_im", "B", "D", "log_step"}),
-    optional=frozenset({"C", "C1", "C2"}),
+    required=frozenset({"Lambda_re", "Lambda_im", "B", "log_step"}),
+    optional=frozenset({"C", "C1", "C2", "D"}),
     options=("discretization", "conj_sym", "clip_eigs", "step_rescale"),
     shape=shape,
     targets=(Target("states", lambda shapes: (1, shapes["Lambda_re"][0]), segments),),
