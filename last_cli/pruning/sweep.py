@@ -75,6 +75,10 @@ def sweep(
     A ratio must be chosen on "val" (or by a budget) and reported on "test".
 
     Args:
+        checkpoint: what is pruned.
+        request: the task and its split, and where the network runs.
+        grid: recipes, ratios and seeds.
+        progress: called with what is being done, and how many of how many are done.
         recipe: what all recipes of the grid have in common: scope, shape and min_states.
         out: a directory for points.jsonl, a line a point. A sweep that was killed goes on where it stopped, and one
             with more ratios, criteria or seeds adds to it.
