@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from last_cli.base import registry
 from last_cli.base.annotations import Float, Int
 from last_cli.base.errors import DataError, UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.lti.network.spec import ModelSpec, read_spec
 from last_cli.results.source import Progress
+from last_cli.tasks.find import find
 
 SEQUENCES = 256
 HINT = (
@@ -137,11 +137,13 @@ def from_task(
     """
     if split == "test":
         raise UsageError("the test split is asked for calibration", "take val or train: what judges must not choose")
-    source = registry.get("tasks", task)
+    source = find(task)
     split = split or source.selection_split or "train"
-    tell = (lambda done, total: progress(f"load {task}", done, total)) if progress else None
     data = source.load(
-        split, data_dir=Path(data_dir) if data_dir else None, settings=checkpoint.task_settings(task), progress=tell
+        split,
+        data_dir=Path(data_dir) if data_dir else None,
+        settings=checkpoint.task_settings(task),
+        progress=progress,
     )
     chosen, drawn = _draw(len(data.x), count, seed, skip)
     lengths = None if data.lengths is None else data.lengths[chosen]
@@ -238,7 +240,7 @@ def trained_length(checkpoint: Checkpoint) -> int:
     if isinstance(said.get("length"), int):
         return said["length"]
     try:
-        return registry.get("tasks", said.get("name", "")).load("val", settings=said, limit=1).length
+        return find(said.get("name", "")).load("val", settings=said, limit=1).length
     except (DataError, UsageError) as error:
         raise UsageError(
             "the checkpoint does not say on sequences of which length it was trained",

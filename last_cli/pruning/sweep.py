@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from last_cli.base import registry
 from last_cli.base.errors import UsageError
 from last_cli.base.rows import blocks
 from last_cli.base.version import __version__
@@ -31,6 +30,7 @@ from last_cli.pruning.recipe import Recipe, recipe
 from last_cli.results.evaluation import Measured
 from last_cli.results.source import Progress
 from last_cli.results.sweep import SweepPoint, SweepReport
+from last_cli.tasks.find import find
 from last_cli.tasks.task import Split
 
 RATIOS = "0:0.9:0.1"
@@ -181,7 +181,7 @@ def _header(checkpoint: Checkpoint, data: Split, request: Request, settings: dic
         "last": __version__,
         "checkpoint": checkpoint.digest,
         "task": request.task,
-        "version": registry.get("tasks", request.task).version,
+        "version": find(request.task).version,
         "split": request.split,
         "limit": request.limit,
         "data": f"sha256:{total.hexdigest()}",
@@ -227,7 +227,7 @@ def _stderr(accuracy: float, n: int) -> float:
 
 
 def _notes(request: Request, calibration: int | None, recipes: dict[str, Recipe]) -> list[str]:
-    own = registry.get("tasks", request.task).selection_split
+    own = find(request.task).selection_split
     notes = []
     if request.split != own:
         choose = f"choose it on ⟦split {own}⟧" if own else "choose it on data of your own"
