@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from last_cli.checkpoint.diff import DiffReport
 from last_cli.display.sheet import Format, Sheet, show_sheet
 from last_cli.display.words import number
-from last_cli.pruning.verify import VerifyReport
+from last_cli.results.diff import DiffReport
+from last_cli.results.verify import VerifyReport
 
 
 def show_verify(report: VerifyReport, form: Format) -> None:
