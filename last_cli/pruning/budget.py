@@ -17,8 +17,9 @@ import numpy as np
 
 from last_cli.base import registry
 from last_cli.base.annotations import Float
-from last_cli.base.errors import UsageError
+from last_cli.base.errors import AnswerIsNo, UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.display.search import in_words
 from last_cli.evaluation.evaluate import Request, load_split, start_devices
 from last_cli.evaluation.inputs import Asked
 from last_cli.evaluation.judge import judge, selection_request
@@ -154,7 +155,7 @@ def _within(
     found = largest(within, steps)
     search = Search(kind, budget, strict, loss.measured_on, 1 / steps, points, found / steps)
     if not found:
-        raise search.refuse()
+        raise _refusal(search)
     return _recorded(at(search.chosen, masked=masked), search)
 
 
@@ -198,6 +199,17 @@ def _relative_error(
     if len(size) < 2 or not size.any():
         return ratio, 0.0
     return ratio, float((change - ratio * size).std(ddof=1) / np.sqrt(len(size)) / size.mean())
+
+
+def _refusal(search: Search) -> AnswerIsNo:
+    """The error that says that no measured ratio stays within the budget."""
+    least = search.by_ratio[0]
+    unit = " points" if search.kind == "max_drop" else ""
+    return AnswerIsNo(
+        f"no ratio stays within the budget of {search.budget:g}{unit}: at ratio {least.ratio:g}, the smallest one, "
+        f"{in_words(search, least)}; nothing was written",
+        "a larger budget, or ⟦method reconstruct⟧ where it was not used, may allow one",
+    )
 
 
 def _recorded(small: Checkpoint, search: Search) -> Checkpoint:
