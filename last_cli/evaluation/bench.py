@@ -55,7 +55,7 @@ def bench(
         raise UsageError("no checkpoint is given", "last bench CKPT...")
     for name, value in (("length", length), ("batch", batch), ("repeat", repeat)):
         if value is not None and value < 1:
-            raise UsageError(f"{name} is {value}, expected at least 1", f"leave out --{name} for its default")
+            raise UsageError(f"{name} is {value}, expected at least 1", f"leave out ⟦{name}⟧ for its default")
     if precision not in PRECISIONS:
         raise UsageError(f"precision is '{precision}', expected {' or '.join(PRECISIONS)}", "the default is float32")
     opened = [load(path, preset=preset) for path in checkpoints]
