@@ -27,11 +27,10 @@ class Rows:
     dtype: np.dtype[Any]
 
     @classmethod
-    def of(cls, stored: np.ndarray | Stored, decode: Callable[[np.ndarray], np.ndarray], count: int | None) -> Rows:
-        """The first `count` rows of an array, each batch of them put through `decode`."""
+    def of(cls, stored: np.ndarray | Stored, decode: Callable[[np.ndarray], np.ndarray]) -> Rows:
+        """The rows of an array, each batch of them put through `decode`."""
         example = decode(stored[:1])
-        n = stored.shape[0] if count is None else min(count, stored.shape[0])
-        return cls(lambda rows: decode(stored[rows]), (n, *example.shape[1:]), example.dtype)
+        return cls(lambda rows: decode(stored[rows]), (stored.shape[0], *example.shape[1:]), example.dtype)
 
     @property
     def ndim(self) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 
 from last_cli import formats
 from last_cli.base.annotations import Bool, Shaped
+from last_cli.base.arrays import digest, nested
 from last_cli.base.errors import inside
 from last_cli.checkpoint.sizes import count, size
 from last_cli.families.find import Layer, build_system, find_layers
@@ -66,13 +67,7 @@ class Checkpoint:
     @cached_property
     def tree(self) -> dict[str, Any]:
         """All arrays as nested dictionaries; read from disk when first asked for."""
-        nested: dict[str, Any] = {}
-        for key, array in self.read(k for k, leaf in self.leaves.items() if leaf.kind in ("array", "scalar")).items():
-            node = nested
-            for part in key[:-1]:
-                node = node.setdefault(part, {})
-            node[key[-1]] = array
-        return nested
+        return nested(self.read(k for k, leaf in self.leaves.items() if leaf.kind in ("array", "scalar")))
 
     @property
     def parameters(self) -> int:
@@ -116,7 +111,7 @@ class Checkpoint:
         found = self.read(layer.leaves.values())
         arrays = {name: found[key] for name, key in layer.leaves.items()}
         if layer.name not in self._digests:
-            self._digests[layer.name] = _digest(layer.name, arrays)
+            self._digests[layer.name] = digest((f"{layer.name}/{name}", array) for name, array in arrays.items())
         return arrays
 
     def system(self, layer: Layer, dtype: type[np.floating] = np.float64) -> System:
@@ -185,14 +180,6 @@ def from_index(index: Index, *, preset: str | None = None, **options: Any) -> Ch
     if hinted := _hinted(index, layers, sources):
         config, sources = resolve(said, options, preset, {**inferred, **hinted}, assumed)
     return Checkpoint(index, layers, config, sources, index.stamp or {}, index.leaves)
-
-
-def _digest(layer: str, arrays: Mapping[str, np.ndarray]) -> bytes:
-    total = hashlib.sha256()
-    for name, array in arrays.items():
-        total.update(f"{layer}/{name} {array.dtype} {array.shape}\n".encode())
-        total.update(np.ascontiguousarray(array).view(np.uint8).data)
-    return total.digest()
 
 
 def _said(index: Index) -> dict[str, Any]:

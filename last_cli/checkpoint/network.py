@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
 
+from last_cli.base.arrays import digest, nested
 from last_cli.base.errors import inside
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.lti.network.spec import ModelSpec, Tree, read_spec
@@ -20,22 +20,12 @@ def model_spec(checkpoint: Checkpoint) -> ModelSpec:
 
 def read_variables(checkpoint: Checkpoint) -> dict[str, Any]:
     """The classifier's variables, nested, in single precision."""
-    nested: dict[str, Any] = {}
-    for path, array in _flat(checkpoint).items():
-        node = nested
-        for part in path[:-1]:
-            node = node.setdefault(part, {})
-        node[path[-1]] = array
-    return nested
+    return nested(_flat(checkpoint))
 
 
 def variables_digest(checkpoint: Checkpoint) -> str:
     """SHA-256 over all variables: names, shapes and bytes in single precision."""
-    total = hashlib.sha256()
-    for path, array in sorted(_flat(checkpoint).items()):
-        total.update(f"{'/'.join(path)} {array.shape}\n".encode())
-        total.update(np.ascontiguousarray(array).tobytes())
-    return total.hexdigest()
+    return digest(("/".join(path), array) for path, array in sorted(_flat(checkpoint).items())).hex()
 
 
 def _flat(checkpoint: Checkpoint) -> dict[tuple[str, ...], np.ndarray]:

@@ -12,8 +12,9 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from last_cli.base.errors import LastError, UsageError, as_flags, spelling
+from last_cli.base.errors import LastError, UsageError, spelling
 from last_cli.cli.app import app
+from last_cli.cli.flags import as_flags
 
 # Each registers its commands, in the order of the help page.
 from last_cli.cli import core, sweep, bench, look, convert  # noqa: F401  # isort: skip

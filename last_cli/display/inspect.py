@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from last_cli.base import registry
 from last_cli.base.version import __version__
-from last_cli.checkpoint.inspect import Inspection
 from last_cli.display.sheet import Format, Sheet, show_sheet
 from last_cli.display.words import byte_size
 from last_cli.families.lti.presets import PRESETS
+from last_cli.results.inspect import Inspection
 
 
 def show_inspect(found: Inspection, form: Format, tree: bool) -> None:

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from last_cli.base import registry
 from last_cli.base.errors import DataError, UsageError
+from last_cli.base.progress import Progress
 from last_cli.base.rows import blocks
 from last_cli.checkpoint.checkpoint import Checkpoint, load
 from last_cli.checkpoint.network import model_spec, read_variables
@@ -16,7 +16,7 @@ from last_cli.evaluation.devices import start_devices
 from last_cli.evaluation.measure import Request, measure
 from last_cli.evaluation.resume import Session, Tell
 from last_cli.results.evaluation import Comparison, EvalReport, Gate, Measured, PrecisionLoss
-from last_cli.results.source import Progress
+from last_cli.tasks.find import find
 from last_cli.tasks.task import Split
 
 __all__ = ["Request", "build_model", "described", "evaluate", "follow_task", "load_split", "measure", "start_devices"]
@@ -106,19 +106,18 @@ def evaluate(
 
 def load_split(checkpoint: Checkpoint, request: Request, progress: Progress | None = None) -> Split:
     """The split that is asked for, with the settings that the checkpoint was trained with."""
-    tell = (lambda done, total: progress(f"load {request.task}", done, total)) if progress else None
-    return registry.get("tasks", request.task).load(
+    return find(request.task).load(
         request.split,
         data_dir=request.data_dir,
         settings=checkpoint.task_settings(request.task),
         limit=request.limit,
-        progress=tell,
+        progress=progress,
     )
 
 
 def described(request: Request, data: Split) -> dict[str, Any]:
     """The `task` object of the JSON results."""
-    version = registry.get("tasks", request.task).version
+    version = find(request.task).version
     said = {"name": request.task, "version": version, "split": request.split, "source": data.source}
     limit = {} if request.limit is None else {"limit": request.limit}
     return said | limit | {"length": data.length}

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from last_cli.base import registry
 from last_cli.base.annotations import Float, Int
 from last_cli.base.errors import DataError, UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.lti.network.spec import ModelSpec, read_spec
+from last_cli.tasks.find import find
 
 SEQUENCES = 256
 HINT = (
@@ -118,7 +118,7 @@ def trained_length(checkpoint: Checkpoint) -> int:
     if isinstance(said.get("length"), int):
         return said["length"]
     try:
-        return registry.get("tasks", said.get("name", "")).load("val", settings=said, limit=1).length
+        return find(said.get("name", "")).load("val", settings=said, limit=1).length
     except (DataError, UsageError) as error:
         raise UsageError(
             "the checkpoint does not say on sequences of which length it was trained",

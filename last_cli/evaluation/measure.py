@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from last_cli.base.arrays import digest
+from last_cli.base.progress import Progress
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.checkpoint.network import model_spec, variables_digest
 from last_cli.evaluation import processes
 from last_cli.evaluation.devices import device_name, start_devices
-from last_cli.evaluation.resume import Batch, Kept, Session, digest
+from last_cli.evaluation.resume import Batch, Kept, Session
 from last_cli.results.evaluation import Measured
-from last_cli.results.source import Progress
 from last_cli.tasks.task import Split
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def measure(
         for number, batch in _answers(program, data, todo):
             found[number] = batch
             if kept:
-                kept.add(number, digest(*_inputs(data, [number], size)), batch)
+                kept.add(number, _digest(data, number, size), batch)
             if progress:
                 progress(what, _rows_of(found), total)
         return time.perf_counter() - started
@@ -109,7 +110,7 @@ def _take_up(
     found = {
         number: stored[number][1]
         for number in mine
-        if number in stored and stored[number][0] == digest(*_inputs(data, [number], size))
+        if number in stored and stored[number][0] == _digest(data, number, size)
     }
     session.tell(f"{what}: {_rows_of(found):,} of {len(data.y):,} sequences are taken up from an interrupted run", "")
     return kept, found
@@ -169,6 +170,11 @@ def _inputs(data: Split, numbers: Sequence[int], size: int) -> tuple[np.ndarray,
     rows = rows[rows < len(data.y)]
     lengths = np.full(len(rows), data.length, np.int32) if data.lengths is None else data.lengths[rows]
     return data.x[rows], lengths, data.y[rows]
+
+
+def _digest(data: Split, number: int, size: int) -> bytes:
+    """What a batch's results are computed from."""
+    return digest(("", array) for array in _inputs(data, [number], size))
 
 
 def _rows_of(batches: Mapping[int, Batch]) -> int:

@@ -8,7 +8,6 @@ matter.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -106,12 +105,3 @@ class Session:
         """All is done: nothing is left to take up."""
         for kept in self.opened:
             kept.clear()
-
-
-def digest(*arrays: np.ndarray) -> bytes:
-    """Of types, shapes and bytes; 16 of them."""
-    total = hashlib.blake2b(digest_size=16)
-    for array in arrays:
-        total.update(f"{array.dtype} {array.shape}\n".encode())
-        total.update(np.ascontiguousarray(array).view(np.uint8).data)
-    return total.digest()

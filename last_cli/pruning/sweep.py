@@ -17,6 +17,7 @@ import numpy as np
 
 from last_cli.base import registry
 from last_cli.base.errors import UsageError
+from last_cli.base.progress import Progress
 from last_cli.base.rows import blocks
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
@@ -30,8 +31,8 @@ from last_cli.pruning.calibration.request import Calibration
 from last_cli.pruning.method import Method, Plan, Pruned
 from last_cli.pruning.recipe import Recipe, named
 from last_cli.results.evaluation import Measured
-from last_cli.results.source import Progress
 from last_cli.results.sweep import SweepPoint, SweepReport
+from last_cli.tasks.find import find
 from last_cli.tasks.task import Split
 
 RATIOS = "0:0.9:0.1"
@@ -201,7 +202,7 @@ def _header(checkpoint: Checkpoint, data: Split, request: Request, settings: dic
         "last": __version__,
         "checkpoint": checkpoint.digest,
         "task": request.task,
-        "version": registry.get("tasks", request.task).version,
+        "version": find(request.task).version,
         "split": request.split,
         "limit": request.limit,
         "data": f"sha256:{total.hexdigest()}",
@@ -247,7 +248,7 @@ def _stderr(accuracy: float, n: int) -> float:
 
 
 def _notes(request: Request, grid: Grid, recipes: Mapping[str, Recipe]) -> list[str]:
-    own = registry.get("tasks", request.task).selection_split
+    own = find(request.task).selection_split
     notes = []
     if request.split != own:
         choose = f"choose it on ⟦split {own}⟧" if own else "choose it on data of your own"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from last_cli.base.progress import Progress
 from last_cli.base.version import __version__
 
 Json = dict[str, Any]
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+__all__ = ["Json", "Progress", "Source", "head"]
 
 
 @dataclass(frozen=True)

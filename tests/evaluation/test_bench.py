@@ -12,7 +12,7 @@ from commands import S4D, S5, UNSTABLE, Run, data, fails
 
 import last_cli as last
 from last_cli.display.bench import bench_summary, show_bench
-from last_cli.evaluation.bench import BenchReport, Timing
+from last_cli.results.bench import BenchReport, Timing
 
 
 def test_two_checkpoints_are_timed_on_the_same_inputs(run: Run, tmp_path: Path) -> None:

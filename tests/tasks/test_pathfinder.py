@@ -72,9 +72,9 @@ def test_arithmetic_is_that_of_torchvision(tmp_path: Path) -> None:
 
 
 def test_images_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[int, int]] = []
+    calls: list[tuple[str, int, int]] = []
     before = PATHFINDER.load(data_dir=pathfinder(tmp_path, 32), progress=lambda *call: calls.append(call))
-    assert calls == [(5, 5)]
+    assert calls == [("load pathfinder", 5, 5)]
     with monkeypatch.context() as patch:
         patch.delattr(module.files, "read_images")
         part = PATHFINDER.load(data_dir=tmp_path, limit=2)

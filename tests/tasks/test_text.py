@@ -11,7 +11,7 @@ from pyarrow import parquet
 import last_cli as last
 from last_cli.base.errors import DataError, UsageError
 from last_cli.tasks import text_files
-from last_cli.tasks.task import Split, take_turns
+from last_cli.tasks.task import Split
 from last_cli.tasks.text import TEXT
 
 SAMPLE = Path(__file__).parents[2] / "sample_checkpoints" / "s5-listops"
@@ -158,7 +158,3 @@ def test_tokens_of_two_bytes_are_looked_up_like_others(tmp_path: Path) -> None:
     run = jax.jit(model.apply)
     short, long = (run(variables, split.x[:].astype(t), split.lengths) for t in (np.int16, np.int32))
     np.testing.assert_array_equal(short, long)
-
-
-def test_take_turns() -> None:
-    assert take_turns(np.array([0, 0, 0, 0, 2, 2, 1])).tolist() == [0, 6, 4, 1, 5, 2, 3]
