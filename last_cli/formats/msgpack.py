@@ -11,7 +11,7 @@ import msgpack
 import numpy as np
 
 from last_cli.base.errors import CheckpointError, UnknownLayoutError
-from last_cli.formats.orbax.store import INCOMPLETE, dtype_of
+from last_cli.formats.types import INCOMPLETE, dtype_of
 
 _ARRAY, _COMPLEX, _SCALAR = 1, 2, 3
 _CHUNKED = "__msgpack_chunked_array__"
@@ -19,10 +19,11 @@ _CHUNK_BYTES = 2**30
 
 
 def read_msgpack(path: Path) -> Any:
-    """The tree in the file `path`: nested dicts, arrays as numpy, scalars as Python or numpy ones.
+    """The tree in a file: nested dicts, arrays as numpy, scalars as Python or numpy ones.
 
-    Raises CheckpointError where the file is truncated or is no such tree, UnknownLayoutError where it holds what flax
-    does not write.
+    Raises:
+        CheckpointError: the file cannot be read, is truncated, or is no such tree.
+        UnknownLayoutError: it holds what flax does not write.
     """
     try:
         raw = path.read_bytes()

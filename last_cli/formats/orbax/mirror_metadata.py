@@ -9,7 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from last_cli.formats.orbax.metadata import TREE_FILE, in_form, read_aside, read_json, read_json_object
+from last_cli.formats.json_file import read_aside, read_json, read_json_object
+from last_cli.formats.orbax.metadata import TREE_FILE, in_form
 
 ARRAY_METADATA = "array_metadatas"
 SHARDING_FILE = "_sharding"

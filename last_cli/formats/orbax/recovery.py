@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from last_cli.base.errors import CheckpointError, UnknownLayoutError
-from last_cli.formats.orbax.metadata import STRINGS_FILE, TreeMetadata, read_json_object
-from last_cli.formats.orbax.store import INCOMPLETE, open_database, readable
+from last_cli.formats.json_file import read_json_object
+from last_cli.formats.orbax.metadata import STRINGS_FILE, TreeMetadata
+from last_cli.formats.orbax.store import open_database, readable
+from last_cli.formats.types import INCOMPLETE
 
 
 def tree_of_names(directory: Path, *, ocdbt: bool) -> TreeMetadata:
