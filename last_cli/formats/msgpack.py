@@ -45,7 +45,12 @@ def pack_msgpack(tree: Any) -> bytes:
 
 
 def leaves_of(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every leaf of nested dicts and lists with its path, in order; empty dicts and lists are leaves."""
+    """Every leaf of nested dicts and lists with its path, in order; empty dicts and lists are leaves.
+
+    Args:
+        tree: what is walked.
+        path: of `tree` itself.
+    """
     children = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     if not children or (isinstance(tree, (dict, list)) and not tree):
         yield path, tree
@@ -55,7 +60,13 @@ def leaves_of(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 
 
 def with_leaves(tree: Any, changed: Any, path: tuple[str, ...] = ()) -> Any:
-    """A copy of `tree` in which the leaves whose path is in `changed` are replaced."""
+    """A copy of a tree with some leaves replaced.
+
+    Args:
+        tree: nested dicts and lists.
+        changed: new leaves by path.
+        path: of `tree` itself.
+    """
     if path in changed:
         return changed[path]
     if isinstance(tree, dict):

@@ -20,7 +20,8 @@ def index(path: Path | str, step: int | None = None, item: str | None = None) ->
 
     Args:
         path: a checkpoint, a step of a run, or a run, whose newest step is taken.
-        step, item: which step, and which item of it, where there are several.
+        step: which step, where there are several.
+        item: which item of it, where several hold a tree.
 
     Raises:
         CheckpointError: no checkpoint is there, or what is there cannot be read.

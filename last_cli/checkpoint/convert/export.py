@@ -33,6 +33,11 @@ def export_weights(ckpt: Checkpoint | str | Path, dst: str | Path, *, force: boo
     (S4D: each layer as wide as its widest channel, the rest padded with C = 0). Any other checkpoint gets its keys
     joined by dots, or, as .msgpack, its own tree.
 
+    Args:
+        ckpt: a checkpoint, opened or not; what `prune` made may be yet unsaved.
+        dst: the file; its suffix names the format.
+        force: replace a file that is there already.
+
     Raises:
         OutputError: the file exists (unless `force`) or cannot be written; nothing is left behind.
         UsageError: an unknown suffix, or PyTorch is needed and not installed.

@@ -51,24 +51,26 @@ def _stamp(location: Location) -> dict[str, Any] | None:
 
 
 def _files(location: Location) -> Iterator[tuple[str, Path, bool]]:
+    """Every file with config: what it is called, where it is, and whether the user's part of it has to be found."""
     step = step_directory(location)
     if not step.is_dir():
         step = step.parent
     if (step / STEP_FILE).is_file():
         yield "custom_metadata", step / STEP_FILE, True
     if location.step is not None:
-        for name in _ROOT_FILES:
-            if (step.parent / name).is_file():
-                yield "root_metadata", step.parent / name, True
+        found = (step.parent / name for name in _ROOT_FILES)
+        yield from (("root_metadata", file, True) for file in found if file.is_file())
     if location.item is not None:
-        for item in sorted(step.iterdir()):
-            for file in (item / "metadata", item / item.name):
-                if not (item / TREE_FILE).exists() and file.is_file():
-                    yield f"item:{item.name}", file, False
-                    break
-    for file in sorted(step.glob("*.json")):
-        if file.name not in (STAMP_FILE, STRINGS_FILE):
-            yield f"file:{file.name}", file, False
+        yield from ((f"item:{item.name}", file, False) for item in sorted(step.iterdir()) for file in _json_of(item))
+    found = (file for file in sorted(step.glob("*.json")) if file.name not in (STAMP_FILE, STRINGS_FILE))
+    yield from ((f"file:{file.name}", file, False) for file in found)
+
+
+def _json_of(item: Path) -> list[Path]:
+    """The file of an item that is JSON, under either of the names that Orbax has had for it; else nothing."""
+    if (item / TREE_FILE).exists():
+        return []
+    return [file for file in (item / "metadata", item / item.name) if file.is_file()][:1]
 
 
 def _unwrap(content: dict[str, Any]) -> dict[str, Any]:

@@ -31,9 +31,11 @@ class TreeMetadata:
 
 
 def read_tree_metadata(path: Path) -> TreeMetadata:
-    """Parses the `_METADATA` at `path`.
+    """Parses a `_METADATA`.
 
-    Raises CheckpointError where it is no JSON, UnknownLayoutError where it is not of the form that is known.
+    Raises:
+        CheckpointError: it is no JSON.
+        UnknownLayoutError: it is not of the form that is known.
     """
     content = read_json(path)
     with in_form(path, UnknownLayoutError):
@@ -54,7 +56,15 @@ def read_tree_metadata(path: Path) -> TreeMetadata:
 
 @contextlib.contextmanager
 def in_form(path: Path, kind: type[CheckpointError] = CheckpointError) -> Iterator[None]:
-    """Turns what is raised while the content of `path` is taken apart into a CheckpointError."""
+    """Turns what is raised while the content of a file is taken apart into words.
+
+    Args:
+        path: the file.
+        kind: of the error that is raised.
+
+    Raises:
+        CheckpointError: the content is not of the form that the block expects.
+    """
     try:
         yield
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:

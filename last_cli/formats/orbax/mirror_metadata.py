@@ -17,7 +17,15 @@ SHARDING_FILE = "_sharding"
 
 
 def as_numpy(directory: Path, target: Path) -> None:
-    """Writes the metadata files of the tree in `directory` into `target`, its arrays recorded as numpy arrays."""
+    """Writes the metadata files of a tree, its arrays recorded as numpy arrays.
+
+    Args:
+        directory: of the original.
+        target: of the copy.
+
+    Raises:
+        CheckpointError: the metadata is not as Orbax writes it.
+    """
     keys = _mirror_keys(directory, target)
     if (directory / TREE_FILE).is_file():
         metadata = read_json(directory / TREE_FILE)
@@ -32,7 +40,7 @@ def as_numpy(directory: Path, target: Path) -> None:
 
 
 def stamp_step(file: Path, stamp: dict[str, Any]) -> None:
-    """Puts `stamp` into the user's metadata of a step, where this version of Orbax has any."""
+    """Puts a stamp into the file of a step's metadata, where this version of Orbax keeps any for its users."""
     metadata, _ = read_aside(file)
     if isinstance(metadata.get("custom_metadata"), dict):
         metadata["custom_metadata"]["last"] = stamp
