@@ -67,9 +67,9 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         CheckpointError: the file is truncated or no safetensors file, or has a dtype that numpy cannot hold.
     """
     with opened(path) as file:
-        header, start = _header(path)  # The library has the tensors in no order where they hold no numbers.
-        header.pop("__metadata__", None)
-        return {name: _tensor(path, file, name, entry, start) for name, entry in header.items()}, file.metadata() or {}
+        header, start = _header(path)  # The library keeps no order of metadata, nor of tensors without numbers.
+        metadata = header.pop("__metadata__", None) or {}
+        return {name: _tensor(path, file, name, entry, start) for name, entry in header.items()}, metadata
 
 
 def write(file: BinaryIO, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:

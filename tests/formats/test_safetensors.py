@@ -35,10 +35,12 @@ def entry(dtype: object = "F32", shape: object = (1,), offsets: object = (0, 4))
 
 def test_a_file_made_by_hand_is_read_and_written_again_byte_by_byte(tmp_path: Path) -> None:
     tensors = minimal_s4d(np.random.default_rng(0))
-    path = write_safetensors(tmp_path / "m.safetensors", tensors, {"format": "pt"})
+    tensors |= {f"none.{i}": np.zeros((0, 2), np.float32) for i in range(8)}
+    said = {"format": "pt"} | {f"note {i}": str(i) for i in range(8)}
+    path = write_safetensors(tmp_path / "m.safetensors", tensors, said)
     found, metadata = safetensors.read(path)
     assert_same(found, tensors)
-    assert metadata == {"format": "pt"}
+    assert metadata == said
     assert written(tmp_path / "again", found, metadata).read_bytes() == path.read_bytes()
 
 
