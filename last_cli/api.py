@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from last_cli import formats
 from last_cli.base.errors import UsageError
@@ -12,9 +14,6 @@ from last_cli.checkpoint.diff import diff
 from last_cli.checkpoint.inspect import inspect
 from last_cli.evaluation.bench import bench
 from last_cli.evaluation.evaluate import build_model, evaluate
-from last_cli.pruning.budget import prune
-from last_cli.pruning.score import score
-from last_cli.pruning.sweep import sweep
 from last_cli.pruning.verify import verify
 
 __all__ = [
@@ -33,6 +32,84 @@ __all__ = [
     "sweep",
     "verify",
 ]
+
+
+def score(
+    checkpoint: Checkpoint,
+    criterion: str = "last",
+    *,
+    ratio=None,
+    layer=None,
+    calibration=None,
+    task=None,
+    calibration_file=None,
+    data_dir=None,
+    progress=None,
+    **entries: Any,
+) -> Any:
+    from last_cli.pruning import score as module
+    from last_cli.pruning.calibration.request import Calibration
+    from last_cli.pruning.recipe import Recipe
+
+    asked = Calibration(calibration, task, calibration_file, data_dir)
+    return module.score(
+        checkpoint, Recipe(criterion, **entries), ratio=ratio, layer=layer, calibration=asked, progress=progress
+    )
+
+
+def prune(
+    checkpoint: Checkpoint,
+    ratio: float | None = None,
+    criterion: str = "last",
+    *,
+    max_drop=None,
+    max_error=None,
+    strict=False,
+    method="criterion",
+    calibration=None,
+    task=None,
+    calibration_file=None,
+    data_dir=None,
+    progress=None,
+    **entries: Any,
+) -> Checkpoint:
+    from last_cli.pruning.budget import Budget, prune_within, ratio_or_budget
+    from last_cli.pruning.calibration.request import Calibration
+    from last_cli.pruning.prune import prune
+    from last_cli.pruning.recipe import recipe
+
+    how_far = ratio_or_budget(ratio, max_drop, max_error, strict)
+    chosen, asked = recipe(criterion, method, **entries), Calibration(calibration, task, calibration_file, data_dir)
+    if isinstance(how_far, Budget):
+        return prune_within(checkpoint, how_far, chosen, asked, progress)
+    return prune(checkpoint, how_far, chosen, asked, progress)
+
+
+def sweep(
+    checkpoint: Checkpoint,
+    task: str,
+    *,
+    ratios="0:0.9:0.1",
+    criteria: Sequence[str] = ("last", "aire", "reconstruct", "random"),
+    seeds=3,
+    calibration=None,
+    split="test",
+    limit=None,
+    data_dir=None,
+    batch_size=None,
+    device=None,
+    out=None,
+    progress=None,
+    **entries: Any,
+) -> Any:
+    from last_cli.evaluation.measure import Request
+    from last_cli.pruning.recipe import Recipe
+    from last_cli.pruning.sweep import Grid, sweep
+
+    request = Request(task, split, Path(data_dir) if data_dir else None, limit, batch_size, device)
+    return sweep(
+        checkpoint, request, Grid(criteria, ratios, seeds, calibration), Recipe(**entries), out=out, progress=progress
+    )
 
 
 def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:

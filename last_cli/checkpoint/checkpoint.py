@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from last_cli import formats
-from last_cli.base.annotations import Shaped
+from last_cli.base.annotations import Bool, Shaped
 from last_cli.base.arrays import digest, nested
 from last_cli.base.errors import inside
 from last_cli.checkpoint.sizes import count, size
@@ -20,11 +20,12 @@ from last_cli.families.find import Layer, build_system, find_layers
 from last_cli.families.lti.config import ModelConfig, known, resolve
 from last_cli.families.lti.network import spec
 from last_cli.families.lti.system import System
+from last_cli.families.target import live_units
 from last_cli.formats import Index, Key, Leaf
 from last_cli.results.prune import PruneReport
 from last_cli.results.source import Source
 
-POLES_OF_LAYERS = 2  # enough to see whether poles of both halves are stored
+LAYERS_THAT_HINT = 2  # enough for what their numbers tell
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Checkpoint:
         index: leaves, layout and what lies beside them on disk.
         layers: the SSM layers in natural order.
         config: what the tree does not say of the model.
-        sources: where each value of `config` came from: flag, preset, checkpoint, tree or assumed.
+        origins: where each value of `config` came from: flag, preset, checkpoint, tree or assumed.
         stamp: what `last` knows of its making: model, task, training, and the chain of prunings.
         leaves: every leaf, known without its data.
         changed: arrays that differ from those on disk; they may be computed when they are asked for.
@@ -46,7 +47,7 @@ class Checkpoint:
     index: Index
     layers: tuple[Layer, ...]
     config: ModelConfig
-    sources: Mapping[str, str]
+    origins: Mapping[str, str]
     stamp: Mapping[str, Any]
     leaves: Mapping[Key, Leaf]
     changed: Mapping[Key, np.ndarray] = field(default_factory=dict)
@@ -119,6 +120,12 @@ class Checkpoint:
         with inside(self.index.location.path):
             return build_system(layer, arrays, self.config, dtype)
 
+    def live(self, layer: Layer, target: str = "states") -> Bool[np.ndarray, "G N"]:
+        """Which units of a layer may add something to its output, and are no padding."""
+        units = layer.units[target]
+        live = live_units(units, self.arrays(layer))
+        return np.ones((units.groups, units.count), bool) if live is None else live
+
     @property
     def task(self) -> dict[str, Any]:
         """What the stamp says of the task that it was trained on: `name` and settings; empty where it says nothing."""
@@ -130,7 +137,7 @@ class Checkpoint:
 
     def assumed(self, names: Iterable[str]) -> dict[str, Any]:
         """Those of the named options that nothing but our assumption decides."""
-        return {name: getattr(self.config, name) for name in names if self.sources[name] == "assumed"}
+        return {name: getattr(self.config, name) for name in names if self.origins[name] == "assumed"}
 
     @property
     def layer_options(self) -> tuple[str, ...]:
@@ -169,8 +176,8 @@ def from_index(index: Index, *, preset: str | None = None, **options: Any) -> Ch
     guessed = (index.stamp or {}).get("assumed", [])
     assumed = {name: said.pop(name) for name in guessed if name in said}
     config, sources = resolve(said, options, preset, inferred, assumed)
-    if sources["conj_sym"] == "assumed" and _both_halves(index, layers):
-        config, sources = resolve(said, options, preset, {**inferred, "conj_sym": False}, assumed)
+    if hinted := _hinted(index, layers, sources):
+        config, sources = resolve(said, options, preset, {**inferred, **hinted}, assumed)
     return Checkpoint(index, layers, config, sources, index.stamp or {}, index.leaves)
 
 
@@ -184,13 +191,14 @@ def _said(index: Index) -> dict[str, Any]:
     return said | known((index.stamp or {}).get("model", {}))
 
 
-def _both_halves(index: Index, layers: Iterable[Layer]) -> bool:
-    """Whether poles of both signs of the imaginary part are stored, so that they cannot each stand for a pair.
-
-    The S5 code stores the half of the pairs with negative imaginary parts; training moves few of them across zero.
-    """
-    keys = [layer.leaves["Lambda_im"] for layer in layers if "Lambda_im" in layer.leaves][:POLES_OF_LAYERS]
-    if not keys:
-        return False
-    signs = np.concatenate([np.sign(a.astype(np.float64)).ravel() for a in formats.read(index, keys).values()])
-    return bool(min((signs > 0).mean(), (signs < 0).mean()) > 0.25)
+def _hinted(index: Index, layers: Iterable[Layer], sources: Mapping[str, str]) -> dict[str, Any]:
+    """What the leaves' own numbers tell of options that would be assumed otherwise."""
+    found: dict[str, Any] = {}
+    for family in {layer.family.name: layer.family for layer in layers}.values():
+        for hint in family.hints:
+            own = [layer.leaves[hint.leaf] for layer in layers if layer.family is family and hint.leaf in layer.leaves]
+            if sources[hint.option] == "assumed" and own:
+                arrays = formats.read(index, own[:LAYERS_THAT_HINT]).values()
+                value = hint.value(np.concatenate([array.astype(np.float64).ravel() for array in arrays]))
+                found |= {} if value is None else {hint.option: value}
+    return found

@@ -45,7 +45,7 @@ def inspect(path: str | Path, *, step: int | None = None, item: str | None = Non
         total=count(arrays),
         bytes=size(arrays),
         config=asdict(opened.config) if opened else {},
-        sources=opened.sources if opened else {},
+        sources=opened.origins if opened else {},
         stamp=index.stamp or {},
         notes=notes,
     )

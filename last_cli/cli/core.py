@@ -98,9 +98,9 @@ def score(
     verbose: Verbose = False,
 ) -> None:
     """H-infinity norms and scores of every state, a row a layer."""
+    from last_cli import api as scoring
     from last_cli.display.score import show_score
     from last_cli.display.terminal import progress_bar
-    from last_cli.pruning import score as scoring
 
     if plot is not None:
         check_plot(plot)

@@ -71,11 +71,11 @@ def sweep(
     verbose: Verbose = False,
 ) -> None:
     """Accuracy against ratio for several ways to prune, with error bars, as a table and a figure."""
+    from last_cli.api import sweep as run
     from last_cli.display.figures.figure import available
     from last_cli.display.figures.sweep import draw_sweep
     from last_cli.display.sweep import show_sweep, sweep_lines, write_files
     from last_cli.display.terminal import progress_bar
-    from last_cli.pruning.sweep import sweep as run
 
     if plot is not None:
         check_plot(plot)

@@ -29,7 +29,7 @@ def prune_summary(report: PruneReport) -> list[str]:
         lines.append(
             f"{report.sliced_copies} copies of the parameters (optimizer moments, averages) were sliced with them"
         )
-    lines += report.measured_notes
+    lines += _change_notes(report)
     lines += search_lines(report.search) if report.search else []
     lines.append(
         "gain bound: no input makes a layer's removed part exceed this gain, worst case over all inputs; "
@@ -43,13 +43,13 @@ def prune_hints(report: PruneReport) -> list[str]:
     if report.masked:
         return ["all shapes are as before, so unmodified training code loads it; without ⟦masked⟧ it would be smaller"]
     hints = []
-    if not report.measured_columns:
+    if report.method == "criterion" or not report.differences:
         hints.append(
             "⟦method reconstruct⟧ refits C of what is kept, which mostly keeps more accuracy at the same ratio"
         )
     (states, live), (before, after) = report.states, report.bytes
     shrunk = after < before * (1 + live / states) / 2
-    if report.shape == "ragged" and report.family != "s5" and live < states and not shrunk:
+    if report.shape == "ragged" and _grouped(report) and live < states and not shrunk:
         hints.append("channels are padded to the widest, so arrays hardly shrink; ⟦shape rectangular⟧ shrinks them too")
     hints.append(
         "code that restores into arrays of the old sizes wants ⟦masked⟧: Orbax 0.4 to 0.6 silently fill up with zeros"
@@ -59,17 +59,72 @@ def prune_hints(report: PruneReport) -> list[str]:
 
 def _prune_sheet(report: PruneReport) -> Sheet:
     names = short_names([layer.name for layer in report.layers])
-    padded = any(layer.stored != layer.after for layer in report.layers) and report.family != "s5"
+    padded = _grouped(report) and any(layer.stored != layer.after for layer in report.layers)
+    measured = _measured(report)
     columns = ["layer", "before", "after", "", *(["stored/channel"] if padded else [])]
-    columns += ["smallest kept", *report.measured_columns, "removed Σ H∞", "gain bound"]
+    columns += ["smallest kept", *measured, "removed Σ H∞", "gain bound"]
     rows = [_prune_row(name, layer, padded) for name, layer in zip(names, report.layers, strict=True)]
-    for row, measured in zip(rows, report.measured_rows, strict=False):
-        row[-2:-2] = [number(value) for value in measured]
+    for row, *values in zip(rows, *measured.values(), strict=True):
+        row[-2:-2] = map(number, values)
     before, after = report.states
     total = ["total", f"{before:,}", f"{after:,}", f"{after / max(before, 1):.1%} stay"]
-    least = ["smallest kept", "removed Σ H∞", "", *report.measured_columns[:0:-1], "stored/channel"]
+    least = ["smallest kept", "removed Σ H∞", "", *list(measured)[:0:-1], "stored/channel"]
     drop = [columns.index(name) for name in least if name in columns]
     return Sheet(columns, rows, [*total, *[""] * (len(columns) - len(total))], drop=drop)
+
+
+def _grouped(report: PruneReport) -> bool:
+    """Whether any layer is several systems, which may keep different numbers of states."""
+    return any(layer.groups > 1 for layer in report.layers)
+
+
+def _measured(report: PruneReport) -> dict[str, list[float | None]]:
+    """What was computed of each layer's change, by its heading."""
+    found = report.differences
+    if not found:
+        return {}
+    if report.method == "balanced":
+        return {"white error": [d.h2 for d in found], "change H∞ ≤": [d.hinf[1] for d in found]}
+    columns: dict[str, list[float | None]] = {"output error": [d.calibration for d in found]}
+    return columns | {"white error": [d.h2 for d in found], "|C| growth": [d.growth for d in found]}
+
+
+def _change_notes(report: PruneReport) -> list[str]:
+    """What a method changed beyond cutting, and what the headings mean."""
+    if report.method == "balanced":
+        return _truncation_notes(report)
+    return _refit_notes(report) if report.method != "criterion" else []
+
+
+def _truncation_notes(report: PruneReport) -> list[str]:
+    lines = ["poles, B and C are new"]
+    if report.differences:
+        lines = [
+            "poles, B and C are new; white error (white noise): relative, a predictor and no bound; "
+            "change H∞: computed, guaranteed like the gain bound and closer"
+        ]
+    if report.sliced_copies:
+        lines.append("those copies belong to the old poles: start an optimizer anew")
+    return lines
+
+
+def _refit_notes(report: PruneReport) -> list[str]:
+    said = ", ".join(f"{name} {value}" for name, value in report.calibration.items() if name != "digest")
+    lines = [f"C refitted on: {said}"]
+    if report.reused:
+        lines.append(f"reused: what an earlier run measured on {report.reused} of these sequences")
+    if errors := report.settings.get("logit_errors"):
+        others = ", ".join(f"{name} {error:.3g}" for name, error in errors.items())
+        lines.append(f"states allotted by {report.settings['allocation']}; relative logit errors: {others}")
+    if held := report.settings.get("held_out_logit_errors"):
+        steps = ", ".join(f"{'none' if name == 'none' else f'ridge {name}'} {e:.3g}" for name, e in held.items())
+        lines.append(f"last step towards the unpruned logits, relative errors on held-out sequences: {steps}")
+    if report.differences:
+        lines.append(
+            "output error (on those inputs) and white error (white noise): relative, predictors and no bounds; "
+            "a |C| growth far above 1 warns of cancelling errors"
+        )
+    return lines
 
 
 def _prune_row(name: str, layer: LayerPrune, padded: bool) -> list[str]:

@@ -21,29 +21,33 @@ def show_score(report: ScoreReport, form: Format, per_state: bool) -> None:
 
 
 def _score_sheet(report: ScoreReport) -> Sheet:
-    kept = report.ratio is not None
+    kept, norms = report.ratio is not None, all(layer.norms for layer in report.layers)
     names = short_names([layer.name for layer in report.layers])
-    columns = ["layer", "states", *(["kept"] if kept else [])]
-    columns += ["H∞ min", "median", "max", f"{report.criterion.upper()} min", "median", "max", "max |λ|"]
-    rows = []
-    for name, layer in zip(names, report.layers, strict=True):
-        hinf, score = layer.spread(layer.hinf), layer.spread(layer.score)
-        share = [f"{layer.kept:,}"] if kept else []
-        values = [*hinf.values(), *score.values()]
-        peak = layer.abs_lambda[layer.live].max(initial=0.0)
-        rows.append([name, f"{layer.states:,}", *share, *map(number, values), f"{peak:.5f}"])
+    columns = ["layer", "states", *(["kept"] if kept else []), *(["H∞ min", "median", "max"] if norms else [])]
+    columns += [f"{report.criterion.upper()} min", "median", "max", *(["max |λ|"] if norms else [])]
+    rows = [
+        [name, f"{layer.states:,}", *([f"{layer.kept:,}"] if kept else []), *_spreads(layer, norms)]
+        for name, layer in zip(names, report.layers, strict=True)
+    ]
     total = ["total", f"{report.states:,}"]
     if kept:
         stay = sum(layer.kept or 0 for layer in report.layers)
         total.append(f"{stay:,}")
     last = len(columns) - 1
-    return Sheet(columns, rows, [*total, *[""] * (len(columns) - len(total))], drop=(last - 1, last - 5, last - 2))
+    drop = (last - 1, last - 5, last - 2) if norms else (last - 1,)
+    return Sheet(columns, rows, [*total, *[""] * (len(columns) - len(total))], drop=drop)
+
+
+def _spreads(layer: LayerScore, norms: bool) -> list[str]:
+    score = list(map(number, layer.spread(layer.score).values()))
+    if not norms or layer.norms is None:
+        return score
+    peak = layer.norms.abs_lambda[layer.live].max(initial=0.0)
+    return [*map(number, layer.spread(layer.norms.hinf).values()), *score, f"{peak:.5f}"]
 
 
 def _states_of(report: ScoreReport) -> tuple[list[str], list[list[Any]]]:
-    columns = ["layer", "channel", "state", "hinf", "score", "abs_lambda"]
-    if report.ratio is not None:
-        columns.append("keep")
+    columns = ["layer", "channel", "state", *report.layers[0].columns]
     return columns, [row for layer in report.layers for row in _layer_states(layer)]
 
 
@@ -51,15 +55,15 @@ def _layer_states(layer: LayerScore) -> Iterator[list[Any]]:
     for group, row in enumerate(layer.live):
         channel = group if len(layer.live) > 1 else ""
         for state in row.nonzero()[0].tolist():
-            at = (group, state)
-            values = [float(layer.hinf[at]), float(layer.score[at]), float(layer.abs_lambda[at])]
-            keep = [] if layer.keep is None else [int(layer.keep[at])]
-            yield [layer.name, channel, state, *values, *keep]
+            values = [column[group, state].item() for column in layer.columns.values()]
+            yield [layer.name, channel, state, *(int(v) if isinstance(v, bool) else v for v in values)]
 
 
 def _states_sheet(report: ScoreReport) -> Sheet:
     columns, rows = _states_of(report)
-    text = [[str(v) for v in row[:3]] + [number(v, 6) for v in row[3:6]] + _yes(row[6:]) for row in rows]
+    keep = columns[-1] == "keep"
+    values = len(columns) - keep
+    text = [[*map(str, row[:3]), *(number(v, 6) for v in row[3:values]), *_yes(row[values:])] for row in rows]
     return Sheet(columns, text)
 
 

@@ -145,7 +145,7 @@ def follow_task(checkpoint: Checkpoint, data: Split) -> Checkpoint:
         DataError: the split does not fit the model.
     """
     _check_fit(checkpoint, data)
-    if checkpoint.sources["padded"] != "assumed":
+    if checkpoint.origins["padded"] != "assumed":
         return checkpoint
     return replace(checkpoint, config=replace(checkpoint.config, padded=data.lengths is not None))
 

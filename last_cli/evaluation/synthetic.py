@@ -32,7 +32,7 @@ def sequences(checkpoint: Checkpoint, count: int, *, seed: int = 0) -> Inputs:
     """
     spec, length = model_spec(checkpoint), trained_length(checkpoint)
     documents = (spec.documents,) if spec.documents > 1 else ()
-    padded = spec.config.padded and (checkpoint.sources["padded"] != "assumed" or bool(documents))
+    padded = spec.config.padded and (checkpoint.origins["padded"] != "assumed" or bool(documents))
     steps = round(LONGEST * length) if padded else length
     shape, rng = (positive(count), *documents, steps), np.random.default_rng(seed)
     if tokens := bool(documents or checkpoint.task.get("vocabulary")):

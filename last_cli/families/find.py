@@ -1,4 +1,4 @@
-"""The SSM layers of a checkpoint: found by their leaf names anywhere in the tree, in natural order."""
+"""The layers of a checkpoint that can be pruned: found by their leaf names anywhere in the tree, in natural order."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import numpy as np
 from last_cli.base import registry
 from last_cli.base.annotations import Shaped
 from last_cli.base.errors import CheckpointError
-from last_cli.families.family import Family, LayerShape, live_states
+from last_cli.families.family import Family, LayerShape
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.system import System
+from last_cli.families.target import Shapes, Units, live_units
 from last_cli.formats import Key, Leaf
 
 # Parts of a training state that repeat the parameters' structure without being the parameters.
@@ -32,13 +33,38 @@ VALUE = "value"
 class Layer:
     """One SSM layer: where it is in the tree and what it is.
 
-    `name` is the path below the parameters, joined by "/"; `leaves` maps the family's leaf names to full keys.
+    Attributes:
+        name: the path below the parameters, joined by "/".
+        leaves: the family's leaf names -> full keys.
+        shape: its sizes.
+        units: what can be removed from it, by target.
     """
 
     name: str
     family: Family
     leaves: Mapping[str, Key]
     shape: LayerShape
+    units: Mapping[str, Units]
+
+    def carries(self, leaf: str) -> bool:
+        """Whether units of any target own entries of this leaf."""
+        return any(leaf in units.segments for units in self.units.values())
+
+
+def layer_of(name: str, family: Family, leaves: Mapping[str, Key], shapes: Shapes) -> Layer:
+    """The layer of these leaves.
+
+    Raises:
+        CheckpointError: the shapes disagree; without the layer's name.
+    """
+    shape = family.shape(shapes)
+    units = {
+        target.name: Units(
+            *target.units(shapes), {leaf: s for leaf, s in target.segments(shapes).items() if leaf in leaves}
+        )
+        for target in (family.targets if shape.states else ())
+    }
+    return Layer(name, family, leaves, shape, units)
 
 
 def find_layers(leaves: Mapping[Key, Leaf]) -> list[Layer]:
@@ -99,7 +125,7 @@ def companions(
             continue
         tails = (key[-n:] for n in range(min(longest, len(key)), 0, -1))
         match = next((by_tail[t] for t in tails if t in by_tail), None) or by_end.get(_below_copies(key), [])
-        match = [m for m in match if m[1] in m[0].family.state_leaves and leaf.shape == parameters[m[2]].shape]
+        match = [m for m in match if m[0].carries(m[1]) and leaf.shape == parameters[m[2]].shape]
         if match:
             found[key] = _closest(match, key)
     return found
@@ -130,8 +156,10 @@ def build_system(
     """
     for name, array in arrays.items():
         check_finite(layer.name, name, array)
+    if layer.family.system is None:
+        raise CheckpointError(f"{layer.name}: a layer of the family '{layer.family.name}' is no linear system")
     system = layer.family.system({name: a.astype(dtype) for name, a in arrays.items()}, config)
-    return replace(system, live=live_states(layer.family, arrays))
+    return replace(system, live=live_units(layer.units["states"], arrays))
 
 
 def check_finite(layer: str, name: str, array: Shaped[np.ndarray, ...]) -> None:
@@ -157,14 +185,14 @@ def _layer(called: Key, family: Family, names: Mapping[str, Key], leaves: Mappin
     own = {name: names[name] for name in sorted(names) if name in family.required | family.optional}
     name = "/".join(called)
     try:
-        shape = family.shape({leaf: leaves[key].shape for leaf, key in own.items()})
+        layer = layer_of(name, family, own, {leaf: leaves[key].shape for leaf, key in own.items()})
     except CheckpointError as error:
         raise CheckpointError(f"{name}: {error.args[0]}", _why(family, own, leaves)) from error
-    if shape.states == 0:
+    if layer.shape.states == 0:
         raise CheckpointError(
             f"{name}: the layer has no states, its arrays are empty", "nothing can be scored or pruned there"
         )
-    return Layer(name, family, own, shape)
+    return layer
 
 
 def _why(family: Family, own: Mapping[str, Key], leaves: Mapping[Key, Leaf]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from last_cli.base.errors import CheckpointError
 from last_cli.formats.orbax.store import INCOMPLETE
 
+STAMP_SCHEMA = "last.stamp/1"
 _NUMBER = (int, float)
 
 # A dict lists keys, `*` for any; those with a question mark may be absent, or null where they are dicts like this one.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,15 @@ from last_cli.base.annotations import Float
 from last_cli.base.errors import AnswerIsNo, UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.display.search import in_words
-from last_cli.evaluation.evaluate import Request, load_split, start_devices
-from last_cli.evaluation.inputs import Asked
+from last_cli.evaluation.devices import start_devices
+from last_cli.evaluation.evaluate import load_split
 from last_cli.evaluation.judge import judge, selection_request
-from last_cli.pruning import prune as reducing
-from last_cli.pruning.recipe import Recipe, recipe
-from last_cli.results.search import Budget, Search, SearchPoint
+from last_cli.evaluation.measure import Request
+from last_cli.pruning.calibration.observe import Observation, observe, refuse_sequences
+from last_cli.pruning.calibration.request import Calibration, Draw
+from last_cli.pruning.method import Method, Plan, Pruned
+from last_cli.pruning.recipe import Recipe
+from last_cli.results.search import Limited, Search, SearchPoint
 from last_cli.results.source import Progress
 
 STEPS, COARSE, PATIENCE = 100, 10, 2
@@ -36,34 +38,41 @@ USUAL_BUDGET = {
 }
 
 
-def prune(
-    checkpoint: Checkpoint,
-    ratio: float | None = None,
-    criterion: str = "last",
-    *,
-    max_drop: float | None = None,
-    max_error: float | None = None,
-    strict: bool = False,
-    **options: Any,
-) -> Checkpoint:
-    """The checkpoint with `ratio` of its states removed, or as many as a budget allows; `save` writes it.
+@dataclass(frozen=True)
+class Budget:
+    """What a pruning may lose.
 
-    Exactly one of ratio, max_drop and max_error is given. All measured versions keep the original's shapes, so that
-    they share one compiled program, and a method that measures the states does so once. The result's `report.search`
-    and its stamp list what was measured.
-
-    Args:
-        max_drop: percentage points of accuracy that may be lost on the validation split of `task` (by default the one
-            that the checkpoint was trained on). Never measured on a test split.
-        max_error: relative squared error of the centred logits, |l' - l|^2 / |l|^2 summed over the sequences of
-            `calibration_file`, or of `calibration` and `task`, without labels; without any, of sequences made without
-            data. Where C is refitted on such sequences, it is measured on others, if there are any left.
+    Attributes:
+        kind: "max_drop", percentage points of accuracy on the validation split of a task, never on a test split; or
+            "max_error", the relative squared error of the centred logits, |l' - l|^2 / |l|^2 summed over sequences.
+        limit: how much of it.
         strict: one standard error counts against a ratio.
-        options: all else, as in `reducing.prune`; with a budget, `task` alone does not calibrate, `calibration` does.
 
     Raises:
-        AnswerIsNo: not even the smallest ratio stays within the budget.
-        CheckpointError, DataError, UsageError: as in `reducing.prune`, and for a task without validation data.
+        UsageError: a limit below 0.
+    """
+
+    kind: Limited
+    limit: float
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.limit >= 0:
+            raise UsageError(f"⟦{self.kind}⟧ is {self.limit:g}, expected 0 or more", USUAL_BUDGET[self.kind])
+
+    def allows(self, lost: float, stderr: float) -> bool:
+        """Whether a measured loss stays within it."""
+        allowed = self.limit / 100 if self.kind == "max_drop" else self.limit
+        return lost + self.strict * stderr <= allowed + 1e-12
+
+
+def ratio_or_budget(
+    ratio: float | None, max_drop: float | None, max_error: float | None, strict: bool
+) -> float | Budget:
+    """The one of them that is given.
+
+    Raises:
+        UsageError: none or several are, or `strict` goes with a ratio.
     """
     given = [value is not None for value in (ratio, max_drop, max_error)]
     if sum(given) != 1:
@@ -71,15 +80,52 @@ def prune(
             f"{'several' if any(given) else 'none'} of ⟦ratio⟧, ⟦max_drop⟧ and ⟦max_error⟧ are given, expected one",
             "⟦ratio 0.33⟧ removes a third; ⟦max_drop 0.5⟧ as much as costs half a percentage point on validation data",
         )
-    if ratio is not None:
-        if strict:
-            raise UsageError("⟦strict⟧ goes with ⟦max_drop⟧ or ⟦max_error⟧", "leave it out")
-        return reducing.prune(checkpoint, ratio, criterion, **options)
-    kind, budget = ("max_drop", max_drop) if max_drop is not None else ("max_error", max_error)
-    assert budget is not None
-    if not budget >= 0:
-        raise UsageError(f"⟦{kind}⟧ is {budget:g}, expected 0 or more", USUAL_BUDGET[kind])
-    return _within(checkpoint, criterion, kind, budget, strict, **options)  # pyright: ignore[reportArgumentType]
+    if ratio is None:
+        return Budget("max_error", max_error, strict) if max_drop is None else Budget("max_drop", max_drop, strict)  # pyright: ignore[reportArgumentType]
+    if strict:
+        raise UsageError("⟦strict⟧ goes with ⟦max_drop⟧ or ⟦max_error⟧", "leave it out")
+    return ratio
+
+
+def prune_within(
+    checkpoint: Checkpoint,
+    budget: Budget,
+    recipe: Recipe = Recipe(),
+    calibration: Calibration = Calibration(),
+    progress: Progress | None = None,
+) -> Checkpoint:
+    """The checkpoint with as many of its units removed as the budget allows; `save` writes it.
+
+    All measured versions keep the original's shapes, so that they share one compiled program. The result's
+    `report.search` and its stamp list what was measured.
+
+    Args:
+        calibration: its task is that of "max_drop", by default the one that the checkpoint was trained on; it
+            calibrates only where a number of sequences is given. For "max_error" the sequences of the task or file, or
+            some made without data: others than C is refitted on, if there are any left.
+
+    Raises:
+        AnswerIsNo: not even the smallest ratio stays within the budget.
+        CheckpointError, DataError, UsageError: as in `prune`, and for a task without validation data.
+    """
+    labelled = budget.kind == "max_drop"
+    request = selection_request(checkpoint, calibration.task, calibration.data_dir) if labelled else None
+    unlabelled = replace(calibration, task=None, data_dir=None)
+    method: Method = registry.get("methods", recipe.method)
+    observation: Observation | None = None
+    if recipe.needs_inputs:
+        of_task = calibration.calibration is not None and calibration.calibration_file is None
+        observation = observe(checkpoint, recipe, calibration if of_task else unlabelled, progress)
+    elif request:
+        refuse_sequences(unlabelled, recipe)
+    plan = method.prepare(checkpoint, recipe, observation, progress)
+    fitted = observation.source if observation else {}
+    if request:
+        loss = _drops(checkpoint, request, fitted, progress)
+    else:
+        loss = _errors(checkpoint, fitted, calibration, recipe.seed, progress)
+    found = _search(checkpoint, budget, plan, loss, progress)
+    return _recorded(plan.at(found.chosen), found)
 
 
 def largest(within: Callable[[int], bool], steps: int) -> int:
@@ -106,57 +152,22 @@ class _Loss:
     measured_on: Mapping[str, Any]
 
 
-def _within(
-    checkpoint: Checkpoint,
-    criterion: str,
-    kind: Budget,
-    budget: float,
-    strict: bool,
-    *,
-    method: reducing.Method = "criterion",
-    refit: bool = False,
-    calibration: int | None = None,
-    task: str | None = None,
-    calibration_file: str | Path | None = None,
-    data_dir: str | Path | None = None,
-    masked: bool = False,
-    seed: int = 0,
-    progress: Progress | None = None,
-    **options: Any,
-) -> Checkpoint:
-    named_method = criterion in registry.METHODS and method in ("criterion", criterion) and not refit
-    used = recipe(criterion) if named_method else Recipe(criterion, method, refit)
-    request = selection_request(checkpoint, task, data_dir) if kind == "max_drop" else None
-    asked = Asked(calibration, task, calibration_file, data_dir)
-    if request and not used.needs_plan:
-        reducing.refuse_sequences(replace(asked, task=None, data_dir=None), method, criterion)
-    plan = None
-    if used.needs_plan:
-        of_task = calibration is not None and calibration_file is None
-        to_fit = asked if of_task else replace(asked, task=None, data_dir=None)
-        plan = reducing.plan_for(checkpoint, to_fit, network=used.runs_network, seed=seed, progress=progress)
-    fitted = plan.inputs if plan else {}
-    if request:
-        loss = _drops(checkpoint, request, fitted, progress)
-    else:
-        loss = _errors(checkpoint, fitted, asked, seed, progress)
-    at = used.at_any_ratio(checkpoint, plan, seed=seed, **options)
-    steps = min(STEPS, sum(int(checkpoint.system(layer).live_mask.sum()) for layer in checkpoint.layers))
-    allowed = budget / 100 if kind == "max_drop" else budget
+def _search(checkpoint: Checkpoint, budget: Budget, plan: Plan, loss: _Loss, progress: Progress | None) -> Search:
+    steps = min(STEPS, sum(int(checkpoint.live(layer).sum()) for layer in checkpoint.layers))
     points: list[SearchPoint] = []
 
     def within(step: int) -> bool:
-        lost, stderr = loss.of(at(step / steps, masked=True, compare=False))
-        points.append(SearchPoint(step / steps, lost, stderr, lost + strict * stderr <= allowed + 1e-12))
+        lost, stderr = loss.of(plan.at(step / steps, draft=True).checkpoint)
+        points.append(SearchPoint(step / steps, lost, stderr, budget.allows(lost, stderr)))
         if progress:
             progress("search", len(points), max(USUAL_COUNT, len(points)))
         return points[-1].within
 
     found = largest(within, steps)
-    search = Search(kind, budget, strict, loss.measured_on, 1 / steps, points, found / steps)
+    chosen = Search(budget.kind, budget.limit, budget.strict, loss.measured_on, 1 / steps, points, found / steps)
     if not found:
-        raise _refusal(search)
-    return _recorded(at(search.chosen, masked=masked), search)
+        raise _refusal(chosen)
+    return chosen
 
 
 def _drops(checkpoint: Checkpoint, request: Request, fitted: Mapping[str, Any], progress: Progress | None) -> _Loss:
@@ -174,13 +185,13 @@ def _drops(checkpoint: Checkpoint, request: Request, fitted: Mapping[str, Any], 
 
 
 def _errors(
-    checkpoint: Checkpoint, fitted: Mapping[str, Any], asked: Asked, seed: int, progress: Progress | None
+    checkpoint: Checkpoint, fitted: Mapping[str, Any], calibration: Calibration, seed: int, progress: Progress | None
 ) -> _Loss:
     """Relative squared error of the logits, on other sequences than the `fitted` ones where there are any."""
     from last_cli.pruning.calibration.measure import logits
 
     start_devices(None)
-    inputs = reducing.inputs_for(checkpoint, asked, seed=seed, skip=fitted.get("sequences", 0), progress=progress)
+    inputs = calibration.inputs(checkpoint, Draw(seed, skip=fitted.get("sequences", 0)), progress)
     if inputs is None:
         raise UsageError(
             "⟦max_error⟧ needs inputs, and nothing says on sequences of which length the checkpoint was trained",
@@ -212,9 +223,8 @@ def _refusal(search: Search) -> AnswerIsNo:
     )
 
 
-def _recorded(small: Checkpoint, search: Search) -> Checkpoint:
+def _recorded(found: Pruned, search: Search) -> Checkpoint:
     """The result with the search in its report and in its stamp."""
-    assert small.report is not None
-    *before, last = small.stamp["pruned"]
-    stamp = {**small.stamp, "pruned": [*before, {**last, "search": search.as_json()}]}
-    return replace(small, stamp=stamp, report=replace(small.report, search=search))
+    *before, last = found.checkpoint.stamp["pruned"]
+    stamp = {**found.checkpoint.stamp, "pruned": [*before, {**last, "search": search.as_json()}]}
+    return replace(found.checkpoint, stamp=stamp, report=replace(found.report, search=search))

@@ -1,191 +1,103 @@
-"""Removing states: every array that carries them is sliced, and nothing else is touched."""
+"""Method `criterion`: the units that score lowest go, all other values stay bit-equal, and C may be refitted after."""
 
 from __future__ import annotations
 
-from collections import ChainMap
-from collections.abc import Mapping
-from dataclasses import asdict, replace
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
-
-from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.evaluation.inputs import Inputs
-from last_cli.families.find import Layer
 from last_cli.families.lti.system import bound_of
-from last_cli.formats import Key, index, read
-from last_cli.pruning import select as selection
-from last_cli.pruning.cut import Cuts, Standins, copied_cuts, cut_leaves, own_cuts
-from last_cli.pruning.needs import Choice, Needed, Shape, needed
-from last_cli.pruning.score import score_layers
-from last_cli.results.prune import LayerPrune, PruneReport
+from last_cli.pruning.calibration.observe import Observation
+from last_cli.pruning.compact import compact
+from last_cli.pruning.method import Plan, Pruned
+from last_cli.pruning.needs import Needs, needs_of
+from last_cli.pruning.recipe import Recipe
+from last_cli.pruning.reconstruct import method as reconstruct
+from last_cli.pruning.reconstruct.fit import fit_of
+from last_cli.pruning.report import report_of
+from last_cli.pruning.score import score_layers, with_keep
+from last_cli.pruning.select import stored
+from last_cli.results.prune import LayerPrune
 from last_cli.results.score import LayerScore
 from last_cli.results.source import Progress
 
-STAMP_SCHEMA = "last.stamp/1"
+
+@dataclass(frozen=True)
+class ByCriterion:
+    """See the module; a method.Method."""
+
+    name: str = "criterion"
+    summary: str = "method of pruning: what scores lowest goes, and nothing else changes"
+    changes: str | None = None
+    needs_inputs: bool = False
+
+    def prepare(
+        self, checkpoint: Checkpoint, recipe: Recipe, observation: Observation | None, progress: Progress | None = None
+    ) -> Plan:
+        """Score all units."""
+        needs = needs_of(checkpoint, recipe, observation)
+        scored, warnings = score_layers(checkpoint, needs)
+        if recipe.refit:
+            assert observation is not None
+            fit = fit_of(observation)
+            return RefitPlan(reconstruct.ReconstructPlan(fit, recipe, scored, warnings, progress), needs)
+        return CriterionPlan(checkpoint, needs, scored, warnings)
 
 
-def prune(
-    checkpoint: Checkpoint,
-    ratio: float,
-    criterion: str = "last",
-    *,
-    scope: selection.Scope = "global",
-    min_states: int = 1,
-    seed: int = 0,
-    shape: Shape = "ragged",
-    masked: bool = False,
-    allow_unstable: bool = False,
-    horizon: int | None = None,
-    inputs: Inputs | None = None,
-    known: Needed | None = None,
-    progress: Progress | None = None,
-) -> Checkpoint:
-    """The checkpoint with `ratio` of its states removed, in memory; `save` writes it. Kept values are bit-equal.
-
-    Copies of the parameters, such as optimizer moments, in the same item or another of the step, are sliced with them.
-
-    Args:
-        masked: keep every array's shape and set B and C of removed states to zero, for code that fixes the sizes.
-        horizon, inputs: what some criteria need, see choice.needed.
-        known: that, where it was measured before.
-
-    Raises:
-        CheckpointError: numbers that are not finite, poles at or beyond the unit circle, or, where the network must run
-            for the criterion, a tree that is no classifier.
-        UsageError: an unknown criterion, or a ratio outside [0, 1).
-    """
-    choice = Choice(criterion, scope, min_states, seed, shape, allow_unstable, horizon)
-    known = known or needed(checkpoint, choice, inputs, progress=progress)
-    scored, warnings = score_layers(checkpoint, choice, ratio, known)
-    keep = {s.name: s.keep for s in scored if s.keep is not None}
-    settings = {"ratio": ratio, **known.choice.settings, **known.said, "masked": masked}
-    pruned = compact(checkpoint, keep, settings, masked=masked)
-    report = PruneReport(
-        checkpoint=checkpoint.source,
-        family=checkpoint.family,
-        criterion=criterion,
-        ratio=ratio,
-        scope=scope,
-        shape=shape,
-        seed=seed,
-        assumed=checkpoint.assumed(checkpoint.layer_options) | dict(known.assumed),
-        layers=[_layer_report(layer, s, masked) for layer, s in zip(checkpoint.layers, scored, strict=True)],
-        parameters=(checkpoint.parameters, pruned.parameters),
-        bytes=(checkpoint.bytes, pruned.bytes),
-        sliced_copies=sliced_copies(pruned),
-        masked=masked,
-        warnings=warnings,
-        needed=known.said,
-    )
-    return replace(pruned, report=replace(report, warnings=[*warnings, *emptied(report)]))
+CRITERION = ByCriterion()
 
 
-def compact(
-    checkpoint: Checkpoint, keep: Mapping[str, np.ndarray], settings: Mapping[str, Any], *, masked: bool = False
-) -> Checkpoint:
-    """The checkpoint with the states of `keep`, masks (G, N) by layer name, and no report.
+@dataclass(frozen=True, eq=False)
+class CriterionPlan:
+    """Scores of all units."""
 
-    `settings` say how they were chosen, for the stamp. With `masked`, B and C of the others are zero, and stay. A layer
-    that keeps no state is stored with one whose B and C are zero.
-    """
-    standins = {} if masked else _standins(checkpoint, keep)
-    cuts = own_cuts(checkpoint.layers, keep, masked, standins)
-    cuts |= copied_cuts(checkpoint.layers, keep, masked, checkpoint.leaves, checkpoint.leaves, standins)
-    return replace(
-        checkpoint,
-        layers=checkpoint.layers if masked else tuple(_with_states(layer, keep) for layer in checkpoint.layers),
-        leaves=cut_leaves(checkpoint.leaves, cuts),
-        changed=ChainMap(Cuts(cuts, checkpoint.read), checkpoint.changed),  # pyright: ignore[reportArgumentType]
-        also=_other_items(checkpoint, keep, masked, standins),
-        stamp=_stamp(checkpoint, settings, keep, standins),
-    )
+    checkpoint: Checkpoint
+    needs: Needs
+    scored: Sequence[LayerScore]
+    warnings: Sequence[str]
 
-
-def sliced_copies(pruned: Checkpoint) -> int:
-    """How many arrays follow the parameters and were cut with them."""
-    own = {key for layer in pruned.layers for key in layer.leaves.values()}
-    return sum(key not in own for key in pruned.changed) + sum(map(len, pruned.also.values()))
+    def at(self, ratio: float, *, draft: bool = False) -> Pruned:
+        """See method.Plan."""
+        recipe, needs = self.needs.recipe, self.needs
+        scored, masked = with_keep(self.scored, recipe, ratio), recipe.masked or draft
+        settings = {"ratio": ratio, **recipe.settings, **needs.said, "masked": masked}
+        masks = {s.name: s.keep for s in scored if s.keep is not None}
+        small = compact(self.checkpoint, masks, settings, masked=masked)
+        layers = [_layer_report(s, masked) for s in scored]
+        report = report_of(self.checkpoint, small, replace(recipe, masked=masked), ratio, layers)
+        assumed = {**report.assumed, **needs.assumed}
+        warnings = [*self.warnings, *report.warnings]
+        return Pruned(small, replace(report, assumed=assumed, needed=needs.said, warnings=warnings))
 
 
-def emptied(report: PruneReport) -> list[str]:
-    """A warning for each layer that lost all its states."""
-    return [
-        f"{layer.name}: no state is left; {layer.stored} with B = C = 0 {'is' if layer.stored == 1 else 'are'} stored"
-        for layer in report.layers
-        if not layer.after
-    ]
+@dataclass(frozen=True, eq=False)
+class RefitPlan:
+    """Scores of all units, and the moments by which C is refitted to those that stay."""
+
+    plan: reconstruct.ReconstructPlan
+    needs: Needs
+
+    def at(self, ratio: float, *, draft: bool = False) -> Pruned:
+        """See method.Plan."""
+        recipe, needs = self.needs.recipe, self.needs
+        scored = with_keep(self.plan.scored, recipe, ratio)
+        masks = [s.keep for s in scored if s.keep is not None]
+        found = replace(self.plan, recipe=recipe).refit(masks, ratio, draft=draft)
+        said = {} if recipe.needs_network else needs.said  # else the report has them as those of the refit
+        assumed = {**found.report.assumed, **needs.assumed}
+        return replace(found, report=replace(found.report, assumed=assumed, needed=said))
 
 
-def _standins(checkpoint: Checkpoint, keep: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """For each layer that keeps no state, the one that is stored in their place: the one that decays fastest."""
-    found = {}
-    for layer in checkpoint.layers:
-        if not keep[layer.name].any():
-            fastest = int(np.abs(checkpoint.system(layer).lam).max(axis=0).argmin())
-            found[layer.name] = np.full((layer.shape.groups, 1), fastest)
-    return found
-
-
-def _with_states(layer: Layer, keep: Mapping[str, np.ndarray]) -> Layer:
-    return replace(layer, shape=replace(layer.shape, states=selection.stored(keep[layer.name])))
-
-
-def _other_items(
-    checkpoint: Checkpoint, keep: Mapping[str, np.ndarray], masked: bool, standins: Standins
-) -> dict[str, Mapping[Key, np.ndarray]]:
-    """New arrays in the other items of the step, such as an optimizer state saved beside the parameters."""
-    location, found = checkpoint.index.location, {}
-    for name in location.items:
-        if name == location.item:
-            continue
-        other = index(location.path, location.step, name)
-        if cuts := copied_cuts(checkpoint.layers, keep, masked, other.leaves, checkpoint.leaves, standins):
-            found[name] = Cuts(cuts, partial(read, other))
-    return found
-
-
-def _layer_report(layer: Layer, scored: LayerScore, masked: bool) -> LayerPrune:
+def _layer_report(scored: LayerScore, masked: bool) -> LayerPrune:
     assert scored.keep is not None
-    removed = scored.live & ~scored.keep
+    removed, norms = scored.live & ~scored.keep, scored.norms
     return LayerPrune(
-        name=layer.name,
+        name=scored.name,
         before=scored.states,
         after=int(scored.keep.sum()),
-        stored=layer.shape.states if masked else selection.stored(scored.keep),
-        removed_hinf=float(scored.hinf[removed].sum()),
-        gain_bound=bound_of(scored.gains, removed),
+        stored=scored.keep.shape[1] if masked else stored(scored.keep),
+        groups=len(scored.keep),
+        removed_hinf=None if norms is None else float(norms.hinf[removed].sum()),
+        gain_bound=None if norms is None else bound_of(norms.gains, removed),
         smallest_kept_score=float(scored.score[scored.keep].min()) if scored.keep.any() else None,
     )
-
-
-def _stamp(
-    checkpoint: Checkpoint, settings: Mapping[str, Any], keep: Mapping[str, np.ndarray], standins: Standins
-) -> dict[str, Any]:
-    """The source's stamp with one more pruning at the end of its chain."""
-    source = checkpoint.source
-    step = {
-        "last": __version__,
-        **settings,
-        "source": {"path": source.path, "digest": source.digest, "step": source.step},
-        "layers": [
-            {"name": layer.name, "before": layer.shape.states, "kept": _listed(keep[layer.name])}
-            | ({"standin": int(standins[layer.name][0, 0])} if layer.name in standins else {})
-            for layer in checkpoint.layers
-        ],
-    }
-    return {
-        **checkpoint.stamp,
-        "schema": STAMP_SCHEMA,
-        "last": __version__,
-        "model": asdict(checkpoint.config),
-        "assumed": sorted(name for name, source in checkpoint.sources.items() if source == "assumed"),
-        "pruned": [*checkpoint.stamp.get("pruned", []), step],
-    }
-
-
-def _listed(keep: np.ndarray) -> list[Any]:
-    rows = [np.flatnonzero(row).tolist() for row in keep]
-    return rows[0] if len(rows) == 1 else rows

@@ -1,59 +1,71 @@
-"""Which arrays follow the states, and what is left of them: sliced, or with the removed states' entries set to zero."""
+"""What is left of every array that carries units: cut, or with the entries of removed units set to zero."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from last_cli.families.family import StateLeaf, take, zero
 from last_cli.families.find import Layer, companions
+from last_cli.families.target import Segment, cut_shape, take, zero
 from last_cli.formats import Key, Leaf
 from last_cli.pruning.select import indices, stored
-
-Standins = Mapping[str, np.ndarray]
-"""For each layer that loses all states, by name: which state of each channel stands in for them, (G, 1)."""
-
-NONE: Standins = MappingProxyType({})
 
 Read = Callable[[Iterable[Key]], Mapping[Key, np.ndarray]]
 
 
 @dataclass(frozen=True)
-class Cut:
-    """What becomes of one array.
+class Kept:
+    """Which units of a checkpoint's layers stay.
 
     Attributes:
-        where: its axes.
-        keep: which states stay, bool (G, N).
-        masked: the array keeps its shape; `coefficient` says whether it is one of B and C, which are then set to zero.
-        standin: where no state stays, the one of each channel, (G, 1), that is stored instead, with B = C = 0.
+        masks: bool (G, N) for each layer by name.
+        target: what the units are.
+        masked: every array keeps its shape, and coefficients of removed units are zero.
+        placeholders: for each layer that keeps no unit, by name, the one of each group, (G, 1), that is stored instead,
+            with zeros for its coefficients.
     """
 
-    where: StateLeaf
+    masks: Mapping[str, np.ndarray]
+    target: str = "states"
+    masked: bool = False
+    placeholders: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def cut(self, layer: Layer, leaf: str) -> Cut | None:
+        """What becomes of an array with the shape of a layer's leaf; None where it carries no units."""
+        segments = layer.units[self.target].segments.get(leaf)
+        if segments is None:
+            return None
+        return Cut(segments, self.masks[layer.name], self.masked, self.placeholders.get(layer.name))
+
+    def stored(self, layer: Layer) -> int:
+        """Units that each group of a layer is stored with."""
+        return layer.units[self.target].count if self.masked else stored(self.masks[layer.name])
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What becomes of one array: see `Kept`, for one layer."""
+
+    segments: tuple[Segment, ...]
     keep: np.ndarray
     masked: bool = False
-    coefficient: bool = False
-    standin: np.ndarray | None = None
+    placeholder: np.ndarray | None = None
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The array's shape afterwards."""
-        if self.masked:
-            return shape
-        cut, states = list(shape), self.keep.shape[1]
-        cut[self.where.state_axis] = cut[self.where.state_axis] // states * stored(self.keep)
-        return tuple(cut)
+        groups, units = self.keep.shape
+        return shape if self.masked else cut_shape(shape, self.segments, (groups, units), stored(self.keep))
 
     def apply(self, array: np.ndarray) -> np.ndarray:
         """The array afterwards; what is kept is bit-equal."""
         if self.masked:
-            return zero(array, self.where, ~self.keep) if self.coefficient else array
-        if self.standin is None:
-            return take(array, self.where, indices(self.keep), self.keep.shape[1])
-        silent = take(array, self.where, self.standin, self.keep.shape[1])
-        return np.zeros_like(silent) if self.coefficient else silent
+            return zero(array, self.segments, ~self.keep)
+        if self.placeholder is None:
+            return take(array, self.segments, indices(self.keep), self.keep.shape[1])
+        silent = zero(array, self.segments, np.ones(self.keep.shape, bool))
+        return take(silent, self.segments, self.placeholder, self.keep.shape[1])
 
 
 class Cuts(Mapping[Key, np.ndarray]):
@@ -73,36 +85,20 @@ class Cuts(Mapping[Key, np.ndarray]):
         return len(self._cuts)
 
 
-def own_cuts(
-    layers: Iterable[Layer], keep: Mapping[str, np.ndarray], masked: bool, standins: Standins = NONE
-) -> dict[Key, Cut]:
-    """What becomes of the layers' own leaves; `keep` has a mask (G, N) for each layer's name."""
-    found = {key: _cut(layer, name, keep, masked, standins) for layer in layers for name, key in layer.leaves.items()}
+def own_cuts(layers: Iterable[Layer], kept: Kept) -> dict[Key, Cut]:
+    """What becomes of the layers' own leaves."""
+    found = {key: kept.cut(layer, name) for layer in layers for name, key in layer.leaves.items()}
     return {key: cut for key, cut in found.items() if cut}
 
 
 def copied_cuts(
-    layers: Iterable[Layer],
-    keep: Mapping[str, np.ndarray],
-    masked: bool,
-    leaves: Mapping[Key, Leaf],
-    parameters: Mapping[Key, Leaf],
-    standins: Standins = NONE,
+    layers: Iterable[Layer], kept: Kept, leaves: Mapping[Key, Leaf], parameters: Mapping[Key, Leaf]
 ) -> dict[Key, Cut]:
     """What becomes of those `leaves` that follow the layers' parameters: optimizer moments, moving averages."""
-    found = {
-        key: _cut(*follows, keep, masked, standins) for key, follows in companions(layers, leaves, parameters).items()
-    }
+    found = {key: kept.cut(*follows) for key, follows in companions(layers, leaves, parameters).items()}
     return {key: cut for key, cut in found.items() if cut}
 
 
 def cut_leaves(leaves: Mapping[Key, Leaf], cuts: Mapping[Key, Cut]) -> dict[Key, Leaf]:
     """All leaves with the shapes that the cut ones will have."""
     return {**leaves, **{key: replace(leaves[key], shape=cut.shape(leaves[key].shape)) for key, cut in cuts.items()}}
-
-
-def _cut(layer: Layer, name: str, keep: Mapping[str, np.ndarray], masked: bool, standins: Standins) -> Cut | None:
-    where = layer.family.state_leaves.get(name)
-    if where is None:
-        return None
-    return Cut(where, keep[layer.name], masked, name in layer.family.coefficients, standins.get(layer.name))

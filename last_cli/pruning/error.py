@@ -14,6 +14,7 @@ import numpy as np
 from last_cli.base.annotations import Bool, Complex, Float
 from last_cli.families.lti.system import System
 from last_cli.pruning.moments import energy, readout_matrix, white_moments
+from last_cli.results.prune import Difference
 
 TOLERANCE = 0.1
 ROUNDS = 60
@@ -21,25 +22,6 @@ STARTING_INTERVALS = 64
 SINGULAR_VALUE_WORK = 2**30
 INTERVAL_WORK = 2**33
 EULERIAN = ((1,), (1, 1), (1, 4, 1))
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What a reduction changed in one layer.
-
-    Attributes:
-        hinf: H-infinity norm of the difference, between these two numbers: no input of whatever kind is amplified to
-            more than the larger one. A guarantee for the worst case, and no prediction.
-        h2: relative error of the output for white inputs, as root mean squares. A predictor.
-        calibration: the same on the calibration inputs; the best predictor. None where there were none.
-        growth: norm of the kept states' C over what it was: far above 1, errors cancel that need not elsewhere. None
-            where the poles are new, and no state is one of the old.
-    """
-
-    hinf: tuple[float, float]
-    h2: float
-    calibration: float | None = None
-    growth: float | None = None
 
 
 def difference(system: System, C: Complex[np.ndarray, "R G K N"], S: Float[np.ndarray, "G d d"] | None) -> Difference:

@@ -1,19 +1,59 @@
-"""Scores and a ratio -> which states to keep."""
+"""Scores and a ratio -> which units to keep."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from last_cli.base.annotations import Bool, Float, Int
+from last_cli.base.errors import UsageError
 
 Scope = Literal["global", "layer"]
+Shape = Literal["ragged", "rectangular"]
 # One axis name for each would tie the sizes of all layers together.
 Scores = Float[np.ndarray, "_ _"]
 Mask = Bool[np.ndarray, "_ _"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How scores decide: within which scope, how many stay at least, and in which shape; see recipe.Recipe.
+
+    `ties`: what scores at least as much as the last kept unit stays too, as in the released LAST code.
+    """
+
+    scope: Scope = "global"
+    min_states: int = 1
+    shape: Shape = "ragged"
+    ties: bool = False
+
+
+def choose(scores: Sequence[Scores], live: Sequence[Mask], ratio: float, rule: Rule) -> list[Mask]:
+    """Keep masks, one a layer, after removing `ratio` of all live units in the shape that the rule asks for.
+
+    Raises:
+        UsageError: a ratio outside [0, 1).
+    """
+    check_ratio(ratio)
+    masks = select(scores, live, ratio, scope=rule.scope, min_states=rule.min_states, ties=rule.ties)
+    if rule.shape == "ragged":
+        return masks
+    even = rectangular(scores, live, masks)
+    return [e if len(e) > 1 else m for e, m in zip(even, masks, strict=True)]
+
+
+def check_ratio(ratio: float) -> None:
+    """Raises UsageError unless the ratio is one that can be removed."""
+    if not 0 <= ratio < 1:
+        percent = f"for {ratio:g} % write ⟦ratio {ratio / 100:g}⟧"
+        raise UsageError(
+            f"ratio is {ratio:g}, expected a number from 0 up to, but not including, 1",
+            percent if 1 < ratio < 100 else "0.33 removes a third of all states",
+        )
 
 
 def select(

@@ -7,26 +7,28 @@ program. Each is spread over all devices, its sequences side by side.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from last_cli.base import registry
 from last_cli.base.errors import UsageError
 from last_cli.base.rows import blocks
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.evaluation.evaluate import MODEL_OPTIONS, Request, follow_task, load_split
-from last_cli.evaluation.inputs import Asked, positive
+from last_cli.evaluation.evaluate import MODEL_OPTIONS, follow_task, load_split
+from last_cli.evaluation.inputs import positive
 from last_cli.evaluation.judge import Judge, judge
+from last_cli.evaluation.measure import Request
 from last_cli.pruning import journal
-from last_cli.pruning import prune as reducing
-from last_cli.pruning import select as selection
-from last_cli.pruning.needs import Shape
-from last_cli.pruning.recipe import Recipe, recipe
+from last_cli.pruning.calibration.observe import Observation, observe
+from last_cli.pruning.calibration.request import Calibration
+from last_cli.pruning.method import Method, Plan, Pruned
+from last_cli.pruning.recipe import Recipe, named
 from last_cli.results.evaluation import Measured
 from last_cli.results.source import Progress
 from last_cli.results.sweep import SweepPoint, SweepReport
@@ -42,35 +44,39 @@ Key = tuple[str, float, int]
 """A point: its recipe, ratio and seed."""
 
 
+@dataclass(frozen=True)
+class Grid:
+    """What a sweep measures: each recipe at each ratio, and, where the seed matters, for several seeds.
+
+    Attributes:
+        criteria: names of recipes: criteria, methods, or NAME+refit for C refitted after the criterion's choice.
+        ratios: "START:STOP:STEP" with both ends in it, "0.1,0.33,0.5", or numbers in [0, 1).
+        seeds: how many, from 0, for what depends on one: random choices and inputs.
+        calibration: sequences of the task, without labels, that recipes which observe the units take; without it
+            sequences made without data.
+    """
+
+    criteria: Sequence[str] = CRITERIA
+    ratios: str | Sequence[float] = RATIOS
+    seeds: int = 3
+    calibration: int | None = None
+
+
 def sweep(
     checkpoint: Checkpoint,
-    task: str,
+    request: Request,
+    grid: Grid = Grid(),
+    recipe: Recipe = Recipe(),
     *,
-    ratios: str | Sequence[float] = RATIOS,
-    criteria: Sequence[str] = CRITERIA,
-    seeds: int = 3,
-    calibration: int | None = None,
-    split: str = "test",
-    limit: int | None = None,
-    data_dir: str | Path | None = None,
-    batch_size: int | None = None,
-    device: str | None = None,
-    scope: selection.Scope = "global",
-    min_states: int = 1,
-    shape: Shape = "ragged",
     out: str | Path | None = None,
     progress: Progress | None = None,
 ) -> SweepReport:
     """Accuracy of a checkpoint pruned in several ways, at several ratios, on the same sequences of a task's split.
 
-    A ratio must be chosen on "val" (or by `prune(max_drop=...)`) and reported on "test".
+    A ratio must be chosen on "val" (or by a budget) and reported on "test".
 
     Args:
-        ratios: "START:STOP:STEP" with both ends in it, "0.1,0.33,0.5", or numbers in [0, 1).
-        criteria: criteria, "reconstruct", or NAME+refit for C refitted after the criterion's choice.
-        seeds: how many, from 0, for what depends on one: random choices and inputs.
-        calibration: sequences of the task, without labels, that methods which refit C measure the states on; without it
-            sequences made without data.
+        recipe: what all recipes of the grid have in common: scope, shape and min_states.
         out: a directory for points.jsonl, a line a point. A sweep that was killed goes on where it stopped, and one
             with more ratios, criteria or seeds adds to it.
 
@@ -78,37 +84,23 @@ def sweep(
         CheckpointError, DataError: as in `evaluate`.
         UsageError: unknown names, ratios that make no sense, or `out` is of another sweep.
     """
-    recipes = {name: recipe(name) for name in criteria}
-    if calibration is not None:
-        positive(calibration)
-    keys = list(_keys(recipes, parse_ratios(ratios), seeds))
-    request = Request(task, split, Path(data_dir) if data_dir else None, limit, batch_size, device)
+    recipes = {name: named(name, recipe) for name in grid.criteria}
+    if grid.calibration is not None:
+        positive(grid.calibration)
+    keys = list(_keys(recipes, parse_ratios(grid.ratios), grid.seeds))
     data = load_split(checkpoint, request, progress)
     checkpoint = follow_task(checkpoint, data)
-    options = {"scope": scope, "min_states": min_states, "shape": shape}
-    header = _header(checkpoint, data, request, {"calibration": calibration, **options})
+    common = {"scope": recipe.scope, "min_states": recipe.min_states, "shape": recipe.shape}
+    header = _header(checkpoint, data, request, {"calibration": grid.calibration, **common})
     path = Path(out) / JOURNAL if out is not None else None
     done = {p.key: p for p in map(_restored, journal.resume(path, header))} if path else {}
     judged = judge(checkpoint, data, request, progress)
-
-    network = any(used.runs_network for used in recipes.values())
-
-    @lru_cache(maxsize=1)  # the keys come seed by seed
-    def plan(seed: int) -> Any:
-        asked = Asked(calibration, task, None, data_dir) if calibration is not None else Asked()
-        return reducing.plan_for(checkpoint, asked, seed=seed, network=network, progress=progress)
-
-    @lru_cache(maxsize=1)
-    def pruner(name: str, seed: int) -> Callable[..., Checkpoint]:
-        used = recipes[name]
-        return used.at_any_ratio(checkpoint, plan(seed) if used.needs_plan else None, seed=seed, **options)
-
+    plan = _plans(checkpoint, recipes, _calibration(grid, request), progress)
     for key in keys:
         if key not in done:
             name, ratio, seed = key
-            small = pruner(name, seed)(ratio, masked=True, compare=False) if ratio else checkpoint
-            measured = judged.measure(small, progress) if ratio else judged.base
-            done[key] = _point(key, small, measured, judged)
+            found = plan(name, seed).at(ratio, draft=True) if ratio else None
+            done[key] = _point(key, found, judged.measure(found.checkpoint, progress) if found else judged.base, judged)
             if path:
                 journal.append(path, asdict(done[key]))
         if progress:
@@ -121,8 +113,33 @@ def sweep(
         points=[done[key] for key in sorted(keys, key=lambda k: (list(recipes).index(k[0]), k[2], k[1]))],
         settings=header["settings"],
         assumed=checkpoint.assumed((*checkpoint.layer_options, *MODEL_OPTIONS)),
-        notes=[*checkpoint.source.notes, data.note, *_notes(request, calibration, recipes)],
+        notes=[*checkpoint.source.notes, data.note, *_notes(request, grid, recipes)],
     )
+
+
+def _calibration(grid: Grid, request: Request) -> Calibration:
+    if grid.calibration is None:
+        return Calibration()
+    return Calibration(grid.calibration, request.task, data_dir=request.data_dir)
+
+
+def _plans(
+    checkpoint: Checkpoint, recipes: Mapping[str, Recipe], calibration: Calibration, progress: Progress | None
+) -> Callable[[str, int], Plan]:
+    """The plan of a recipe and a seed. What a seed's units do on inputs is observed once, for all recipes."""
+    network = next((used for used in recipes.values() if used.needs_network), None)
+
+    @lru_cache(maxsize=1)  # the keys come seed by seed
+    def observation(seed: int) -> Observation:
+        return observe(checkpoint, replace(network or Recipe(), seed=seed), calibration, progress)
+
+    @lru_cache(maxsize=1)
+    def plan(name: str, seed: int) -> Plan:
+        used = replace(recipes[name], seed=seed)
+        method: Method = registry.get("methods", used.method)
+        return method.prepare(checkpoint, used, observation(seed) if used.needs_inputs else None, progress)
+
+    return plan
 
 
 def parse_ratios(spec: str | Sequence[float]) -> list[float]:
@@ -149,7 +166,7 @@ def parse_ratios(spec: str | Sequence[float]) -> list[float]:
     return ratios
 
 
-def _keys(recipes: dict[str, Recipe], ratios: Sequence[float], seeds: int) -> Iterator[Key]:
+def _keys(recipes: Mapping[str, Recipe], ratios: Sequence[float], seeds: int) -> Iterator[Key]:
     """Seed by seed, so that what is measured for a seed is measured once."""
     if seeds < 1:
         raise UsageError(f"⟦seeds⟧ is {seeds}, expected 1 or more", "3 show how much chance decides")
@@ -190,14 +207,14 @@ def _header(checkpoint: Checkpoint, data: Split, request: Request, settings: dic
     }
 
 
-def _point(key: Key, small: Checkpoint, measured: Measured, judged: Judge) -> SweepPoint:
+def _point(key: Key, pruned: Pruned | None, measured: Measured, judged: Judge) -> SweepPoint:
     name, ratio, seed = key
     found, accuracy = judged.compare(measured), measured.accuracy
     return SweepPoint(
         criterion=name,
         ratio=ratio,
         seed=seed,
-        states=small.report.states[1] if small.report else _live(small),
+        states=pruned.report.states[1] if pruned else _live(judged.checkpoint),
         accuracy=accuracy,
         stderr=_stderr(accuracy, len(measured.correct)),
         loss=float(measured.losses.mean()),
@@ -219,19 +236,19 @@ def _baseline(judged: Judge) -> dict[str, Any]:
 
 
 def _live(checkpoint: Checkpoint) -> int:
-    return sum(int(checkpoint.system(layer).live_mask.sum()) for layer in checkpoint.layers)
+    return sum(int(checkpoint.live(layer).sum()) for layer in checkpoint.layers)
 
 
 def _stderr(accuracy: float, n: int) -> float:
     return float(np.sqrt(accuracy * (1 - accuracy) / n))
 
 
-def _notes(request: Request, calibration: int | None, recipes: dict[str, Recipe]) -> list[str]:
+def _notes(request: Request, grid: Grid, recipes: Mapping[str, Recipe]) -> list[str]:
     own = find(request.task).selection_split
     notes = []
     if request.split != own:
         choose = f"choose it on ⟦split {own}⟧" if own else "choose it on data of your own"
         notes.append(f"measured on the {request.split} split: a ratio must not be chosen from this; {choose}")
-    elif calibration is not None and any(used.needs_plan for used in recipes.values()):
+    elif grid.calibration is not None and any(used.needs_inputs for used in recipes.values()):
         notes.append("C was refitted on sequences of this split, without labels: these drops may come out too small")
     return notes

@@ -12,7 +12,8 @@ from last_cli.base.errors import CheckpointError
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.find import Layer, companions
 from last_cli.families.lti.system import System, difference, gain_bound, transfer_gain
-from last_cli.pruning.cut import Cut, own_cuts
+from last_cli.families.target import Units
+from last_cli.pruning.cut import Cut, Kept, own_cuts
 from last_cli.results.verify import Check, VerifyReport
 
 STEPS, FREQUENCIES = 64, 257
@@ -35,18 +36,18 @@ def verify(pruned: Checkpoint, against: Checkpoint, *, seed: int = 0) -> VerifyR
     said = f"{recorded[:19]} in the stamp, {against.digest[:19]} there"
     checks = [Check("source digest", since is not None, said)]
     steps = chain[-1 if since is None else since :]
-    masked = _all_or_none(steps, pruned)
+    masked, target = _all_or_none(steps, pruned), steps[-1].get("target", "states")
     try:
-        index = {layer.name: _index(layer, against, steps) for layer in against.layers}
+        index = {layer.name: _index(layer, layer.units[target], against, steps) for layer in against.layers}
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{pruned.source.path}: the stamp does not fit {against.source.path} ({type(error).__name__}: {error})",
             "is that what it was made from? else last.json was damaged",
         ) from error
     emptied = {name for name, (_, live) in index.items() if not live}
-    keep = {layer.name: _mask(layer, *index[layer.name]) for layer in against.layers}
-    standins = {name: index[name][0] for name in emptied} if not masked else {}
-    cuts = own_cuts(against.layers, keep, masked, standins)
+    keep = {layer.name: _mask(layer.units[target], *index[layer.name]) for layer in against.layers}
+    placeholders = {name: index[name][0] for name in emptied} if not masked else {}
+    cuts = own_cuts(against.layers, Kept(keep, target, masked, placeholders))
     untouched = _untouched(pruned, against, cuts)
     if methods := {step["method"] for step in steps if "method" in step}:
         new = "poles, B and C new" if "balanced" in methods else "C refitted"
@@ -74,9 +75,11 @@ def _all_or_none(steps: Sequence[Mapping[str, Any]], pruned: Checkpoint) -> bool
     return kinds.pop()
 
 
-def _index(layer: Layer, against: Checkpoint, steps: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, bool]:
-    """Which states are stored after all steps, (G, K) with -1 for padding, and whether any of them is live."""
-    index = np.tile(np.arange(layer.shape.states), (layer.shape.groups, 1))
+def _index(
+    layer: Layer, units: Units, against: Checkpoint, steps: Sequence[Mapping[str, Any]]
+) -> tuple[np.ndarray, bool]:
+    """Which units are stored after all steps, (G, K) with -1 for padding, and whether any of them is live."""
+    index = np.tile(np.arange(units.count), (units.groups, 1))
     live = True
     for step in steps:
         said = {entry["name"]: entry for entry in step["layers"]}
@@ -85,20 +88,20 @@ def _index(layer: Layer, against: Checkpoint, steps: Sequence[Mapping[str, Any]]
                 f"the stamp says nothing of layer {layer.name}", f"is {against.source.path} what it was made from?"
             )
         entry = said[layer.name]
-        kept = entry["kept"] if layer.shape.groups > 1 else [entry["kept"]]
+        kept = entry["kept"] if units.groups > 1 else [entry["kept"]]
         live = any(kept)
         width = max(1, *map(len, kept)) if live else 1
         padding = -1 if live else int(entry.get("standin", -1))
         places = np.array([[*k, *[padding] * (width - len(k))] for k in kept])
         # Where nothing is masked, the places are those among what the step before left.
-        before = np.tile(np.arange(layer.shape.states), (layer.shape.groups, 1)) if step.get("masked") else index
+        before = np.tile(np.arange(units.count), (units.groups, 1)) if step.get("masked") else index
         index = np.where(places < 0, -1, np.take_along_axis(before, np.maximum(places, 0), axis=1))
     return index, live
 
 
-def _mask(layer: Layer, index: np.ndarray, live: bool) -> np.ndarray:
+def _mask(units: Units, index: np.ndarray, live: bool) -> np.ndarray:
     """The mask (G, N) of what is left of a layer."""
-    mask = np.zeros((layer.shape.groups, layer.shape.states + 1), bool)
+    mask = np.zeros((units.groups, units.count + 1), bool)
     if live:
         np.put_along_axis(mask, index, True, axis=1)
     return mask[:, :-1]
@@ -147,7 +150,7 @@ def _refitted(layer: Layer, against: Checkpoint, poles: bool) -> set[str]:
     """The leaves that a refit of C changes, or, with new poles, a change of the whole system."""
     if poles and layer.family.with_system is not None:
         return set(layer.family.with_system(against.arrays(layer), against.system(layer), against.config))
-    return {"C", "C1", "C2"} & set(layer.leaves)
+    return {name for name in layer.leaves if "readout" in layer.units["states"].roles(name)}
 
 
 def _new_poles_hold(pruned: Checkpoint, against: Checkpoint, bounds: Mapping[str, float]) -> Check:

@@ -9,16 +9,33 @@ from typing import Any
 from last_cli.results.search import Search
 from last_cli.results.source import Json, Source, head
 
+DIFFERENCE_MEANING = {
+    "difference_hinf": "the same norm computed: guaranteed to lie between these two; a worst case, no prediction",
+    "h2_relative": "predictor: relative error of the layer's output for white inputs",
+}
+REFIT_MEANING = {
+    "gain_bound": "guaranteed bound of the H-infinity norm of the difference, layer by layer",
+    **DIFFERENCE_MEANING,
+    "calibration_relative": "predictor, the best one: relative error of the layer's output on the calibration inputs",
+    "readout_growth": "norm of the kept states' C over what it was; far above 1 it warns of cancelling errors",
+}
+TRUNCATION_MEANING = {
+    "gain_bound": "guaranteed bound of the H-infinity norm of the difference: twice the sum of the truncated "
+    "Hankel singular values, for each readout, with the rounding of what is stored",
+    **DIFFERENCE_MEANING,
+}
+
 
 @dataclass(frozen=True)
 class LayerPrune:
     """One layer before and after.
 
     Attributes:
-        before, after: live states.
-        stored: states per system in the arrays, padding included.
+        before, after: live units.
+        stored: units per group in the arrays, padding included.
+        groups: independent systems of the layer, such as the channels of S4D.
         removed_hinf: sum of the removed states' H-infinity norms, as `last score` reports them; None where new states
-            took the place of the old ones.
+            took the place of the old ones, and where a layer is no linear system.
         gain_bound: upper bound of the H-infinity norm of what was removed: the same sum with the factor of conjugate
             pairs and all readouts in it. A worst case over all inputs, no prediction.
         smallest_kept_score: by the criterion; None under criteria that could keep nothing.
@@ -28,8 +45,9 @@ class LayerPrune:
     before: int
     after: int
     stored: int
+    groups: int
     removed_hinf: float | None
-    gain_bound: float
+    gain_bound: float | None
     smallest_kept_score: float | None
 
     def as_json(self) -> Json:
@@ -46,10 +64,45 @@ class LayerPrune:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """What a change of kept states, beyond cutting, did to one layer.
+
+    Attributes:
+        hinf: H-infinity norm of the difference, between these two numbers: no input of whatever kind is amplified to
+            more than the larger one. A guarantee for the worst case, and no prediction.
+        h2: relative error of the output for white inputs, as root mean squares. A predictor.
+        calibration: the same on the calibration inputs; the best predictor. None where there were none.
+        growth: norm of the kept states' C over what it was: far above 1, errors cancel that need not elsewhere. None
+            where the poles are new, and no state is one of the old.
+    """
+
+    hinf: tuple[float, float]
+    h2: float
+    calibration: float | None = None
+    growth: float | None = None
+
+    def as_json(self) -> Json:
+        """More keys of an entry of `layers` of last.prune/1."""
+        found = {"difference_hinf": {"lower": self.hinf[0], "upper": self.hinf[1]}, "h2_relative": self.h2}
+        old_poles = {"calibration_relative": self.calibration, "readout_growth": self.growth}
+        return found | (old_poles if self.growth is not None else {})
+
+
+@dataclass(frozen=True)
 class PruneReport:
     """What `last prune` shows. Sizes are (before, after); bytes are those of all arrays in the checkpoint.
 
-    `needed` is what the criterion was given: `horizon`, or `calibration`.
+    Attributes:
+        criterion: what chose the units: a criterion, or a method that chooses by itself.
+        sliced_copies: arrays that follow the parameters, such as optimizer moments, and were cut with them.
+        needed: what the criterion was given: `horizon`, or `calibration`.
+        search: how the ratio was found, where a budget was given.
+        method: "criterion", or what changed kept units too: "reconstruct", "refit" or "balanced".
+        calibration: where the inputs come from that C was refitted on, with their digest; empty where it was not.
+        settings: every number that the refit depends on.
+        reused: sequences whose measurement an earlier run has left in the cache.
+        differences: of the layers, in their order, where kept units changed; empty where they were not asked for.
+        meaning: what the numbers of such a change are, by their JSON keys.
     """
 
     checkpoint: Source
@@ -68,29 +121,23 @@ class PruneReport:
     warnings: Sequence[str] = ()
     needed: Mapping[str, Any] = field(default_factory=dict)
     search: Search | None = None
-
-    @property
-    def measured_columns(self) -> list[str]:
-        """Headings of what was measured of each layer beyond cutting; none here."""
-        return []
-
-    @property
-    def measured_rows(self) -> list[list[float | None]]:
-        """What was measured of each layer, under these headings."""
-        return []
-
-    @property
-    def measured_notes(self) -> list[str]:
-        """What the headings mean, in lines."""
-        return []
+    method: str = "criterion"
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    reused: int = 0
+    differences: Sequence[Difference] = ()
+    meaning: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def states(self) -> tuple[int, int]:
-        """Live states of all layers, before and after."""
+        """Live units of all layers, before and after."""
         return sum(layer.before for layer in self.layers), sum(layer.after for layer in self.layers)
 
     def as_json(self, output: str | None) -> Json:
         """last.prune/1; `output` is null on a dry run."""
+        layers = [layer.as_json() for layer in self.layers]
+        if self.differences:
+            layers = [a | d.as_json() for a, d in zip(layers, self.differences, strict=True)]
         return head("last.prune/1", self.checkpoint) | {
             "output": output,
             "family": self.family,
@@ -104,11 +151,19 @@ class PruneReport:
             "states": _before_after(self.states),
             "parameters": _before_after(self.parameters),
             "bytes": _before_after(self.bytes),
-            "layers": [layer.as_json() for layer in self.layers],
+            "layers": layers,
             **self.needed,
             "warnings": list(self.warnings),
             **({"search": self.search.as_json()} if self.search else {}),
+            **self._change(),
         }
+
+    def _change(self) -> Json:
+        """The keys of a method that changes kept units."""
+        if self.method == "criterion":
+            return {}
+        refit = {"calibration": dict(self.calibration), "settings": dict(self.settings)} if self.calibration else {}
+        return {"method": self.method, **refit, "meaning": dict(self.meaning)}
 
 
 def _before_after(sizes: tuple[int, int]) -> Json:

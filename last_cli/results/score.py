@@ -13,27 +13,38 @@ from last_cli.results.source import Json, Source, head
 
 
 @dataclass(frozen=True)
+class Norms:
+    """Norms of one layer's states, arrays (G, N).
+
+    Attributes:
+        hinf: H-infinity norm of each state (not squared).
+        gains: upper bound of each state's gain; see system.state_gains.
+        abs_lambda: |lam| of each state.
+        poles: discretised poles, complex.
+    """
+
+    hinf: Float[np.ndarray, "G N"]
+    gains: Float[np.ndarray, "G N"]
+    abs_lambda: Float[np.ndarray, "G N"]
+    poles: np.ndarray
+
+
+@dataclass(frozen=True)
 class LayerScore:
     """Norms and scores of one layer; arrays are (G, N), with the padding left out by `live`.
 
     Attributes:
-        hinf: H-infinity norm of each state (not squared).
         score: by the chosen criterion.
-        gains: upper bound of each state's gain; see system.state_gains.
-        abs_lambda: |lam| of each state.
-        keep: which states stay at the asked ratio; None where none was asked.
-        poles: discretised poles, complex.
+        norms: of the states; None where the layer is no linear system.
+        keep: which units stay at the asked ratio; None where none was asked.
     """
 
     name: str
     features: int
     directions: int
     live: Bool[np.ndarray, "G N"]
-    hinf: Float[np.ndarray, "G N"]
     score: Float[np.ndarray, "G N"]
-    gains: Float[np.ndarray, "G N"]
-    abs_lambda: Float[np.ndarray, "G N"]
-    poles: np.ndarray
+    norms: Norms | None = None
     keep: Bool[np.ndarray, "G N"] | None = None
 
     @property
@@ -45,6 +56,13 @@ class LayerScore:
     def kept(self) -> int | None:
         """States that stay at the asked ratio."""
         return None if self.keep is None else int(self.keep.sum())
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """What there is to say of each unit, (G, N) by its JSON key."""
+        norms = self.norms
+        hinf, decay = ({}, {}) if norms is None else ({"hinf": norms.hinf}, {"abs_lambda": norms.abs_lambda})
+        return hinf | {"score": self.score} | decay | ({} if self.keep is None else {"keep": self.keep})
 
     def spread(self, values: np.ndarray) -> Json:
         """Minimum, median and maximum over the live states."""
@@ -61,15 +79,15 @@ class LayerScore:
             "stored": self.live.shape[1],
             "features": self.features,
             "directions": self.directions,
-            "hinf": self.spread(self.hinf),
             "score": self.spread(self.score),
-            "max_abs_lambda": float(self.abs_lambda[self.live].max(initial=0.0)),
         }
+        if self.norms is not None:
+            layer["hinf"] = self.spread(self.norms.hinf)
+            layer["max_abs_lambda"] = self.norms.abs_lambda[self.live].max(initial=0.0).item()
         if self.keep is not None:
             layer["kept"] = self.kept
         if per_state:
-            columns = {"hinf": self.hinf, "score": self.score, "abs_lambda": self.abs_lambda, "keep": self.keep}
-            layer["per_state"] = {n: self._by_state(c) for n, c in columns.items() if c is not None}
+            layer["per_state"] = {name: self._by_state(column) for name, column in self.columns.items()}
         return layer
 
     def _by_state(self, values: np.ndarray) -> list[Any]:

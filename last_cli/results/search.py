@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Budget = Literal["max_drop", "max_error"]
+Limited = Literal["max_drop", "max_error"]
+"""What a budget limits."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Search:
         chosen: the largest measured one within the budget.
     """
 
-    kind: Budget
+    kind: Limited
     budget: float
     strict: bool
     measured_on: Mapping[str, Any]

@@ -26,9 +26,9 @@ def test_all_states_are_read_as_they_are_and_none_as_half_a_pair(tmp_path: Path,
     (layer,) = checkpoint.layers
     assert layer.name == "blocks/0/s5/seq"
     assert (layer.shape.states, layer.shape.features, layer.shape.directions) == (6, 4, directions)
-    assert (checkpoint.config.conj_sym, checkpoint.sources["conj_sym"]) == (False, "checkpoint")
+    assert (checkpoint.config.conj_sym, checkpoint.origins["conj_sym"]) == (False, "checkpoint")
     assert checkpoint.config.discretization == ("bilinear" if pairs else "zoh")
-    assert checkpoint.sources["discretization"] == "assumed"
+    assert checkpoint.origins["discretization"] == "assumed"
     short = {name.rsplit(".", 1)[-1]: array for name, array in tensors.items()}
     Lambda, C = (short[n] if not pairs else short[n] @ np.array([1, 1j]) for n in ("Lambda", "C"))
     step = np.exp(short["log_step"].reshape(-1).astype(np.float64))

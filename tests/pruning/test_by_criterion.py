@@ -109,9 +109,9 @@ def test_the_stamp_of_a_family_with_channels_lists_the_kept_states_of_each(tmp_p
 def test_the_pruned_checkpoint_knows_its_configuration(tmp_path: Path) -> None:
     path = write(tmp_path / "ckpt", classifier())
     small = pruned(last.load(path, discretization="bilinear", activation="half_glu2"), tmp_path / "pruned")
-    assert (small.config.discretization, small.sources["discretization"]) == ("bilinear", "checkpoint")
-    assert (small.config.activation, small.sources["activation"]) == ("half_glu2", "checkpoint")
-    assert small.sources["clip_eigs"] == "assumed"
+    assert (small.config.discretization, small.origins["discretization"]) == ("bilinear", "checkpoint")
+    assert (small.config.activation, small.origins["activation"]) == ("half_glu2", "checkpoint")
+    assert small.origins["clip_eigs"] == "assumed"
 
 
 @every_family

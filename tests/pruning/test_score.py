@@ -174,5 +174,5 @@ def test_both_signs_of_the_imaginary_parts_tell_that_states_are_no_pairs(tmp_pat
     for key in [key for key in arrays if key[-1] == "Lambda_im"]:
         arrays[key] = np.concatenate([arrays[key][:4], -arrays[key][:4]])
     ck = last.load(write(tmp_path / "both", arrays))
-    assert (ck.config.conj_sym, ck.sources["conj_sym"]) == (False, "tree")
+    assert (ck.config.conj_sym, ck.origins["conj_sym"]) == (False, "tree")
     assert last.load(tmp_path / "both", conj_sym=True).config.conj_sym

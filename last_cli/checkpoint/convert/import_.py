@@ -18,7 +18,7 @@ from last_cli.checkpoint.convert.keymap import Entry, KeyMap, LayerMap, copy_key
 from last_cli.checkpoint.convert.names import HINT, find_modules, node_of, to_key
 from last_cli.families.find import Layer, find_layers
 from last_cli.formats import Key, Leaf, safetensors, torch_file
-from last_cli.pruning.by_criterion import STAMP_SCHEMA
+from last_cli.formats.stamp import STAMP_SCHEMA
 from last_cli.results.convert import ImportReport, KeyRow
 
 TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
@@ -98,7 +98,7 @@ def _read(src: Path, options: Mapping[str, str]) -> _Read:
             "`last score` and `last prune` read it as it is",
         )
     found = load(src)
-    said = {name: getattr(found.config, name) for name, origin in found.sources.items() if origin == "checkpoint"}
+    said = {name: getattr(found.config, name) for name, origin in found.origins.items() if origin == "checkpoint"}
     arrays, entries = msgpack_file.read(index)
     return _Read(arrays, KeyMap("msgpack", entries), said, stamp=found.stamp)
 

@@ -11,7 +11,7 @@ from last_cli.base.errors import UsageError
 from last_cli.families.lti.presets import preset
 
 CHOICES = {
-    "discretization": ("zoh", "bilinear"),
+    "discretization": ("zoh", "bilinear", "dirac"),
     "activation": ("full_glu", "half_glu1", "half_glu2", "gelu"),
     "mode": ("pool", "last"),
 }
@@ -36,7 +36,7 @@ class ModelConfig:
     """The model around and inside the SSM layers, in the S5 code's words.
 
     Attributes:
-        discretization: "zoh" or "bilinear".
+        discretization: "zoh", "bilinear", or "dirac" of event-based models.
         conj_sym: each stored state stands for a conjugate pair.
         clip_eigs: real parts of the poles are clipped at -1e-4.
         step_rescale: factor on all step sizes.

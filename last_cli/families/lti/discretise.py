@@ -22,6 +22,12 @@ def bilinear(A: Array, dt: Array) -> tuple[Array, Array]:
     return (1 + half) / (1 - half), dt / (1 - half)
 
 
+def dirac(A: Array, dt: Array) -> tuple[Array, Array]:
+    """Inputs that arrive as impulses: lam = exp(A dt) and B as it is (Schöne et al., Event-SSM, 2024)."""
+    xp = A.__array_namespace__()
+    return xp.exp(A * dt), xp.ones_like(A)
+
+
 def zoh_poles(lam: Array, dt: Array) -> Array:
     """The poles A that `zoh` discretises to lam, with imaginary parts of A dt in (-pi, pi]."""
     return lam.__array_namespace__().log(lam) / dt
@@ -32,8 +38,8 @@ def bilinear_poles(lam: Array, dt: Array) -> Array:
     return 2 * (lam - 1) / (dt * (lam + 1))
 
 
-POLES: dict[str, Callable[[Array, Array], Array]] = {"zoh": zoh_poles, "bilinear": bilinear_poles}
-METHODS: dict[str, Callable[[Array, Array], tuple[Array, Array]]] = {"zoh": zoh, "bilinear": bilinear}
+POLES: dict[str, Callable[[Array, Array], Array]] = {"zoh": zoh_poles, "bilinear": bilinear_poles, "dirac": zoh_poles}
+METHODS: dict[str, Callable[[Array, Array], tuple[Array, Array]]] = {"zoh": zoh, "bilinear": bilinear, "dirac": dirac}
 
 
 def clip_real(A_re: Array) -> Array:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from last_cli.families.family import Family, LayerShape, Shapes, StateLeaf, agree, expect_ndim, expect_pairs
+from last_cli.families.family import Family, LayerShape, agree, expect_ndim, expect_pairs
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.discretise import as_complex, as_pair, clip_real, zoh, zoh_poles
 from last_cli.families.lti.system import Array, System
+from last_cli.families.target import Segment, Segments, Shapes, Target
 
 
 def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
@@ -64,21 +65,22 @@ def shape(shapes: Shapes) -> LayerShape:
     return LayerShape(states, features, features, 1)
 
 
+SEGMENTS: Segments = {
+    "A_re": (Segment(-2, group_axis=-1),),
+    "A_im": (Segment(-2, group_axis=-1),),
+    "B_re": (Segment(-2, group_axis=-1, role="input"),),
+    "B_im": (Segment(-2, group_axis=-1, role="input"),),
+    "C": (Segment(-3, group_axis=-2, role="readout"),),
+}
+
 S4D = Family(
     name="s4d",
     kind="s4d",
     summary="one SISO system a channel, annotated-s4 leaves; A_re, A_im, C, D, log_step",
     required=frozenset({"A_re", "A_im", "C", "D", "log_step"}),
     optional=frozenset({"B_re", "B_im"}),
-    coefficients=frozenset({"B_re", "B_im", "C"}),
-    state_leaves={
-        "A_re": StateLeaf(-2, -1),
-        "A_im": StateLeaf(-2, -1),
-        "B_re": StateLeaf(-2, -1),
-        "B_im": StateLeaf(-2, -1),
-        "C": StateLeaf(-3, -2),
-    },
     shape=shape,
+    targets=(Target("states", lambda shapes: (shapes["A_re"][1], shapes["A_re"][0]), lambda shapes: SEGMENTS),),
     system=system,
     with_readouts=with_readouts,
     with_system=with_system,

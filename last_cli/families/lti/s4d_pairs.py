@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from last_cli.base.errors import CheckpointError
-from last_cli.families.family import Family, LayerShape, Shapes, StateLeaf, agree, expect_ndim, expect_pairs
+from last_cli.families.family import Family, LayerShape, agree, expect_ndim, expect_pairs
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.discretise import as_complex, as_pair, zoh, zoh_poles
 from last_cli.families.lti.system import Array, System
+from last_cli.families.target import Segment, Segments, Shapes, Target
 
 
 def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
@@ -67,17 +68,19 @@ def shape(shapes: Shapes) -> LayerShape:
     return LayerShape(states, features, features, directions)
 
 
+SEGMENTS: Segments = {
+    "log_A_real": (Segment(-1, group_axis=-2),),
+    "A_imag": (Segment(-1, group_axis=-2),),
+    "C": (Segment(-2, group_axis=-3, role="readout"),),
+}
+
 S4D_PAIRS = Family(
     name="s4d-pairs",
     kind="s4d",
     summary="one SISO system a channel in conjugate pairs, state-spaces leaves; log_dt, log_A_real, A_imag, C, D",
     required=frozenset({"log_dt", "log_A_real", "A_imag", "C", "D"}),
-    state_leaves={
-        "log_A_real": StateLeaf(-1, -2),
-        "A_imag": StateLeaf(-1, -2),
-        "C": StateLeaf(-2, -3),
-    },
     shape=shape,
+    targets=(Target("states", lambda shapes: (shapes["A_imag"][0], shapes["A_imag"][1]), lambda shapes: SEGMENTS),),
     system=system,
     with_readouts=with_readouts,
     with_system=with_system,

@@ -1,26 +1,32 @@
 """S5: one MIMO system a layer (Smith et al., ICLR 2023; github.com/lindermanlab/S5).
 
-Leaves: Lambda_re, Lambda_im (P,); B (P, H, 2); C1 and C2, or C (H, P, 2), or, with C_init=complex_normal and two
-directions, C (H, 2P, 2); D (H,); log_step (P, 1).
+Leaves: Lambda_re, Lambda_im (P,); B (P, H, 2); C1 and C2, or C (K, P, 2), or, with C_init=complex_normal and two
+directions, C (K, 2P, 2); D (K,), if there is one; log_step (P, 1) or (P,). Event-based models may have other numbers of
+outputs K than inputs H.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from last_cli.base.errors import CheckpointError
-from last_cli.families.family import Family, LayerShape, Shapes, StateLeaf, agree, expect_ndim, expect_pairs
+from last_cli.families.family import Family, Hint, LayerShape, agree, expect_ndim, expect_pairs
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.discretise import METHODS, POLES, as_complex, as_pair, clip_real
-from last_cli.families.lti.system import Array, System
+from last_cli.families.lti.system import Array, System, feedthrough
+from last_cli.families.target import Segment, Segments, Shapes, Target
+
+FEW = 0.25
 
 
 def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
-    """The layer as one system of P states, H inputs and H outputs."""
+    """The layer as one system of P states, H inputs and K outputs."""
     xp = leaves["B"].__array_namespace__()
     A_re, A_im = leaves["Lambda_re"], leaves["Lambda_im"]
     A = (clip_real(A_re) if config.clip_eigs else A_re) + 1j * A_im
-    dt = config.step_rescale * xp.exp(leaves["log_step"][:, 0])
+    dt = config.step_rescale * xp.exp(xp.reshape(leaves["log_step"], (-1,)))
     lam, factor = METHODS[config.discretization](A, dt)
     if "C" in leaves:
         C = as_complex(leaves["C"])
@@ -31,7 +37,7 @@ def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
         lam=lam[None],
         B=(factor[:, None] * as_complex(leaves["B"]))[None],
         C=xp.stack(readouts)[:, None],
-        D=leaves["D"],
+        D=feedthrough(leaves, readouts[0]),
         gain=2.0 if config.conj_sym else 1.0,
     )
 
@@ -47,7 +53,7 @@ def with_readouts(leaves: Mapping[str, Array], C: Array) -> dict[str, Array]:
 def with_system(leaves: Mapping[str, Array], system: System, config: ModelConfig) -> dict[str, Array]:
     """Poles, input and output matrices as leaves; see Family.with_system."""
     xp = leaves["B"].__array_namespace__()
-    dt = config.step_rescale * xp.exp(leaves["log_step"][:, 0])
+    dt = config.step_rescale * xp.exp(xp.reshape(leaves["log_step"], (-1,)))
     A = POLES[config.discretization](system.lam[0], dt)
     A_re, A_im = clip_real(xp.real(A)) if config.clip_eigs else xp.real(A), xp.imag(A)
     _, factor = METHODS[config.discretization](A_re + 1j * A_im, dt)
@@ -61,42 +67,60 @@ def shape(shapes: Shapes) -> LayerShape:
         raise CheckpointError("output matrix missing: expected C, or C1 and C2")
     expect_ndim(shapes, "Lambda_re", "(P,)", (1,))
     expect_ndim(shapes, "Lambda_im", "(P,)", (1,))
-    expect_ndim(shapes, "log_step", "(P, 1)", (2,))
-    expect_ndim(shapes, "D", "(H,)", (1,))
+    expect_ndim(shapes, "log_step", "(P, 1) or (P,)", (1, 2))
     matrices = ["B", "C"] if "C" in shapes else ["B", "C1", "C2"]
     for name in matrices:
         expect_pairs(shapes, name, "(.., .., 2)", (3,))
     states = agree("states", {n: shapes[n][0] for n in ("Lambda_re", "Lambda_im", "B", "log_step")})
-    features = agree("features", {"B": shapes["B"][1], "D": shapes["D"][-1]} | {n: shapes[n][0] for n in matrices[1:]})
+    features, outputs = shapes["B"][1], agree("outputs", {n: shapes[n][0] for n in matrices[1:]})
+    if "D" in shapes:
+        expect_ndim(shapes, "D", "(H,)", (1,))
+        agree("features", {"B": features, "D": shapes["D"][-1]} | dict.fromkeys(matrices[1:], outputs))
     if "C" not in shapes:
         agree("states", {"Lambda_re": states, "C1": shapes["C1"][1], "C2": shapes["C2"][1]})
-        return LayerShape(states, 1, features, 2)
+        return LayerShape(states, 1, features, 2, outputs)
     columns = shapes["C"][1]
     if columns not in (states, 2 * states):
         raise CheckpointError(
             f"Lambda_re has {states} states but C has {columns} columns, expected one or two per state"
         )
-    return LayerShape(states, 1, features, columns // states if states else 1)
+    return LayerShape(states, 1, features, columns // states if states else 1, outputs)
+
+
+def segments(shapes: Shapes) -> Segments:
+    """Where the leaves hold the states; a C of both directions holds them twice."""
+    states = shapes["Lambda_re"][0]
+    runs = shapes["C"][1] // states if "C" in shapes else 1
+    return {
+        "Lambda_re": (Segment(-1),),
+        "Lambda_im": (Segment(-1),),
+        "log_step": (Segment(-len(shapes["log_step"])),),
+        "B": (Segment(-3, role="input"),),
+        "C": (Segment(-2, repeat=runs, role="readout"),),
+        "C1": (Segment(-2, role="readout"),),
+        "C2": (Segment(-2, role="readout"),),
+    }
+
+
+def pairs(A_im: np.ndarray) -> bool | None:
+    """False where poles of both signs of the imaginary part are stored, so that they cannot each stand for a pair.
+
+    The S5 code stores the half of the pairs with negative imaginary parts; training moves few of them across zero.
+    """
+    both = min((A_im > 0).mean(), (A_im < 0).mean()) > FEW
+    return False if both else None
 
 
 S5 = Family(
     name="s5",
     kind="s5",
     summary="one MIMO system a layer; Lambda_re, Lambda_im, B, C or C1 and C2, D, log_step",
-    required=frozenset({"Lambda_re", "Lambda_im", "B", "D", "log_step"}),
-    optional=frozenset({"C", "C1", "C2"}),
-    coefficients=frozenset({"B", "C", "C1", "C2"}),
+    required=frozenset({"Lambda_re", "Lambda_im", "B", "log_step"}),
+    optional=frozenset({"C", "C1", "C2", "D"}),
     options=("discretization", "conj_sym", "clip_eigs", "step_rescale"),
-    state_leaves={
-        "Lambda_re": StateLeaf(-1),
-        "Lambda_im": StateLeaf(-1),
-        "log_step": StateLeaf(-2),
-        "B": StateLeaf(-3),
-        "C": StateLeaf(-2),
-        "C1": StateLeaf(-2),
-        "C2": StateLeaf(-2),
-    },
     shape=shape,
+    targets=(Target("states", lambda shapes: (1, shapes["Lambda_re"][0]), segments),),
+    hints=(Hint("conj_sym", "Lambda_im", pairs),),
     system=system,
     with_readouts=with_readouts,
     with_system=with_system,

@@ -7,6 +7,7 @@ Nothing here imports JAX: the norms are numpy float64, and `System` holds whatev
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -52,6 +53,12 @@ class System:
     def live_mask(self) -> Bool[np.ndarray, "G N"]:
         """Which states are real and not padding."""
         return np.ones(self.lam.shape, bool) if self.live is None else np.asarray(self.live)
+
+
+def feedthrough(leaves: Mapping[str, Array], C: Array) -> Array:
+    """The leaf D, (F,); zeros for each output of C (K, N) where a layer has none."""
+    xp = C.__array_namespace__()
+    return leaves["D"] if "D" in leaves else xp.real(xp.zeros_like(C[:, 0]))
 
 
 def input_norm(system: System) -> Float[np.ndarray, "G N"]:

@@ -8,7 +8,7 @@ the real axis, where they have most in common.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,24 +16,57 @@ import numpy as np
 
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.families.family import put
 from last_cli.families.find import Layer
 from last_cli.families.lti.system import System, difference
+from last_cli.families.target import put
 from last_cli.formats import Key
-from last_cli.pruning import select as selection
 from last_cli.pruning.balanced.truncate import Balanced, Diagonal, balance, rounding, truncate
-from last_cli.pruning.by_criterion import compact, emptied, sliced_copies
-from last_cli.pruning.error import Difference, hinf_interval
+from last_cli.pruning.calibration.observe import Observation
+from last_cli.pruning.compact import compact
+from last_cli.pruning.error import hinf_interval
+from last_cli.pruning.method import Plan, Pruned
 from last_cli.pruning.moments import energy, readout_matrix, white_moments
-from last_cli.pruning.needs import Choice, Shape
+from last_cli.pruning.needs import Needs
+from last_cli.pruning.recipe import Recipe
+from last_cli.pruning.report import report_of
 from last_cli.pruning.score import score_layers
-from last_cli.results.prune import LayerPrune
-from last_cli.results.reduction import BalancedReport
+from last_cli.pruning.select import Rule, choose, indices
+from last_cli.results.prune import TRUNCATION_MEANING, Difference, LayerPrune
 from last_cli.results.source import Progress
+
+Systems = Sequence[Diagonal | None]
+"""The reduced systems of a layer; None for those that stay as they are."""
+
+
+@dataclass(frozen=True)
+class BalancedTruncation:
+    """See the module; a method.Method."""
+
+    name: str = "balanced"
+    summary: str = "method of pruning: balanced truncation, with new poles, B and C"
+    changes: str | None = "new poles"
+    needs_inputs: bool = False
+
+    def prepare(
+        self, checkpoint: Checkpoint, recipe: Recipe, observation: Observation | None, progress: Progress | None = None
+    ) -> Plan:
+        """Balance all layers.
+
+        Raises:
+            CheckpointError: numbers that are not finite, or poles at or beyond the unit circle.
+            UsageError: a family that does not say how poles enter its system.
+        """
+        recipe = replace(recipe, seed=0)  # nothing here is drawn
+        scored, warnings = score_layers(checkpoint, Needs(Recipe()))
+        layers = [_balanced_layer(checkpoint, layer) for layer in checkpoint.layers]
+        return BalancedPlan(checkpoint, recipe, layers, [s.states for s in scored], warnings, progress)
+
+
+BALANCED = BalancedTruncation()
 
 
 @dataclass(frozen=True, eq=False)
-class LayerPlan:
+class BalancedLayer:
     """One layer before anything is removed: its systems balanced, and scores (G, N) of their balanced states.
 
     A score is the Hankel singular value as it is: ranking all layers by it minimises the sum of the layers' bounds.
@@ -46,78 +79,81 @@ class LayerPlan:
     score: np.ndarray
 
 
-def reduce(
-    checkpoint: Checkpoint,
-    ratio: float,
-    *,
-    shape: Shape = "ragged",
-    scope: selection.Scope = "global",
-    min_states: int = 1,
-    masked: bool = False,
-    compare: bool = True,
-    progress: Progress | None = None,
-) -> Checkpoint:
-    """The checkpoint with `ratio` of its states truncated, in memory; `save` writes it.
+@dataclass(frozen=True, eq=False)
+class BalancedPlan:
+    """All layers balanced; `before` are their live states."""
 
-    Systems that lose nothing stay as they are, bit by bit. More than `ratio` goes where states are lost in rounding,
-    and less where new poles would come so close to each other that single precision could not hold them.
+    checkpoint: Checkpoint
+    recipe: Recipe
+    layers: Sequence[BalancedLayer]
+    before: Sequence[int]
+    warnings: Sequence[str]
+    progress: Progress | None = None
 
-    Args:
-        masked: keep every array's shape: the new states in the places of the first old ones, B and C of the other
-            places zero, and their poles as they were.
-        compare: compute the norm of each layer's change and its error for white inputs; it takes some seconds.
+    def at(self, ratio: float, *, draft: bool = False) -> Pruned:
+        """See method.Plan.
 
-    Raises:
-        CheckpointError: numbers that are not finite, or poles at or beyond the unit circle.
-        UsageError: a ratio outside [0, 1), or a family that does not say how poles enter its system.
-    """
-    choice = Choice("balanced", scope, min_states, shape=shape)
-    scored, warnings = score_layers(checkpoint, replace(choice, criterion="last"), ratio)
-    plans = [_plan(checkpoint, layer) for layer in checkpoint.layers]
-    reduced = [_truncated(plan, mask) for plan, mask in zip(plans, _masks(plans, choice, ratio), strict=True)]
-    keep = {
-        plan.layer.name: _slots(plan.system.live_mask, [r if r is None else len(r.lam) for r in systems])
-        for plan, systems in zip(plans, reduced, strict=True)
-    }
-    settings = {"ratio": ratio, **choice.settings, "masked": masked, "method": "balanced"}
-    pruned = compact(checkpoint, keep, settings, masked=masked)
-    changed: dict[Key, np.ndarray] = {}
-    layers, differences, bounds = [], [], {}
-    for plan, systems, cut, before in zip(plans, reduced, pruned.layers, scored, strict=True):
-        slots = keep[cut.name] if masked else selection.indices(keep[cut.name]) >= 0
-        changed |= (leaves := _leaves(pruned, cut, systems, slots))
-        stored = replace(pruned, changed=ChainMap(leaves, pruned.changed)).system(cut)  # pyright: ignore[reportArgumentType]
-        bounds[cut.name] = _bound(plan, systems, stored, slots)
-        layers.append(_layer_report(plan, before.states, keep[cut.name], cut.shape.states, bounds[cut.name]))
-        if compare:
-            differences.append(_difference(plan.system, stored, _touched(systems), bounds[cut.name]))
-            if progress:
-                progress("compare", len(differences), len(plans))
-    pruned = replace(
-        pruned,
-        changed=ChainMap(changed, pruned.changed),  # pyright: ignore[reportArgumentType]
-        stamp=_with_bounds(pruned.stamp, bounds),
-    )
-    report = BalancedReport(
-        checkpoint=checkpoint.source,
-        family=checkpoint.family,
-        criterion=choice.criterion,
-        ratio=ratio,
-        scope=scope,
-        shape=shape,
-        seed=choice.seed,
-        assumed=checkpoint.assumed(checkpoint.layer_options),
-        layers=layers,
-        parameters=(checkpoint.parameters, pruned.parameters),
-        bytes=(checkpoint.bytes, pruned.bytes),
-        sliced_copies=sliced_copies(pruned),
-        masked=masked,
-        differences=differences,
-    )
-    return replace(pruned, report=replace(report, warnings=[*warnings, *emptied(report)]))
+        Systems that lose nothing stay as they are, bit by bit. More than `ratio` goes where states are lost in
+        rounding, and less where new poles would come so close to each other that single precision could not hold them.
+        Masked, the new states are in the places of the first old ones, and the poles of the other places stay.
+        """
+        recipe = replace(self.recipe, masked=self.recipe.masked or draft)
+        rule = Rule(recipe.scope, recipe.min_states, recipe.shape)
+        masks = choose([p.score for p in self.layers], [p.live for p in self.layers], ratio, rule)
+        reduced = [_truncated(p, mask) for p, mask in zip(self.layers, masks, strict=True)]
+        keep = {
+            p.layer.name: _slots(p.system.live_mask, [r if r is None else len(r.lam) for r in systems])
+            for p, systems in zip(self.layers, reduced, strict=True)
+        }
+        settings = {"ratio": ratio, **recipe.settings, "masked": recipe.masked, "method": "balanced"}
+        small = compact(self.checkpoint, keep, settings, masked=recipe.masked)
+        changes = self._changes(small, reduced, keep, recipe.masked)
+        bounds = {p.layer.name: change.bound for p, change in zip(self.layers, changes, strict=True)}
+        leaves = {key: array for change in changes for key, array in change.leaves.items()}
+        small = replace(
+            small,
+            changed=ChainMap(leaves, small.changed),  # pyright: ignore[reportArgumentType]
+            stamp=_with_bounds(small.stamp, bounds),
+        )
+        layers = [
+            _layer_report(p, before, keep[p.layer.name], cut.units["states"].count, bounds[p.layer.name])
+            for p, before, cut in zip(self.layers, self.before, small.layers, strict=True)
+        ]
+        report = report_of(self.checkpoint, small, recipe, ratio, layers)
+        report = replace(report, method="balanced", meaning=TRUNCATION_MEANING)
+        differences = () if draft else self._differences(reduced, changes)
+        return Pruned(small, replace(report, differences=differences, warnings=[*self.warnings, *report.warnings]))
+
+    def _changes(
+        self, small: Checkpoint, reduced: Sequence[Systems], keep: Mapping[str, np.ndarray], masked: bool
+    ) -> list[Change]:
+        found = []
+        for p, systems, cut in zip(self.layers, reduced, small.layers, strict=True):
+            slots = keep[cut.name] if masked else indices(keep[cut.name]) >= 0
+            leaves = _leaves(small, cut, systems, slots)
+            stored = replace(small, changed=ChainMap(leaves, small.changed)).system(cut)  # pyright: ignore[reportArgumentType]
+            found.append(Change(leaves, stored, _bound(p, systems, stored, slots)))
+        return found
+
+    def _differences(self, reduced: Sequence[Systems], changes: Sequence[Change]) -> list[Difference]:
+        found = []
+        for p, systems, change in zip(self.layers, reduced, changes, strict=True):
+            found.append(_difference(p.system, change.stored, _touched(systems), change.bound))
+            if self.progress:
+                self.progress("compare", len(found), len(changes))
+        return found
 
 
-def _plan(checkpoint: Checkpoint, layer: Layer) -> LayerPlan:
+@dataclass(frozen=True, eq=False)
+class Change:
+    """What becomes of one layer: its new leaves, the System that they hold, and the bound of its error."""
+
+    leaves: Mapping[Key, np.ndarray]
+    stored: System
+    bound: float
+
+
+def _balanced_layer(checkpoint: Checkpoint, layer: Layer) -> BalancedLayer:
     if layer.family.with_system is None:
         raise UsageError(
             f"{layer.name}: the family '{layer.family.name}' does not say how new poles go into its leaves",
@@ -128,7 +164,7 @@ def _plan(checkpoint: Checkpoint, layer: Layer) -> LayerPlan:
     score, live = np.zeros(system.lam.shape), np.zeros(system.lam.shape, bool)
     for g, found in enumerate(balanced):
         score[g, : len(found.hankel)], live[g, : len(found.hankel)] = found.hankel, True
-    return LayerPlan(layer, system, balanced, live, score)
+    return BalancedLayer(layer, system, balanced, live, score)
 
 
 def _one_sided(system: System) -> list[Diagonal]:
@@ -140,17 +176,7 @@ def _one_sided(system: System) -> list[Diagonal]:
     return [Diagonal(lam[g, m], B[g, m], np.concatenate(C[:, g])[:, m]) for g, m in enumerate(system.live_mask)]
 
 
-def _masks(plans: Sequence[LayerPlan], choice: Choice, ratio: float) -> list[np.ndarray]:
-    values, live = [p.score for p in plans], [p.live for p in plans]
-    masks = selection.select(values, live, ratio, scope=choice.scope, min_states=choice.min_states)
-    if choice.shape == "ragged":
-        return masks
-    even = selection.rectangular(values, live, masks)
-    return [e if len(e) > 1 else m for e, m in zip(even, masks, strict=True)]
-
-
-def _truncated(plan: LayerPlan, mask: np.ndarray) -> list[Diagonal | None]:
-    """The reduced systems; None for those that stay as they are."""
+def _truncated(plan: BalancedLayer, mask: np.ndarray) -> Systems:
     return [_at_least(balanced, int(row.sum())) for balanced, row in zip(plan.balanced, mask, strict=True)]
 
 
@@ -160,7 +186,7 @@ def _at_least(balanced: Balanced, order: int) -> Diagonal | None:
     return next((found for found in candidates if found is not None), None) if order < len(balanced.hankel) else None
 
 
-def _touched(systems: Sequence[Diagonal | None]) -> np.ndarray:
+def _touched(systems: Systems) -> np.ndarray:
     return np.array([r is not None for r in systems])
 
 
@@ -170,9 +196,7 @@ def _slots(live: np.ndarray, counts: Sequence[int | None]) -> np.ndarray:
     return live & (np.cumsum(live, axis=1) <= wanted[:, None])
 
 
-def _leaves(
-    pruned: Checkpoint, layer: Layer, systems: Sequence[Diagonal | None], slots: np.ndarray
-) -> dict[Key, np.ndarray]:
+def _leaves(pruned: Checkpoint, layer: Layer, systems: Systems, slots: np.ndarray) -> dict[Key, np.ndarray]:
     """The layer's leaves with the reduced systems in their slots (G, N); all other entries stay bit-equal."""
     touched = _touched(systems)
     if not touched.any():
@@ -190,8 +214,8 @@ def _leaves(
         found = layer.family.with_system(doubled, wanted, pruned.config)
     new = {}
     for name, array in found.items():
-        where, old = layer.family.state_leaves[name], arrays[name]
-        array = put(old, where, slots & touched[:, None], array.astype(old.dtype))
+        old = arrays[name]
+        array = put(old, layer.units["states"].segments[name], slots & touched[:, None], array.astype(old.dtype))
         if not np.isfinite(array).all():
             raise CheckpointError(
                 f"{layer.name}: a new pole has no finite {name} in this parameterisation", "take another ratio"
@@ -200,7 +224,7 @@ def _leaves(
     return new
 
 
-def _bound(plan: LayerPlan, systems: Sequence[Diagonal | None], stored: System, slots: np.ndarray) -> float:
+def _bound(plan: BalancedLayer, systems: Systems, stored: System, slots: np.ndarray) -> float:
     """Guaranteed bound of the H-infinity norm of the layer's change, with what storing has rounded or clipped.
 
     Each of the readouts may reach the bound of all of them stacked.
@@ -248,13 +272,14 @@ def _part(system: System, which: slice | np.ndarray) -> System:
     return replace(system, lam=system.lam[which], B=system.B[which], C=C, live=live)
 
 
-def _layer_report(plan: LayerPlan, before: int, keep: np.ndarray, stored: int, bound: float) -> LayerPrune:
+def _layer_report(plan: BalancedLayer, before: int, keep: np.ndarray, stored: int, bound: float) -> LayerPrune:
     kept = np.arange(keep.shape[1]) < keep.sum(axis=1)[:, None]
     return LayerPrune(
         name=plan.layer.name,
         before=before,
         after=int(keep.sum()),
         stored=stored,
+        groups=len(keep),
         removed_hinf=None,
         gain_bound=bound,
         smallest_kept_score=float(plan.score[kept].min()) if kept.any() else None,

@@ -26,7 +26,7 @@ MICRO_BATCH = 4
 
 def network(checkpoint: Checkpoint, inputs: Inputs) -> tuple[Any, Any, dict[str, System]]:
     """The classifier, its variables with the systems prepared, and the systems by block."""
-    if checkpoint.sources["padded"] == "assumed":  # as the data have it, which is what `evaluate` does too
+    if checkpoint.origins["padded"] == "assumed":  # as the data have it, which is what `evaluate` does too
         checkpoint = replace(checkpoint, config=replace(checkpoint.config, padded=inputs.lengths is not None))
     spec = read_spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
     check_fit(inputs, spec)

@@ -6,6 +6,6 @@ from last_cli.pruning.criteria.criterion import Criterion, tail_share
 AIRE = Criterion(
     name="aire",
     summary="impulse-response energy over the layer's tail sum: AIRE-Prune, float64",
-    energy=lambda system, rng: impulse_energy(system),
+    energy=lambda system: impulse_energy(system),
     normalise=tail_share,
 )

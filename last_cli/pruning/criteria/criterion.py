@@ -1,15 +1,14 @@
-"""What a criterion is: a System's energies per state, and how a layer's energies become comparable scores."""
+"""What a criterion is: energies per unit, and how a layer's energies become comparable scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from last_cli.base.annotations import Float
-from last_cli.families.lti.system import System
+from last_cli.base.annotations import Bool, Float
 
 Energy = Callable[..., Float[np.ndarray, "G N"]]
 
@@ -36,34 +35,46 @@ def tail_share(energy: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
 
 @dataclass(frozen=True)
 class Criterion:
-    """A way to score states; the higher the score, the more a state matters.
+    """A way to score units; the higher the score, the more a unit matters.
+
+    What the energies depend on is named in `needs`, and given to `energy` under these names:
+
+        system: the layer's System, discretised in `dtype`.
+        live: which units may add anything, bool (G, N).
+        rng: a random generator, of the recipe's seed and the layer's place.
+        horizon: a number of steps, by default the trained length.
+        sensitivity: E |d logits / d gate|^2 of a factor on each unit's share of the output, (G, N), for which the
+            network runs on input sequences (see calibration.measure.Measurement).
 
     Attributes:
-        name: what the option `criterion` takes.
+        name: what recipes call it.
         summary: one line for `last list criteria`.
-        energy: System and a random generator -> energies (G, N); with `needs`, that by its name as well.
-        normalise: energies of a layer's live states (n,) -> scores (n,).
+        energy: what it needs -> energies (G, N).
+        needs: names of the above.
+        targets: units that it can score.
+        normalise: energies of a layer's live units (n,) -> scores (n,).
         dtype: precision in which the system is discretised and the energies are computed.
-        threshold: keep every state that scores at least as much as the last kept one, ties included, as the released
+        threshold: keep every unit that scores at least as much as the last kept one, ties included, as the released
             code does; else exactly the asked number is kept.
-        needs: what the energies depend on beyond the System: "horizon", a number of steps, or "gates" (G, N), for which
-            the network runs on input sequences (see reducers.network.Measurement).
-        min_states: states that every layer keeps at least, whatever was asked for.
+        min_states: units that every layer keeps at least, whatever was asked for.
     """
 
     name: str
     summary: str
     energy: Energy
+    needs: tuple[str, ...] = ("system",)
+    targets: tuple[str, ...] = ("states",)
     normalise: Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]] = as_is
     dtype: type[np.floating] = np.float64
     threshold: bool = False
-    needs: Literal["horizon", "gates"] | None = None
     min_states: int = 0
 
 
-def scores(criterion: Criterion, system: System, rng: np.random.Generator, **needed: Any) -> Float[np.ndarray, "G N"]:
-    """Scores of one layer's states; padding scores 0. `needed` is what the criterion needs, by its name."""
-    live = system.live_mask
+def scores(
+    criterion: Criterion, live: Bool[np.ndarray, "G N"], available: Mapping[str, Any]
+) -> Float[np.ndarray, "G N"]:
+    """Scores of one layer's units; those that are not live score 0. `available` holds what the criterion needs."""
     result = np.zeros(live.shape, criterion.dtype)
-    result[live] = criterion.normalise(criterion.energy(system, rng, **needed)[live])
+    energy = criterion.energy(**{name: available[name] for name in criterion.needs})
+    result[live] = criterion.normalise(energy[live])
     return result

@@ -6,7 +6,7 @@ from last_cli.pruning.criteria.criterion import Criterion, tail_share
 ENERGY = Criterion(
     name="energy",
     summary="impulse-response energy over a finite ⟦horizon⟧, by the layer's tail sum; aire where it is infinite",
-    energy=lambda system, rng, horizon: finite_energy(system, horizon),
+    energy=lambda system, horizon: finite_energy(system, horizon),
     normalise=tail_share,
-    needs="horizon",
+    needs=("system", "horizon"),
 )

@@ -8,6 +8,6 @@ from last_cli.pruning.criteria.criterion import Criterion
 GN = Criterion(
     name="gn",
     summary="squared change of the logits without the state, Gauss-Newton; runs the network on input sequences",
-    energy=lambda system, rng, gates: gates,
-    needs="gates",
+    energy=lambda sensitivity: sensitivity,
+    needs=("sensitivity",),
 )

@@ -6,5 +6,5 @@ from last_cli.pruning.criteria.criterion import Criterion
 HINF = Criterion(
     name="hinf",
     summary="squared H-infinity norm, not normalised: the paper's Global (or, ⟦scope layer⟧, Uniform) baseline",
-    energy=lambda system, rng: hinf_norm(system) ** 2,
+    energy=lambda system: hinf_norm(system) ** 2,
 )

@@ -13,7 +13,7 @@ from last_cli.pruning.criteria.criterion import Criterion, tail_share
 EPSILON = 1e-8
 
 
-def _energy(system: System, rng: np.random.Generator) -> Float[np.ndarray, "G N"]:
+def _energy(system: System) -> Float[np.ndarray, "G N"]:
     readouts = readout_norms(system)
     output = readouts[0] ** 2 if len(readouts) == 1 else readouts.sum(axis=0) / 4
     return output * input_norm(system) ** 2 / ((1 - np.abs(system.lam)) ** 2 + np.float32(EPSILON))

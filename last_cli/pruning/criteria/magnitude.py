@@ -8,5 +8,5 @@ from last_cli.pruning.criteria.criterion import Criterion
 MAGNITUDE = Criterion(
     name="magnitude",
     summary="product of the magnitudes |lam| |B| |C| of a state's discretised parameters",
-    energy=lambda system, rng: np.abs(system.lam) * input_norm(system) * output_norm(system),
+    energy=lambda system: np.abs(system.lam) * input_norm(system) * output_norm(system),
 )

@@ -5,5 +5,6 @@ from last_cli.pruning.criteria.criterion import Criterion
 RANDOM = Criterion(
     name="random",
     summary="uniformly random, fixed by ⟦seed⟧",
-    energy=lambda system, rng: rng.random(system.lam.shape),
+    energy=lambda rng, live: rng.random(live.shape),
+    needs=("rng", "live"),
 )

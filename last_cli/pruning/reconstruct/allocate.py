@@ -13,20 +13,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from last_cli.pruning import select as selection
-from last_cli.pruning.reconstruct.plan import LayerPlan, Plan
-from last_cli.pruning.score import Shape
+from last_cli.pruning.reconstruct.fit import Fit, LayerFit
+from last_cli.pruning.select import Rule, choose
 from last_cli.results.source import Progress
 
-Score = Callable[[LayerPlan], np.ndarray]
+Score = Callable[[LayerFit], np.ndarray]
 
 WITHOUT_NETWORK: Mapping[str, Score] = {"relative error": lambda p: p.relative_error}
 CANDIDATES: Mapping[str, Score] = {
-    "error x gn": lambda p: p.relative_error * p.gates,
-    "error x gn^2": lambda p: p.relative_error * p.gates**2,
+    "error x gn": lambda p: p.relative_error * p.sensitivity,
+    "error x gn^2": lambda p: p.relative_error * p.sensitivity**2,
     "weighted error": lambda p: p.weighted_error,
-    "weighted error x gn": lambda p: p.weighted_error * p.gates,
-    "gn": lambda p: p.gates,
+    "weighted error x gn": lambda p: p.weighted_error * p.sensitivity,
+    "gn": lambda p: p.sensitivity,
 }
 
 
@@ -46,34 +45,28 @@ class Allocation:
     errors: Mapping[str, float] = field(default_factory=dict)
 
 
-def allocate(
-    plan: Plan,
-    ratio: float,
-    shape: Shape = "ragged",
-    scope: selection.Scope = "global",
-    min_states: int = 1,
-    progress: Progress | None = None,
-) -> Allocation:
-    """The candidate whose logits, with C refitted, come closest to those of the whole network."""
-    candidates = CANDIDATES if plan.probe else WITHOUT_NETWORK
+def allocate(fit: Fit, ratio: float, rule: Rule = Rule(), progress: Progress | None = None) -> Allocation:
+    """The candidate whose logits, with C refitted, come closest to those of the whole network.
+
+    Raises:
+        UsageError: a ratio outside [0, 1).
+    """
+    candidates = CANDIDATES if fit.probe else WITHOUT_NETWORK
     values: dict[str, list[np.ndarray]] = {name: [] for name in candidates}
     with ThreadPoolExecutor() as pool:
-        layers = pool.map(lambda p: [guarded(p, score(p)) for score in candidates.values()], plan.layers)
+        layers = pool.map(lambda p: [guarded(p, score(p)) for score in candidates.values()], fit.layers)
         for done, scores in enumerate(layers, 1):
             for name, one in zip(values, scores, strict=True):
                 values[name].append(one)
             if progress:
-                progress("eliminate", done, len(plan.layers))
-    found = [
-        Allocation(name, scores, _keep(plan, scores, ratio, shape, scope, min_states))
-        for name, scores in values.items()
-    ]
-    if plan.probe is None:
+                progress("eliminate", done, len(fit.layers))
+    found = [Allocation(name, scores, _keep(fit, scores, ratio, rule)) for name, scores in values.items()]
+    if fit.probe is None:
         return found[0]
     errors = {}
     for one in found:
-        C = [p.readouts(keep) for p, keep in zip(plan.layers, one.keep, strict=True)]
-        errors[one.name] = relative_error(plan.probe.logits(C), plan.wanted)
+        C = [p.readouts(keep) for p, keep in zip(fit.layers, one.keep, strict=True)]
+        errors[one.name] = relative_error(fit.probe.logits(C), fit.wanted)
         if progress:
             progress("allot", len(errors), len(found))
     best = min(found, key=lambda one: errors[one.name])
@@ -86,7 +79,7 @@ def relative_error(answers: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.sqrt(np.square(answers - wanted).sum() / whole)) if whole else 0.0
 
 
-def guarded(p: LayerPlan, score: np.ndarray) -> np.ndarray:
+def guarded(p: LayerFit, score: np.ndarray) -> np.ndarray:
     """The scores with an infinite one in each channel: the last state of a channel that is used is never removed."""
     if len(score) == 1:
         return score
@@ -97,12 +90,7 @@ def guarded(p: LayerPlan, score: np.ndarray) -> np.ndarray:
     return score
 
 
-def _keep(
-    plan: Plan, scores: Sequence[np.ndarray], ratio: float, shape: Shape, scope: selection.Scope, min_states: int
-) -> list[np.ndarray]:
-    live = [p.problem.live for p in plan.layers]
-    masks = selection.select(scores, live, ratio, scope=scope, min_states=min_states)
-    if shape == "rectangular":
-        even = selection.rectangular(scores, live, masks)
-        masks = [e if len(e) > 1 else m for e, m in zip(even, masks, strict=True)]
+def _keep(fit: Fit, scores: Sequence[np.ndarray], ratio: float, rule: Rule) -> list[np.ndarray]:
+    live = [p.problem.live for p in fit.layers]
+    masks = choose(scores, live, ratio, rule)
     return [m | (np.isinf(s) & alive) for m, s, alive in zip(masks, scores, live, strict=True)]

@@ -20,7 +20,7 @@ import numpy as np
 
 from last_cli.pruning.moments import raised, readout_matrix, readouts
 from last_cli.pruning.reconstruct.allocate import relative_error
-from last_cli.pruning.reconstruct.plan import LayerPlan, Plan
+from last_cli.pruning.reconstruct.fit import Fit, LayerFit
 from last_cli.results.source import Progress
 
 RIDGES = (0.1, 1.0)
@@ -47,38 +47,38 @@ class Corrected:
     sequences: int
 
 
-def corrected(plan: Plan, keep: Matrices, C: Matrices, progress: Progress | None = None) -> Corrected | None:
+def corrected(fit: Fit, keep: Matrices, C: Matrices, progress: Progress | None = None) -> Corrected | None:
     """C after the step; None without a network, or where too few sequences' derivatives fit in memory.
 
     The ridge is chosen on one in HELD_OUT of the sequences, with a step made for the others, and then the step is made
     for all.
     """
-    if plan.probe is None:
+    if fit.probe is None:
         return None
     from last_cli.pruning.reconstruct.probe import Whitening
 
-    whitenings = [Whitening(*_sides(p, mask)) for p, mask in zip(plan.layers, keep, strict=True)]
-    numbers = plan.probe.classes * sum(int(w.columns.sum()) for w in whitenings)
-    sequences = min(len(plan.probe.inputs.x), MOST_NUMBERS // max(numbers, 1))
-    if sequences < min(FEWEST_SEQUENCES, len(plan.probe.inputs.x)):
+    whitenings = [Whitening(*_sides(p, mask)) for p, mask in zip(fit.layers, keep, strict=True)]
+    numbers = fit.probe.classes * sum(int(w.columns.sum()) for w in whitenings)
+    sequences = min(len(fit.probe.inputs.x), MOST_NUMBERS // max(numbers, 1))
+    if sequences < min(FEWEST_SEQUENCES, len(fit.probe.inputs.x)):
         return None
-    before = plan.probe.logits(C)
-    missing = (plan.wanted - before)[:sequences].ravel()
-    rows = plan.probe.derivatives(C, whitenings, sequences, progress)
+    before = fit.probe.logits(C)
+    missing = (fit.wanted - before)[:sequences].ravel()
+    rows = fit.probe.derivatives(C, whitenings, sequences, progress)
     kernel = np.zeros((len(missing), len(missing)), np.float32)
     for part in rows:
         kernel += part @ part.T
-    held = np.arange(len(plan.wanted)) % HELD_OUT == 0
-    known = np.flatnonzero(np.repeat(~held[:sequences], plan.probe.classes))
-    errors = {"none": relative_error(before[held], plan.wanted[held])}
+    held = np.arange(len(fit.wanted)) % HELD_OUT == 0
+    known = np.flatnonzero(np.repeat(~held[:sequences], fit.probe.classes))
+    errors = {"none": relative_error(before[held], fit.wanted[held])}
     for ridge in RIDGES:
-        tried = _step(plan, whitenings, rows, _weights(kernel, missing, known, ridge), C)
-        errors[f"{ridge:g}"] = relative_error(plan.probe.logits(tried)[held], plan.wanted[held])
+        tried = _step(fit, whitenings, rows, _weights(kernel, missing, known, ridge), C)
+        errors[f"{ridge:g}"] = relative_error(fit.probe.logits(tried)[held], fit.wanted[held])
     best = min(errors, key=lambda name: errors[name])
     if best == "none":
         return Corrected(C, None, errors, sequences)
     weights = _weights(kernel, missing, np.arange(len(missing)), float(best))
-    return Corrected(_step(plan, whitenings, rows, weights, C), float(best), errors, sequences)
+    return Corrected(_step(fit, whitenings, rows, weights, C), float(best), errors, sequences)
 
 
 def _weights(kernel: np.ndarray, missing: np.ndarray, known: np.ndarray, ridge: float) -> np.ndarray:
@@ -91,9 +91,9 @@ def _weights(kernel: np.ndarray, missing: np.ndarray, known: np.ndarray, ridge: 
     return weights
 
 
-def _step(plan: Plan, whitenings: Sequence[Any], rows: Matrices, weights: np.ndarray, C: Matrices) -> Matrices:
+def _step(fit: Fit, whitenings: Sequence[Any], rows: Matrices, weights: np.ndarray, C: Matrices) -> Matrices:
     found = []
-    for p, whitening, part, old in zip(plan.layers, whitenings, rows, C, strict=True):
+    for p, whitening, part, old in zip(fit.layers, whitenings, rows, C, strict=True):
         step = np.zeros(whitening.columns.shape)
         step[whitening.columns] = weights @ part
         step = step.reshape(len(whitening.left), whitening.left.shape[1], -1)
@@ -102,7 +102,7 @@ def _step(plan: Plan, whitenings: Sequence[Any], rows: Matrices, weights: np.nda
     return found
 
 
-def _sides(p: LayerPlan, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _sides(p: LayerFit, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Inverse square roots of M and of S, in unscaled coordinates; S as if what is removed were uncoupled."""
     problem = p.problem
     kept = np.repeat(keep & problem.live, problem.width, axis=1)

@@ -2,172 +2,169 @@
 
 Nothing is trained, and nothing but C changes in what is kept:
 
-    plan = prepare(checkpoint, inputs.from_task(checkpoint, "listops", 256))
-    small = reduce(plan, ratio=0.6)
+    plan = RECONSTRUCT.prepare(checkpoint, recipe, observe(checkpoint, recipe, Calibration(256, "listops")))
+    small = plan.at(0.6).checkpoint
 """
 
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from last_cli.base.errors import UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.families.family import take
 from last_cli.families.find import Layer
 from last_cli.families.lti.system import gain_bound
+from last_cli.families.target import take
 from last_cli.formats import Key
-from last_cli.pruning import select as selection
-from last_cli.pruning.by_criterion import compact, emptied, sliced_copies
+from last_cli.pruning.calibration.observe import Observation
+from last_cli.pruning.compact import compact
 from last_cli.pruning.error import difference
+from last_cli.pruning.method import Plan, Pruned
+from last_cli.pruning.needs import Needs
+from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.reconstruct.allocate import Allocation, allocate
 from last_cli.pruning.reconstruct.correct import corrected
-from last_cli.pruning.reconstruct.plan import LayerPlan, Plan, prepare
-from last_cli.pruning.score import Choice, Shape
-from last_cli.results.prune import LayerPrune
-from last_cli.results.reduction import ReductionReport
+from last_cli.pruning.reconstruct.fit import Fit, LayerFit, fit_of
+from last_cli.pruning.report import report_of
+from last_cli.pruning.score import score_layers
+from last_cli.pruning.select import Rule, indices, stored
+from last_cli.results.prune import REFIT_MEANING, Difference, LayerPrune
 from last_cli.results.score import LayerScore
 from last_cli.results.source import Progress
 
-__all__ = ["LayerPlan", "Plan", "prepare", "reduce", "refit"]
+
+@dataclass(frozen=True)
+class Reconstruct:
+    """See the module; a method.Method."""
+
+    name: str = "reconstruct"
+    summary: str = "method of pruning: greedy elimination, C refitted in closed form"
+    changes: str | None = "a refitted C"
+    needs_inputs: bool = True
+
+    def prepare(
+        self, checkpoint: Checkpoint, recipe: Recipe, observation: Observation | None, progress: Progress | None = None
+    ) -> Plan:
+        """Moments and sensitivities of the states, and the order in which they can go."""
+        assert observation is not None
+        scored, warnings = score_layers(checkpoint, Needs(Recipe(seed=recipe.seed)))
+        return ReconstructPlan(fit_of(observation), recipe, scored, warnings, progress)
 
 
-def reduce(
-    plan: Plan,
-    ratio: float,
-    *,
-    shape: Shape = "ragged",
-    scope: selection.Scope = "global",
-    min_states: int = 1,
-    masked: bool = False,
-    correct: bool = True,
-    compare: bool = True,
-    progress: Progress | None = None,
-) -> Checkpoint:
-    """The checkpoint with `ratio` of its states removed and C refitted, in memory; `save` writes it.
+RECONSTRUCT = Reconstruct()
 
-    Args:
-        shape: "rectangular" keeps the same number of states in every channel of an S4D layer, each channel its own.
-        masked: keep every array's shape and set B and C of removed states to zero.
-        correct: after the refit, take a step towards the whole network's logits, see `correction`.
-        compare: compute what is guaranteed and what predicts, see `Difference`; it takes some seconds.
 
-    Raises:
-        UsageError: a ratio outside [0, 1), or min_states below 0.
+@dataclass(frozen=True, eq=False)
+class ReconstructPlan:
+    """What was measured of a checkpoint, for any ratio.
+
+    Attributes:
+        scored: norms of the layers' states before anything is removed.
+        correct: whether a step towards the whole network's logits follows the refit, see correct.
     """
-    choice = Choice("reconstruct", scope, min_states, int(plan.settings["seed"]), shape)
-    if not 0 <= ratio < 1 or min_states < 0:
-        raise UsageError(f"ratio is {ratio:g} and min-states {min_states}, expected 0 <= ratio < 1 and 0 or more")
-    chosen = allocate(plan, ratio, shape, scope, min_states, progress)
-    return _refitted(plan, chosen, ratio, choice, "reconstruct", masked, correct, compare, progress)
+
+    fit: Fit
+    recipe: Recipe
+    scored: Sequence[LayerScore]
+    warnings: Sequence[str]
+    progress: Progress | None = None
+    correct: bool = True
+
+    def at(self, ratio: float, *, draft: bool = False) -> Pruned:
+        """See method.Plan."""
+        recipe, fit = self.recipe, self.fit
+        chosen = allocate(fit, ratio, Rule(recipe.scope, recipe.min_states, recipe.shape), self.progress)
+        C = [p.readouts(mask) for p, mask in zip(fit.layers, chosen.keep, strict=True)]
+        said = _allocated(chosen)
+        if self.correct and ratio and (better := corrected(fit, chosen.keep, C, self.progress)):
+            C = better.C
+            said |= {"step_ridge": better.ridge, "held_out_logit_errors": dict(better.errors)}
+        return self._pruned("reconstruct", chosen, C, ratio, draft, said)
+
+    def refit(self, masks: Sequence[np.ndarray], ratio: float, *, draft: bool = False) -> Pruned:
+        """The checkpoint with the states of `masks`, one (G, N) a layer, that some criterion chose, and C refitted."""
+        keep = [mask & p.problem.live for p, mask in zip(self.fit.layers, masks, strict=True)]
+        scores = [p.relative_error * p.sensitivity for p in self.fit.layers]
+        C = [p.readouts(mask) for p, mask in zip(self.fit.layers, keep, strict=True)]
+        chosen = Allocation("given", scores, keep)
+        return self._pruned("refit", chosen, C, ratio, draft, _allocated(chosen))
+
+    def _pruned(
+        self,
+        method: str,
+        chosen: Allocation,
+        C: Sequence[np.ndarray],
+        ratio: float,
+        draft: bool,
+        said: Mapping[str, Any],
+    ) -> Pruned:
+        fit, recipe = self.fit, replace(self.recipe, masked=self.recipe.masked or draft)
+        said = {**fit.settings, **said}
+        keep = {p.layer.name: mask for p, mask in zip(fit.layers, chosen.keep, strict=True)}
+        settings = {"ratio": ratio, **recipe.settings, "masked": recipe.masked, "method": method}
+        settings |= {"calibration": dict(fit.source), **said}
+        small = compact(fit.checkpoint, keep, settings, masked=recipe.masked)
+        changed = self._changed(chosen.keep, C, recipe.masked)
+        small = replace(small, changed=ChainMap(changed, small.changed))  # pyright: ignore[reportArgumentType]
+        layers = self._layer_reports(chosen, C, recipe.masked)
+        report = report_of(fit.checkpoint, small, recipe, ratio, layers)
+        report = replace(report, method=method, calibration=fit.source, settings=said, reused=fit.reused)
+        differences = () if draft else self._differences(C)
+        warnings = [*self.warnings, *report.warnings]
+        return Pruned(small, replace(report, differences=differences, meaning=REFIT_MEANING, warnings=warnings))
+
+    def _changed(self, keep: Sequence[np.ndarray], C: Sequence[np.ndarray], masked: bool) -> dict[Key, np.ndarray]:
+        changed: dict[Key, np.ndarray] = {}
+        for p, mask, new in zip(self.fit.layers, keep, C, strict=True):
+            if not np.array_equal(new, p.system.C):
+                changed |= _leaves(self.fit.checkpoint, p.layer, new, None if masked else indices(mask))
+        return changed
+
+    def _layer_reports(self, chosen: Allocation, C: Sequence[np.ndarray], masked: bool) -> list[LayerPrune]:
+        rows = zip(self.fit.layers, self.scored, chosen.keep, chosen.scores, C, strict=True)
+        return [_layer_report(p, scored, mask, score, new, masked) for p, scored, mask, score, new in rows]
+
+    def _differences(self, C: Sequence[np.ndarray]) -> list[Difference]:
+        found = []
+        for p, new in zip(self.fit.layers, C, strict=True):
+            found.append(difference(p.system, new, p.moments))
+            if self.progress:
+                self.progress("compare", len(found), len(C))
+        return found
 
 
-def refit(
-    plan: Plan,
-    masks: Mapping[str, np.ndarray],
-    *,
-    ratio: float,
-    choice: Choice,
-    masked: bool = False,
-    compare: bool = True,
-    progress: Progress | None = None,
-) -> Checkpoint:
-    """The checkpoint with the states of `masks`, (G, N) by layer name, that some criterion chose, and C refitted.
-
-    `choice` and `ratio` say how they were chosen, for stamp and report.
-    """
-    keep = [masks[p.layer.name] & p.problem.live for p in plan.layers]
-    scores = [p.relative_error * p.gates for p in plan.layers]
-    return _refitted(plan, Allocation("given", scores, keep), ratio, choice, "refit", masked, False, compare, progress)
-
-
-def _refitted(
-    plan: Plan,
-    chosen: Allocation,
-    ratio: float,
-    choice: Choice,
-    method: str,
-    masked: bool,
-    correct: bool,
-    compare: bool,
-    progress: Progress | None,
-) -> Checkpoint:
-    source, masks = plan.checkpoint, chosen.keep
-    readouts = [p.readouts(mask) for p, mask in zip(plan.layers, masks, strict=True)]
-    said = {**plan.settings, "allocation": chosen.name, "logit_errors": dict(chosen.errors)}
-    if correct and ratio and (better := corrected(plan, masks, readouts, progress)):
-        readouts = better.C
-        said |= {"step_ridge": better.ridge, "held_out_logit_errors": dict(better.errors)}
-    keep = {p.layer.name: mask for p, mask in zip(plan.layers, masks, strict=True)}
-    settings = {
-        "ratio": ratio,
-        **choice.settings,
-        "masked": masked,
-        "method": method,
-        "calibration": dict(plan.inputs),
-        **said,
-    }
-    pruned = compact(source, keep, settings, masked=masked)
-    changed: dict[Key, np.ndarray] = {}
-    reports, differences = [], []
-    rows = zip(plan.layers, plan.scored, masks, chosen.scores, readouts, strict=True)
-    for p, scored, mask, score, C in rows:
-        if not np.array_equal(C, p.system.C):
-            changed |= _leaves(source, p.layer, C, None if masked else selection.indices(mask))
-        reports.append(_layer_report(p, scored, mask, score, C, masked))
-        if compare:
-            differences.append(difference(p.system, C, p.moments))
-            if progress:
-                progress("compare", len(differences), len(masks))
-    pruned = replace(pruned, changed=ChainMap(changed, pruned.changed))  # pyright: ignore[reportArgumentType]
-    report = ReductionReport(
-        checkpoint=source.source,
-        family=source.family,
-        criterion=choice.criterion,
-        ratio=ratio,
-        scope=choice.scope,
-        shape=choice.shape,
-        seed=choice.seed,
-        assumed=source.assumed(source.layer_options),
-        layers=reports,
-        parameters=(source.parameters, pruned.parameters),
-        bytes=(source.bytes, pruned.bytes),
-        sliced_copies=sliced_copies(pruned),
-        masked=masked,
-        method=method,
-        inputs=plan.inputs,
-        settings=said,
-        differences=differences,
-        reused=plan.reused,
-    )
-    return replace(pruned, report=replace(report, warnings=[*plan.warnings, *emptied(report)]))
+def _allocated(chosen: Allocation) -> dict[str, Any]:
+    return {"allocation": chosen.name, "logit_errors": dict(chosen.errors)}
 
 
 def _leaves(checkpoint: Checkpoint, layer: Layer, C: np.ndarray, index: np.ndarray | None) -> dict[Key, np.ndarray]:
     """The leaves that hold C, cut unless there is no index, in their own precision."""
     assert layer.family.with_readouts is not None
-    arrays, found = checkpoint.arrays(layer), {}
+    arrays, found, units = checkpoint.arrays(layer), {}, layer.units["states"]
     for name, array in layer.family.with_readouts(arrays, C).items():
         array = array.astype(arrays[name].dtype)
         if index is not None:
-            array = take(array, layer.family.state_leaves[name], index, layer.shape.states)
+            array = take(array, units.segments[name], index, units.count)
         found[layer.leaves[name]] = array
     return found
 
 
 def _layer_report(
-    p: LayerPlan, scored: LayerScore, keep: np.ndarray, score: np.ndarray, C: np.ndarray, masked: bool
+    p: LayerFit, scored: LayerScore, keep: np.ndarray, score: np.ndarray, C: np.ndarray, masked: bool
 ) -> LayerPrune:
     removed, values = p.problem.live & ~keep, score[keep & np.isfinite(score)]
+    assert scored.norms is not None
     return LayerPrune(
         name=p.layer.name,
         before=scored.states,
         after=int(keep.sum()),
-        stored=p.layer.shape.states if masked else selection.stored(keep),
-        removed_hinf=float(scored.hinf[removed].sum()),
+        stored=keep.shape[1] if masked else stored(keep),
+        groups=len(keep),
+        removed_hinf=float(scored.norms.hinf[removed].sum()),
         gain_bound=gain_bound(replace(p.system, C=p.system.C - C), p.problem.live),
         smallest_kept_score=float(values.min()) if values.size else None,
     )

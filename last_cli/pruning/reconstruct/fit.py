@@ -1,4 +1,4 @@
-"""What `reconstruct` knows of a checkpoint before a ratio is asked for: moments, sensitivities and scores.
+"""A checkpoint's readouts and the moments of its states: all that a refit of C needs, whatever stays.
 
 Second moments of the states come from calibration sequences, from sequences made without data, or from white inputs in
 closed form. They are mixed with those of white inputs over much longer sequences, and a ridge holds C near its old
@@ -7,18 +7,19 @@ value: a fit to the trained length alone may fail on longer sequences.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.evaluation.inputs import Inputs
 from last_cli.families.find import Layer
 from last_cli.families.lti.system import System
+from last_cli.pruning.calibration.observe import Observation
 from last_cli.pruning.moments import (
     WHITE_LENGTHS,
     energy,
@@ -29,25 +30,24 @@ from last_cli.pruning.moments import (
     white_moments,
 )
 from last_cli.pruning.reconstruct import eliminate
-from last_cli.pruning.score import Choice, score_layers
-from last_cli.results.score import LayerScore
-from last_cli.results.source import Progress
+
+if TYPE_CHECKING:
+    from last_cli.pruning.calibration.measure import Measurement
 
 # Of the moments that are measured. Sequences made without data are nearly white, and want less of it.
 WHITE_SHARE, WHITE_SHARE_WITHOUT_DATA = 0.3, 0.1
-MINDED_SHARE = 0.5
-WHITE_HORIZON = 1024
+WEIGHTED_SHARE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class LayerPlan:
-    """What is known of one layer before anything is removed.
+class LayerFit:
+    """One layer before anything is removed, and C refitted for whatever stays.
 
     Attributes:
         moments: S on the calibration inputs alone; None for white inputs.
         problem: readout and moments as the elimination sees them.
-        gates: how much the logits mind each state, see network.Measurement; ones where no network was run.
-        metric: how the logits mind errors of the outputs, together, see network.Measurement; the identity without.
+        sensitivity: of the logits to each state, see calibration.measure; ones where no network was run.
+        metric: of the logits to errors of the outputs, together, see calibration.measure; the identity without.
         power: E|y|^2 of the state part of the output.
     """
 
@@ -55,7 +55,7 @@ class LayerPlan:
     system: System
     moments: np.ndarray | None
     problem: eliminate.Problem
-    gates: np.ndarray
+    sensitivity: np.ndarray
     metric: np.ndarray
     power: float
 
@@ -66,7 +66,7 @@ class LayerPlan:
 
     @cached_property
     def weighted_error(self) -> np.ndarray:
-        """The same with errors of the outputs weighed as the logits mind them, and not relative to the layer's."""
+        """The same with errors of the outputs weighed by the logits' sensitivity, and not relative to the layer's."""
         roots = np.linalg.cholesky(raised(self.metric))
         weighted = replace(self.problem, W=np.swapaxes(roots, 1, 2) @ self.problem.W)
         return eliminate.eliminate(weighted).by_state()
@@ -80,20 +80,20 @@ class LayerPlan:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
-    """Everything that does not depend on the ratio: reuse it for several.
+class Fit:
+    """Everything that depends on neither ratio nor recipe.
 
     Attributes:
+        source: where the inputs come from, for report and stamp.
+        settings: every number that the result depends on.
         probe: the network with other readouts, see probe.Probe; None where it is not to be run.
         reused: sequences whose measurement an earlier run has left in the cache.
     """
 
     checkpoint: Checkpoint
-    layers: tuple[LayerPlan, ...]
-    scored: Sequence[LayerScore]
-    inputs: Mapping[str, Any]
+    layers: tuple[LayerFit, ...]
+    source: Mapping[str, Any]
     settings: Mapping[str, Any]
-    warnings: Sequence[str]
     probe: Any = None
     reused: int = 0
 
@@ -103,60 +103,60 @@ class Plan:
         return self.probe.logits([p.system.C for p in self.layers])
 
 
-def prepare(
-    checkpoint: Checkpoint,
-    inputs: Inputs | None,
-    *,
-    seed: int = 0,
-    horizon: int = WHITE_HORIZON,
-    progress: Progress | None = None,
-) -> Plan:
-    """Measure the states on these inputs; without any, for white inputs of `horizon` steps, running no network.
+def fit_of(observation: Observation) -> Fit:
+    """The fit of what was observed, made once for each observation.
 
     Raises:
-        CheckpointError: poles at or beyond the unit circle, or, with inputs, a tree that is no classifier.
+        CheckpointError: the states or their effect on the logits overflow, or the tree is no network that can run.
         UsageError: a family that does not say how C enters its system.
     """
-    scored, warnings = score_layers(checkpoint, Choice(seed=seed))
+    if observation not in _FITS:
+        _FITS[observation] = _fit(observation)
+    return _FITS[observation]
+
+
+_FITS: WeakKeyDictionary[Observation, Fit] = WeakKeyDictionary()
+
+
+def _fit(observation: Observation) -> Fit:
+    checkpoint, inputs = observation.checkpoint, observation.inputs
     for layer in checkpoint.layers:
         if layer.family.with_readouts is None:
             raise UsageError(
                 f"{layer.name}: the family '{layer.family.name}' cannot refit C", "prune it by a criterion"
             )
-    measured: Mapping[str, Any] = {}
-    seen, reused, white_share = None, 0, 1.0
+    measured, seen, white_share, horizon = observation.measurements, None, 1.0, observation.horizon
     if inputs is not None:
-        from last_cli.pruning.calibration.measure import measure
         from last_cli.pruning.reconstruct.probe import probe
 
-        horizon = inputs.length
-        measured, seen = measure(checkpoint, inputs, seed, progress), probe(checkpoint, inputs)
-        reused = max(one.reused for one in measured.values())
+        horizon, seen = inputs.length, probe(checkpoint, inputs)
         white_share = WHITE_SHARE if inputs.are_data else WHITE_SHARE_WITHOUT_DATA
     settings = {
         "ridge": eliminate.RIDGE,
         "white_share": white_share,
         "white_horizon": WHITE_LENGTHS * horizon if measured else horizon,
-        "minded_share": MINDED_SHARE if measured else 0.0,
-        "seed": seed,
+        "minded_share": WEIGHTED_SHARE if measured else 0.0,
+        "seed": observation.seed,
     }
-    layers = tuple(_layer_plan(checkpoint, layer, measured.get(layer.name), settings) for layer in checkpoint.layers)
-    said = {**inputs.source, "digest": inputs.digest} if inputs is not None else {"white": horizon}
-    return Plan(checkpoint, layers, scored, said, settings, warnings, seen, reused)
+    layers = tuple(_layer_fit(checkpoint, layer, measured.get(layer.name), settings) for layer in checkpoint.layers)
+    return Fit(checkpoint, layers, observation.source, settings, seen, observation.reused)
 
 
-def _layer_plan(checkpoint: Checkpoint, layer: Layer, measured: Any, settings: Mapping[str, Any]) -> LayerPlan:
+def _layer_fit(
+    checkpoint: Checkpoint, layer: Layer, measured: Measurement | None, settings: Mapping[str, Any]
+) -> LayerFit:
     system = checkpoint.system(layer)
     white = white_moments(system, settings["white_horizon"])
-    W, S, moments, gates = readout_matrix(system), white, None, np.ones(system.lam.shape)
+    W, S, moments, sensitivity = readout_matrix(system), white, None, np.ones(system.lam.shape)
     metric = np.tile(np.eye(W.shape[1]), (len(W), 1, 1))
     if measured is not None:
-        moments, gates, metric = measured.moments, measured.gates, measured.metric
-        S = mixed((1 - MINDED_SHARE) * moments + MINDED_SHARE * measured.minded, white, settings["white_share"])
-        if not all(np.isfinite(array).all() for array in (S, gates, metric)):
+        moments, sensitivity, metric = measured.moments, measured.gates, measured.metric
+        S = mixed((1 - WEIGHTED_SHARE) * moments + WEIGHTED_SHARE * measured.minded, white, settings["white_share"])
+        if not all(np.isfinite(array).all() for array in (S, sensitivity, metric)):
             raise CheckpointError(
                 f"{layer.name}: the states or their effect on the logits overflow on the calibration inputs",
                 "take shorter sequences, or none",
             )
     power = float(energy(W, white if moments is None else moments).sum())
-    return LayerPlan(layer, system, moments, eliminate.problem(W, S, system.live_mask), gates, metric, power)
+    problem = eliminate.problem(W, S, system.live_mask)
+    return LayerFit(layer, system, moments, problem, sensitivity, metric, power)

@@ -1,0 +1,110 @@
+"""What the states of a checkpoint do on input sequences: measured when first asked for, then kept for every recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from last_cli.base.errors import CheckpointError, UsageError
+from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.evaluation import synthetic
+from last_cli.evaluation.inputs import SEQUENCES, Inputs
+from last_cli.pruning.calibration.request import Calibration, Draw
+from last_cli.pruning.recipe import Recipe
+from last_cli.results.source import Progress
+
+if TYPE_CHECKING:
+    from last_cli.pruning.calibration.measure import Measurement
+
+WHITE_HORIZON = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """A checkpoint's units on input sequences; reuse it for several recipes and ratios.
+
+    Attributes:
+        inputs: the sequences; None for white inputs, whose moments are known in closed form.
+        seed: of what is drawn while measuring.
+        horizon: steps of the white inputs.
+    """
+
+    checkpoint: Checkpoint
+    inputs: Inputs | None
+    seed: int = 0
+    horizon: int = WHITE_HORIZON
+    progress: Progress | None = None
+
+    @property
+    def source(self) -> Mapping[str, Any]:
+        """Where the inputs come from, for report and stamp."""
+        if self.inputs is None:
+            return {"white": self.horizon}
+        return {**self.inputs.source, "digest": self.inputs.digest}
+
+    @cached_property
+    def measurements(self) -> Mapping[str, Measurement]:
+        """Moments and sensitivities of each layer by name; empty for white inputs, for which no network runs.
+
+        Raises:
+            CheckpointError: the tree is no network that can run.
+            DataError: the network does not take such sequences.
+        """
+        if self.inputs is None:
+            return {}
+        from last_cli.pruning.calibration.measure import measure
+
+        return measure(self.checkpoint, self.inputs, self.seed, self.progress)
+
+    @cached_property
+    def sensitivity(self) -> Mapping[str, np.ndarray]:
+        """How much the logits change without each unit, (G, N) for each layer by name; see calibration.measure.
+
+        Raises:
+            CheckpointError: as `measurements`, or it overflows.
+        """
+        found = {name: one.gates for name, one in self.measurements.items()}
+        for name, values in found.items():
+            if not np.isfinite(values).all():
+                raise CheckpointError(
+                    f"{name}: the states' effect on the logits overflows on the input sequences",
+                    "take shorter sequences",
+                )
+        return found
+
+    @property
+    def reused(self) -> int:
+        """Sequences whose measurement an earlier run has left in the cache."""
+        return max((one.reused for one in self.measurements.values()), default=0)
+
+
+def observe(
+    checkpoint: Checkpoint,
+    recipe: Recipe,
+    calibration: Calibration = Calibration(),
+    progress: Progress | None = None,
+) -> Observation:
+    """An observation on the sequences that are asked for, else on some made without data, else on white inputs.
+
+    Raises:
+        DataError: the sequences cannot be read.
+        UsageError: what is asked for makes no sense, or a network must run and nothing tells the trained length.
+    """
+    inputs = calibration.inputs(checkpoint, Draw(recipe.seed), progress)
+    if inputs is None and recipe.needs_network:
+        inputs = synthetic.sequences(checkpoint, SEQUENCES, seed=recipe.seed)  # says why there are none
+    return Observation(checkpoint, inputs, recipe.seed, progress=progress)
+
+
+def refuse_sequences(calibration: Calibration, recipe: Recipe) -> None:
+    """Raises UsageError where any sequences are named to what takes none."""
+    if given := calibration.options:
+        taker = f"criterion {recipe.criterion}" if recipe.label == recipe.criterion else f"method {recipe.method}"
+        raise UsageError(
+            f"{' and '.join(given)} name{'s' * (len(given) == 1)} sequences to measure on, but the {taker} takes none",
+            "add ⟦method reconstruct⟧ or ⟦refit⟧, or take the criterion gn",
+        )

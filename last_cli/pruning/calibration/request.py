@@ -1,0 +1,147 @@
+"""Which sequences the units are to be observed on: so many of a task or of a file, without their labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from last_cli.base.errors import DataError, UsageError
+from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.evaluation import synthetic
+from last_cli.evaluation.inputs import HINT, SEQUENCES, Inputs, positive
+from last_cli.results.source import Progress
+from last_cli.tasks.find import find
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """So many sequences of a task or of a file; with no entry, none are asked for.
+
+    Attributes:
+        calibration: how many; by default SEQUENCES of a task, and all of a file.
+        task: by default, where a number is given, the one that the checkpoint was trained on.
+        calibration_file: an .npz file, see `from_file`.
+        data_dir: where the task's files are.
+    """
+
+    calibration: int | None = None
+    task: str | None = None
+    calibration_file: str | Path | None = None
+    data_dir: str | Path | None = None
+
+    @property
+    def options(self) -> list[str]:
+        """The options that are given, as errors name them."""
+        return [f"⟦{name}⟧" for name, value in vars(self).items() if value is not None]
+
+    def read(self, checkpoint: Checkpoint, draw: Draw, progress: Progress | None = None) -> Inputs | None:
+        """The sequences that are asked for; None where none are.
+
+        Raises:
+            DataError: they cannot be read.
+            UsageError: what is given does not go together, or does not say enough.
+        """
+        count, task, file = self.calibration, self.task, self.calibration_file
+        if file is not None:
+            if task is not None or self.data_dir is not None:
+                raise UsageError("⟦calibration_file⟧ and ⟦task⟧ are both given", "take the sequences from one of them")
+            return from_file(file, count, draw)
+        task = task or (checkpoint.task.get("name") if count is not None else None)
+        if task is not None:
+            count = SEQUENCES if count is None else count
+            return from_task(checkpoint, task, count, draw, data_dir=self.data_dir, progress=progress)
+        if count is not None or self.data_dir is not None:
+            raise UsageError(
+                "⟦calibration⟧ says how many sequences, but not of what", "add ⟦task⟧ or ⟦calibration_file⟧"
+            )
+        return None
+
+    def inputs(self, checkpoint: Checkpoint, draw: Draw, progress: Progress | None = None) -> Inputs | None:
+        """What is asked for, else sequences made without data; None where not even the trained length is known."""
+        found = self.read(checkpoint, draw, progress)
+        if found is not None:
+            return found
+        try:
+            return synthetic.sequences(checkpoint, SEQUENCES, seed=draw.seed + (draw.skip > 0))
+        except UsageError:
+            return None
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which sequences of many are taken: a seed draws them, and the first `skip` are left out, if that leaves any."""
+
+    seed: int = 0
+    skip: int = 0
+
+    def of(self, total: int, count: int) -> tuple[np.ndarray, dict[str, int]]:
+        """Places of `count` out of `total` sequences, rising, and what to say of them."""
+        first = self.skip if self.skip < total else 0
+        chosen = np.sort(np.random.default_rng(self.seed).permutation(total)[first : first + positive(count)])
+        said = {"seed": self.seed, "sequences": len(chosen), "of": total}
+        return chosen, said | ({"skipped": first} if first else {})
+
+
+def from_task(
+    checkpoint: Checkpoint,
+    task: str,
+    count: int,
+    draw: Draw = Draw(),
+    *,
+    split: str | None = None,
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Inputs:
+    """`count` sequences of a task's validation split; all of it where it has fewer.
+
+    Where a task validates on its test data, they are of the training split.
+
+    Raises:
+        DataError: the task's files are missing.
+        UsageError: an unknown task, or the test split, which is for judging alone.
+    """
+    if split == "test":
+        raise UsageError("the test split is asked for calibration", "take val or train: what judges must not choose")
+    source = find(task)
+    split = split or source.selection_split or "train"
+    data = source.load(
+        split,
+        data_dir=Path(data_dir) if data_dir else None,
+        settings=checkpoint.task_settings(task),
+        progress=progress,
+    )
+    chosen, drawn = draw.of(len(data.x), count)
+    lengths = None if data.lengths is None else data.lengths[chosen]
+    return Inputs(data.x[chosen], lengths, {"task": task, "split": split, **drawn})
+
+
+def from_file(path: str | Path, count: int | None = None, draw: Draw = Draw()) -> Inputs:
+    """`count` sequences of an .npz file: `x`, and `lengths` where they are padded; by default all.
+
+    Tokens of three axes are two documents a sample.
+
+    Raises:
+        DataError: there is no such file, or it is not what it should be.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            x, lengths = arrays["x"], arrays.get("lengths")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise DataError(f"{path}: no calibration sequences can be read: {error}", HINT) from error
+    tokens = np.issubdtype(x.dtype, np.integer)
+    pairs = tokens and x.ndim == 3 and x.shape[1] == 2
+    fits = x.size and (pairs or x.ndim == (2 if tokens else 3))
+    samples = x.shape[: 2 if pairs else 1]
+    if not fits or (lengths is not None and lengths.shape != samples):
+        raise DataError(f"{path}: x is {x.dtype} of shape {x.shape}, lengths {np.shape(lengths)}", HINT)
+    if not np.isfinite(x).all():
+        raise DataError(f"{path}: x has values that are not finite", HINT)
+    steps = x.shape[len(samples)]
+    if lengths is not None and not (lengths.min() >= 1 and lengths.max() <= steps):
+        raise DataError(f"{path}: lengths are {lengths.min()} to {lengths.max()}, expected 1 to {steps} steps", HINT)
+    chosen, drawn = draw.of(len(x), len(x) if count is None else count)
+    x = x.astype(np.int32 if tokens else np.float32)[chosen]
+    lengths = None if lengths is None else lengths.astype(np.int32)[chosen]
+    return Inputs(x, lengths, {"file": str(path), **drawn})

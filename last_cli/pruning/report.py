@@ -1,0 +1,45 @@
+"""The report of a pruning, whatever the method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.pruning.recipe import Recipe
+from last_cli.results.prune import LayerPrune, PruneReport
+
+
+def report_of(
+    before: Checkpoint, after: Checkpoint, recipe: Recipe, ratio: float, layers: Sequence[LayerPrune]
+) -> PruneReport:
+    """What all methods report, with a warning for each layer that lost all its units."""
+    return PruneReport(
+        checkpoint=before.source,
+        family=before.family,
+        criterion=recipe.label,
+        ratio=ratio,
+        scope=recipe.scope,
+        shape=recipe.shape,
+        seed=recipe.seed,
+        assumed=before.assumed(before.layer_options),
+        layers=layers,
+        parameters=(before.parameters, after.parameters),
+        bytes=(before.bytes, after.bytes),
+        sliced_copies=_cut_copies(after),
+        masked=recipe.masked,
+        warnings=_emptied(layers),
+    )
+
+
+def _cut_copies(small: Checkpoint) -> int:
+    """How many arrays follow the parameters and were cut with them."""
+    own = {key for layer in small.layers for key in layer.leaves.values()}
+    return sum(key not in own for key in small.changed) + sum(map(len, small.also.values()))
+
+
+def _emptied(layers: Sequence[LayerPrune]) -> list[str]:
+    return [
+        f"{layer.name}: no state is left; {layer.stored} with B = C = 0 {'is' if layer.stored == 1 else 'are'} stored"
+        for layer in layers
+        if not layer.after
+    ]
