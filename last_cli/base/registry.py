@@ -55,12 +55,6 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     },
 }
 
-# What `last prune` also takes as a criterion.
-METHODS = {
-    "reconstruct": "method of pruning: greedy elimination, C refitted in closed form",
-    "balanced": "method of pruning: balanced truncation, with new poles, B and C",
-}
-
 
 def names(kind: Kind) -> list[str]:
     """All names of a kind: the built-in ones in their order, then those of entry points, sorted."""
@@ -73,12 +67,11 @@ def get(kind: Kind, name: str) -> Any:
     Raises:
         UsageError: there is none; the hint names the closest ones.
     """
-    target = BUILT_IN[kind].get(name)
-    if kind == "criteria" and name in METHODS:
-        raise UsageError(f"'{name}' is a method of pruning and scores no states", f"last prune CKPT ⟦method {name}⟧")
-    if target is not None:
+    if target := BUILT_IN[kind].get(name):
         module, attribute = target.split(":")
         return getattr(import_module(module), attribute)
+    if kind == "criteria" and name in names("methods"):
+        raise UsageError(f"'{name}' is a method of pruning and scores no states", f"last prune CKPT ⟦method {name}⟧")
     if name in (found := _entry_points(kind)):
         return found[name].load()
     known = names(kind)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from last_cli import formats
+import last_cli.formats as formats
 from last_cli.base.errors import CheckpointError
 from last_cli.checkpoint.checkpoint import Checkpoint, from_index
 from last_cli.checkpoint.sizes import count, size

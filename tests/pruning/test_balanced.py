@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from last_cli.results.reduction import BalancedReport
 from random_layers import KINDS, classifier, simulate, written
 
 import last_cli as last
@@ -23,7 +24,6 @@ from last_cli.pruning.balanced import method as balanced
 from last_cli.pruning.by_criterion import compact
 from last_cli.pruning.calibration.measure import logits
 from last_cli.pruning.score import Shape
-from last_cli.results.reduction import BalancedReport
 
 every_kind = pytest.mark.parametrize("kind", sorted(KINDS))
 

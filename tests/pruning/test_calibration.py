@@ -121,7 +121,7 @@ def test_the_horizon_is_the_trained_length_or_assumed_and_stamped(tmp_path: Path
     assert "horizon" not in last.prune(ck, 0.5).stamp["pruned"][-1]
 
 
-@pytest.mark.parametrize("name", sorted(registry.METHODS))
+@pytest.mark.parametrize("name", sorted({*registry.names("methods")} - {"criterion"}))
 def test_a_method_is_taken_as_a_criterion(name: str, tmp_path: Path) -> None:
     ck = trained(written(tmp_path / "ckpt"))
     one, other = last.prune(ck, 0.5, name), last.prune(ck, 0.5, method=name)  # pyright: ignore[reportArgumentType]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from last_cli.pruning.reconstruct.plan import Plan
 from random_layers import KINDS, classifier, simulate, write, written
 from random_networks import features, report_of
 
@@ -22,7 +23,6 @@ from last_cli.pruning.by_criterion import compact
 from last_cli.pruning.calibration import measure as network
 from last_cli.pruning.moments import energy, readout_matrix
 from last_cli.pruning.reconstruct import method as reconstruct
-from last_cli.pruning.reconstruct.plan import Plan
 from last_cli.pruning.score import Choice, Shape, score_layers
 
 every_kind = pytest.mark.parametrize("kind", sorted(KINDS))

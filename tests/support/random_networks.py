@@ -7,6 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from last_cli.results.reduction import ReductionReport
 from random_layers import KINDS, classifier, leaves_of
 
 import last_cli as last
@@ -18,7 +19,6 @@ from last_cli.families.lti.network.spec import infer, read_spec
 from last_cli.formats import Key
 from last_cli.pruning.reconstruct import correct
 from last_cli.pruning.reconstruct import method as reconstruct
-from last_cli.results.reduction import ReductionReport
 
 
 def nested(arrays: dict[Key, np.ndarray]) -> dict[str, Any]:
