@@ -55,6 +55,8 @@ class Family:
             name: the inverse of how C enters `system`. None where the family has no such inverse.
         with_system: leaves and another System of the same sizes -> the leaves that it changes, by name: the inverse of
             `system` in poles, B and C, with the step sizes of the leaves. Poles too slow for a clip are clipped.
+        network: the Network that its layers stand in, "module:attribute", imported when a model is built; None where
+            none is known.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Family:
     optional: frozenset[str] = frozenset()
     coefficients: frozenset[str] = frozenset({"C"})
     options: tuple[str, ...] = ("step_rescale",)
+    network: str | None = None
 
     def matches(self, leaves: Mapping[str, Any] | set[str]) -> bool:
         """Whether a node with these leaf names is a layer of this family."""

@@ -121,7 +121,7 @@ def _horizon(checkpoint: Checkpoint) -> tuple[int, bool]:
 def _measured(checkpoint: Checkpoint, inputs: Inputs, seed: int, progress: Progress | None) -> dict[str, np.ndarray]:
     from last_cli.pruning.calibration.measure import measure
 
-    gates = {name: found.gates for name, found in measure(checkpoint, inputs, seed, progress).items()}
+    gates = {name: found.sensitivity for name, found in measure(checkpoint, inputs, seed, progress).items()}
     for name, values in gates.items():
         if not np.isfinite(values).all():
             raise CheckpointError(

@@ -20,7 +20,8 @@ from last_cli.base.errors import UsageError
 from last_cli.base.rows import blocks
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.evaluation.evaluate import MODEL_OPTIONS, Request, follow_task, load_split
+from last_cli.checkpoint.network import network_of
+from last_cli.evaluation.evaluate import Request, follow_task, load_split
 from last_cli.evaluation.inputs import Asked, positive
 from last_cli.evaluation.judge import Judge, judge
 from last_cli.pruning import journal
@@ -120,7 +121,7 @@ def sweep(
         baseline=_baseline(judged),
         points=[done[key] for key in sorted(keys, key=lambda k: (list(recipes).index(k[0]), k[2], k[1]))],
         settings=header["settings"],
-        assumed=checkpoint.assumed((*checkpoint.layer_options, *MODEL_OPTIONS)),
+        assumed=checkpoint.assumed((*checkpoint.layer_options, *network_of(checkpoint).options)),
         notes=[*checkpoint.source.notes, data.note, *_notes(request, calibration, recipes)],
     )
 
@@ -199,7 +200,7 @@ def _point(key: Key, small: Checkpoint, measured: Measured, judged: Judge) -> Sw
         seed=seed,
         states=small.report.states[1] if small.report else _live(small),
         accuracy=accuracy,
-        stderr=_stderr(accuracy, len(measured.correct)),
+        stderr=_stderr(accuracy, len(measured.results)),
         loss=float(measured.losses.mean()),
         drop=found.drop,
         drop_stderr=found.drop_stderr,
@@ -207,7 +208,7 @@ def _point(key: Key, small: Checkpoint, measured: Measured, judged: Judge) -> Sw
 
 
 def _baseline(judged: Judge) -> dict[str, Any]:
-    base, n = judged.base, len(judged.base.correct)
+    base, n = judged.base, len(judged.base.results)
     return {
         "accuracy": base.accuracy,
         "stderr": _stderr(base.accuracy, n),

@@ -39,14 +39,14 @@ def test_a_nested_s5_tree_is_read() -> None:
     spec = spec_of(tree(features=4, states=6, blocks=3))
     assert (spec.nested, spec.d_input, spec.d_model, spec.d_output) == (True, 7, 4, 5)
     assert [b.name for b in spec.blocks] == ["layers_0", "layers_1", "layers_2"]
-    assert {(b.family, b.norm, b.gates) for b in spec.blocks} == {("s5", "batch", ("out2",))}
+    assert {(b.family, b.norm, b.glu) for b in spec.blocks} == {("s5", "batch", ("out2",))}
     assert dict(spec.blocks[0].leaves)["B"] == (6, 4, 2)
 
 
 def test_a_flat_s4d_tree_is_read() -> None:
     spec = spec_of(tree("s4d", nested=False, gates=("out", "out2"), norm="layer"))
     assert (spec.nested, spec.d_input, spec.d_model, spec.d_output) == (False, 7, 4, 5)
-    assert {(b.family, b.norm, b.gates) for b in spec.blocks} == {("s4d", "layer", ("out", "out2"))}
+    assert {(b.family, b.norm, b.glu) for b in spec.blocks} == {("s4d", "layer", ("out", "out2"))}
     assert spec.config.activation == "full_glu"
 
 

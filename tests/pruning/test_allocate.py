@@ -134,7 +134,7 @@ def test_a_killed_measurement_goes_on_where_it_stopped(tmp_path: Path, monkeypat
     for name, one in again.items():
         assert one.reused >= half
         np.testing.assert_allclose(one.moments, whole[name].moments, rtol=1e-12)
-        np.testing.assert_allclose(one.gates, whole[name].gates, rtol=1e-12)
+        np.testing.assert_allclose(one.sensitivity, whole[name].sensitivity, rtol=1e-12)
     assert all(one.reused == len(x.x) for one in network.measure(ck, x).values())
 
 

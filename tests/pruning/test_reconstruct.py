@@ -124,7 +124,7 @@ def test_measured_moments_are_those_of_the_states(kind: str, tmp_path: Path) -> 
     wanted = np.mean([simulate(quiet, one) ** 2 for one in u], axis=(0, 1))
     measured = network.measure(ck, x)[ck.layers[0].name]
     np.testing.assert_allclose(energy(readout_matrix(system), measured.moments).ravel(), wanted, rtol=1e-4)
-    assert (measured.gates >= 0).all() and np.isfinite(measured.minded).all()
+    assert (measured.sensitivity >= 0).all() and np.isfinite(measured.weighted).all()
 
 
 def test_a_redundant_state_is_removed_for_nothing(tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ class LayerPlan:
     Attributes:
         moments: S on the calibration inputs alone; None for white inputs.
         problem: readout and moments as the elimination sees them.
-        gates: how much the logits mind each state, see network.Measurement; ones where no network was run.
-        metric: how the logits mind errors of the outputs, together, see network.Measurement; the identity without.
+        gates: how much the logits mind each state, see calibration.Measurement; ones where no network was run.
+        metric: how the logits mind errors of the outputs, together, see calibration.Measurement; the identity without.
         power: E|y|^2 of the state part of the output.
     """
 
@@ -151,8 +151,8 @@ def _layer_plan(checkpoint: Checkpoint, layer: Layer, measured: Any, settings: M
     W, S, moments, gates = readout_matrix(system), white, None, np.ones(system.lam.shape)
     metric = np.tile(np.eye(W.shape[1]), (len(W), 1, 1))
     if measured is not None:
-        moments, gates, metric = measured.moments, measured.gates, measured.metric
-        S = mixed((1 - MINDED_SHARE) * moments + MINDED_SHARE * measured.minded, white, settings["white_share"])
+        moments, gates, metric = measured.moments, measured.sensitivity, measured.metric
+        S = mixed((1 - MINDED_SHARE) * moments + MINDED_SHARE * measured.weighted, white, settings["white_share"])
         if not all(np.isfinite(array).all() for array in (S, gates, metric)):
             raise CheckpointError(
                 f"{layer.name}: the states or their effect on the logits overflow on the calibration inputs",
