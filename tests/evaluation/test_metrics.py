@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
-from types import MappingProxyType
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ from cases import SAMPLES
 import last_cli as last
 from last_cli.base import registry
 from last_cli.base.errors import UsageError
-from last_cli.evaluation import metrics
 from last_cli.evaluation.evaluate import Request, follow_task, measure
 from last_cli.evaluation.metrics import METRICS, Metric, compare, metric_of, precision_loss
 from last_cli.results.evaluation import EvalReport, Measured
@@ -58,8 +58,9 @@ def test_another_metric_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
         return -outputs[np.arange(len(labels)), labels]
 
     entry = Metric("perplexity", nats, lambda r: float(np.exp(r.mean())), lambda r: float(r.std()), False)
-    monkeypatch.setattr(metrics, "METRICS", MappingProxyType(METRICS | {"perplexity": entry}))
-    monkeypatch.setattr(registry, "get", lambda kind, name: replace(DIGITS, metric="perplexity"))
+    monkeypatch.setitem(METRICS, "perplexity", entry)
+    monkeypatch.setitem(registry.BUILT_IN["tasks"], "digits", "elsewhere:DIGITS")
+    monkeypatch.setitem(sys.modules, "elsewhere", SimpleNamespace(DIGITS=replace(DIGITS, metric="perplexity")))
     ck = last.load(SAMPLES / "s5-digits")
     data = DIGITS.load("test", settings=dict(ck.stamp["task"]), limit=9)
     small = last.prune(ck, 0.8, "hinf")

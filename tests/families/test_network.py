@@ -67,9 +67,7 @@ def test_the_forward_pass_the_taps_and_the_module_give_the_same_logits(kind: str
     module, variables = build_model(ck)
     wanted = np.asarray(module.apply(variables, x, lengths))
     assert wanted.shape == (len(x), spec.d_output)
-    params = network.fold(
-        spec, read_variables(ck), systems_of(ck), x.shape[-1] if kind == "two documents" else 9, "float32"
-    )
+    params = network.fold(spec, read_variables(ck), systems_of(ck), 9, "float32")
     found = jax.jit(lambda params, x, lengths: network.forward(spec, params, x, lengths, "cpu"))(params, x, lengths)
     np.testing.assert_allclose(found, wanted, atol=1e-4)
     watch = network.watch(spec)
@@ -85,7 +83,7 @@ def test_outputs_are_those_of_the_states_and_of_what_perturbs_them(kind: str, tm
     """A layer whose outputs, as its states and feedthrough say, are taken away is one whose C and D are zero."""
     ck, x, lengths = opened(kind, tmp_path)
     watch, systems = network_of(ck).watch(model_spec(ck)), systems_of(ck)
-    ready = watch.variables(read_variables(ck), systems, 9)
+    ready = watch.variables(build_model(ck)[1], systems, 9)
     nothing = watch.perturbations(x)
     assert nothing.keys() == systems.keys() and not any(np.asarray(one).any() for one in nothing.values())
     _, seen = watch.taps(ready, x, lengths, nothing)
@@ -102,7 +100,7 @@ def test_outputs_are_those_of_the_states_and_of_what_perturbs_them(kind: str, tm
 
 def test_the_loss_is_the_cross_entropy() -> None:
     outputs = np.log([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]])
-    np.testing.assert_allclose(CLASSIFIER.loss(outputs, np.array([1, 2], np.uint8)), [np.log(4), -np.log(0.8)])
+    np.testing.assert_allclose(CLASSIFIER.loss(outputs, np.array([1, 2])), [np.log(4), -np.log(0.8)])
 
 
 def test_other_precisions_are_refused() -> None:

@@ -109,7 +109,7 @@ def test_one_product_leaves_the_activation_open() -> None:
 def test_an_activation_that_contradicts_the_tree_is_refused(gates, activation: str, message: str) -> None:
     with pytest.raises(CheckpointError, match=rf"^encoder/layers_0/seq: .*{message}") as caught:
         spec_of(tree(gates=gates), activation=activation)
-    assert "--activation" in caught.value.hint
+    assert "give activation" in caught.value.hint
 
 
 def test_a_block_without_a_norm_is_refused() -> None:
