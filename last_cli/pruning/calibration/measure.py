@@ -38,7 +38,7 @@ class Measurement:
         weighted: the same, each step weighted by E sum over outputs and classes of (d logit / d y)^2 there; the
             weights' mean is 1. Padding that the answer never sees weighs nothing.
         sensitivity: E sum over classes of (d logit / d gate)^2, the gate being a factor on one state's share of y.
-        metric: E sum over classes of g g^T with g = d logit / d y at a step: how the outputs are minded, together.
+        metric: E sum over classes of g g^T with g = d logit / d y at a step: the weight of output errors, together.
         reused: sequences that an earlier run measured, see resume.
     """
 

@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.checkpoint.network import follow_padding, model_spec, network_of, read_variables, systems_of
+from last_cli.checkpoint.network import follow_padding, network_of, read_variables, systems_of
 from last_cli.evaluation.inputs import Inputs, check_fit
 from last_cli.families.network import Network, Spec, Systems, Variables, Watch
 from last_cli.results.source import Progress
@@ -45,7 +45,8 @@ def model(checkpoint: Checkpoint, inputs: Inputs) -> Model:
         DataError: the model does not take such sequences.
     """
     checkpoint = follow_padding(checkpoint, inputs.lengths is not None)
-    network, spec = network_of(checkpoint), model_spec(checkpoint)
+    network = network_of(checkpoint)
+    spec = network.spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
     check_fit(inputs, spec)
     watch, systems = network.watch(spec), systems_of(checkpoint)
     variables = jax.tree.map(jnp.asarray, read_variables(checkpoint))
