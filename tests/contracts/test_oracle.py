@@ -14,6 +14,7 @@ from cases import S4D_CASES, S5_CASES, Case
 import last_cli as last
 from last_cli.base import registry
 from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.checkpoint.network import systems_of
 from last_cli.families.find import build_system, layer_of
 from last_cli.families.lti.system import hinf_norm, impulse_energy, input_norm, output_norm
 from last_cli.families.target import take
@@ -81,13 +82,12 @@ def test_last_and_its_reference_choose_the_same_states_through_the_api(case: Cas
 
 
 def logits(case: Case, checkpoint: Checkpoint, *, prepared: bool) -> np.ndarray:
-    from last_cli.families.lti.network.module import prepared_systems
+    from last_cli.families.lti.network.watch import with_systems
 
     model, variables = last.build_model(checkpoint)
     x, lengths = case.inputs()
     if prepared:
-        systems = {layer.name.split("/")[-2]: checkpoint.system(layer) for layer in checkpoint.layers}
-        variables["system"] = prepared_systems(model.spec, systems, x.shape[1])
+        variables = with_systems(variables, systems_of(checkpoint), x.shape[1])
     return np.asarray(run(model, variables, x, lengths))
 
 
