@@ -1,13 +1,17 @@
-"""The program itself: its name, its root options."""
-
-from __future__ import annotations
+"""The program itself: its name, its root options, and how a command becomes part of it."""
 
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
 from last_cli.base.version import __version__
+from last_cli.cli.expand import expand
+from last_cli.cli.options import GENERAL, GROUPS
+
+Function = TypeVar("Function", bound=Callable[..., None])
 
 app = typer.Typer(
     name="last",
@@ -18,6 +22,38 @@ app = typer.Typer(
     epilog="Example:  last score ckpt/\n\nExample:  last prune ckpt/ --ratio 0.33\n\n"
     "Example:  last eval pruned/ --task listops --baseline ckpt/",
 )
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose help page shows its options in groups, in the order of GROUPS; what is in none is general."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The arguments, then the options group by group."""
+        params = super().get_params(ctx)
+        for param in params:
+            if param.param_type_name == "option":
+                param.rich_help_panel = param.rich_help_panel or GENERAL  # pyright: ignore[reportAttributeAccessIssue]
+        return sorted(params, key=_place)
+
+
+def command(*examples: str, name: str | None = None) -> Callable[[Function], Function]:
+    """Make a function a command: its parameters, and the fields of those that are dataclasses, are its flags.
+
+    Args:
+        examples: command lines that the help page ends with.
+        name: what it is called; by default as the function is.
+    """
+
+    def register(function: Function) -> Function:
+        epilog = "\n\n".join(f"Example:  {example}" for example in examples)
+        app.command(name or function.__name__, cls=GroupedCommand, epilog=epilog)(expand(function))
+        return function
+
+    return register
+
+
+def _place(param: Any) -> int:
+    return GROUPS.index(param.rich_help_panel) if param.param_type_name == "option" else -1
 
 
 def _version(shown: bool) -> bool:
