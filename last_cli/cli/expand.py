@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields, is_dataclass
+from functools import wraps
 from typing import Any, get_type_hints
 
 
@@ -26,6 +27,7 @@ def expand(command: Callable[..., Any]) -> Callable[..., Any]:
     hints = get_type_hints(command, include_extras=True)
     groups = {name: hints[name] for name in inspect.signature(command).parameters if is_dataclass(hints[name])}
 
+    @wraps(command)
     def expanded(**values: Any) -> Any:
         made = {name: kind(**{f.name: values.pop(f.name) for f in fields(kind)}) for name, kind in groups.items()}
         return command(**values, **made)
@@ -33,7 +35,6 @@ def expand(command: Callable[..., Any]) -> Callable[..., Any]:
     parameters = list(_parameters(command, hints, groups))
     expanded.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    expanded.__name__, expanded.__doc__, expanded.__module__ = command.__name__, command.__doc__, command.__module__
     return expanded
 
 
