@@ -43,10 +43,9 @@ __all__ = [
 
 def load(
     path: str | Path, *, step: int | None = None, item: str | None = None, preset: str | None = None,
-    discretization: Literal["zoh", "bilinear"] | None = None, conj_sym: bool | None = None,
-    clip_eigs: bool | None = None, step_rescale: float | None = None,
-    activation: Literal["full_glu", "half_glu1", "half_glu2", "gelu"] | None = None, prenorm: bool | None = None,
-    mode: Literal["pool", "last"] | None = None, padded: bool | None = None, dropout: float | None = None,
+    discretization: str | None = None, conj_sym: bool | None = None, clip_eigs: bool | None = None,
+    step_rescale: float | None = None, activation: str | None = None, prenorm: bool | None = None,
+    mode: str | None = None, padded: bool | None = None, dropout: float | None = None,
     bn_momentum: float | None = None,
 ) -> Checkpoint:  # fmt: skip
     """Open a checkpoint; its arrays are read when they are needed.

@@ -1,9 +1,6 @@
 """`last demo`: the three commands on a bundled checkpoint."""
 
-import contextlib
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +21,10 @@ def demo(
     verbose: Verbose = False,
 ) -> None:
     """Score, prune and evaluate a bundled checkpoint, in a temporary directory."""
+    import contextlib
+    import shutil
+    import tempfile
+
     steps = (
         ["score", SAMPLE, "--ratio", f"{ratio:g}"],
         ["prune", SAMPLE, "--ratio", f"{ratio:g}"],

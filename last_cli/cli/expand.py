@@ -33,7 +33,7 @@ def expand(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(**values, **made)
 
     parameters = list(_parameters(command, hints, groups))
-    expanded.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    expanded.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
     expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return expanded
 

@@ -13,7 +13,7 @@ import typer
 from typer.main import get_command
 
 from last_cli.base.errors import LastError, UsageError, as_flags, spelling
-from last_cli.cli.app import app
+from last_cli.cli.app import COMMANDS, app
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,8 +47,7 @@ def _run(arguments: Sequence[str]) -> int:
         message = error.format_message().replace("\n", " ").replace("Value error, ", "").removesuffix(".")  # pyright: ignore[reportAttributeAccessIssue]
         if not message:  # no arguments at all: the help was shown
             return 2
-        known = {command.name for command in app.registered_commands}
-        command = next((a for a in arguments if a in known), "")
+        command = next((a for a in arguments if a in COMMANDS), "")
         return _fail(
             UsageError(message[:1].lower() + message[1:], f"last {command} --help".replace("  ", " ")), arguments
         )

@@ -9,10 +9,10 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from commands import S5, Run
-from typer.main import get_command
 
 import last_cli as last
-from last_cli.cli.app import app
+from last_cli.cli.app import COMMANDS as REGISTERED
+from last_cli.cli.app import built
 from last_cli.cli.options import GROUPS, PROCESSES
 from last_cli.evaluation import measure as measuring
 
@@ -42,8 +42,7 @@ def test_the_help_says_which_batch_size_is_taken(run: Run, command: str) -> None
     assert f"[default: ({measuring.CPU_MICRO_BATCH} on a CPU, {measuring.ACCELERATOR_BATCH} else)]" in shown
 
 
-PARSER: Any = get_command(app)
-PROGRAM = {name: PARSER.commands[name] for name in COMMANDS.split()}
+PROGRAM = {name: built(name) for name in COMMANDS.split()}
 
 
 def options(name: str) -> dict[str, Any]:
@@ -60,8 +59,7 @@ def page(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize("name", PROGRAM)
 def test_every_parameter_is_reachable_by_a_flag(name: str) -> None:
     """Also every field of a dataclass of options: a value on the command line comes out under its name."""
-    (callback,) = (command.callback for command in app.registered_commands if command.name == name)
-    taken = get_type_hints(inspect.unwrap(callback)).items() - {("return", type(None))}
+    taken = get_type_hints(REGISTERED[name][0]).items() - {("return", type(None))}
     names = {f for n, kind in taken for f in ([f.name for f in fields(kind)] if is_dataclass(kind) else [n])}
     assert names == {param.name for param in PROGRAM[name].params}
     asked = {option.name: _asked(option) for option in options(name).values()}
