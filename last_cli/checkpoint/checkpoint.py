@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from last_cli import formats
+import last_cli.formats as formats
 from last_cli.base.annotations import Shaped
 from last_cli.base.errors import inside
 from last_cli.checkpoint.sizes import count, size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from last_cli import formats
+import last_cli.formats as formats
 from last_cli.base.errors import UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
 
