@@ -100,7 +100,7 @@ def test_errors_have_a_message_and_a_hint(run: Run, arguments: tuple[str, ...], 
 
 def test_the_api_refuses_what_makes_no_sense() -> None:
     for wrong in ({"batch": 0}, {"repeat": 0}, {"length": -1}, {"precision": "float64"}):
-        with pytest.raises(last.errors.UsageError):
+        with pytest.raises(last.UsageError):
             last.bench(S5, **wrong)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(last.errors.UsageError):
+    with pytest.raises(last.UsageError):
         last.bench()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from last_cli import formats
+import last_cli.formats as formats
 from last_cli.base.errors import CheckpointError
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import load

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from last_cli import formats
+import last_cli.formats as formats
 from last_cli.base.arrays import nested
 from last_cli.base.errors import CheckpointError
 from last_cli.checkpoint.convert.keymap import Entry
