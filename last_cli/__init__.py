@@ -265,7 +265,7 @@ def evaluate(
     """
     from last_cli.evaluation import evaluate as evaluation
 
-    request = evaluation.Request(task, split, _path(data_dir), limit, batch_size, device, precision)
+    request = evaluation.Request(task, split, data_dir, limit, batch_size, device, precision)
     return evaluation.evaluate(
         _opened(checkpoint), request, baseline=baseline, limits=evaluation.Limits(min_accuracy, max_drop),
         resume=resume, progress=progress, tell=tell,
@@ -313,7 +313,7 @@ def sweep(
     from last_cli.pruning import sweep as sweeping
     from last_cli.pruning.recipe import Recipe
 
-    request = Request(task, split, _path(data_dir), limit, batch_size, device)
+    request = Request(task, split, data_dir, limit, batch_size, device)
     grid = sweeping.Grid(criteria, ratios, seeds, calibration)
     recipe = Recipe(scope=scope, min_states=min_states, shape=shape)
     return sweeping.sweep(_opened(checkpoint), request, grid, recipe, out=out, progress=progress)
@@ -385,12 +385,6 @@ def export_weights(ckpt: Checkpoint | str | Path, dst: str | Path, *, force: boo
     from last_cli.checkpoint import convert
 
     return convert.export_weights(ckpt, dst, force=force)
-
-
-def _path(path: str | Path | None) -> Path | None:
-    from pathlib import Path
-
-    return Path(path) if path else None
 
 
 def _opened(checkpoint: Checkpoint | str | Path) -> Checkpoint:

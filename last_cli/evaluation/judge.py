@@ -64,4 +64,4 @@ def selection_request(checkpoint: Checkpoint, task: str | None, data_dir: str | 
             f"task {name} has no validation split of its own: it validates on its test data, which must not choose",
             "⟦max_error⟧ chooses without labels; or hold out sequences of your own: ⟦task FILE.npz⟧",
         )
-    return Request(name, split, Path(data_dir) if data_dir else None)
+    return Request(name, split, data_dir)

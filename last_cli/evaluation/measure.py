@@ -47,7 +47,7 @@ class Request:
 
     task: str
     split: str = "test"
-    data_dir: Path | None = None
+    data_dir: str | Path | None = None
     limit: int | None = None
     batch_size: int | None = None
     device: str | None = None

@@ -100,7 +100,7 @@ class Task:
         self,
         split: str = "test",
         *,
-        data_dir: Path | None = None,
+        data_dir: str | Path | None = None,
         settings: Mapping[str, Any] | None = None,
         limit: int | None = None,
         progress: Progress | None = None,
@@ -115,7 +115,9 @@ class Task:
             raise UsageError(f"task {self.name} has no split '{split}'", f"the splits are: {', '.join(SPLITS)}")
         if limit is not None and limit <= 0:
             raise UsageError(f"limit is {limit}, expected a positive number of sequences", "leave it out to take all")
-        return _first(self.read(Query(self.name, split, data_dir, settings or {}, progress)), limit)
+        return _first(
+            self.read(Query(self.name, split, Path(data_dir) if data_dir else None, settings or {}, progress)), limit
+        )
 
 
 def whole_number(settings: Mapping[str, Any], key: str, default: int, *, minimum: int) -> int:

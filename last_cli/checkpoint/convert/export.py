@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+import last_cli.checkpoint.convert.msgpack_file as msgpack_file
 from last_cli.base.errors import CheckpointError, OutputError, UsageError
 from last_cli.base.words import some
 from last_cli.checkpoint.checkpoint import Checkpoint, load
-from last_cli.checkpoint.convert import msgpack_file
 from last_cli.checkpoint.convert.keymap import COPIES, Entry, KeyMap, LayerMap, copy_key
 from last_cli.checkpoint.convert.layout import Spec
 from last_cli.checkpoint.convert.names import LAYOUTS

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+import last_cli.checkpoint.convert.msgpack_file as msgpack_file
+import last_cli.checkpoint.convert.transforms as transforms
 import last_cli.formats as formats
 from last_cli.base.errors import CheckpointError
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import load
-from last_cli.checkpoint.convert import msgpack_file, transforms
 from last_cli.checkpoint.convert.keymap import Entry, KeyMap, LayerMap, copy_key
 from last_cli.checkpoint.convert.names import HINT, find_modules, node_of, to_key
 from last_cli.families.find import Layer, find_layers
