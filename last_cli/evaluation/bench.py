@@ -16,11 +16,11 @@ import numpy as np
 
 from last_cli.base import errors
 from last_cli.base.errors import LastError, UsageError
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import load
 from last_cli.evaluation import inputs
 from last_cli.evaluation.evaluate import PRECISIONS
 from last_cli.results.bench import BenchReport, Timing
-from last_cli.results.source import Progress
 
 TURN = 5  # batches that a checkpoint runs before the next has its turn
 SMALLER = "if memory ran out, give a smaller ⟦batch⟧ or ⟦length⟧"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from last_cli.base.errors import DataError, UsageError
+from last_cli.base.progress import Progress
 from last_cli.base.rows import blocks
 from last_cli.checkpoint.checkpoint import Checkpoint, load
 from last_cli.checkpoint.network import model_spec, read_variables
@@ -15,7 +16,6 @@ from last_cli.evaluation.devices import start_devices
 from last_cli.evaluation.measure import Request, measure
 from last_cli.evaluation.resume import Session, Tell
 from last_cli.results.evaluation import Comparison, EvalReport, Gate, Measured, PrecisionLoss
-from last_cli.results.source import Progress
 from last_cli.tasks.find import find
 from last_cli.tasks.task import Split
 

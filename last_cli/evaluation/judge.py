@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from last_cli.base.errors import UsageError
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.evaluate import Request, described, follow_task, measure
 from last_cli.results.evaluation import Comparison, Measured
-from last_cli.results.source import Progress
 from last_cli.tasks.find import find
 from last_cli.tasks.task import Split
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from last_cli.base.arrays import digest
+from last_cli.base.progress import Progress
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.checkpoint.network import model_spec, variables_digest
@@ -18,7 +19,6 @@ from last_cli.evaluation import processes
 from last_cli.evaluation.devices import device_name, start_devices
 from last_cli.evaluation.resume import Batch, Kept, Session
 from last_cli.results.evaluation import Measured
-from last_cli.results.source import Progress
 from last_cli.tasks.task import Split
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ import numpy as np
 from last_cli.base import registry
 from last_cli.base.annotations import Float
 from last_cli.base.errors import AnswerIsNo, UsageError
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.display.search import in_words
 from last_cli.evaluation.devices import start_devices
@@ -28,7 +29,6 @@ from last_cli.pruning.calibration.request import Calibration, Draw
 from last_cli.pruning.method import Method, Plan, Pruned
 from last_cli.pruning.recipe import Recipe
 from last_cli.results.search import Limited, Search, SearchPoint
-from last_cli.results.source import Progress
 
 STEPS, COARSE, PATIENCE = 100, 10, 2
 USUAL_COUNT = 13

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.pruning.calibration.observe import Observation
 from last_cli.pruning.recipe import Recipe
 from last_cli.results.prune import PruneReport
-from last_cli.results.source import Progress
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 
 from last_cli.base import registry
 from last_cli.base.errors import UsageError
+from last_cli.base.progress import Progress
 from last_cli.base.rows import blocks
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
@@ -30,7 +31,6 @@ from last_cli.pruning.calibration.request import Calibration
 from last_cli.pruning.method import Method, Plan, Pruned
 from last_cli.pruning.recipe import Recipe, named
 from last_cli.results.evaluation import Measured
-from last_cli.results.source import Progress
 from last_cli.results.sweep import SweepPoint, SweepReport
 from last_cli.tasks.find import find
 from last_cli.tasks.task import Split

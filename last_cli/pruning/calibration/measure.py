@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from last_cli.base.annotations import Float
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.inputs import Inputs
 from last_cli.families.lti.network import scan
@@ -26,7 +27,6 @@ from last_cli.families.lti.system import System
 from last_cli.pruning.calibration import resume
 from last_cli.pruning.calibration.watch import block_of, bumps, chunk, network, on_all_devices, sharded, watched
 from last_cli.pruning.moments import readout_matrix
-from last_cli.results.source import Progress
 
 STATES_AT_A_TIME = 2**22
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from last_cli.base.errors import DataError, UsageError
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation import synthetic
 from last_cli.evaluation.inputs import HINT, SEQUENCES, Inputs, positive
-from last_cli.results.source import Progress
 from last_cli.tasks.find import find
 
 

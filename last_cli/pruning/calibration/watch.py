@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.evaluate import build_model
 from last_cli.evaluation.inputs import Inputs, check_fit
@@ -19,7 +20,6 @@ from last_cli.families.lti.network.documents import apart
 from last_cli.families.lti.network.module import SSM, prepared_systems
 from last_cli.families.lti.network.spec import read_spec
 from last_cli.families.lti.system import System
-from last_cli.results.source import Progress
 
 MICRO_BATCH = 4
 

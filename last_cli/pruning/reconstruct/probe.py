@@ -16,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from last_cli.base.annotations import Complex, Float
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.inputs import Inputs
 from last_cli.families.lti.network.module import prepared_systems
 from last_cli.families.lti.system import System
 from last_cli.pruning.calibration.measure import over_systems, states
 from last_cli.pruning.calibration.watch import block_of, bumps, network, on_all_devices, sharded, watched
-from last_cli.results.source import Progress
 
 Readouts = Sequence[Complex[np.ndarray, "R G K N"]]
 
