@@ -29,4 +29,5 @@ class Source:
 
 
 def head(schema: str, checkpoint: Source) -> Json:
+    """What a JSON object begins with: its schema, the version, and which checkpoint it is about."""
     return {"schema": schema, "last": __version__, "checkpoint": checkpoint.as_json()}
