@@ -157,7 +157,8 @@ def load(
 
     Args:
         path: a checkpoint, a step, or a run's directory (its newest committed step is taken).
-        step, item: which step, and which item of it, where there are several.
+        step: which step, where there are several.
+        item: which item of the step, where there are several.
         preset: name of a published configuration, for what the tree does not say.
         options: entries of ModelConfig, such as `discretization="bilinear"`; they win over everything else.
 

@@ -66,5 +66,5 @@ def _layer(layer: Any) -> Json:
         "name": layer.name,
         "family": layer.family.kind,
         "parameterisation": layer.family.name,
-        **asdict(layer.shape),
+        **{name: size for name, size in asdict(layer.shape).items() if size is not None},
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from last_cli.base.annotations import Float, Int
+from last_cli.base.arrays import digest
 from last_cli.base.errors import DataError, UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.lti.network.spec import ModelSpec, read_spec
@@ -60,11 +60,7 @@ class Inputs:
     @property
     def digest(self) -> str:
         """SHA-256 over the sequences and their lengths."""
-        total = hashlib.sha256()
-        for array in (self.x, self.lengths):
-            if array is not None:
-                total.update(f"{array.dtype} {array.shape}\n".encode() + np.ascontiguousarray(array).tobytes())
-        return f"sha256:{total.hexdigest()}"
+        return f"sha256:{digest(('', a) for a in (self.x, self.lengths) if a is not None).hex()}"
 
 
 def random(checkpoint: Checkpoint, count: int, *, length: int | None = None, seed: int = 0) -> Inputs:

@@ -100,6 +100,10 @@ def prune_within(
     `report.search` and its stamp list what was measured.
 
     Args:
+        checkpoint: what is pruned.
+        budget: what it may lose.
+        recipe: how it is pruned, all but the ratio.
+        progress: called with what is being done, and how many of how many are done.
         calibration: its task is that of "max_drop", by default the one that the checkpoint was trained on; it
             calibrates only where a number of sequences is given. For "max_error" the sequences of the task or file, or
             some made without data: others than C is refitted on, if there are any left.

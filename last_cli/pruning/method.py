@@ -58,6 +58,9 @@ class Method(Protocol):
         """Measure what no ratio changes.
 
         Args:
+            checkpoint: what is to be pruned.
+            recipe: how, all but the ratio.
+            progress: called with what is being done, and how many of how many are done.
             observation: the units on input sequences, where the recipe needs them.
 
         Raises:

@@ -39,6 +39,9 @@ def score(
     """Norms and scores of every unit, and with a ratio which units would stay.
 
     Args:
+        checkpoint: whose units are scored.
+        ratio: share of all units that would go.
+        progress: called with what is being done, and how many of how many are done.
         recipe: of the method "criterion".
         layer: report only layers whose name, or its part, matches this glob; selection still ranks all of them.
         calibration: sequences that a criterion such as `gn` runs the network on.

@@ -6,7 +6,6 @@ program. Each is spread over all devices, its sequences side by side.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -16,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from last_cli.base import registry
+from last_cli.base.arrays import digest
 from last_cli.base.errors import UsageError
 from last_cli.base.progress import Progress
-from last_cli.base.rows import blocks
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.evaluate import MODEL_OPTIONS, follow_task, load_split
@@ -76,6 +75,10 @@ def sweep(
     A ratio must be chosen on "val" (or by a budget) and reported on "test".
 
     Args:
+        checkpoint: what is pruned.
+        request: the task and its split, and where the network runs.
+        grid: recipes, ratios and seeds.
+        progress: called with what is being done, and how many of how many are done.
         recipe: what all recipes of the grid have in common: scope, shape and min_states.
         out: a directory for points.jsonl, a line a point. A sweep that was killed goes on where it stopped, and one
             with more ratios, criteria or seeds adds to it.
@@ -187,12 +190,6 @@ def _restored(record: Any) -> SweepPoint:
 
 def _header(checkpoint: Checkpoint, data: Split, request: Request, settings: dict[str, Any]) -> dict[str, Any]:
     """What every point of a file shares: one sweep is told from another by it."""
-    total = hashlib.sha256()
-    for array in (data.x, data.y, data.lengths):
-        if array is not None:
-            total.update(f"{array.dtype} {array.shape}\n".encode())
-            for block in blocks(array):
-                total.update(np.ascontiguousarray(block).tobytes())
     return {
         "schema": "last.sweep-points/1",
         "last": __version__,
@@ -201,7 +198,7 @@ def _header(checkpoint: Checkpoint, data: Split, request: Request, settings: dic
         "version": find(request.task).version,
         "split": request.split,
         "limit": request.limit,
-        "data": f"sha256:{total.hexdigest()}",
+        "data": f"sha256:{digest(('', a) for a in (data.x, data.y, data.lengths) if a is not None).hex()}",
         "model": asdict(checkpoint.config),
         "settings": settings,
     }

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from cases import Case
+from cases import S4D_CASES, S5_CASES, Case
 
 import last_cli as last
 from last_cli.base import registry
@@ -21,6 +21,7 @@ from last_cli.pruning import select as selection
 from last_cli.pruning.criteria.criterion import tail_share
 from last_cli.pruning.score import Choice, score_layers
 
+s5_cases = pytest.mark.parametrize("case", S5_CASES, indirect=True)
 KNOWN_UNSTABLE = Choice(allow_unstable=True)
 
 
@@ -29,9 +30,8 @@ def scores_of(checkpoint: Checkpoint, criterion: str) -> list[np.ndarray]:
     return [layer.score for layer in scored]
 
 
+@s5_cases  # the S4D case has its epsilon in
 def test_norms_and_scores_equal_the_formula_without_epsilon(case: Case) -> None:
-    if not case.is_s5:
-        pytest.skip("the S4D case has its epsilon in")
     ck, expected = case.load(), case.expected
     systems = [ck.system(layer) for layer in ck.layers]
     same = {"rtol": 1e-9, "atol": 0}
@@ -42,9 +42,8 @@ def test_norms_and_scores_equal_the_formula_without_epsilon(case: Case) -> None:
     np.testing.assert_allclose(case.stack(scores_of(ck, "aire")), expected["aire_scores_noeps"], **same)
 
 
+@pytest.mark.parametrize("case", S4D_CASES, indirect=True)
 def test_s4d_scores_equal_the_oracles_formula(case: Case) -> None:
-    if case.is_s5:
-        pytest.skip("S5")
     ck = case.load()
     systems = [ck.system(layer) for layer in ck.layers]
     energies = [(output_norm(s) * input_norm(s)) ** 2 / ((1 - np.abs(s.lam)) ** 2 + 1e-8) for s in systems]
@@ -63,9 +62,8 @@ def test_reference_scores_and_masks_equal_the_released_code(case: Case) -> None:
         np.testing.assert_array_equal(case.stack(masks), case.expected[f"last_mask_{ratio}"], err_msg=str(ratio))
 
 
+@s5_cases
 def test_the_papers_masks(case: Case) -> None:
-    if not case.is_s5:
-        pytest.skip("the S4D case has its epsilon in")
     ck = case.load()
     for ratio in case.config["ratios"]:
         scores = scores_of(ck, "last")

@@ -41,10 +41,12 @@ def import_weights(
     under its own name, split at the dots. How to get the file back is in the stamp, under "imported".
 
     Args:
-        src, out: the file, and the checkpoint to write.
+        src: the file.
+        out: the checkpoint to write.
         force: replace a checkpoint that is there already.
-        real_transform, dt_transform: of the full S4 repository, which its files do not say: "exp" (its default),
+        real_transform: of the real parts in the full S4 repository, which its files do not say: "exp" (its default),
             "none", "relu", "sigmoid" or "softplus".
+        dt_transform: of the steps, likewise.
 
     Raises:
         CheckpointError: the file cannot be read, would have to be unpickled, has no SSM layer, or has SSM parameters

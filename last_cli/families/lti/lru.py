@@ -66,7 +66,7 @@ def shape(shapes: Shapes) -> LayerShape:
     outputs = agree(
         "outputs", {n: shapes[n][0] for n in matrices[2:]} | {n: shapes[n][-1] for n in ("D",) if n in shapes}
     )
-    return LayerShape(states, 1, features, 1, outputs)
+    return LayerShape(states, 1, features, 1, None if outputs == features else outputs)
 
 
 SEGMENTS: Segments = {

@@ -106,12 +106,8 @@ def from_task(
         raise UsageError("the test split is asked for calibration", "take val or train: what judges must not choose")
     source = find(task)
     split = split or source.selection_split or "train"
-    data = source.load(
-        split,
-        data_dir=Path(data_dir) if data_dir else None,
-        settings=checkpoint.task_settings(task),
-        progress=progress,
-    )
+    folder, settings = Path(data_dir) if data_dir else None, checkpoint.task_settings(task)
+    data = source.load(split, data_dir=folder, settings=settings, progress=progress)
     chosen, drawn = draw.of(len(data.x), count)
     lengths = None if data.lengths is None else data.lengths[chosen]
     return Inputs(data.x[chosen], lengths, {"task": task, "split": split, **drawn})
