@@ -12,9 +12,14 @@ from last_cli.checkpoint.checkpoint import Checkpoint, load
 from last_cli.checkpoint.convert import export_weights, import_weights
 from last_cli.checkpoint.diff import diff
 from last_cli.checkpoint.inspect import inspect
-from last_cli.evaluation.bench import bench
-from last_cli.evaluation.evaluate import build_model, evaluate
+from last_cli.checkpoint.network import build_model
+from last_cli.evaluation import bench as timing
+from last_cli.evaluation import evaluate as evaluation
+from last_cli.evaluation.resume import Tell
 from last_cli.pruning.verify import verify
+from last_cli.results.bench import BenchReport
+from last_cli.results.evaluation import EvalReport
+from last_cli.results.source import Progress
 
 __all__ = [
     "Checkpoint",
@@ -110,6 +115,51 @@ def sweep(
     return sweep(
         checkpoint, request, Grid(criteria, ratios, seeds, calibration), Recipe(**entries), out=out, progress=progress
     )
+
+
+def evaluate(
+    checkpoint: Checkpoint,
+    task: str,
+    *,
+    split: str = "test",
+    data_dir: str | Path | None = None,
+    limit: int | None = None,
+    batch_size: int | None = None,
+    device: str | None = None,
+    precision: str = "float32",
+    baseline: Checkpoint | str | Path | None = None,
+    min_accuracy: float | None = None,
+    max_drop: float | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    tell: Tell | None = None,
+) -> EvalReport:
+    """Accuracy on a task, and against a baseline; see evaluation.evaluate for requests, limits and errors."""
+    where = Path(data_dir) if data_dir else None
+    return evaluation.evaluate(
+        checkpoint,
+        evaluation.Request(task, split, where, limit, batch_size, device, precision),
+        baseline=baseline,
+        limits=evaluation.Limits(min_accuracy, max_drop),
+        resume=resume,
+        progress=progress,
+        tell=tell,
+    )
+
+
+def bench(
+    *checkpoints: str | Path,
+    length: int | None = None,
+    batch: int = 32,
+    repeat: int = 20,
+    device: str | None = None,
+    precision: str = "float32",
+    preset: str | None = None,
+    progress: Progress | None = None,
+) -> BenchReport:
+    """Latency, throughput and peak memory; see evaluation.bench for what the request says."""
+    request = timing.BenchRequest(length, batch, repeat, device, precision, preset)
+    return timing.bench(checkpoints, request, progress)
 
 
 def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:

@@ -37,21 +37,13 @@ def bench(
     """Latency, throughput and peak memory on random inputs, each checkpoint in a process of its own."""
     from last_cli.display.bench import bench_summary, show_bench
     from last_cli.display.terminal import progress_bar
-    from last_cli.evaluation import bench as benchmarking
+    from last_cli.evaluation.bench import BenchRequest
+    from last_cli.evaluation.bench import bench as run
 
     if plot is not None:
         check_plot(plot)
     with progress_bar(quiet) as progress:
-        result = benchmarking.bench(
-            *ckpts,
-            length=length,
-            batch=batch,
-            repeat=repeat,
-            device=device,
-            precision=precision,
-            preset=preset,
-            progress=progress,
-        )
+        result = run(ckpts, BenchRequest(length, batch, repeat, device, precision, preset), progress)
     show_bench(result, form)
     tell(bench_summary(result), quiet)
     if plot is not None:

@@ -307,6 +307,7 @@ def evaluate(
     """Accuracy on a task's split, and against a baseline; gates for CI."""
     from last_cli.display.eval import eval_summary, gate_lines, show_eval
     from last_cli.display.terminal import progress_bar
+    from last_cli.evaluation.evaluate import Limits, Request
     from last_cli.evaluation.evaluate import evaluate as run
 
     reports = join(coordinator, processes, process_id, distributed, connect_timeout, device)
@@ -318,16 +319,9 @@ def evaluate(
     with progress_bar(quiet) as progress:
         result = run(
             checkpoint,
-            task,
-            split=split,
-            data_dir=data_dir,
-            limit=limit,
-            batch_size=batch_size,
-            device=device,
-            precision=precision,
+            Request(task, split, data_dir, limit, batch_size, device, precision),
             baseline=other,
-            min_accuracy=fraction(min_accuracy),
-            max_drop=max_drop,
+            limits=Limits(fraction(min_accuracy), max_drop),
             resume=resume,
             progress=progress,
             tell=lambda line, kind: tell(line, quiet, kind),

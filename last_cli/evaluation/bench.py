@@ -6,9 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,49 +19,50 @@ from last_cli.base.errors import LastError, UsageError
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import load
 from last_cli.evaluation import inputs
-from last_cli.evaluation.evaluate import PRECISIONS
+from last_cli.families.network import check_precision
 from last_cli.results.bench import BenchReport, Timing
 
 TURN = 5  # batches that a checkpoint runs before the next has its turn
 SMALLER = "if memory ran out, give a smaller ⟦batch⟧ or ⟦length⟧"
 
 
-def bench(
-    *checkpoints: str | Path,
-    length: int | None = None,
-    batch: int = 32,
-    repeat: int = 20,
-    device: str | None = None,
-    precision: str = "float32",
-    preset: str | None = None,
-    progress: Progress | None = None,
-) -> BenchReport:
+@dataclass(frozen=True)
+class BenchRequest:
+    """How checkpoints are timed.
+
+    Attributes:
+        length: of the random sequences; by default the one that the first checkpoint was trained on.
+        batch: sequences in a batch, spread over all devices.
+        repeat: how many batches are timed.
+        device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
+        precision: "float32" or "bfloat16".
+        preset: name of a published configuration, for what the trees do not say.
+    """
+
+    length: int | None = None
+    batch: int = 32
+    repeat: int = 20
+    device: str | None = None
+    precision: str = "float32"
+    preset: str | None = None
+
+
+def bench(checkpoints: Sequence[str | Path], request: BenchRequest, progress: Progress | None = None) -> BenchReport:
     """Time checkpoints on the same random sequences of a length.
 
     Each runs in a process of its own, so that its peak memory is its own, and they take turns of a few batches, so that
     what else the machine does meets all of them. The first batch of a turn is not counted.
 
-    Args:
-        length: of the sequences; by default the one that the first checkpoint was trained on.
-        batch: sequences in a batch, spread over all devices.
-        repeat: how many batches are timed.
-        device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
-
     Raises:
         CheckpointError: one cannot be read or run.
         UsageError: nothing to time, numbers that make no sense, or nothing tells the length.
     """
-    if not checkpoints:
-        raise UsageError("no checkpoint is given", "last bench CKPT...")
-    for name, value in (("length", length), ("batch", batch), ("repeat", repeat)):
-        if value is not None and value < 1:
-            raise UsageError(f"{name} is {value}, expected at least 1", f"leave out ⟦{name}⟧ for its default")
-    if precision not in PRECISIONS:
-        raise UsageError(f"precision is '{precision}', expected {' or '.join(PRECISIONS)}", "the default is float32")
-    opened = [load(path, preset=preset) for path in checkpoints]
-    steps = length or inputs.random(opened[0], 1).length
+    _check(checkpoints, request)
+    batch, repeat = request.batch, request.repeat
+    opened = [load(path, preset=request.preset) for path in checkpoints]
+    steps = request.length or inputs.random(opened[0], 1).length
     turns = [min(TURN, repeat - done) for done in range(0, repeat, TURN)]
-    asked = {"preset": preset, "length": steps, "batch": batch, "device": device, "precision": precision}
+    asked = asdict(replace(request, length=steps))
     seconds: list[list[float]] = [[] for _ in opened]
     with ExitStack() as stack:
         # One after the other up to here, as compiling takes all cores.
@@ -84,7 +85,17 @@ def bench(
         )
         for checkpoint, worker, found, end in zip(opened, workers, seconds, ends, strict=True)
     ]
-    return BenchReport(timings, steps, batch, repeat, precision, workers[0].begun["device"])
+    return BenchReport(timings, steps, batch, repeat, request.precision, workers[0].begun["device"])
+
+
+def _check(checkpoints: Sequence[str | Path], request: BenchRequest) -> None:
+    if not checkpoints:
+        raise UsageError("no checkpoint is given", "last bench CKPT...")
+    for name in ("length", "batch", "repeat"):
+        value = getattr(request, name)
+        if value is not None and value < 1:
+            raise UsageError(f"{name} is {value}, expected at least 1", f"leave out ⟦{name}⟧ for its default")
+    check_precision(request.precision)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ from typing import Any
 from last_cli.base.errors import UsageError
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.evaluation.evaluate import Request, described, follow_task, measure
+from last_cli.evaluation.evaluate import described, follow_task
+from last_cli.evaluation.measure import Request, measure
+from last_cli.evaluation.metrics import compare
 from last_cli.results.evaluation import Comparison, Measured
 from last_cli.tasks.find import find
 from last_cli.tasks.task import Split
@@ -30,7 +32,7 @@ class Judge:
 
     def compare(self, measured: Measured) -> Comparison:
         """The paired difference to the unpruned model."""
-        return Comparison.of(self.checkpoint.source.path, measured, self.base)
+        return compare(self.checkpoint.source.path, measured, self.base)
 
     @property
     def described(self) -> dict[str, Any]:

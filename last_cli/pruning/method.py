@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
@@ -20,6 +20,7 @@ class Pruned:
     report: PruneReport
 
 
+@runtime_checkable
 class Plan(Protocol):
     """All that a method measured of one checkpoint for one recipe, whatever the ratio."""
 
@@ -37,6 +38,7 @@ class Plan(Protocol):
         ...
 
 
+@runtime_checkable
 class Method(Protocol):
     """A way to prune.
 

@@ -20,7 +20,8 @@ from last_cli.base.errors import UsageError
 from last_cli.base.progress import Progress
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.evaluation.evaluate import MODEL_OPTIONS, follow_task, load_split
+from last_cli.checkpoint.network import network_of
+from last_cli.evaluation.evaluate import follow_task, load_split
 from last_cli.evaluation.inputs import positive
 from last_cli.evaluation.judge import Judge, judge
 from last_cli.evaluation.measure import Request
@@ -115,7 +116,7 @@ def sweep(
         baseline=_baseline(judged),
         points=[done[key] for key in sorted(keys, key=lambda k: (list(recipes).index(k[0]), k[2], k[1]))],
         settings=header["settings"],
-        assumed=checkpoint.assumed((*checkpoint.layer_options, *MODEL_OPTIONS)),
+        assumed=checkpoint.assumed((*checkpoint.layer_options, *network_of(checkpoint).options)),
         notes=[*checkpoint.source.notes, data.note, *_notes(request, grid, recipes)],
     )
 
@@ -213,7 +214,7 @@ def _point(key: Key, pruned: Pruned | None, measured: Measured, judged: Judge) -
         seed=seed,
         states=pruned.report.states[1] if pruned else _live(judged.checkpoint),
         accuracy=accuracy,
-        stderr=_stderr(accuracy, len(measured.correct)),
+        stderr=_stderr(accuracy, len(measured.results)),
         loss=float(measured.losses.mean()),
         drop=found.drop,
         drop_stderr=found.drop_stderr,
@@ -221,7 +222,7 @@ def _point(key: Key, pruned: Pruned | None, measured: Measured, judged: Judge) -
 
 
 def _baseline(judged: Judge) -> dict[str, Any]:
-    base, n = judged.base, len(judged.base.correct)
+    base, n = judged.base, len(judged.base.results)
     return {
         "accuracy": base.accuracy,
         "stderr": _stderr(base.accuracy, n),

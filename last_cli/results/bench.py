@@ -1,4 +1,4 @@
-"""What `last bench` measures."""
+"""What `last bench` finds out."""
 
 from __future__ import annotations
 

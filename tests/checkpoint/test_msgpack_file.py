@@ -52,7 +52,7 @@ def test_the_configuration_beside_a_run_comes_along(tmp_path: Path, tree: dict) 
     after = last.load(tmp_path / "ckpt")
     assert (after.config, after.digest) == (before.config, before.digest)
     assert after.config.discretization == "bilinear"
-    assert {n for n, s in after.sources.items() if s == "checkpoint"} == {"discretization", "clip_eigs"}
+    assert {n for n, s in after.origins.items() if s == "checkpoint"} == {"discretization", "clip_eigs"}
 
 
 def test_a_pruned_tree_comes_back_smaller(tmp_path: Path, tree: dict) -> None:

@@ -26,7 +26,8 @@ HINF_BI = np.array([3 * 5 / 0.5, 2 * 1 / 0.1])
 
 
 def score(criterion: str, system: System, seed: int = 0, **needed: Any) -> np.ndarray:
-    return scores(registry.get("criteria", criterion), system, np.random.default_rng(seed), **needed)[0]
+    available = {"system": system, "live": system.live_mask, "rng": np.random.default_rng(seed), **needed}
+    return scores(registry.get("criteria", criterion), system.live_mask, available)[0]
 
 
 def single(system: System) -> System:
@@ -70,8 +71,8 @@ def test_energy_does_not_cancel_near_the_unit_circle() -> None:
     np.testing.assert_allclose(finite_energy(replace(UNI, lam=2 + 0 * LAM), 3)[0], [100 * 21, 21])
 
 
-def test_gauss_newton_is_the_gates_themselves() -> None:
-    np.testing.assert_array_equal(score("gn", UNI, gates=np.array([[3.0, 0.5]])), [3, 0.5])
+def test_gauss_newton_is_the_sensitivity_itself() -> None:
+    np.testing.assert_array_equal(score("gn", UNI, sensitivity=np.array([[3.0, 0.5]])), [3, 0.5])
 
 
 def test_magnitude_is_the_product_of_the_parameters_sizes() -> None:

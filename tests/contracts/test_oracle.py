@@ -14,19 +14,21 @@ from cases import S4D_CASES, S5_CASES, Case
 import last_cli as last
 from last_cli.base import registry
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.families.family import take
-from last_cli.families.find import build_system
+from last_cli.checkpoint.network import systems_of
+from last_cli.families.find import build_system, layer_of
 from last_cli.families.lti.system import hinf_norm, impulse_energy, input_norm, output_norm
+from last_cli.families.target import take
 from last_cli.pruning import select as selection
 from last_cli.pruning.criteria.criterion import tail_share
-from last_cli.pruning.score import Choice, score_layers
+from last_cli.pruning.needs import needs_of
+from last_cli.pruning.recipe import Recipe
+from last_cli.pruning.score import score_layers
 
 s5_cases = pytest.mark.parametrize("case", S5_CASES, indirect=True)
-KNOWN_UNSTABLE = Choice(allow_unstable=True)
 
 
 def scores_of(checkpoint: Checkpoint, criterion: str) -> list[np.ndarray]:
-    scored, _ = score_layers(checkpoint, replace(KNOWN_UNSTABLE, criterion=criterion))
+    scored, _ = score_layers(checkpoint, needs_of(checkpoint, Recipe(criterion, allow_unstable=True)))
     return [layer.score for layer in scored]
 
 
@@ -80,13 +82,12 @@ def test_last_and_its_reference_choose_the_same_states_through_the_api(case: Cas
 
 
 def logits(case: Case, checkpoint: Checkpoint, *, prepared: bool) -> np.ndarray:
-    from last_cli.families.lti.network.module import prepared_systems
+    from last_cli.families.lti.network.watch import with_systems
 
     model, variables = last.build_model(checkpoint)
     x, lengths = case.inputs()
     if prepared:
-        systems = {layer.name.split("/")[-2]: checkpoint.system(layer) for layer in checkpoint.layers}
-        variables["system"] = prepared_systems(model.spec, systems, x.shape[1])
+        variables = with_systems(variables, systems_of(checkpoint), x.shape[1])
     return np.asarray(run(model, variables, x, lengths))
 
 
@@ -109,21 +110,20 @@ def with_mask(checkpoint: Checkpoint, masks: list[np.ndarray], *, compact: bool)
     for layer, mask in zip(checkpoint.layers, masks, strict=True):
         arrays, states = checkpoint.arrays(layer), layer.shape.states
         index = selection.indices(mask) if compact else np.where(mask, np.arange(states), -1)
-        for name, where in layer.family.state_leaves.items():
-            if name not in arrays:
-                continue
+        for name, (where,) in layer.units["states"].segments.items():
             if compact:
-                changed[layer.leaves[name]] = take(arrays[name], where, index, states)
+                changed[layer.leaves[name]] = take(arrays[name], (where,), index, states)
             elif name.startswith("C"):
-                keep = np.moveaxis(np.ones_like(arrays[name]), where.state_axis, -1)
-                if where.channel_axis is None:
+                keep = np.moveaxis(np.ones_like(arrays[name]), where.axis, -1)
+                if where.group_axis is None:
                     keep = keep * np.tile(mask[0], keep.shape[-1] // states)
-                    keep = np.moveaxis(keep, -1, where.state_axis)
+                    keep = np.moveaxis(keep, -1, where.axis)
                 else:
-                    keep = np.moveaxis(np.ones_like(arrays[name]), (where.channel_axis, where.state_axis), (-2, -1))
-                    keep = np.moveaxis(keep * mask, (-2, -1), (where.channel_axis, where.state_axis))
+                    keep = np.moveaxis(np.ones_like(arrays[name]), (where.group_axis, where.axis), (-2, -1))
+                    keep = np.moveaxis(keep * mask, (-2, -1), (where.group_axis, where.axis))
                 changed[layer.leaves[name]] = (arrays[name] * keep).astype(arrays[name].dtype)
-        layers.append(replace(layer, shape=replace(layer.shape, states=index.shape[1])))
+        shapes = {name: changed.get(key, arrays[name]).shape for name, key in layer.leaves.items()}
+        layers.append(layer_of(layer.name, layer.family, layer.leaves, shapes))
     leaves = {key: replace(checkpoint.leaves[key], shape=array.shape) for key, array in changed.items()}
     return replace(checkpoint, changed=changed, leaves={**checkpoint.leaves, **leaves}, layers=tuple(layers))
 
@@ -157,15 +157,17 @@ def test_kept_values_are_bit_equal(case: Case) -> None:
         assert scored.keep is not None
         before, after = ck.arrays(layer), small.arrays(new)
         for name in before:
-            where = layer.family.state_leaves.get(name)
-            if where is None:
+            segments = layer.units["states"].segments
+            if name not in segments:
                 np.testing.assert_array_equal(before[name], after[name])
-            elif where.channel_axis is None:
-                keep = np.tile(scored.keep[0], before[name].shape[where.state_axis] // layer.shape.states)
-                np.testing.assert_array_equal(np.compress(keep, before[name], where.state_axis), after[name])
+                continue
+            (where,) = segments[name]
+            if where.group_axis is None:
+                keep = np.tile(scored.keep[0], before[name].shape[where.axis] // layer.shape.states)
+                np.testing.assert_array_equal(np.compress(keep, before[name], where.axis), after[name])
             else:
-                old = np.moveaxis(before[name], (where.channel_axis, where.state_axis), (0, 1))
-                cut = np.moveaxis(after[name], (where.channel_axis, where.state_axis), (0, 1))
+                old = np.moveaxis(before[name], (where.group_axis, where.axis), (0, 1))
+                cut = np.moveaxis(after[name], (where.group_axis, where.axis), (0, 1))
                 for channel, keep in enumerate(scored.keep):
                     np.testing.assert_array_equal(old[channel][keep], cut[channel][: keep.sum()])
                     assert not cut[channel][keep.sum() :].any()
@@ -182,7 +184,7 @@ def test_float32_and_float64_systems_agree(case: Case) -> None:
 def test_every_builtin_criterion_scores_every_case(case: Case) -> None:
     ck = case.load()
     found = [registry.get("criteria", name) for name in registry.names("criteria")]
-    for name in (criterion.name for criterion in found if criterion.needs != "gates"):  # those are in test_gates
+    for name in (c.name for c in found if "sensitivity" not in c.needs):  # those are in pruning/test_calibration
         for scores in scores_of(ck, name):
             assert np.isfinite(scores).all()
             assert case.name == "s5_14_uni_unstable_state" or (scores >= 0).all()

@@ -17,15 +17,17 @@ from random_networks import check_derivatives, two_towers
 
 import last_cli as last
 from last_cli.base.errors import DataError
+from last_cli.checkpoint.network import build_model
 from last_cli.evaluation import inputs
-from last_cli.evaluation.evaluate import build_model
 from last_cli.evaluation.inputs import Inputs
 from last_cli.families.lti.network.documents import paired
 from last_cli.families.lti.system import System
 from last_cli.formats import Key
 from last_cli.pruning.calibration import measure as network
+from last_cli.pruning.calibration.observe import Observation
+from last_cli.pruning.calibration.request import from_file, from_task
 from last_cli.pruning.moments import readout_matrix
-from last_cli.pruning.reconstruct import method as reconstruct
+from last_cli.pruning.reconstruct.fit import fit_of
 
 LENGTH = 12
 STAMP = {"task": {"name": "retrieval", "length": LENGTH, "vocabulary": ["<pad>", "<unk>", "<eos>", *"abcd"]}}
@@ -87,7 +89,7 @@ def by_hand(arrays: dict[Key, np.ndarray], system: System, x: Inputs) -> dict[st
     g = g.reshape(*g.shape[:3], len(W), -1)
     return {
         "moments": np.einsum("nclgd,nclge->gde", f, f) / weight.size,
-        "minded": np.einsum("ncl,nclgd,nclge->gde", weight, f, f) / weight.sum(),
+        "weighted": np.einsum("ncl,nclgd,nclge->gde", weight, f, f) / weight.sum(),
         "metric": np.einsum("nclgj,nclgk->gjk", g, g) / weight.size,
     }
 
@@ -121,17 +123,17 @@ def test_a_gate_acts_in_both_documents(kind: str, tmp_path: Path) -> None:
     measured = network.measure(ck, x)
     for layer, slopes in zip(ck.layers, jax.jit(jax.jacrev(answers))(ones), strict=True):
         wanted = np.square(np.asarray(slopes)).mean(axis=0)
-        np.testing.assert_allclose(measured[layer.name].gates, wanted, rtol=1e-3, atol=1e-4 * wanted.max())
+        np.testing.assert_allclose(measured[layer.name].sensitivity, wanted, rtol=1e-3, atol=1e-4 * wanted.max())
 
 
 @both_families
 def test_derivatives_reach_both_documents(kind: str, tmp_path: Path) -> None:
-    check_derivatives(reconstruct.prepare(opened(tmp_path / "ckpt", kind), documents(32)))
+    check_derivatives(fit_of(Observation(opened(tmp_path / "ckpt", kind), documents(32))))
 
 
 def test_the_longest_input_is_a_documents(tmp_path: Path) -> None:
-    plan = reconstruct.prepare(opened(tmp_path / "ckpt"), documents())
-    assert plan.settings["white_horizon"] == 8 * LENGTH
+    fit = fit_of(Observation(opened(tmp_path / "ckpt"), documents()))
+    assert fit.settings["white_horizon"] == 8 * LENGTH
 
 
 def test_random_documents_are_of_the_trained_kind(tmp_path: Path) -> None:
@@ -156,7 +158,7 @@ def test_a_file_of_documents_calibrates(kind: str, options: tuple[str, ...], run
     )
     assert code == 0, err
     assert json.loads(out)["states"]["after"] <= json.loads(out)["states"]["before"] / 2
-    small, x = last.load("out"), inputs.from_file("some.npz")
+    small, x = last.load("out"), from_file("some.npz")
     assert small.stamp["pruned"][-1]["calibration"]["digest"] == x.digest
     assert np.isfinite(network.logits(small, x)).all()
 
@@ -184,9 +186,9 @@ def test_a_budget_is_searched(budget: tuple[str, ...], name: str, run: Run, tmp_
 
 def test_the_tasks_own_pairs_calibrate(tmp_path: Path) -> None:
     ck = opened(tmp_path / "ckpt", stamp=STAMP)
-    x = inputs.from_task(ck, "retrieval", 8, split="train", data_dir=pairs(tmp_path / "data"))
+    x = from_task(ck, "retrieval", 8, split="train", data_dir=pairs(tmp_path / "data"))
     assert x.lengths is not None and x.x.shape == (2, 2, LENGTH) and x.lengths.tolist() == [[4, 4], [3, 2]]
-    assert all(np.isfinite(one.minded).all() for one in network.measure(ck, x).values())
+    assert all(np.isfinite(one.weighted).all() for one in network.measure(ck, x).values())
 
 
 @pytest.mark.parametrize(

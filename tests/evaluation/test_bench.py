@@ -61,7 +61,7 @@ def test_other_forms(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_worker_that_dies_is_an_error(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    dying = "import os, sys\nif 'last_cli.bench_worker' in sys.orig_argv: os._exit(9)\n"
+    dying = "import os, sys\nif 'last_cli.evaluation.bench_worker' in sys.orig_argv: os._exit(9)\n"
     (tmp_path / "sitecustomize.py").write_text(dying)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
     assert "ended with code 9" in fails(run, "bench", S5)[0]
@@ -69,7 +69,7 @@ def test_a_worker_that_dies_is_an_error(run: Run, monkeypatch: pytest.MonkeyPatc
 
 def test_a_worker_without_memory_is_an_error(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     full = """import sys
-if 'last_cli.bench_worker' in sys.orig_argv:
+if 'last_cli.evaluation.bench_worker' in sys.orig_argv:
     import numpy
     def default_rng(seed):
         raise MemoryError('no room')

@@ -147,7 +147,7 @@ def test_nothing_else_is_taken_up(task: tuple[Checkpoint, Split], cache: Path) -
 def test_shards_are_written_only_after_some_seconds(task: tuple[Checkpoint, Split], cache: Path) -> None:
     kept = Session(False, lambda *_: None).open({"a": 1})
     assert kept is not None
-    batch = partial.Batch(np.arange(4, dtype=np.int32), np.zeros(4))
+    batch = partial.Batch(np.arange(4, dtype=np.int32), np.zeros(4, bool), np.zeros(4))
     kept.add(0, bytes(32), batch)
     assert not cache.exists()
     kept.begin -= partial.SECONDS

@@ -39,11 +39,12 @@ def test_outputs_are_those_of_the_plain_recurrence(kind: str, length: int) -> No
 @pytest.mark.parametrize("kind", KINDS)
 def test_systems_prepared_within_the_trace_give_the_same(kind: str) -> None:
     layer, arrays = KINDS[kind].layer()
-    u = inputs(20, layer.shape.features)
+    u, system = inputs(20, layer.shape.features), layer.family.system
+    assert system is not None
 
     @jax.jit
     def traced(leaves, u):
-        return scan.run(scan.prepare(layer.family.system(leaves, KINDS[kind].config), u.shape[1]), u)
+        return scan.run(scan.prepare(system(leaves, KINDS[kind].config), u.shape[1]), u)
 
     beforehand = run(scan.single(scan.prepare(KINDS[kind].system(), 20)), jnp.asarray(u))
     assert_close(traced(arrays, u), np.asarray(beforehand))

@@ -39,14 +39,14 @@ def test_a_nested_s5_tree_is_read() -> None:
     spec = spec_of(tree(features=4, states=6, blocks=3))
     assert (spec.nested, spec.d_input, spec.d_model, spec.d_output) == (True, 7, 4, 5)
     assert [b.name for b in spec.blocks] == ["layers_0", "layers_1", "layers_2"]
-    assert {(b.family, b.norm, b.gates) for b in spec.blocks} == {("s5", "batch", ("out2",))}
+    assert {(b.family, b.norm, b.glu) for b in spec.blocks} == {("s5", "batch", ("out2",))}
     assert dict(spec.blocks[0].leaves)["B"] == (6, 4, 2)
 
 
 def test_a_flat_s4d_tree_is_read() -> None:
     spec = spec_of(tree("s4d", nested=False, gates=("out", "out2"), norm="layer"))
     assert (spec.nested, spec.d_input, spec.d_model, spec.d_output) == (False, 7, 4, 5)
-    assert {(b.family, b.norm, b.gates) for b in spec.blocks} == {("s4d", "layer", ("out", "out2"))}
+    assert {(b.family, b.norm, b.glu) for b in spec.blocks} == {("s4d", "layer", ("out", "out2"))}
     assert spec.config.activation == "full_glu"
 
 
@@ -109,7 +109,7 @@ def test_one_product_leaves_the_activation_open() -> None:
 def test_an_activation_that_contradicts_the_tree_is_refused(gates, activation: str, message: str) -> None:
     with pytest.raises(CheckpointError, match=rf"^encoder/layers_0/seq: .*{message}") as caught:
         spec_of(tree(gates=gates), activation=activation)
-    assert "--activation" in caught.value.hint
+    assert "give activation" in caught.value.hint
 
 
 def test_a_block_without_a_norm_is_refused() -> None:

@@ -8,39 +8,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from last_cli.results.reduction import BalancedReport
 from random_layers import KINDS, classifier, simulate, written
+from random_networks import balanced, report_of, shared
 
 import last_cli as last
 from last_cli import formats
-from last_cli.base import registry
 from last_cli.base.errors import UnstableStateError, UsageError
+from last_cli.display.prune import prune_summary, show_prune
 from last_cli.evaluation.inputs import Inputs
-from last_cli.families.family import zero
-from last_cli.families.find import build_system
 from last_cli.families.lti.system import System, difference, transfer_gain
-from last_cli.pruning import prune as reducing
-from last_cli.pruning.balanced import method as balanced
-from last_cli.pruning.by_criterion import compact
+from last_cli.families.target import put, zero
 from last_cli.pruning.calibration.measure import logits
-from last_cli.pruning.score import Shape
+from last_cli.pruning.compact import compact
+from last_cli.pruning.select import Shape
 
 every_kind = pytest.mark.parametrize("kind", sorted(KINDS))
-
-
-def report_of(small: last.Checkpoint) -> BalancedReport:
-    assert isinstance(small.report, BalancedReport)
-    return small.report
 
 
 def with_padding(ck: last.Checkpoint) -> last.Checkpoint:
     """The first state of the first layer's first systems is padding."""
     layer = ck.layers[0]
-    padding = np.zeros((layer.shape.groups, layer.shape.states), bool)
-    padding[: max(1, layer.shape.groups // 2), 0] = True
-    arrays, where = ck.arrays(layer), layer.family.state_leaves
-    names = layer.family.coefficients & arrays.keys()
-    return replace(ck, changed={layer.leaves[n]: zero(arrays[n], where[n], padding) for n in names})
+    units, arrays = layer.units["states"], ck.arrays(layer)
+    padding = np.zeros((units.groups, units.count), bool)
+    padding[: max(1, units.groups // 2), 0] = True
+    silent = {layer.leaves[name]: zero(arrays[name], where, padding) for name, where in units.segments.items()}
+    return replace(ck, changed=silent)
 
 
 def quiet(system: System) -> System:
@@ -48,28 +40,10 @@ def quiet(system: System) -> System:
 
 
 @every_kind
-def test_with_system_is_the_inverse_of_system(kind: str) -> None:
-    layer, arrays = KINDS[kind].layer(seed=1)
-    config = KINDS[kind].config
-    assert layer.family.with_system is not None
-    doubled = {name: array.astype(np.float64) for name, array in arrays.items()}
-    other = build_system(*KINDS[kind].layer(seed=2), config)
-    # Other poles at the clip would be beyond it with these step sizes.
-    for wanted in (build_system(layer, arrays, config), *([] if config.clip_eigs else [other])):
-        new = layer.family.with_system(doubled, wanted, config)
-        assert {name: array.shape for name, array in new.items()} == {name: arrays[name].shape for name in new}
-        found = build_system(layer, doubled | new, config)
-        np.testing.assert_allclose(found.lam, wanted.lam, rtol=1e-9)
-        np.testing.assert_allclose(
-            np.einsum("rgkn,gnm->rgknm", found.C, found.B), np.einsum("rgkn,gnm->rgknm", wanted.C, wanted.B), rtol=1e-6
-        )
-
-
-@every_kind
 @pytest.mark.parametrize("ratio", [0.3, 0.8])
 def test_the_saved_layers_differ_by_no_more_than_the_bound(kind: str, ratio: float, tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt", kind)
-    small = balanced.reduce(ck, ratio)
+    ck = shared(kind)
+    small = balanced(ck, ratio)
     last.save(small, tmp_path / "out")
     loaded = last.load(tmp_path / "out")
     assert loaded.config == replace(ck.config) and loaded.digest == small.digest
@@ -77,6 +51,7 @@ def test_the_saved_layers_differ_by_no_more_than_the_bound(kind: str, ratio: flo
     assert after <= before - round(ratio * before) + 1
     for old, new, found in zip(ck.layers, loaded.layers, report_of(small).layers, strict=True):
         change = difference(ck.system(old), loaded.system(new))
+        assert found.gain_bound is not None
         assert transfer_gain(change, np.linspace(0, np.pi, 257)) <= found.gain_bound * (1 + 1e-9) + 1e-12
         assert int(loaded.system(new).live_mask.sum()) == found.after
 
@@ -84,8 +59,8 @@ def test_the_saved_layers_differ_by_no_more_than_the_bound(kind: str, ratio: flo
 @every_kind
 @pytest.mark.parametrize("masked", [False, True])
 def test_the_norm_of_the_change_lies_in_its_interval(kind: str, masked: bool, tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt", kind)
-    small = balanced.reduce(ck, 0.3, masked=masked)
+    ck = shared(kind)
+    small = balanced(ck, 0.3, masked=masked)
     layers = json.loads(json.dumps(report_of(small).as_json(None)))["layers"]
     for old, new, found in zip(ck.layers, small.layers, layers, strict=True):
         lower, upper = found["difference_hinf"]["lower"], found["difference_hinf"]["upper"]
@@ -95,17 +70,19 @@ def test_the_norm_of_the_change_lies_in_its_interval(kind: str, masked: bool, tm
         assert upper <= 1.1 * lower * (1 + 1e-9)
 
 
-def test_what_is_not_compared_is_not_reported(tmp_path: Path) -> None:
-    small = reducing.prune(written(tmp_path / "ckpt"), 0.5, method="balanced", compare=False)
-    report = report_of(small)
-    assert report.measured_columns == report.measured_rows == []
-    assert "difference_hinf" not in report.as_json(None)["layers"][0]
+def test_what_is_not_compared_is_not_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    for draft in (False, True):
+        report = report_of(balanced(shared(), 0.5, draft=draft))
+        assert ("difference_hinf" in report.as_json(None)["layers"][0]) is not draft
+        assert ("white error" in " ".join(prune_summary(report))) is not draft
+        show_prune(report, "md", None)
+        assert ("white error" in capsys.readouterr().out) is not draft
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"s5-clipped"}))  # whose responses are too long
 def test_the_white_error_is_that_of_the_simulated_responses(kind: str, tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt", kind, blocks=1, features=3)
-    small = balanced.reduce(ck, 0.5)
+    ck = shared(kind, blocks=1, features=3)
+    small = balanced(ck, 0.5)
     u = np.zeros((801, 3))
     whole = wrong = 0.0
     for i in range(3):
@@ -118,7 +95,7 @@ def test_the_white_error_is_that_of_the_simulated_responses(kind: str, tmp_path:
 
 @every_kind
 def test_removing_nothing_changes_no_bit(kind: str, tmp_path: Path) -> None:
-    small = balanced.reduce(written(tmp_path / "ckpt", kind), 0.0)
+    small = balanced(shared(kind), 0.0)
     last.save(small, tmp_path / "out")
     found = formats.read(formats.index(tmp_path / "out"))
     for key, array in classifier(kind).items():
@@ -127,8 +104,8 @@ def test_removing_nothing_changes_no_bit(kind: str, tmp_path: Path) -> None:
 
 
 def test_systems_that_lose_nothing_stay_bit_equal_beside_those_that_do(tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt", "s4d")
-    small = balanced.reduce(ck, 0.05)
+    ck = shared("s4d")
+    small = balanced(ck, 0.05)
     equal = []
     for old, new in zip(ck.layers, small.layers, strict=True):
         before, after, live = ck.arrays(old)["A_re"], small.arrays(new)["A_re"], small.system(new).live_mask
@@ -140,16 +117,16 @@ def test_systems_that_lose_nothing_stay_bit_equal_beside_those_that_do(tmp_path:
 
 def test_a_pair_stored_twice_costs_nothing(tmp_path: Path) -> None:
     """Without conjugate symmetry both halves are stored, and half of the states are redundant."""
-    ck = written(tmp_path / "ckpt", "s5-without-pairs", blocks=1)
+    ck = shared("s5-without-pairs", blocks=1)
     layer = ck.layers[0]
     arrays = ck.arrays(layer)
     for name, array in arrays.items():
-        if name in registry.get("families", "s5").state_leaves:
+        if name in layer.units["states"].segments:
             half = np.split(np.moveaxis(array, 1 if name == "C" else 0, 0), 2)[0]
             mirrored = half * np.array([1, -1]) if name in ("B", "C") else -half if name == "Lambda_im" else half
             arrays[name] = np.moveaxis(np.concatenate([half, mirrored]), 0, 1 if name == "C" else 0)
     ck = replace(ck, changed={layer.leaves[name]: array for name, array in arrays.items()})
-    small = balanced.reduce(ck, 0.5)
+    small = balanced(ck, 0.5)
     u = np.random.default_rng(0).normal(size=(60, 4))
     wanted = simulate(ck.system(layer), u)
     np.testing.assert_allclose(simulate(small.system(small.layers[0]), u), wanted, atol=1e-4 * np.abs(wanted).max())
@@ -160,9 +137,9 @@ def test_a_pair_stored_twice_costs_nothing(tmp_path: Path) -> None:
     [*((kind, "ragged") for kind in sorted(KINDS)), ("s4d", "rectangular"), ("s4d-pairs", "rectangular")],
 )
 def test_masked_keeps_all_shapes_and_gives_the_same_logits(kind: str, shape: Shape, tmp_path: Path) -> None:
-    ck = with_padding(written(tmp_path / "ckpt", kind))
-    small = balanced.reduce(ck, 0.5, shape=shape)
-    last.save(balanced.reduce(ck, 0.5, shape=shape, masked=True), tmp_path / "out")
+    ck = with_padding(shared(kind))
+    small = balanced(ck, 0.5, shape=shape)
+    last.save(balanced(ck, 0.5, shape=shape, masked=True), tmp_path / "out")
     masked = last.load(tmp_path / "out")
     assert {key: leaf.shape for key, leaf in masked.leaves.items()} == {k: leaf.shape for k, leaf in ck.leaves.items()}
     u = Inputs(np.random.default_rng(0).normal(size=(3, 20, 7)).astype(np.float32), None, {})
@@ -172,30 +149,28 @@ def test_masked_keeps_all_shapes_and_gives_the_same_logits(kind: str, shape: Sha
 
 @every_kind
 def test_masked_leaves_other_places_as_any_masked_pruning_does(kind: str, tmp_path: Path) -> None:
-    ck = with_padding(written(tmp_path / "ckpt", kind))
-    small = balanced.reduce(ck, 0.5, masked=True)
+    ck = with_padding(shared(kind))
+    small = balanced(ck, 0.5, masked=True)
     keep = {layer.name: small.system(layer).live_mask for layer in small.layers}
     plain = compact(ck, keep, {}, masked=True)
     for layer, found in zip(ck.layers, report_of(small).layers, strict=True):
         assert (found.after, found.stored) == (int(keep[layer.name].sum()), layer.shape.states)
         ours, theirs = small.arrays(layer), plain.arrays(layer)
-        for name, where in layer.family.state_leaves.items():
-            if name in ours:
-                assert zero(ours[name], where, keep[layer.name]).tobytes() == (
-                    zero(theirs[name], where, keep[layer.name]).tobytes()
-                )
+        for name, where in layer.units["states"].segments.items():
+            rest = [put(one[name], where, keep[layer.name], 0 * one[name]) for one in (ours, theirs)]
+            assert rest[0].tobytes() == rest[1].tobytes()
     (step,) = small.stamp["pruned"]
     assert step["masked"] and report_of(small).as_json(None)["masked"]
-    same = balanced.reduce(ck, 0.5).stamp["pruned"][0]
+    same = balanced(ck, 0.5).stamp["pruned"][0]
     assert [entry["kept"] for entry in step["layers"]] == [entry["kept"] for entry in same["layers"]]
 
 
 def test_a_layer_without_states_is_said_to_be_empty(tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt", "s5-one-direction")
+    ck = shared("s5-one-direction")
     key = ck.layers[0].leaves["C"]
     ck = replace(ck, changed={key: ck.read([key])[key] * np.float32(1e-3)})
     for masked in (False, True):
-        small = balanced.reduce(ck, 0.7, min_states=0, masked=masked)
+        small = balanced(ck, 0.7, min_states=0, masked=masked)
         first = report_of(small).layers[0]
         assert (first.after, first.stored) == (0, ck.layers[0].shape.states if masked else 1)
         assert any("no state is left" in line for line in report_of(small).warnings)
@@ -205,7 +180,7 @@ def test_a_layer_without_states_is_said_to_be_empty(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["s4d", "s4d-pairs-two-directions"])
 @pytest.mark.parametrize("shape", ["ragged", "rectangular"])
 def test_channels_are_padded_or_even(kind: str, shape: Shape, tmp_path: Path) -> None:
-    small = balanced.reduce(written(tmp_path / "ckpt", kind), 0.5, shape=shape)
+    small = balanced(shared(kind), 0.5, shape=shape)
     last.save(small, tmp_path / "out")
     live = [last.load(tmp_path / "out").system(layer).live_mask for layer in small.layers]
     assert sum(int(m.sum()) for m in live) == report_of(small).states[1]
@@ -217,7 +192,7 @@ def test_conjugate_pairs_are_still_read_as_pairs(tmp_path: Path) -> None:
     """New poles stay on the side of the old ones: both signs would read as both halves being stored."""
     path = tmp_path / "ckpt"
     written(path)
-    small = balanced.reduce(last.load(path), 0.5)
+    small = balanced(last.load(path), 0.5)
     last.save(small, tmp_path / "out")
     assert last.load(tmp_path / "out").config.conj_sym
     assert all((small.arrays(layer)["Lambda_im"] <= 0).all() for layer in small.layers)
@@ -225,8 +200,8 @@ def test_conjugate_pairs_are_still_read_as_pairs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_verify_holds_the_new_poles_to_their_bound(masked: bool, tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt")
-    last.save(balanced.reduce(ck, 0.5, masked=masked), tmp_path / "out")
+    ck = shared()
+    last.save(balanced(ck, 0.5, masked=masked), tmp_path / "out")
     loaded = last.load(tmp_path / "out")
     report = last.verify(loaded, ck)
     assert report.passed
@@ -240,13 +215,13 @@ def test_verify_holds_the_new_poles_to_their_bound(masked: bool, tmp_path: Path)
     assert [c.name for c in last.verify(off, ck).checks if not c.passed] == ["gain bound holds"]
 
 
-def test_what_cannot_be_done_is_refused(tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt")
+def test_what_cannot_be_done_is_refused() -> None:
+    ck = shared()
     with pytest.raises(UsageError, match="ratio"):
-        balanced.reduce(ck, 1.0)
+        balanced(ck, 1.0)
     layer = replace(ck.layers[0], family=replace(ck.layers[0].family, name="other", with_system=None))
     with pytest.raises(UsageError, match="new poles go"):
-        balanced.reduce(replace(ck, layers=(layer, *ck.layers[1:])), 0.5)
+        balanced(replace(ck, layers=(layer, *ck.layers[1:])), 0.5)
     key = ck.layers[0].leaves["Lambda_re"]
     with pytest.raises(UnstableStateError):
-        balanced.reduce(replace(ck, changed={key: 1 + 0 * ck.read([key])[key]}), 0.5)
+        balanced(replace(ck, changed={key: 1 + 0 * ck.read([key])[key]}), 0.5)

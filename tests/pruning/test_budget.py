@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import CASES, DATA, SAMPLES
+from cases import CASES, DATA
 from commands import DIGITS, S5, Run, data, fails
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -125,15 +125,6 @@ def test_all_ratios_share_one_program_for_the_logits() -> None:
     for ratio in (0.2, 0.5):
         network.logits(last.prune(ck, ratio, masked=True), x)
     assert network._answers.cache_info().misses == 1
-
-
-def test_sequences_that_are_skipped_are_those_that_were_drawn_first() -> None:
-    ck = last.load(SAMPLES / "s5-digits")
-    everything = {image.tobytes() for image in inputs.from_task(ck, "digits", 200).x}
-    first, rest = inputs.from_task(ck, "digits", 150), inputs.from_task(ck, "digits", 150, skip=150)
-    assert (len(first.x), len(rest.x), rest.source["skipped"]) == (150, 50, 150)
-    assert {image.tobytes() for image in (*first.x, *rest.x)} == everything
-    assert len(inputs.from_task(ck, "digits", 150, skip=200).x) == 150
 
 
 def test_a_budget_that_nothing_meets_exits_1_and_writes_nothing(run: Run, tmp_path: Path) -> None:

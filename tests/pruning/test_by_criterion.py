@@ -8,7 +8,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from random_layers import classifier, write, written
+from random_layers import classifier, write
+from random_networks import shared
 
 import last_cli as last
 from last_cli import formats
@@ -37,7 +38,7 @@ def test_everything_but_the_states_stays_bit_equal(kind: str, tmp_path: Path) ->
     small = pruned(last.load(write(tmp_path / "ckpt", arrays)), tmp_path / "pruned")
     found = stored(tmp_path / "pruned")
     assert found.keys() == arrays.keys()
-    cut = {layer.leaves[n] for layer in small.layers for n in layer.family.state_leaves if n in layer.leaves}
+    cut = {layer.leaves[n] for layer in small.layers for n in layer.units["states"].segments}
     for key, array in arrays.items():
         assert found[key].dtype == array.dtype, key
         assert key in cut or found[key].tobytes() == array.tobytes(), key
@@ -53,7 +54,7 @@ def test_the_input_is_never_touched(kind: str, tmp_path: Path) -> None:
 
 @every_family
 def test_what_is_in_memory_is_what_is_written(kind: str, tmp_path: Path) -> None:
-    small = last.prune(written(tmp_path / "ckpt", kind), 0.4)
+    small = last.prune(shared(kind), 0.4)
     last.save(small, tmp_path / "pruned")
     loaded = last.load(tmp_path / "pruned")
     assert loaded.digest == small.digest
@@ -65,7 +66,7 @@ def test_what_is_in_memory_is_what_is_written(kind: str, tmp_path: Path) -> None
 def test_the_output_is_a_plain_orbax_checkpoint(tmp_path: Path) -> None:
     import orbax.checkpoint
 
-    small = last.prune(written(tmp_path / "ckpt"), 0.5)
+    small = last.prune(shared(), 0.5)
     last.save(small, tmp_path / "pruned")
     restored = orbax.checkpoint.PyTreeCheckpointer().restore((tmp_path / "pruned").absolute())
     for layer in small.layers:
@@ -77,7 +78,7 @@ def test_the_output_is_a_plain_orbax_checkpoint(tmp_path: Path) -> None:
 
 
 def test_the_stamp_says_how_it_was_made(tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt")
+    ck = shared()
     small = pruned(ck, tmp_path / "pruned", 0.5, criterion="random", scope="layer", min_states=2, seed=7)
     assert small.stamp == json.loads((tmp_path / "pruned" / "last.json").read_text())
     (step,) = small.stamp["pruned"]
@@ -90,7 +91,7 @@ def test_the_stamp_says_how_it_was_made(tmp_path: Path) -> None:
         "seed": 7,
         "shape": "ragged",
     }
-    assert step["source"] == {"path": str(tmp_path / "ckpt"), "digest": ck.digest, "step": None}
+    assert step["source"] == {"path": ck.source.path, "digest": ck.digest, "step": None}
     report = last.score(ck, "random", ratio=0.5, scope="layer", min_states=2, seed=7)
     for entry, layer in zip(step["layers"], report.layers, strict=True):
         assert layer.keep is not None
@@ -99,7 +100,7 @@ def test_the_stamp_says_how_it_was_made(tmp_path: Path) -> None:
 
 
 def test_the_stamp_of_a_family_with_channels_lists_the_kept_states_of_each(tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt", "s4d", blocks=1)
+    ck = shared("s4d", blocks=1)
     (entry,) = pruned(ck, tmp_path / "pruned").stamp["pruned"][0]["layers"]
     keep = last.score(ck, ratio=0.5).layers[0].keep
     assert keep is not None
@@ -116,7 +117,7 @@ def test_the_pruned_checkpoint_knows_its_configuration(tmp_path: Path) -> None:
 
 @every_family
 def test_pruning_twice_chains_the_stamps_and_counts_live_states_alone(kind: str, tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt", kind, blocks=1)
+    ck = shared(kind, blocks=1)
     states = last.score(ck).states
     once = pruned(ck, tmp_path / "once", 0.5)
     assert last.score(once).states == states // 2
@@ -132,7 +133,7 @@ def test_pruning_twice_chains_the_stamps_and_counts_live_states_alone(kind: str,
 
 @every_family
 def test_pruning_in_memory_twice_is_pruning_on_disk_twice(kind: str, tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt", kind, blocks=1)
+    ck = shared(kind, blocks=1)
     once = pruned(ck, tmp_path / "once", 0.3)
     in_memory = last.prune(last.prune(ck, 0.3), 0.5)
     assert in_memory.digest == last.prune(once, 0.5).digest
@@ -140,7 +141,7 @@ def test_pruning_in_memory_twice_is_pruning_on_disk_twice(kind: str, tmp_path: P
 
 
 def test_a_hundred_s4d_states_lose_exactly_the_ratio_over_ragged_channels(tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt", "s4d", blocks=1, states=25, features=4)
+    ck = shared("s4d", blocks=1, states=25, features=4)
     small = pruned(ck, tmp_path / "pruned", 0.33)
     (layer,) = last.score(small).layers
     counts = layer.live.sum(axis=1)
@@ -149,7 +150,7 @@ def test_a_hundred_s4d_states_lose_exactly_the_ratio_over_ragged_channels(tmp_pa
 
 
 def test_shape_rectangular_keeps_as_many_in_every_channel(tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt", "s4d", states=10, features=4)
+    ck = shared("s4d", states=10, features=4)
     small = pruned(ck, tmp_path / "pruned", 0.5, shape="rectangular")
     for layer in last.score(small).layers:
         assert layer.live.all()
@@ -159,23 +160,23 @@ def test_shape_rectangular_keeps_as_many_in_every_channel(tmp_path: Path) -> Non
     assert [layer.stored * 4 for layer in report.layers] == [layer.after for layer in report.layers]
 
 
-def test_shape_rectangular_changes_nothing_in_s5(tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt")
+def test_shape_rectangular_changes_nothing_in_s5() -> None:
+    ck = shared()
     assert last.prune(ck, 0.4, shape="rectangular").digest == last.prune(ck, 0.4).digest
 
 
-def test_scope_layer_removes_the_ratio_in_each_layer(tmp_path: Path) -> None:
-    report = last.prune(written(tmp_path / "ckpt", blocks=3), 0.5, scope="layer").report
+def test_scope_layer_removes_the_ratio_in_each_layer() -> None:
+    report = last.prune(shared(blocks=3), 0.5, scope="layer").report
     assert report is not None and [layer.after for layer in report.layers] == [3, 3, 3]
 
 
-def test_min_states_keeps_that_many_in_every_layer(tmp_path: Path) -> None:
-    report = last.prune(written(tmp_path / "ckpt", blocks=3), 0.95, min_states=4).report
+def test_min_states_keeps_that_many_in_every_layer() -> None:
+    report = last.prune(shared(blocks=3), 0.95, min_states=4).report
     assert report is not None and [layer.after for layer in report.layers] == [4, 4, 4]
 
 
-def test_random_pruning_is_that_of_its_seed(tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt", states=12)
+def test_random_pruning_is_that_of_its_seed() -> None:
+    ck = shared(states=12)
     one, same, other = (last.prune(ck, 0.5, "random", seed=seed).digest for seed in (3, 3, 4))
     assert one == same != other
 
@@ -211,21 +212,21 @@ def test_sizes_before_and_after_are_those_of_the_arrays(tmp_path: Path) -> None:
     assert parameters[0] - parameters[1] == 6 * (3 + 2 * 4 * 3)
 
 
-def test_the_report_names_the_smallest_kept_score_and_bounds_what_was_removed(tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt")
+def test_the_report_names_the_smallest_kept_score_and_bounds_what_was_removed() -> None:
+    ck = shared()
     report, scored = last.prune(ck, 0.5).report, last.score(ck, ratio=0.5)
     assert report is not None
     for layer, before in zip(report.layers, scored.layers, strict=True):
-        assert before.keep is not None
+        assert before.keep is not None and (norms := before.norms) is not None
         assert (layer.before, layer.after, layer.stored) == (6, before.kept, before.kept)
         assert layer.smallest_kept_score == before.score[before.keep].min()
-        assert layer.removed_hinf == pytest.approx(before.hinf[~before.keep].sum())
+        assert layer.removed_hinf == pytest.approx(norms.hinf[~before.keep].sum())
         # Pairs count twice, and so do the two readouts whose norms are averaged in a state's own.
-        assert layer.gain_bound == pytest.approx(4 * before.hinf[~before.keep].sum())
+        assert layer.gain_bound == pytest.approx(4 * norms.hinf[~before.keep].sum())
 
 
-def test_removing_nothing_gives_the_same_arrays(tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt")
+def test_removing_nothing_gives_the_same_arrays() -> None:
+    ck = shared()
     small = last.prune(ck, 0.0)
     assert small.digest == ck.digest and small.report is not None
     assert {layer.gain_bound for layer in small.report.layers} == {0.0}
@@ -233,11 +234,11 @@ def test_removing_nothing_gives_the_same_arrays(tmp_path: Path) -> None:
 
 def test_a_checkpoint_that_was_not_pruned_has_nothing_to_save(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing to save"):
-        last.save(written(tmp_path / "ckpt", blocks=1), tmp_path / "out")
+        last.save(shared(blocks=1), tmp_path / "out")
 
 
 @pytest.mark.parametrize("kind", ["s5-two-directions", "s4d"])
 def test_pruned_models_are_built_and_run(kind: str, tmp_path: Path) -> None:
-    small = pruned(written(tmp_path / "ckpt", kind, blocks=1), tmp_path / "pruned", 0.4)
+    small = pruned(shared(kind, blocks=1), tmp_path / "pruned", 0.4)
     model, variables = last.build_model(small)
     assert jax.jit(model.apply)(variables, np.zeros((2, 9), np.int32)).shape == (2, 5)

@@ -7,22 +7,32 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_layers import classifier, write, written
+from random_layers import classifier, write
+from random_networks import features, observed, shared
 
 import last_cli as last
 from last_cli.base import registry
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.evaluation.inputs import Inputs
-from last_cli.pruning.by_criterion import compact
 from last_cli.pruning.calibration import measure as network
-from last_cli.pruning.needs import Choice, needed
+from last_cli.pruning.calibration import observe, request
+from last_cli.pruning.calibration.observe import Observation
+from last_cli.pruning.compact import compact
+from last_cli.pruning.needs import needs_of
+from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.score import score_layers
+
+METHODS = [name for name in registry.names("methods") if name != "criterion"]
+GN = Recipe("gn")
 
 every_layout = pytest.mark.parametrize("kind", ["s5-two-directions", "s4d", "s4d-pairs-two-directions"])
 
 
-def features(count: int = 8, length: int = 12) -> Inputs:
-    return Inputs(np.random.default_rng(0).normal(size=(count, length, 7)).astype(np.float32), None, {"test": 1})
+@pytest.fixture(autouse=True)
+def few_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where none are asked for."""
+    monkeypatch.setattr(observe, "SEQUENCES", 8)
+    monkeypatch.setattr(request, "SEQUENCES", 8)
 
 
 def trained(ck: last.Checkpoint, length: int = 12) -> last.Checkpoint:
@@ -30,12 +40,11 @@ def trained(ck: last.Checkpoint, length: int = 12) -> last.Checkpoint:
 
 
 @every_layout
-def test_scores_are_the_gates_as_the_network_has_them(kind: str, tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt", kind)
-    gates = network.measure(ck, features())
-    scored, _ = score_layers(ck, Choice("gn"), known=needed(ck, Choice("gn"), features()))
+def test_scores_are_the_gates_as_the_network_has_them(kind: str) -> None:
+    ck, observation = shared(kind), observed(kind)
+    scored, _ = score_layers(ck, needs_of(ck, GN, observation))
     for layer in scored:
-        np.testing.assert_array_equal(layer.score, gates[layer.name].gates)
+        np.testing.assert_array_equal(layer.score, observation.measurements[layer.name].sensitivity)
         assert (layer.score > 0).all()
 
 
@@ -44,14 +53,14 @@ def test_a_silent_state_has_no_gate(tmp_path: Path) -> None:
     for key, array in arrays.items():
         if key[-1] in ("C1", "C2"):
             array[:, 2] = 0
-    scored, _ = score_layers(trained(last.load(write(tmp_path / "ckpt", arrays))), Choice("gn"))
+    scored = last.score(trained(last.load(write(tmp_path / "ckpt", arrays))), "gn").layers
     assert all((layer.score[:, 2] == 0).all() and (np.delete(layer.score, 2, axis=1) > 0).all() for layer in scored)
 
 
-def test_gates_predict_the_change_of_the_logits(tmp_path: Path) -> None:
+def test_gates_predict_the_change_of_the_logits() -> None:
     """Removing the state of the smallest gate changes the logits less than removing that of the largest."""
-    ck, x = written(tmp_path / "ckpt", blocks=1), features(32)
-    gates = network.measure(ck, x)[ck.layers[0].name].gates
+    ck, x = shared(blocks=1), features(32)
+    gates = network.measure(ck, x)[ck.layers[0].name].sensitivity
     before, changes = network.logits(ck, x), []
     for state in (gates.argmin(), gates.argmax()):
         keep = np.arange(gates.shape[1])[None] != state
@@ -59,8 +68,8 @@ def test_gates_predict_the_change_of_the_logits(tmp_path: Path) -> None:
     assert changes[0] < changes[1]
 
 
-def test_random_inputs_of_the_trained_length_are_the_default(tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt")
+def test_random_inputs_of_the_trained_length_are_the_default() -> None:
+    ck = shared()
     with pytest.raises(UsageError, match="which length"):
         last.prune(ck, 0.5, "gn")
     with pytest.raises(UsageError, match="which length"):
@@ -71,11 +80,11 @@ def test_random_inputs_of_the_trained_length_are_the_default(tmp_path: Path) -> 
     assert small.report.needed["calibration"]["length"] == 12
 
 
-def test_with_a_refit_the_network_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_refit_the_network_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     measure = network.measure
     monkeypatch.setattr(network, "measure", lambda *args: calls.append(args) or measure(*args))
-    ck = trained(written(tmp_path / "ckpt"))
+    ck = trained(shared())
     refitted, cut = last.prune(ck, 0.5, "gn", refit=True), last.prune(ck, 0.5, "gn")
     assert len(calls) == 2
     for step in (one.stamp["pruned"][-1] for one in (refitted, cut)):
@@ -92,24 +101,23 @@ def test_a_tree_that_is_no_classifier_is_refused_as_elsewhere(tmp_path: Path) ->
         last.score(ck, "gn")
 
 
-def test_what_overflows_is_named(tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt")
+def test_what_overflows_is_named() -> None:
     wild = Inputs(features().x * np.float32(1e38), None, {})
-    with pytest.raises(CheckpointError, match="overflows"):
-        needed(ck, Choice("gn"), wild)
+    with np.errstate(over="ignore"), pytest.raises(CheckpointError, match="overflows"):
+        needs_of(shared(), GN, Observation(shared(), wild))
 
 
 @pytest.mark.parametrize("criterion", ["last", "gn"])
-def test_a_horizon_is_for_the_energy_alone(criterion: str, tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt")
+def test_a_horizon_is_for_the_energy_alone(criterion: str) -> None:
+    ck = shared()
     with pytest.raises(UsageError, match="horizon is 5"):
         last.prune(ck, 0.5, criterion, horizon=5)
     with pytest.raises(UsageError, match="horizon is 0"):
         last.score(ck, "energy", horizon=0)
 
 
-def test_the_horizon_is_the_trained_length_or_assumed_and_stamped(tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt")
+def test_the_horizon_is_the_trained_length_or_assumed_and_stamped() -> None:
+    ck = shared()
     assert last.score(ck, "energy").assumed["horizon"] == 1024
     known = last.score(trained(ck), "energy")
     assert known.needed == {"horizon": 12} and "horizon" not in known.assumed
@@ -121,10 +129,10 @@ def test_the_horizon_is_the_trained_length_or_assumed_and_stamped(tmp_path: Path
     assert "horizon" not in last.prune(ck, 0.5).stamp["pruned"][-1]
 
 
-@pytest.mark.parametrize("name", sorted({*registry.names("methods")} - {"criterion"}))
-def test_a_method_is_taken_as_a_criterion(name: str, tmp_path: Path) -> None:
-    ck = trained(written(tmp_path / "ckpt"))
-    one, other = last.prune(ck, 0.5, name), last.prune(ck, 0.5, method=name)  # pyright: ignore[reportArgumentType]
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_taken_as_a_criterion(name: str) -> None:
+    ck = trained(shared())
+    one, other = last.prune(ck, 0.5, name), last.prune(ck, 0.5, method=name)
     assert one.digest == other.digest and one.stamp == other.stamp
     with pytest.raises(UsageError, match="scores no states"):
         last.score(ck, name)

@@ -10,12 +10,12 @@ import pytest
 from commands import Run, data
 from hypothesis import given
 from hypothesis import strategies as st
-from random_layers import KINDS, classifier, fixed, simulate, write, written
+from random_layers import KINDS, as_layer, classifier, fixed, leaves_of, leaves_with, simulate, write
+from random_networks import shared
 
 import last_cli as last
-from last_cli.families.find import build_system
+from last_cli.families.find import build_system, find_layers
 from last_cli.families.lti.system import hinf_norm
-from last_cli.pruning import prune as reducing
 from last_cli.pruning import select as selection
 from last_cli.pruning.cut import Cut
 
@@ -30,9 +30,9 @@ EMPTYING = {"criterion": "hinf", "min_states": 0}
 def unequal(path: Path, kind: str = "s5-two-directions", moments: bool = False) -> last.Checkpoint:
     """A classifier whose first layer has a hundredth of the others' readout, opened with the kind's configuration."""
     arrays = classifier(kind, blocks=3)
-    for key in arrays:
-        if "layers_0" in key and key[-1] in ("C", "C1", "C2"):
-            arrays[key] = arrays[key] / 100
+    first = find_layers(leaves_of(arrays))[0]
+    for name in leaves_with(first, "readout"):
+        arrays[first.leaves[name]] = arrays[first.leaves[name]] / 100
     if moments:
         arrays |= {("opt_state", "0", m, *k[1:]): 1 + a for m in ("mu", "nu") for k, a in arrays.items()}
     config = KINDS[kind].config
@@ -52,11 +52,11 @@ def test_an_emptied_layer_reads_as_one_without_states(kind: str, masked: bool, t
     assert small.report.layers[0].stored == first.shape.states == (6 if masked else 1)
     assert loaded.stamp["pruned"][0]["layers"][0]["kept"] in ([], [[]] * 4)
     arrays, system = loaded.arrays(first), loaded.system(first)
-    assert not any(arrays[name].any() for name in first.family.coefficients & arrays.keys())
+    assert not any(arrays[name].any() for name in leaves_with(first, "input") | leaves_with(first, "readout"))
     assert not system.live_mask.any()
     assert (np.abs(system.lam) < 1).all()
     u = np.random.default_rng(0).normal(size=(20, first.shape.features))
-    np.testing.assert_allclose(simulate(system, u), arrays["D"].reshape(-1) * u, atol=1e-12)
+    np.testing.assert_allclose(simulate(system, u), system.D * u, atol=1e-12)
     assert last.score(loaded).layers[0].states == 0
     assert all(loaded.system(layer).live_mask.any() for layer in others)
     assert last.verify(loaded, ck).passed
@@ -99,13 +99,14 @@ def test_moments_follow_and_have_no_moment_where_b_and_c_are_zero(masked: bool, 
         for moment in ("mu", "nu"):
             found = loaded.read([("opt_state", "0", moment, *key[1:])])[("opt_state", "0", moment, *key[1:])]
             assert found.shape == own[name].shape
-            wanted = np.zeros_like(found) if name in layer.family.coefficients else 1 + own[name]
+            silent = name in leaves_with(layer, "input") | leaves_with(layer, "readout")
+            wanted = np.zeros_like(found) if silent else 1 + own[name]
             np.testing.assert_array_equal(found, wanted)
 
 
 @every_emptying_criterion
-def test_criteria_may_empty_layers_down_to_the_asked_count(criterion: str, tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt", blocks=3)
+def test_criteria_may_empty_layers_down_to_the_asked_count(criterion: str) -> None:
+    ck = shared(blocks=3)
     small = last.prune(ck, 0.95, criterion=criterion, min_states=0)
     assert small.report is not None and small.report.states == (18, 0)
     assert [layer.shape.states for layer in small.layers] == [1, 1, 1]
@@ -137,13 +138,13 @@ def test_shape_and_scope_agree_with_it(kind: str, options: dict, tmp_path: Path)
 
 def test_reconstruct_may_empty_a_layer(tmp_path: Path) -> None:
     ck = unequal(tmp_path / "ckpt")
-    small = reducing.prune(ck, 0.99, method="reconstruct", min_states=0)
+    small = last.prune(ck, 0.99, method="reconstruct", min_states=0)
     last.save(small, tmp_path / "pruned")
     assert small.report is not None and [layer.after for layer in small.report.layers] == [0, 0, 0]
     loaded = last.load(tmp_path / "pruned")
     assert last.score(loaded).states == 0
     assert last.verify(loaded, ck).passed
-    again = reducing.prune(loaded, 0.5, method="reconstruct", min_states=0)
+    again = last.prune(loaded, 0.5, method="reconstruct", min_states=0)
     assert again.report is not None and again.report.states == (0, 0)
 
 
@@ -153,11 +154,11 @@ def test_a_standin_is_silent_whichever_state_it_is(kind: str, seed: int, data: s
     layer, arrays = KINDS[kind].layer(seed)
     groups, states = layer.shape.groups, layer.shape.states
     keep, standin = np.zeros((groups, states), bool), np.full((groups, 1), data.draw(st.integers(0, states - 1)))
-    leaves = layer.family.state_leaves
-    cuts = {n: Cut(leaves[n], keep, False, n in layer.family.coefficients, standin) for n in arrays if n in leaves}
+    cuts = {name: Cut(where, keep, False, standin) for name, where in layer.units["states"].segments.items()}
     cut = {name: cuts[name].apply(a) if name in cuts else a for name, a in arrays.items()}
     assert all(cut[name].shape == cuts[name].shape(arrays[name].shape) for name in cuts)
-    system, before = build_system(layer, cut, KINDS[kind].config), build_system(layer, arrays, KINDS[kind].config)
+    config = KINDS[kind].config
+    system, before = build_system(as_layer(cut), cut, config), build_system(layer, arrays, config)
     assert not system.live_mask.any() and not hinf_norm(system).any()
     np.testing.assert_array_equal(system.lam, np.take_along_axis(before.lam, standin, axis=1))
 

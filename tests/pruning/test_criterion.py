@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from last_cli.families.lti.system import System
 from last_cli.pruning.criteria.criterion import Criterion, as_is, scores, tail_share
 
 energies = hnp.arrays(float, st.integers(1, 12), elements=st.floats(0, 1e6, allow_subnormal=False))
@@ -61,13 +60,21 @@ def test_shares_do_not_depend_on_a_layers_scale(energy: np.ndarray, scale: float
 @pytest.mark.parametrize(("normalise", "wanted"), [(as_is, [[3, 0], [1, 0]]), (tail_share, [[1, 0], [1 / 4, 0]])])
 def test_padding_scores_zero_and_stays_out_of_the_normalisation(normalise, wanted: list) -> None:
     live = np.array([[True, False], [True, False]])
-    system = System(np.zeros((2, 2)) + 0j, np.zeros((2, 2, 1)), np.zeros((1, 2, 1, 2)), np.zeros(2), 1.0, live)
     loud = np.array([[3.0, 100.0], [1.0, 100.0]])
-    criterion = Criterion("test", "", lambda system, rng: loud, normalise)
-    assert scores(criterion, system, np.random.default_rng(0)).tolist() == wanted
+    criterion = Criterion("test", "", lambda: loud, needs=(), normalise=normalise)
+    assert scores(criterion, live, {}).tolist() == wanted
 
 
 def test_scores_have_the_criterions_precision() -> None:
-    system = System(np.zeros((1, 2)) + 0j, np.zeros((1, 2, 1)), np.zeros((1, 1, 1, 2)), np.zeros(1), 1.0)
-    criterion = Criterion("test", "", lambda system, rng: np.ones((1, 2)), dtype=np.float32)
-    assert scores(criterion, system, np.random.default_rng(0)).dtype == np.float32
+    criterion = Criterion("test", "", lambda live: np.ones(live.shape), needs=("live",), dtype=np.float32)
+    live = np.ones((1, 2), bool)
+    assert scores(criterion, live, {"live": live}).dtype == np.float32
+
+
+def test_a_criterion_is_given_what_it_needs_and_no_more() -> None:
+    criterion = Criterion("test", "", lambda **given: np.full((1, 2), len(given)), needs=("live", "horizon"))
+    live = np.ones((1, 2), bool)
+    available = {"live": live, "horizon": 3, "system": None}
+    assert scores(criterion, live, available).tolist() == [[2, 2]]
+    with pytest.raises(KeyError):
+        scores(criterion, live, {"live": live})

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from random_layers import classifier, write, written
+from random_layers import classifier, write
+from random_networks import shared
 
 import last_cli as last
 from last_cli.base.errors import CheckpointError, UnstableStateError, UsageError
-from last_cli.families.lti.system import hinf_norm
+from last_cli.families.lti.system import hinf_norm, state_gains
+from last_cli.results.score import LayerScore, Norms
 
 B = ("params", "encoder", "layers_0", "seq", "B")
 
@@ -24,16 +26,23 @@ def changed(path: Path, kind: str = "s5-two-directions", *, blocks: int = 2, **e
     return last.load(write(path / "ckpt", arrays))
 
 
-def test_a_report_has_the_norms_and_scores_of_every_state(tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt", blocks=3)
+def norms(layer: LayerScore) -> Norms:
+    assert layer.norms is not None
+    return layer.norms
+
+
+def test_a_report_has_the_norms_and_scores_of_every_state() -> None:
+    ck = shared(blocks=3)
     report = last.score(ck)
     assert [layer.name for layer in report.layers] == [f"encoder/layers_{i}/seq" for i in range(3)]
     assert (report.family, report.criterion, report.states, report.ratio) == ("s5", "last", 18, None)
     for layer, found in zip(ck.layers, report.layers, strict=True):
         system = ck.system(layer)
-        np.testing.assert_array_equal(found.hinf, hinf_norm(system))
-        np.testing.assert_array_equal(found.abs_lambda, np.abs(system.lam))
-        np.testing.assert_array_equal(found.poles, system.lam)
+        assert found.norms is not None
+        np.testing.assert_array_equal(found.norms.hinf, hinf_norm(system))
+        np.testing.assert_array_equal(found.norms.gains, state_gains(system))
+        np.testing.assert_array_equal(found.norms.abs_lambda, np.abs(system.lam))
+        np.testing.assert_array_equal(found.norms.poles, system.lam)
         assert found.score.max() == 1 and found.keep is None and found.kept is None
         assert (found.states, found.features, found.directions) == (6, 4, 2)
 
@@ -49,20 +58,20 @@ def test_what_was_assumed_is_reported_and_what_was_said_is_not(tmp_path: Path) -
 def test_options_change_the_scores(tmp_path: Path) -> None:
     path = write(tmp_path / "ckpt", classifier())
     checkpoints = last.load(path), last.load(path, discretization="bilinear"), last.load(path, step_rescale=0.5)
-    zoh, bilinear, slower = (last.score(ck).layers[0].hinf for ck in checkpoints)
+    zoh, bilinear, slower = (norms(last.score(ck).layers[0]).hinf for ck in checkpoints)
     assert not np.allclose(zoh, bilinear, rtol=1e-3)
     assert not np.allclose(zoh, slower, rtol=1e-3)
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.1, 0.33, 0.5, 0.9])
-def test_with_a_ratio_the_report_says_what_stays(tmp_path: Path, ratio: float) -> None:
-    report = last.score(written(tmp_path / "ckpt"), ratio=ratio)
+def test_with_a_ratio_the_report_says_what_stays(ratio: float) -> None:
+    report = last.score(shared(), ratio=ratio)
     kept = sum(layer.kept or 0 for layer in report.layers)
     assert kept == max(int(12 * (1 - ratio) + 1e-9), 2)
 
 
-def test_a_glob_shows_some_layers_but_all_are_ranked(tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt", blocks=3)
+def test_a_glob_shows_some_layers_but_all_are_ranked() -> None:
+    ck = shared(blocks=3)
     whole = last.score(ck, ratio=0.5)
     for glob in ("layers_1", "encoder/layers_1/*", "*_1"):
         (found,) = last.score(ck, ratio=0.5, layer=glob).layers
@@ -77,7 +86,7 @@ def test_a_pole_beyond_the_unit_circle_is_refused_by_layer_and_index(tmp_path: P
     ck = changed(tmp_path, Lambda_re=(3, 0.2))
     with pytest.raises(UnstableStateError, match=r"encoder/layers_0/seq: state 3: \|lambda\| is 1\.0") as caught:
         last.score(ck)
-    assert "--clip-eigs" in caught.value.hint and "--allow-unstable" in caught.value.hint
+    assert "clip_eigs" in caught.value.hint and "allow_unstable" in caught.value.hint
 
 
 def test_several_poles_beyond_the_unit_circle_are_counted(tmp_path: Path) -> None:
@@ -95,7 +104,7 @@ def test_an_unstable_channel_of_s4d_pairs_is_named_and_clipping_is_not_offered(t
     ck = changed(tmp_path, "s4d-pairs", log_A_real=((1, 2), -80.0))
     with pytest.raises(UnstableStateError, match="channel 1, state 2: ") as caught:
         last.score(ck)
-    assert "--clip-eigs" not in caught.value.hint
+    assert "clip_eigs" not in caught.value.hint
 
 
 def test_unstable_poles_are_accepted_with_a_warning_when_allowed(tmp_path: Path) -> None:
@@ -109,7 +118,7 @@ def test_unstable_poles_are_accepted_when_clipping_makes_them_stable(tmp_path: P
     path = changed(tmp_path, Lambda_re=(3, 0.2)).source.path
     report = last.score(last.load(path, clip_eigs=True))
     assert report.warnings == []
-    assert report.layers[0].abs_lambda.max() < 1
+    assert norms(report.layers[0]).abs_lambda.max() < 1
 
 
 @pytest.mark.parametrize("criterion", ["last", "last-reference", "aire", "hinf", "magnitude"])
@@ -119,7 +128,7 @@ def test_an_all_zero_layer_is_warned_about_and_scores_zero(tmp_path: Path, crite
     ck = changed(tmp_path, **zeros)
     report = last.score(ck, criterion, ratio=0.5)
     assert [w for w in report.warnings if w.startswith("encoder/layers_0/seq: B or C is zero throughout")]
-    assert not report.layers[0].score.any() and not report.layers[0].hinf.any()
+    assert not report.layers[0].score.any() and not norms(report.layers[0]).hinf.any()
     assert report.layers[0].kept == 1
     # The released code keeps six by its threshold, and the guard one more.
     assert report.layers[1].kept == (6 if criterion == "last-reference" else 5)
@@ -134,34 +143,34 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("ratio", "hint"),
-    [(33.0, "for 33 % write --ratio 0.33"), (12.5, "write --ratio 0.125"), (1.0, "0.33"), (-0.1, "0.33"), (100.0, "")],
+    [(33.0, "for 33 % write ratio=0.33"), (12.5, "write ratio=0.125"), (1.0, "0.33"), (-0.1, "0.33"), (100.0, "")],
 )
-def test_a_ratio_outside_zero_to_one_is_refused(tmp_path: Path, ratio: float, hint: str) -> None:
-    ck = written(tmp_path / "ckpt", blocks=1)
+def test_a_ratio_outside_zero_to_one_is_refused(ratio: float, hint: str) -> None:
+    ck = shared(blocks=1)
     for command in (lambda: last.score(ck, ratio=ratio), lambda: last.prune(ck, ratio)):
         with pytest.raises(UsageError, match=f"^ratio is {ratio:g}, expected a number from 0 up to") as caught:
             command()
         assert hint in caught.value.hint
 
 
-def test_a_ratio_that_is_no_number_is_refused(tmp_path: Path) -> None:
+def test_a_ratio_that_is_no_number_is_refused() -> None:
     with pytest.raises(UsageError, match="ratio is nan"):
-        last.score(written(tmp_path / "ckpt", blocks=1), ratio=float("nan"))
+        last.score(shared(blocks=1), ratio=float("nan"))
 
 
-def test_min_states_below_zero_is_refused(tmp_path: Path) -> None:
+def test_min_states_below_zero_is_refused() -> None:
     with pytest.raises(UsageError, match="min-states is -1, expected 0 or more"):
-        last.score(written(tmp_path / "ckpt", blocks=1), ratio=0.5, min_states=-1)
+        last.score(shared(blocks=1), ratio=0.5, min_states=-1)
 
 
-def test_an_unknown_criterion_is_refused_with_a_suggestion(tmp_path: Path) -> None:
+def test_an_unknown_criterion_is_refused_with_a_suggestion() -> None:
     with pytest.raises(UsageError, match="unknown criterion 'lasst'") as caught:
-        last.score(written(tmp_path / "ckpt", blocks=1), "lasst")
+        last.score(shared(blocks=1), "lasst")
     assert "did you mean 'last'?" in caught.value.hint
 
 
-def test_random_scores_are_those_of_their_seed_and_differ_between_layers(tmp_path: Path) -> None:
-    ck = written(tmp_path / "ckpt")
+def test_random_scores_are_those_of_their_seed_and_differ_between_layers() -> None:
+    ck = shared()
     one, same, other = (last.score(ck, "random", seed=seed).layers for seed in (1, 1, 2))
     np.testing.assert_array_equal(one[0].score, same[0].score)
     assert not (one[0].score == other[0].score).any()

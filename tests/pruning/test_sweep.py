@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import DIGITS, S4D, Run, data, fails
+from random_networks import pruned
 
 import last_cli as last
+from last_cli.base import registry
 from last_cli.evaluation import program
-from last_cli.evaluation.inputs import Asked
-from last_cli.pruning import prune as reducing
-from last_cli.pruning.recipe import recipe
+from last_cli.pruning.calibration.observe import observe
+from last_cli.pruning.calibration.request import Calibration
+from last_cli.pruning.recipe import Recipe, named
 from last_cli.pruning.sweep import JOURNAL, parse_ratios
 from last_cli.results.sweep import SweepPoint, SweepReport
 
@@ -30,9 +32,10 @@ def test_masked_points_are_what_the_compact_checkpoints_give(sample: str, names:
     ck = last.load(sample)
     task = ck.stamp["task"]["name"]
     report = last.sweep(ck, task, ratios=[0.5], criteria=names, seeds=1, calibration=8, limit=60)
-    plan = reducing.plan_for(ck, Asked(calibration=8)) if recipe(names[0]).needs_plan else None
     for point, name in zip(report.points, names, strict=True):
-        small = recipe(name).at_any_ratio(ck, plan)(0.5)
+        recipe = named(name, Recipe())
+        observation = observe(ck, recipe, Calibration(8, task)) if recipe.needs_inputs else None
+        small = pruned(registry.get("methods", recipe.method).prepare(ck, recipe, observation), 0.5)
         judged = last.evaluate(small, task, limit=60, baseline=ck)
         assert judged.baseline is not None and small.report is not None
         assert (point.accuracy, point.drop) == (judged.measured.accuracy, judged.baseline.drop)

@@ -12,10 +12,10 @@ from hypothesis import settings
 
 import last_cli as last
 from last_cli import formats
-from last_cli.families.family import Family, take
 from last_cli.families.find import Layer, build_system, find_layers
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.system import System
+from last_cli.families.target import Role, take
 from last_cli.formats import Key, Leaf
 
 Arrays = dict[str, np.ndarray]
@@ -37,6 +37,29 @@ def s5_arrays(rng: Rng, states: int = 6, features: int = 4, readout: str = "C1 C
     columns = {"C1 C2": ("C1", "C2"), "C": ("C",), "C C": ("C",)}[readout]
     width = 2 * states if readout == "C C" else states
     return single(arrays | {name: rng.normal(size=(features, width, 2)) for name in columns})
+
+
+def event_arrays(rng: Rng, states: int = 6, features: int = 4, outputs: int | None = None) -> Arrays:
+    """Leaves of an S5 layer as event-based models have it: a flat log_step, no D, and maybe other outputs."""
+    arrays = s5_arrays(rng, states, features, "C")
+    del arrays["D"]
+    arrays["C"] = single({"C": rng.normal(size=(outputs or features, states, 2))})["C"]
+    return arrays | {"log_step": arrays["log_step"][:, 0]}
+
+
+def lru_arrays(rng: Rng, states: int = 6, features: int = 4) -> Arrays:
+    """Leaves of an LRU layer."""
+    decay = rng.uniform(0.01, 0.3, states)
+    return single(
+        {
+            "nu_log": np.log(decay),
+            "theta_log": np.log(rng.uniform(0, 3, states)),
+            "gamma_log": np.log(-np.expm1(-2 * decay)) / 2,
+            **{name: rng.normal(size=(states, features)) for name in ("B_re", "B_im")},
+            **{name: rng.normal(size=(features, states)) for name in ("C_re", "C_im")},
+            "D": rng.normal(size=features),
+        }
+    )
 
 
 def s4d_arrays(rng: Rng, states: int = 6, features: int = 4) -> Arrays:
@@ -103,10 +126,14 @@ KINDS = {
     "s5-clipped": _s5(re=0.5, clip_eigs=True),
     "s5-bilinear": _s5(discretization="bilinear"),
     "s5-rescaled": _s5("C", step_rescale=2.0),
+    "s5-events": Kind("s5", event_arrays, ModelConfig(discretization="dirac")),
     "s4d": Kind("s4d", s4d_arrays),
     "s4d-pairs": Kind("s4d-pairs", s4d_pairs_arrays),
     "s4d-pairs-two-directions": Kind("s4d-pairs", lambda rng, **s: s4d_pairs_arrays(rng, directions=2, **s)),
+    "lru": Kind("lru", lru_arrays),
 }
+# Layers that no classifier here is made of.
+ALONE = {"s5-other-widths": Kind("s5", lambda rng, **s: event_arrays(rng, outputs=3, **s), _s5("C").config)}
 
 
 def as_layer(arrays: Mapping[str, np.ndarray]) -> Layer:
@@ -118,10 +145,16 @@ def leaves_of(arrays: Mapping[Key, np.ndarray]) -> dict[Key, Leaf]:
     return {key: Leaf(key, array.shape, str(array.dtype), "array") for key, array in arrays.items()}
 
 
-def taken(family: Family, arrays: Arrays, index: np.ndarray, states: int) -> Arrays:
-    """A layer's leaves with the states of `index`."""
-    where = family.state_leaves
-    return {n: take(a, where[n], index, states) if n in where else a for n, a in arrays.items()}
+def taken(layer: Layer, arrays: Mapping[str, np.ndarray], index: np.ndarray, target: str = "states") -> Arrays:
+    """A layer's leaves with the units of `index`."""
+    units = layer.units[target]
+    where = units.segments
+    return {n: take(a, where[n], index, units.count) if n in where else a for n, a in arrays.items()}
+
+
+def leaves_with(layer: Layer, role: Role, target: str = "states") -> set[str]:
+    """Names of a layer's leaves that are such to its units: "readout" for those of C."""
+    return {name for name in layer.leaves if role in layer.units[target].roles(name)}
 
 
 def only(system: System, keep: np.ndarray) -> System:
@@ -130,9 +163,9 @@ def only(system: System, keep: np.ndarray) -> System:
 
 
 def simulate(system: System, u: np.ndarray) -> np.ndarray:
-    """Outputs (length, features) for inputs of the same shape, one time step after the other, in float64."""
-    inputs = u.reshape(len(u), len(system.lam), -1)
-    y = np.asarray(system.D, np.float64) * u
+    """Outputs (length, outputs) for inputs (length, features), one time step after the other, in float64."""
+    inputs, D = u.reshape(len(u), len(system.lam), -1), np.asarray(system.D, np.float64)
+    y = D * u if D.any() else np.zeros((len(u), len(D)))
     for direction, C in enumerate(np.asarray(system.C, np.complex128)):
         x = np.zeros(system.lam.shape, np.complex128)
         for t in range(len(u))[:: -1 if direction else 1]:

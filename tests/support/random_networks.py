@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from last_cli.results.reduction import ReductionReport
-from random_layers import KINDS, classifier, leaves_of
+from random_layers import KINDS, classifier, leaves_of, written
 
 import last_cli as last
 from last_cli.base import arrays as base
@@ -17,8 +19,15 @@ from last_cli.families.find import build_system, find_layers
 from last_cli.families.lti.network.fold import fold
 from last_cli.families.lti.network.spec import infer, read_spec
 from last_cli.formats import Key
+from last_cli.pruning.balanced.method import BALANCED
+from last_cli.pruning.calibration.observe import Observation
+from last_cli.pruning.method import Plan
+from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.reconstruct import correct
-from last_cli.pruning.reconstruct import method as reconstruct
+from last_cli.pruning.reconstruct.fit import Fit, fit_of
+from last_cli.pruning.reconstruct.method import RECONSTRUCT, ReconstructPlan
+from last_cli.pruning.reconstruct.probe import Whitening
+from last_cli.results.prune import PruneReport
 
 
 def nested(arrays: dict[Key, np.ndarray]) -> dict[str, Any]:
@@ -55,25 +64,63 @@ def features(count: int = 12, length: int = 20, seed: int = 0) -> Inputs:
     return Inputs(np.random.default_rng(seed).normal(size=(count, length, 7)).astype(np.float32), None, {"test": 1})
 
 
-def report_of(small: last.Checkpoint) -> ReductionReport:
-    assert isinstance(small.report, ReductionReport)
+TEMPORARY = TemporaryDirectory(prefix="last-tests-")
+
+
+@cache
+def shared(kind: str = "s5-two-directions", seed: int = 0, **options: Any) -> last.Checkpoint:
+    """`random_layers.written`, once in a run: no test changes it."""
+    name = "-".join([kind, str(seed), *(f"{k}={v}" for k, v in options.items())])
+    return written(Path(TEMPORARY.name) / name, kind, seed, **options)
+
+
+@cache
+def observed(kind: str = "s5-two-directions", count: int = 12, length: int = 20) -> Observation:
+    """The states of `shared(kind)` on `features`, measured once in a run."""
+    return Observation(shared(kind), features(count, length))
+
+
+def fitted(kind: str = "s5-two-directions", count: int = 12, length: int = 20) -> Fit:
+    """The fit of `observed`."""
+    return fit_of(observed(kind, count, length))
+
+
+def reconstruct(observation: Observation, **entries: Any) -> ReconstructPlan:
+    """The plan of the method `reconstruct`, with these entries of its recipe."""
+    recipe = Recipe(method="reconstruct", **entries)
+    plan = RECONSTRUCT.prepare(observation.checkpoint, recipe, observation)
+    assert isinstance(plan, ReconstructPlan)
+    return plan
+
+
+def balanced(checkpoint: last.Checkpoint, ratio: float, *, draft: bool = False, **entries: Any) -> last.Checkpoint:
+    """The checkpoint pruned by the method `balanced`, with these entries of its recipe."""
+    return pruned(BALANCED.prepare(checkpoint, Recipe(method="balanced", **entries), None), ratio, draft=draft)
+
+
+def pruned(plan: Plan, ratio: float, *, draft: bool = False) -> last.Checkpoint:
+    """What a plan makes of its checkpoint, with the report in it, as `last.prune` gives it."""
+    found = plan.at(ratio, draft=draft)
+    return replace(found.checkpoint, report=found.report)
+
+
+def report_of(small: last.Checkpoint) -> PruneReport:
+    assert small.report is not None
     return small.report
 
 
-def check_derivatives(plan: reconstruct.Plan) -> None:
+def check_derivatives(fit: Fit) -> None:
     """Along the whitened directions of one layer, for every sequence and class."""
-    keep = [np.ones(p.system.lam.shape, bool) for p in plan.layers]
+    keep = [np.ones(p.system.lam.shape, bool) for p in fit.layers]
     keep[0][0, 2] = False
-    C = [p.readouts(mask) for p, mask in zip(plan.layers, keep, strict=True)]
-    from last_cli.pruning.reconstruct.probe import Whitening
-
-    whitenings = [Whitening(*correct._sides(p, mask)) for p, mask in zip(plan.layers, keep, strict=True)]
-    rows = plan.probe.derivatives(C, whitenings, 8)
+    C = [p.readouts(mask) for p, mask in zip(fit.layers, keep, strict=True)]
+    whitenings = [Whitening(*correct._sides(p, mask)) for p, mask in zip(fit.layers, keep, strict=True)]
+    rows = fit.probe.derivatives(C, whitenings, 8)
     for first in (0, 1):
         along = np.random.default_rng(first).normal(size=rows[first].shape[0]).astype(np.float32)
-        moved = correct._step(plan, whitenings, [r if i == first else 0 * r for i, r in enumerate(rows)], along, C)
+        moved = correct._step(fit, whitenings, [r if i == first else 0 * r for i, r in enumerate(rows)], along, C)
         size = 1e-2 / max(float(np.abs(m - c).max()) for m, c in zip(moved, C, strict=True))
         there, back = ([c + s * size * (m - c) for m, c in zip(moved, C, strict=True)] for s in (1, -1))
-        change = (plan.probe.logits(there) - plan.probe.logits(back))[:8].ravel() / 2
+        change = (fit.probe.logits(there) - fit.probe.logits(back))[:8].ravel() / 2
         predicted = size * rows[first] @ (along @ rows[first])
         np.testing.assert_allclose(change, predicted, atol=0.02 * np.abs(predicted).max())

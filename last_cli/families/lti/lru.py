@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from last_cli.families.family import Family, LayerShape, agree, expect_ndim
 from last_cli.families.lti.config import ModelConfig
+from last_cli.families.lti.network import CLASSIFIER
 from last_cli.families.lti.system import Array, System, feedthrough
 from last_cli.families.target import Segment, Segments, Shapes, Target
 
@@ -91,4 +92,5 @@ LRU = Family(
     system=system,
     with_readouts=with_readouts,
     with_system=with_system,
+    network=CLASSIFIER,
 )

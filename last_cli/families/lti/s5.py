@@ -15,6 +15,7 @@ from last_cli.base.errors import CheckpointError
 from last_cli.families.family import Family, Hint, LayerShape, agree, expect_ndim, expect_pairs
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.discretise import METHODS, POLES, as_complex, as_pair, clip_real
+from last_cli.families.lti.network import CLASSIFIER
 from last_cli.families.lti.system import Array, System, feedthrough
 from last_cli.families.target import Segment, Segments, Shapes, Target
 
@@ -125,4 +126,5 @@ S5 = Family(
     system=system,
     with_readouts=with_readouts,
     with_system=with_system,
+    network=CLASSIFIER,
 )

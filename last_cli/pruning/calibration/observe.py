@@ -67,7 +67,7 @@ class Observation:
         Raises:
             CheckpointError: as `measurements`, or it overflows.
         """
-        found = {name: one.gates for name, one in self.measurements.items()}
+        found = {name: one.sensitivity for name, one in self.measurements.items()}
         for name, values in found.items():
             if not np.isfinite(values).all():
                 raise CheckpointError(

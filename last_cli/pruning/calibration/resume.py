@@ -19,7 +19,7 @@ from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.inputs import Inputs
 
 SECONDS = 5.0
-NAME, DONE = "moments", "done"
+NAME, DONE = "measurement", "done"
 
 Sums = dict[str, dict[str, np.ndarray]]
 Key = Mapping[str, Any]

@@ -11,8 +11,10 @@ from last_cli.families.find import Layer
 from last_cli.families.lti.config import ModelConfig
 from last_cli.formats import Key, Leaf
 
-# What the gate's products are called, and which activations they allow.
-GATES = {
+BATCH_NORM_EPSILON, LAYER_NORM_EPSILON = 1e-5, 1e-6
+
+# What the products of a GLU are called, and which activations they allow.
+GLU = {
     (): ("gelu",),
     ("out2",): ("half_glu1", "half_glu2"),
     ("out1", "out2"): ("full_glu",),
@@ -25,13 +27,13 @@ HINT = (
 
 @dataclass(frozen=True)
 class BlockSpec:
-    """One block: its name, the SSM's registry name and leaf shapes, its norm and the names of its gate's products."""
+    """One block: its name, the SSM's registry name and leaf shapes, its norm and the names of its GLU's products."""
 
     name: str
     family: str
     leaves: tuple[tuple[str, tuple[int, ...]], ...]
     norm: str
-    gates: tuple[str, ...]
+    glu: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ class ModelSpec:
     d_output: int
     config: ModelConfig
     documents: int = 1
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The SSM layers' names, in order."""
+        return tuple(f"{'encoder/' if self.nested else ''}{block.name}/seq" for block in self.blocks)
 
 
 @dataclass(frozen=True)
@@ -82,8 +89,8 @@ class Tree:
 
 
 def infer(leaves: Mapping[Key, Leaf], layers: Sequence[Layer]) -> dict[str, Any]:
-    """What the tree shows of a ModelConfig: the activation, where the gate's products leave no choice."""
-    options = GATES.get(_gates(Tree.of(layers).variables(leaves), _block(layers[0])), ())
+    """What the tree shows of a ModelConfig: the activation, where the GLU's products leave no choice."""
+    options = GLU.get(_glu(Tree.of(layers).variables(leaves), _block(layers[0])), ())
     return {"activation": options[0]} if len(options) == 1 else {}
 
 
@@ -119,11 +126,11 @@ def _block_spec(variables: Mapping[Key, Leaf], layer: Layer, nested: bool, confi
     expected = ("encoder", block[-1]) if nested else (block[-1],)
     if block != expected or layer.name.split("/")[-1] != "seq":
         raise CheckpointError(f"{layer.name}: expected {'/'.join((*expected, 'seq'))} in an S5 or S4D classifier", HINT)
-    gates = _gates(variables, block)
-    if config.activation not in GATES.get(gates, ()):
-        allowed = " or ".join(GATES.get(gates, ())) or "none that is known"
+    glu = _glu(variables, block)
+    if config.activation not in GLU.get(glu, ()):
+        allowed = " or ".join(GLU.get(glu, ())) or "none that is known"
         raise CheckpointError(
-            f"{layer.name}: activation is '{config.activation}' but the tree has the products {list(gates)}, "
+            f"{layer.name}: activation is '{config.activation}' but the tree has the products {list(glu)}, "
             f"which means {allowed}",
             "give ⟦activation⟧, or mend the configuration beside the checkpoint",
         )
@@ -134,13 +141,18 @@ def _block_spec(variables: Mapping[Key, Leaf], layer: Layer, nested: bool, confi
         family=layer.family.name,
         leaves=tuple((name, tuple(variables[("params", *block, "seq", name)].shape)) for name in layer.leaves),
         norm="batch" if ("batch_stats", *block, "norm", "mean") in variables else "layer",
-        gates=gates,
+        glu=glu,
     )
+
+
+def block_of(name: str) -> str:
+    """The name of the block that an SSM layer of this name is in."""
+    return name.split("/")[-2]
 
 
 def _block(layer: Layer) -> Key:
     return tuple(layer.name.split("/")[:-1])
 
 
-def _gates(variables: Mapping[Key, Any], block: Key) -> tuple[str, ...]:
+def _glu(variables: Mapping[Key, Any], block: Key) -> tuple[str, ...]:
     return tuple(n for n in ("out", "out1", "out2") if ("params", *block, n, "kernel") in variables)

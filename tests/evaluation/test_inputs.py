@@ -1,0 +1,23 @@
+"""Sequences that say nothing of the data but its type."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from random_networks import shared
+
+from last_cli.base.errors import UsageError
+from last_cli.evaluation import inputs
+
+
+def test_random_inputs_are_of_the_trained_kind() -> None:
+    ck = shared()
+    with pytest.raises(UsageError, match="which length"):
+        inputs.random(ck, 4)
+    assert inputs.random(ck, 4, length=11).x.shape == (4, 11, 7)
+    said = replace(ck, stamp={"task": {"name": "mine", "length": 9, "vocabulary": list("abcdefg")}})
+    x = inputs.random(said, 50).x
+    assert x.shape == (50, 9) and x.dtype == np.int32 and set(np.unique(x)) == set(range(7))
+    assert inputs.random(said, 50).digest == inputs.random(said, 50).digest != inputs.random(said, 50, seed=1).digest

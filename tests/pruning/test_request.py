@@ -1,0 +1,63 @@
+"""Which sequences units are observed on: of a task, of a file, never of the test split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import SAMPLES
+from random_networks import shared
+
+import last_cli as last
+from last_cli.base.errors import DataError, UsageError
+from last_cli.pruning.calibration.request import Calibration, Draw, from_file, from_task
+
+
+def test_the_test_split_never_calibrates() -> None:
+    with pytest.raises(UsageError, match="test split"):
+        from_task(shared(), "digits", 8, split="test")
+    found = from_task(shared(), "digits", 1000)
+    assert found.source["sequences"] == found.source["of"] == 200
+
+
+def test_files_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no calibration"):
+        from_file(tmp_path / "none.npz")
+    np.savez(tmp_path / "flat.npz", x=np.zeros(3))
+    with pytest.raises(DataError, match="shape"):
+        from_file(tmp_path / "flat.npz")
+    np.savez(tmp_path / "long.npz", x=np.arange(12).reshape(4, 3), lengths=np.array([3, 4, 2, 1]))
+    with pytest.raises(DataError, match="lengths are 1 to 4, expected 1 to 3"):
+        from_file(tmp_path / "long.npz")
+    np.savez(tmp_path / "good.npz", x=np.arange(12).reshape(4, 3), lengths=np.array([3, 3, 2, 1]))
+    found = from_file(tmp_path / "good.npz", 2)
+    assert found.x.shape == (2, 3) and found.lengths is not None and found.lengths.dtype == np.int32
+
+
+def test_sequences_that_are_skipped_are_those_that_were_drawn_first() -> None:
+    ck = last.load(SAMPLES / "s5-digits")
+    everything = {image.tobytes() for image in from_task(ck, "digits", 200).x}
+    first, rest = from_task(ck, "digits", 150), from_task(ck, "digits", 150, Draw(skip=150))
+    assert (len(first.x), len(rest.x), rest.source["skipped"]) == (150, 50, 150)
+    assert {image.tobytes() for image in (*first.x, *rest.x)} == everything
+    assert len(from_task(ck, "digits", 150, Draw(skip=200)).x) == 150
+
+
+def test_what_is_asked_for_is_read_and_nothing_else() -> None:
+    ck, draw = shared(), Draw()
+    assert Calibration().read(ck, draw) is None and Calibration().inputs(ck, draw) is None
+    found = Calibration(calibration=5, task="digits").read(ck, draw)
+    assert found is not None and found.source == {"task": "digits", "split": "val"} | {
+        "seed": 0,
+        "sequences": 5,
+        "of": 200,
+    }
+    assert Calibration(calibration=5, data_dir="x").options == ["⟦calibration⟧", "⟦data_dir⟧"]
+    for asked, message in (
+        (Calibration(calibration=5), "not of what"),
+        (Calibration(data_dir="x"), "not of what"),
+        (Calibration(task="digits", calibration_file="x.npz"), "calibration_file and task are both given"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            asked.read(ck, draw)
