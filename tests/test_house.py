@@ -230,6 +230,7 @@ def test_what_breaks_a_rule_is_seen(house: Path, rule: Rule, name: str, text: st
 
 
 def add(root: Path, name: str, text: str) -> None:
+    """Write a file of a house."""
     path = root / PACKAGE / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

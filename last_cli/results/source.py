@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from last_cli.base.progress import Progress
 from last_cli.base.version import __version__
 
 Json = dict[str, Any]
-
-__all__ = ["Json", "Progress", "Source", "head"]
 
 
 @dataclass(frozen=True)
@@ -32,4 +29,5 @@ class Source:
 
 
 def head(schema: str, checkpoint: Source) -> Json:
+    """What a JSON object begins with: its schema, the version, and which checkpoint it is about."""
     return {"schema": schema, "last": __version__, "checkpoint": checkpoint.as_json()}

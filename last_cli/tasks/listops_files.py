@@ -33,6 +33,7 @@ _TO_TOKENS = str.maketrans({"]": "X", "(": None, ")": None})
 
 
 def file_name(split: str) -> str:
+    """What the file of a split is called."""
     return f"basic_{split}.tsv"
 
 

@@ -22,6 +22,8 @@ BATCH = 1000
 
 @dataclass(frozen=True)
 class Sample:
+    """An image's file, and its label: 1 where a path joins the dots."""
+
     image: Path
     label: int
 

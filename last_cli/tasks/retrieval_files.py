@@ -17,6 +17,7 @@ COLUMNS = 5
 
 
 def file_name(split: str) -> str:
+    """What the file of a split is called."""
     return f"new_aan_pairs.{'eval' if split == 'val' else split}.tsv"
 
 

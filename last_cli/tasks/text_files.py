@@ -32,9 +32,11 @@ class Files:
     tables: dict[str, list[Path]]
 
     def source(self, split: str) -> Path:
+        """The folder of a split's reviews."""
         return self.tables[split][0].parent if self.tables else self.folder / split
 
     def fingerprint(self, split: str) -> list[list[str | int]]:
+        """What tells one state of a split's files from another."""
         if self.tables:
             return [fingerprint(path) for path in self.tables[split]]
         return [folder_fingerprint(self.folder / split / label, "*.txt") for label in LABELS]

@@ -18,7 +18,7 @@ PAD, UNKNOWN, END = SPECIALS = ("<pad>", "<unk>", "<eos>")
 
 
 def build_vocabulary(counts: Mapping[str, int], min_freq: int = 1) -> tuple[str, ...]:
-    """torchtext's order: the specials, then tokens by falling frequency, ties in string order."""
+    """The vocabulary in torchtext's order: the specials, then tokens by falling frequency, ties in string order."""
     kept = [token for token in counts if counts[token] >= min_freq and token not in SPECIALS]
     return (*SPECIALS, *sorted(kept, key=lambda token: (-counts[token], token)))
 
@@ -66,7 +66,9 @@ def token_split(entry: Entry, encoding: Encoding, classes: int, source: str, not
     Args:
         entry: `tokens` of all sequences one after the other, their `lengths`, and the `labels` of the samples.
         encoding: what becomes of them.
-        classes, source, note: of the split; what was cut, or is not in the vocabulary, is added to the note.
+        classes: of the labels.
+        source: of the split.
+        note: of the split; what was cut, or is not in the vocabulary, is added to it.
     """
     tokens, full, labels = entry["tokens"], entry["lengths"][:], entry["labels"][:]
     vocabulary, length, documents = encoding.vocabulary, encoding.length, encoding.documents
