@@ -157,7 +157,7 @@ def test_masked_leaves_other_places_as_any_masked_pruning_does(kind: str, tmp_pa
         assert (found.after, found.stored) == (int(keep[layer.name].sum()), layer.shape.states)
         ours, theirs = small.arrays(layer), plain.arrays(layer)
         for name, where in layer.units["states"].segments.items():
-            rest = [put(one[name], where, keep[layer.name], 0 * one[name]) for one in (ours, theirs)]
+            rest = [put(one[name], where, keep[layer.name], np.zeros_like(one[name])) for one in (ours, theirs)]
             assert rest[0].tobytes() == rest[1].tobytes()
     (step,) = small.stamp["pruned"]
     assert step["masked"] and report_of(small).as_json(None)["masked"]

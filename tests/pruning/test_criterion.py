@@ -72,7 +72,7 @@ def test_scores_have_the_criterions_precision() -> None:
 
 
 def test_a_criterion_is_given_what_it_needs_and_no_more() -> None:
-    criterion = Criterion("test", "", lambda **given: np.full((1, 2), len(given)), needs=("live", "horizon"))
+    criterion = Criterion("test", "", lambda **given: np.full((1, 2), float(len(given))), needs=("live", "horizon"))
     live = np.ones((1, 2), bool)
     available = {"live": live, "horizon": 3, "system": None}
     assert scores(criterion, live, available).tolist() == [[2, 2]]

@@ -67,16 +67,24 @@ def features(count: int = 12, length: int = 20, seed: int = 0) -> Inputs:
 TEMPORARY = TemporaryDirectory(prefix="last-tests-")
 
 
-@cache
 def shared(kind: str = "s5-two-directions", seed: int = 0, **options: Any) -> last.Checkpoint:
     """`random_layers.written`, once in a run: no test changes it."""
-    name = "-".join([kind, str(seed), *(f"{k}={v}" for k, v in options.items())])
-    return written(Path(TEMPORARY.name) / name, kind, seed, **options)
+    return _shared(kind, seed, tuple(sorted(options.items())))
 
 
 @cache
+def _shared(kind: str, seed: int, options: tuple[tuple[str, Any], ...]) -> last.Checkpoint:
+    name = "-".join([kind, str(seed), *(f"{option}={value}" for option, value in options)])
+    return written(Path(TEMPORARY.name) / name, kind, seed, **dict(options))
+
+
 def observed(kind: str = "s5-two-directions", count: int = 12, length: int = 20) -> Observation:
     """The states of `shared(kind)` on `features`, measured once in a run."""
+    return _observed(kind, count, length)
+
+
+@cache
+def _observed(kind: str, count: int, length: int) -> Observation:
     return Observation(shared(kind), features(count, length))
 
 
