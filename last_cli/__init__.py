@@ -122,20 +122,16 @@ def score(
     from last_cli.pruning.calibration.request import Calibration
     from last_cli.pruning.recipe import Recipe
 
-    recipe = Recipe(
-        criterion, scope=scope, min_states=min_states, seed=seed, shape=shape, horizon=horizon,
-        allow_unstable=allow_unstable,
-    )  # fmt: skip
-    sequences = Calibration(calibration, task, calibration_file, data_dir)
-    return scoring.score(
-        _opened(checkpoint), recipe, ratio=ratio, layer=layer, calibration=sequences, progress=progress
-    )
+    order = {"scope": scope, "min_states": min_states, "seed": seed, "shape": shape}
+    recipe = Recipe(criterion, horizon=horizon, allow_unstable=allow_unstable, **order)
+    data, ck = Calibration(calibration, task, calibration_file, data_dir), _opened(checkpoint)
+    return scoring.score(ck, recipe, ratio=ratio, layer=layer, calibration=data, progress=progress)
 
 
 def prune(
     checkpoint: Checkpoint | str | Path, ratio: float | None = None, criterion: str = "last", *,
     max_drop: float | None = None, max_error: float | None = None, strict: bool = False,
-    method: Literal["criterion", "reconstruct", "balanced"] = "criterion", refit: bool = False,
+    method: str = "criterion", refit: bool = False,
     calibration: int | None = None, task: str | None = None, calibration_file: str | Path | None = None,
     data_dir: str | Path | None = None, scope: Literal["global", "layer"] = "global", min_states: int = 1,
     seed: int = 0, shape: Literal["ragged", "rectangular"] = "ragged", masked: bool = False,
@@ -182,14 +178,13 @@ def prune(
     from last_cli.pruning.calibration.request import Calibration
 
     extent = budget.ratio_or_budget(ratio, max_drop, max_error, strict)
-    how = recipe.recipe(
-        criterion, method, scope=scope, min_states=min_states, seed=seed, shape=shape, refit=refit, masked=masked,
-        horizon=horizon, allow_unstable=allow_unstable,
-    )  # fmt: skip
-    sequences = Calibration(calibration, task, calibration_file, data_dir)
+    order = {"scope": scope, "min_states": min_states, "seed": seed, "shape": shape}
+    change = {"refit": refit, "masked": masked, "horizon": horizon, "allow_unstable": allow_unstable}
+    how, ck = recipe.recipe(criterion, method, **order, **change), _opened(checkpoint)
+    data = Calibration(calibration, task, calibration_file, data_dir)
     if isinstance(extent, budget.Budget):
-        return budget.prune_within(_opened(checkpoint), extent, how, sequences, progress)
-    return pruning.prune(_opened(checkpoint), extent, how, sequences, progress)
+        return budget.prune_within(ck, extent, how, data, progress)
+    return pruning.prune(ck, extent, how, data, progress)
 
 
 def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
@@ -388,15 +383,13 @@ def export_weights(ckpt: Checkpoint | str | Path, dst: str | Path, *, force: boo
 
 
 def _opened(checkpoint: Checkpoint | str | Path) -> Checkpoint:
-    """The checkpoint itself, or the one at a path."""
     from last_cli.checkpoint import checkpoint as opening
 
     return checkpoint if isinstance(checkpoint, opening.Checkpoint) else opening.load(checkpoint)
 
 
 def __getattr__(name: str) -> Any:
-    """The class Checkpoint, imported when first used."""
-    if name == "Checkpoint":
+    if name == "Checkpoint":  # imported when first used
         from last_cli.checkpoint.checkpoint import Checkpoint
 
         return Checkpoint

@@ -56,6 +56,9 @@ def evaluate(
     the whole report.
 
     Args:
+        checkpoint: the model.
+        baseline: another, or its path, to compare with sequence by sequence.
+        limits: gates that the report judges.
         request: what to evaluate on, and how; the baseline runs in float32 whatever the precision.
         resume: take up the results that an interrupted run of the same evaluation left.
         progress: called with what is being done, and how many of how many are done.
