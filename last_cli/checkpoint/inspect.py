@@ -66,5 +66,5 @@ def _layer(layer: Any) -> Json:
         "name": layer.name,
         "family": layer.family.kind,
         "parameterisation": layer.family.name,
-        **{name: size for name, size in asdict(layer.shape).items() if size is not None},
+        **{name: size for name, size in asdict(layer.sizes).items() if size is not None},
     }

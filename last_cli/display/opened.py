@@ -10,17 +10,17 @@ from last_cli.checkpoint.checkpoint import Checkpoint
 
 def read_line(checkpoint: Checkpoint) -> str:
     """What was read, in one line."""
-    shapes = [layer.shape for layer in checkpoint.layers]
-    width = " and ".join(str(f) for f in dict.fromkeys(shape.features for shape in shapes))
-    few, many = min(shape.states for shape in shapes), max(shape.states for shape in shapes)
+    sizes = [layer.sizes for layer in checkpoint.layers]
+    width = " and ".join(str(f) for f in dict.fromkeys(one.features for one in sizes))
+    few, many = min(one.states for one in sizes), max(one.states for one in sizes)
     states = str(few) if few == many else f"{few} to {many}"
     each = "state" if few == many == 1 else "states"
-    each += " a channel" if shapes[0].groups > 1 else ""
-    way = "two directions" if shapes[0].directions == 2 else "one direction"
+    each += " a channel" if sizes[0].groups > 1 else ""
+    way = "two directions" if sizes[0].directions == 2 else "one direction"
     location = checkpoint.index.location
     step = f", step {location.step}" if location.step is not None else ""
     return (
-        f"{location.path}: {checkpoint.family}, {len(shapes)} layers of {states} {each}, width {width}, {way} "
+        f"{location.path}: {checkpoint.family}, {len(sizes)} layers of {states} {each}, width {width}, {way} "
         f"({location.layout}{step})"
     )
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from last_cli.base.errors import CheckpointError
 from last_cli.families.lti.config import ModelConfig
-from last_cli.families.lti.system import Array, System
+from last_cli.families.lti.system import AnyArray, System
 from last_cli.families.target import Shapes, Target
 
 
 @dataclass(frozen=True)
-class LayerShape:
+class Sizes:
     """Sizes of one layer: `states` stored per system, `groups` of independent systems, features, directions.
 
     `features` are the inputs of all groups together; `outputs` are as many where nothing is said.
@@ -50,7 +50,7 @@ class Family:
         kind: what reports call it; parameterisations of one kind of layer share it.
         summary: one line for `last list families`.
         required: leaf names that together say that a node of the tree is such a layer.
-        shape: leaf shapes -> sizes. Raises CheckpointError where they disagree (the caller adds the layer's name).
+        sizes: leaf shapes -> sizes. Raises CheckpointError where they disagree (the caller adds the layer's name).
         targets: what can be removed, the usual target first. Pruning cuts their segments and nothing else.
         system: leaves and configuration -> System, in the leaves' own array library and precision. None where a layer
             is no System: then it has no norms.
@@ -69,11 +69,11 @@ class Family:
     kind: str
     summary: str
     required: frozenset[str]
-    shape: Callable[[Shapes], LayerShape]
+    sizes: Callable[[Shapes], Sizes]
     targets: tuple[Target, ...]
     system: Callable[[Mapping[str, Any], ModelConfig], System] | None = None
-    with_readouts: Callable[[Mapping[str, Any], Array], dict[str, Array]] | None = None
-    with_system: Callable[[Mapping[str, Any], System, ModelConfig], dict[str, Array]] | None = None
+    with_readouts: Callable[[Mapping[str, Any], AnyArray], dict[str, AnyArray]] | None = None
+    with_system: Callable[[Mapping[str, Any], System, ModelConfig], dict[str, AnyArray]] | None = None
     optional: frozenset[str] = frozenset()
     options: tuple[str, ...] = ("step_rescale",)
     hints: tuple[Hint, ...] = ()

@@ -12,7 +12,7 @@ import numpy as np
 from last_cli.base import registry
 from last_cli.base.annotations import Shaped
 from last_cli.base.errors import CheckpointError
-from last_cli.families.family import Family, LayerShape
+from last_cli.families.family import Family, Sizes
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.system import System
 from last_cli.families.target import Shapes, Units, live_units
@@ -36,14 +36,14 @@ class Layer:
     Attributes:
         name: the path below the parameters, joined by "/".
         leaves: the family's leaf names -> full keys.
-        shape: its sizes.
+        sizes: of its arrays.
         units: what can be removed from it, by target.
     """
 
     name: str
     family: Family
     leaves: Mapping[str, Key]
-    shape: LayerShape
+    sizes: Sizes
     units: Mapping[str, Units]
 
     def carries(self, leaf: str) -> bool:
@@ -57,14 +57,14 @@ def layer_of(name: str, family: Family, leaves: Mapping[str, Key], shapes: Shape
     Raises:
         CheckpointError: the shapes disagree; without the layer's name.
     """
-    shape = family.shape(shapes)
+    sizes = family.sizes(shapes)
     units = {
         target.name: Units(
             *target.units(shapes), {leaf: s for leaf, s in target.segments(shapes).items() if leaf in leaves}
         )
-        for target in (family.targets if shape.states else ())
+        for target in (family.targets if sizes.states else ())
     }
-    return Layer(name, family, leaves, shape, units)
+    return Layer(name, family, leaves, sizes, units)
 
 
 def find_layers(leaves: Mapping[Key, Leaf]) -> list[Layer]:
@@ -188,7 +188,7 @@ def _layer(called: Key, family: Family, names: Mapping[str, Key], leaves: Mappin
         layer = layer_of(name, family, own, {leaf: leaves[key].shape for leaf, key in own.items()})
     except CheckpointError as error:
         raise CheckpointError(f"{name}: {error.args[0]}", _why(family, own, leaves)) from error
-    if layer.shape.states == 0:
+    if layer.sizes.states == 0:
         raise CheckpointError(
             f"{name}: the layer has no states, its arrays are empty", "nothing can be scored or pruned there"
         )
@@ -200,7 +200,7 @@ def _why(family: Family, own: Mapping[str, Key], leaves: Mapping[Key, Leaf]) -> 
     shapes = {name: leaves[key].shape for name, key in own.items()}
     if all(shapes.values()) and len({shape[0] for shape in shapes.values()}) == 1:
         try:
-            family.shape({name: shape[1:] for name, shape in shapes.items()})
+            family.sizes({name: shape[1:] for name, shape in shapes.items()})
         except (CheckpointError, IndexError):
             pass
         else:

@@ -107,8 +107,8 @@ def _score_layer(checkpoint: Checkpoint, needs: Needs, position: int) -> tuple[L
         exact = criterion.dtype is np.float64
         available["system"] = system if exact else checkpoint.system(layer, criterion.dtype)
     states = scores(criterion, live, available | {"live": live})
-    shape = layer.shape
-    scored = LayerScore(layer.name, shape.features, shape.directions, live, states, norms)
+    sizes = layer.sizes
+    scored = LayerScore(layer.name, sizes.features, sizes.directions, live, states, norms)
     if norms is not None and not norms.hinf[live].any():
         warnings.append(
             f"{layer.name}: B or C is zero throughout, so every norm and score there is 0"

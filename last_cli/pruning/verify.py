@@ -11,7 +11,7 @@ import numpy as np
 from last_cli.base.errors import CheckpointError
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.find import Layer, companions
-from last_cli.families.lti.system import System, difference, gain_bound, transfer_gain
+from last_cli.families.lti.system import System, gain_bound, subtract, transfer_gain
 from last_cli.families.target import Units
 from last_cli.pruning.cut import Cut, Kept, own_cuts
 from last_cli.results.verify import Check, VerifyReport
@@ -157,7 +157,7 @@ def _new_poles_hold(pruned: Checkpoint, against: Checkpoint, bounds: Mapping[str
     shares, frequencies = [0.0], np.linspace(0, np.pi, FREQUENCIES)
     for old, new in zip(against.layers, pruned.layers, strict=True):
         before, after = against.system(old), pruned.system(new)
-        measured, whole = transfer_gain(difference(before, after), frequencies), transfer_gain(before, frequencies)
+        measured, whole = transfer_gain(subtract(before, after), frequencies), transfer_gain(before, frequencies)
         if measured > TOLERANCE * whole:
             shares.append(measured / bounds[old.name] if bounds[old.name] else np.inf)
     worst = max(shares)

@@ -66,7 +66,7 @@ def test_a_pruned_model_comes_back_smaller(tmp_path: Path, rng: np.random.Genera
     assert list(found) == list(tensors)
     for layer in small.layers:
         prefix = layer.name.replace("/", ".")
-        assert found[f"{prefix}.kernel.C"].shape == (4, layer.shape.states, 2)
+        assert found[f"{prefix}.kernel.C"].shape == (4, layer.sizes.states, 2)
         kept = small.stamp["pruned"][0]["layers"][small.layers.index(layer)]["kept"]
         for channel, states in enumerate(kept):
             for name in ("C", "A_imag", "log_A_real"):
@@ -89,7 +89,7 @@ def test_the_full_code_s_kernels_are_kept_by_import_pruning_and_export(
     tensors = full_s4d(rng, version, directions, copies, ones=ones)
     checkpoint = imported(tmp_path, tensors)
     (layer,) = checkpoint.layers
-    assert layer.shape.directions == directions
+    assert layer.sizes.directions == directions
     assert_close(kernel(checkpoint.system(layer), 50), full_kernel(tensors, version, 50))
     assert_same(exported(tmp_path, checkpoint), tensors)
 
@@ -98,7 +98,7 @@ def test_the_full_code_s_kernels_are_kept_by_import_pruning_and_export(
     found = exported(tmp_path, small)
     assert_close(full_kernel(found, version, 50), kernel(small.system(layer), 50))
     owner = next(name.removesuffix("C") for name in tensors if name.endswith(".C"))
-    assert found[f"{owner}C"].shape == (directions, 4, layer.shape.states, 2)
+    assert found[f"{owner}C"].shape == (directions, 4, layer.sizes.states, 2)
     assert found[f"{owner}B"].shape[-3] in (copies, 4)  # Shared still, where all channels kept the same.
     for channel, states in enumerate(small.stamp["pruned"][0]["layers"][0]["kept"]):  # The originals, unfolded.
         whole, part = tensors[f"{owner}C"], found[f"{owner}C"]

@@ -25,7 +25,7 @@ def test_all_states_are_read_as_they_are_and_none_as_half_a_pair(tmp_path: Path,
     tensors, checkpoint = imported(tmp_path, directions, pairs)
     (layer,) = checkpoint.layers
     assert layer.name == "blocks/0/s5/seq"
-    assert (layer.shape.states, layer.shape.features, layer.shape.directions) == (6, 4, directions)
+    assert (layer.sizes.states, layer.sizes.features, layer.sizes.directions) == (6, 4, directions)
     assert (checkpoint.config.conj_sym, checkpoint.origins["conj_sym"]) == (False, "checkpoint")
     assert checkpoint.config.discretization == ("bilinear" if pairs else "zoh")
     assert checkpoint.origins["discretization"] == "assumed"

@@ -27,7 +27,7 @@ from last_cli.tasks.find import find
 
 LAYERS = KINDS | ALONE
 TARGETS = [(kind, target) for kind in LAYERS for target in LAYERS[kind].layer()[0].units]
-RAGGED = [kind for kind, target in TARGETS if target == "states" and LAYERS[kind].layer()[0].shape.groups > 1]
+RAGGED = [kind for kind, target in TARGETS if target == "states" and LAYERS[kind].layer()[0].sizes.groups > 1]
 CRITERIA = registry.names("criteria")
 NEEDS = {"system", "live", "rng", "horizon", "sensitivity"}
 SHORT = {"min_length": 5, "max_length": 30, "length": 31, "train_size": 100}
@@ -89,7 +89,7 @@ def test_a_layer_is_recognised_by_its_own_family_alone(kind: str) -> None:
 def test_shape_and_system_agree(kind: str) -> None:
     layer, arrays = LAYERS[kind].layer(states=5, features=3)
     system = build_system(layer, arrays, LAYERS[kind].config)
-    shape = layer.shape
+    shape = layer.sizes
     inputs, outputs = shape.features // shape.groups, (shape.outputs or shape.features) // shape.groups
     assert (shape.states, shape.features) == (5, 3)
     assert (layer.units["states"].groups, layer.units["states"].count) == system.lam.shape
@@ -195,8 +195,8 @@ def test_compacted_equals_masked(kind: str, seed: int) -> None:
     keep = keep_some(units.groups, units.count, seed)
     cut = taken(layer, arrays, indices(keep))
     small = as_layer(cut)
-    assert small.shape == replace(layer.shape, states=int(keep.sum(axis=1).max()))
-    u = np.random.default_rng(seed).normal(size=(40, layer.shape.features))
+    assert small.sizes == replace(layer.sizes, states=int(keep.sum(axis=1).max()))
+    u = np.random.default_rng(seed).normal(size=(40, layer.sizes.features))
     wanted = simulate(only(system, keep), u)
     np.testing.assert_allclose(simulate(build_system(small, cut, config), u), wanted, rtol=1e-10, atol=1e-10)
     silent = {n: zero(a, units.segments[n], ~keep) if n in units.segments else a for n, a in arrays.items()}
@@ -243,7 +243,7 @@ def test_scores_are_finite_and_not_negative(kind: str, criterion: str) -> None:
 @every_informed_criterion
 def test_scores_follow_their_states_through_a_permutation(kind: str, criterion: str) -> None:
     layer, arrays = LAYERS[kind].layer()
-    rng, (groups, states) = np.random.default_rng(1), (layer.shape.groups, layer.shape.states)
+    rng, (groups, states) = np.random.default_rng(1), (layer.sizes.groups, layer.sizes.states)
     order = np.stack([rng.permutation(states) for _ in range(groups)])
     before = score(criterion, build_system(layer, arrays, LAYERS[kind].config))
     after = score(criterion, build_system(layer, taken(layer, arrays, order), LAYERS[kind].config))
@@ -255,7 +255,7 @@ def test_scores_follow_their_states_through_a_permutation(kind: str, criterion: 
 @every_criterion
 def test_padding_scores_zero_and_changes_no_score(kind: str, criterion: str) -> None:
     layer, arrays = LAYERS[kind].layer(states=5)
-    config, groups = LAYERS[kind].config, layer.shape.groups
+    config, groups = LAYERS[kind].config, layer.sizes.groups
     index = np.concatenate([np.tile(np.arange(5), (groups, 1)), np.full((groups, 2), -1)], axis=1)
     wide = taken(layer, arrays, index)
     padded = score(criterion, build_system(as_layer(wide), wide, config))

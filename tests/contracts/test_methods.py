@@ -82,7 +82,7 @@ def test_a_draft_keeps_every_shape_and_answers_as_the_compact_one(method: str, k
     assert shapes == {key: array.shape for key, array in draft.read(ck.leaves).items()}
     assert rough.masked and not rough.differences and rough.states == report.states
     for layer, cut in zip(draft.layers, small.layers, strict=True):
-        u = np.random.default_rng(0).normal(size=(20, layer.shape.features))
+        u = np.random.default_rng(0).normal(size=(20, layer.sizes.features))
         wanted = simulate(small.system(cut), u)
         np.testing.assert_allclose(
             simulate(draft.system(layer), u), wanted, rtol=1e-6, atol=1e-6 * np.abs(wanted).max()

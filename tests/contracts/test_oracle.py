@@ -108,7 +108,7 @@ def with_mask(checkpoint: Checkpoint, masks: list[np.ndarray], *, compact: bool)
     """The checkpoint with removed states cut out, or with their columns of C set to zero."""
     changed, layers = {}, []
     for layer, mask in zip(checkpoint.layers, masks, strict=True):
-        arrays, states = checkpoint.arrays(layer), layer.shape.states
+        arrays, states = checkpoint.arrays(layer), layer.sizes.states
         index = selection.indices(mask) if compact else np.where(mask, np.arange(states), -1)
         for name, (where,) in layer.units["states"].segments.items():
             if compact:
@@ -163,7 +163,7 @@ def test_kept_values_are_bit_equal(case: Case) -> None:
                 continue
             (where,) = segments[name]
             if where.group_axis is None:
-                keep = np.tile(scored.keep[0], before[name].shape[where.axis] // layer.shape.states)
+                keep = np.tile(scored.keep[0], before[name].shape[where.axis] // layer.sizes.states)
                 np.testing.assert_array_equal(np.compress(keep, before[name], where.axis), after[name])
             else:
                 old = np.moveaxis(before[name], (where.group_axis, where.axis), (0, 1))

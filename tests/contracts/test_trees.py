@@ -39,7 +39,7 @@ def test_nnx_states_and_their_optimizer_shrink_together(tmp_path: Path) -> None:
     model = Model()
     optimizer = nnx.Optimizer(model, optax.adam(1e-3), wrt=nnx.Param)
     ck = saved(tmp_path / "ckpt", {"model": nnx.state(model), "optimizer": nnx.state(optimizer)})
-    assert [(layer.name, layer.shape.states) for layer in ck.layers] == [("model/layers/0", 6), ("model/layers/1", 6)]
+    assert [(layer.name, layer.sizes.states) for layer in ck.layers] == [("model/layers/0", 6), ("model/layers/1", 6)]
     last.save(last.prune(ck, 0.5, scope="layer"), tmp_path / "pruned")
     pruned = last.load(tmp_path / "pruned")
     assert last.verify(pruned, ck).passed

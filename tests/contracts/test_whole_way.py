@@ -26,8 +26,8 @@ def test_scores_and_prunes_or_refuses_as_the_manifest_says(
     if says["status"] == "ok":
         ck = last.load(given)
         if "n_layers" in says:
-            assert [layer.shape.states for layer in ck.layers] == says["states_per_layer"]
-            assert ck.layers[0].shape.features == says["h"]
+            assert [layer.sizes.states for layer in ck.layers] == says["states_per_layer"]
+            assert ck.layers[0].sizes.features == says["h"]
             assert ck.family == says["tree"]
         small = last.prune(ck, 0.3)
         last.save(small, tmp_path / "pruned")

@@ -68,7 +68,7 @@ def test_a_layer_knows_its_family_its_sizes_and_its_own_leaves() -> None:
     leaves = s5_at("params", "ssm") | array("params", "ssm", "unrelated")
     (layer,) = find_layers(leaves)
     assert layer.family.name == "s5"
-    assert (layer.shape.states, layer.shape.groups, layer.shape.features, layer.shape.directions) == (12, 1, 4, 2)
+    assert (layer.sizes.states, layer.sizes.groups, layer.sizes.features, layer.sizes.directions) == (12, 1, 4, 2)
     assert dict(layer.leaves) == {key[-1]: key for key in s5_at("params", "ssm")}
 
 

@@ -39,7 +39,7 @@ def test_outputs_are_those_of_the_plain_recurrence(kind: str, length: int) -> No
 @pytest.mark.parametrize("kind", KINDS)
 def test_systems_prepared_within_the_trace_give_the_same(kind: str) -> None:
     layer, arrays = KINDS[kind].layer()
-    u, system = inputs(20, layer.shape.features), layer.family.system
+    u, system = inputs(20, layer.sizes.features), layer.family.system
     assert system is not None
 
     @jax.jit

@@ -56,7 +56,7 @@ def test_a_whole_minimal_s4d_module_loads_the_export(tmp_path: Path) -> None:
     small = last.prune(last.load(tmp_path / "ckpt"), 0.4)
     found = reloaded(tmp_path, small)
     assert list(found) == ["model"]
-    smaller = Layer(pairs=small.layers[0].shape.states)
+    smaller = Layer(pairs=small.layers[0].sizes.states)
     smaller.load_state_dict(found["model"])
     assert smaller.kernel.C.shape[1] < 8
 

@@ -14,7 +14,7 @@ from random_networks import balanced, features, reopened, report_of, shared
 import last_cli as last
 from last_cli.base.errors import UnstableStateError, UsageError
 from last_cli.display.prune import prune_summary, show_prune
-from last_cli.families.lti.system import System, difference, transfer_gain
+from last_cli.families.lti.system import System, subtract, transfer_gain
 from last_cli.families.target import put, zero
 from last_cli.pruning.calibration.measure import logits
 from last_cli.pruning.compact import compact
@@ -47,7 +47,7 @@ def test_the_saved_layers_differ_by_no_more_than_the_bound(kind: str, ratio: flo
     before, after = report_of(small).states
     assert after <= before - round(ratio * before) + 1
     for old, new, found in zip(ck.layers, loaded.layers, report_of(small).layers, strict=True):
-        change = difference(ck.system(old), loaded.system(new))
+        change = subtract(ck.system(old), loaded.system(new))
         assert found.gain_bound is not None
         assert transfer_gain(change, np.linspace(0, np.pi, 257)) <= found.gain_bound * (1 + 1e-9) + 1e-12
         assert int(loaded.system(new).live_mask.sum()) == found.after
@@ -61,7 +61,7 @@ def test_the_norm_of_the_change_lies_in_its_interval(kind: str, masked: bool) ->
     layers = json.loads(json.dumps(report_of(small).as_json(None)))["layers"]
     for old, new, found in zip(ck.layers, small.layers, layers, strict=True):
         lower, upper = found["difference_hinf"]["lower"], found["difference_hinf"]["upper"]
-        change = difference(ck.system(old), small.system(new))
+        change = subtract(ck.system(old), small.system(new))
         assert transfer_gain(change, np.linspace(0, np.pi, 1025)) <= upper * (1 + 1e-9) + 1e-12
         assert lower <= upper <= found["gain_bound"] * (1 + 1e-9)
         assert upper <= 1.1 * lower * (1 + 1e-9)
@@ -161,7 +161,7 @@ def test_masked_leaves_other_places_as_any_masked_pruning_does(kind: str) -> Non
     keep = {layer.name: small.system(layer).live_mask for layer in small.layers}
     plain = compact(ck, keep, {}, masked=True)
     for layer, found in zip(ck.layers, report_of(small).layers, strict=True):
-        assert (found.after, found.stored) == (int(keep[layer.name].sum()), layer.shape.states)
+        assert (found.after, found.stored) == (int(keep[layer.name].sum()), layer.sizes.states)
         ours, theirs = small.arrays(layer), plain.arrays(layer)
         for name, where in layer.units["states"].segments.items():
             rest = [put(one[name], where, keep[layer.name], np.zeros_like(one[name])) for one in (ours, theirs)]
@@ -179,7 +179,7 @@ def test_a_layer_without_states_is_said_to_be_empty() -> None:
     for masked in (False, True):
         small = balanced(ck, 0.7, min_states=0, masked=masked)
         first = report_of(small).layers[0]
-        assert (first.after, first.stored) == (0, ck.layers[0].shape.states if masked else 1)
+        assert (first.after, first.stored) == (0, ck.layers[0].sizes.states if masked else 1)
         assert any("no state is left" in line for line in report_of(small).warnings)
         assert not small.system(small.layers[0]).live_mask.any()
 

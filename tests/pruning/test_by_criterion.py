@@ -58,7 +58,7 @@ def test_what_is_in_memory_is_what_is_written(kind: str, tmp_path: Path) -> None
     last.save(small, tmp_path / "pruned")
     loaded = last.load(tmp_path / "pruned")
     assert loaded.digest == small.digest
-    assert [layer.shape for layer in loaded.layers] == [layer.shape for layer in small.layers]
+    assert [layer.sizes for layer in loaded.layers] == [layer.sizes for layer in small.layers]
     for one, other in zip(loaded.layers, small.layers, strict=True):
         np.testing.assert_array_equal(loaded.system(one).lam, small.system(other).lam)
 

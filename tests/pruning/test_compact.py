@@ -48,13 +48,13 @@ def test_an_emptied_layer_reads_as_one_without_states(kind: str, masked: bool, t
     loaded = reopened(small, tmp_path / "pruned") if kind in LAYOUTS else small
     first, *others = loaded.layers
     assert small.report is not None and small.report.layers[0].after == 0
-    assert small.report.layers[0].stored == first.shape.states == (6 if masked else 1)
+    assert small.report.layers[0].stored == first.sizes.states == (6 if masked else 1)
     assert loaded.stamp["pruned"][0]["layers"][0]["kept"] in ([], [[]] * 4)
     arrays, system = loaded.arrays(first), loaded.system(first)
     assert not any(arrays[name].any() for name in leaves_with(first, "input") | leaves_with(first, "readout"))
     assert not system.live_mask.any()
     assert (np.abs(system.lam) < 1).all()
-    u = np.random.default_rng(0).normal(size=(20, first.shape.features))
+    u = np.random.default_rng(0).normal(size=(20, first.sizes.features))
     np.testing.assert_allclose(simulate(system, u), system.D * u, atol=1e-12)
     assert last.score(loaded).layers[0].states == 0
     assert all(loaded.system(layer).live_mask.any() for layer in others)
@@ -69,11 +69,11 @@ def test_it_stays_empty_through_further_prunings(kind: str, tmp_path: Path) -> N
         loaded = reopened(last.prune(loaded, 0.5, **options), tmp_path / name)
         report = last.score(loaded)
         assert report.layers[0].states == 0
-        assert loaded.layers[0].shape.states == 1
+        assert loaded.layers[0].sizes.states == 1
         states.append(report.states)
         assert last.verify(loaded, ck).passed
     assert states[2:] == [states[1] // 2, states[1] // 4]
-    assert last.prune(loaded, 0.5, min_states=3).layers[0].shape.states == 1
+    assert last.prune(loaded, 0.5, min_states=3).layers[0].sizes.states == 1
 
 
 @every_padding
@@ -105,7 +105,7 @@ def test_criteria_may_empty_layers_down_to_the_asked_count(criterion: str) -> No
     ck = shared(blocks=3)
     small = last.prune(ck, 0.95, criterion=criterion, min_states=0)
     assert small.report is not None and small.report.states == (18, 0)
-    assert [layer.shape.states for layer in small.layers] == [1, 1, 1]
+    assert [layer.sizes.states for layer in small.layers] == [1, 1, 1]
     assert len(small.report.warnings) == 3
 
 
@@ -146,7 +146,7 @@ def test_reconstruct_may_empty_a_layer(tmp_path: Path) -> None:
 @given(kind=st.sampled_from(sorted(KINDS)), seed=st.integers(0, 1000), data=st.data())
 def test_a_standin_is_silent_whichever_state_it_is(kind: str, seed: int, data: st.DataObject) -> None:
     layer, arrays = KINDS[kind].layer(seed)
-    groups, states = layer.shape.groups, layer.shape.states
+    groups, states = layer.sizes.groups, layer.sizes.states
     keep, standin = np.zeros((groups, states), bool), np.full((groups, 1), data.draw(st.integers(0, states - 1)))
     cuts = {name: Cut(where, keep, False, standin) for name, where in layer.units["states"].segments.items()}
     cut = {name: cuts[name].apply(a) if name in cuts else a for name, a in arrays.items()}

@@ -46,11 +46,11 @@ def test_everything_that_is_kept_but_C_stays_bit_equal(kind: str, tmp_path: Path
     found = saved(small, tmp_path / "out")
     kept = {e["name"]: e["kept"] for e in small.stamp["pruned"][-1]["layers"]}
     for layer in ck.layers:
-        masks = np.zeros((layer.shape.groups, layer.shape.states), bool)
-        rows = kept[layer.name] if layer.shape.groups > 1 else [kept[layer.name]]
+        masks = np.zeros((layer.sizes.groups, layer.sizes.states), bool)
+        rows = kept[layer.name] if layer.sizes.groups > 1 else [kept[layer.name]]
         for mask, row in zip(masks, rows, strict=True):
             mask[row] = True
-        everything = {other.name: np.ones((other.shape.groups, other.shape.states), bool) for other in ck.layers}
+        everything = {other.name: np.ones((other.sizes.groups, other.sizes.states), bool) for other in ck.layers}
         cut = compact(ck, everything | {layer.name: masks}, {})
         for name, key in layer.leaves.items():
             same = found[key].tobytes() == cut.read([key])[key].tobytes()

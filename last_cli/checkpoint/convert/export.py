@@ -82,7 +82,7 @@ def export_weights(ckpt: Checkpoint | str | Path, dst: str | Path, *, force: boo
 def _warnings(found: Checkpoint, keymap: KeyMap | None, rows: Rows, left_out: list[str]) -> list[str]:
     warnings = [f"{len(left_out)} leaves are not in the file: {some(left_out)}"] if left_out else []
     if keymap and keymap.layers and any(rows[e.source][1].shape != e.shape for e in keymap.entries):
-        states = ", ".join(f"{layer.name} {layer.shape.states}" for layer in found.layers)
+        states = ", ".join(f"{layer.name} {layer.sizes.states}" for layer in found.layers)
         warnings.append(f"build the model that loads it with fewer states, which are now stored: {states}")
     return warnings
 

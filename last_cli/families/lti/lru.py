@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from last_cli.families.family import Family, LayerShape, agree, expect_ndim
+from last_cli.families.family import Family, Sizes, agree, expect_ndim
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.network import CLASSIFIER
-from last_cli.families.lti.system import Array, System, feedthrough
+from last_cli.families.lti.system import AnyArray, System, feedthrough
 from last_cli.families.target import Segment, Segments, Shapes, Target
 
 TURN = 6.283185307179586  # 2 pi
 
 
-def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
+def system(leaves: Mapping[str, AnyArray], config: ModelConfig) -> System:
     """The layer as one system of N states, H inputs and K outputs."""
     xp = leaves["B_re"].__array_namespace__()
     B = (leaves["B_re"] + 1j * leaves["B_im"]) * xp.exp(leaves["gamma_log"])[:, None]
@@ -31,13 +31,13 @@ def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
     )
 
 
-def with_readouts(leaves: Mapping[str, Array], C: Array) -> dict[str, Array]:
+def with_readouts(leaves: Mapping[str, AnyArray], C: AnyArray) -> dict[str, AnyArray]:
     """The output matrix as leaves; see Family.with_readouts."""
     xp = C.__array_namespace__()
     return {"C_re": xp.real(C[0, 0]), "C_im": xp.imag(C[0, 0])}
 
 
-def with_system(leaves: Mapping[str, Array], system: System, config: ModelConfig) -> dict[str, Array]:
+def with_system(leaves: Mapping[str, AnyArray], system: System, config: ModelConfig) -> dict[str, AnyArray]:
     """Poles, input and output matrices as leaves, gamma_log as it is; see Family.with_system."""
     xp = leaves["B_re"].__array_namespace__()
     lam, B = system.lam[0], system.B[0] / xp.exp(leaves["gamma_log"])[:, None]
@@ -53,8 +53,8 @@ def with_system(leaves: Mapping[str, Array], system: System, config: ModelConfig
     }
 
 
-def shape(shapes: Shapes) -> LayerShape:
-    """Sizes of the layer; see Family.shape."""
+def sizes(shapes: Shapes) -> Sizes:
+    """Sizes of the layer; see Family.sizes."""
     vectors, matrices = ("nu_log", "theta_log", "gamma_log"), ("B_re", "B_im", "C_re", "C_im")
     for name in vectors:
         expect_ndim(shapes, name, "(N,)", (1,))
@@ -67,7 +67,7 @@ def shape(shapes: Shapes) -> LayerShape:
     outputs = agree(
         "outputs", {n: shapes[n][0] for n in matrices[2:]} | {n: shapes[n][-1] for n in ("D",) if n in shapes}
     )
-    return LayerShape(states, 1, features, 1, None if outputs == features else outputs)
+    return Sizes(states, 1, features, 1, None if outputs == features else outputs)
 
 
 SEGMENTS: Segments = {
@@ -87,7 +87,7 @@ LRU = Family(
     required=frozenset({"nu_log", "theta_log", "gamma_log", "B_re", "B_im", "C_re", "C_im"}),
     optional=frozenset({"D"}),
     options=(),
-    shape=shape,
+    sizes=sizes,
     targets=(Target("states", lambda shapes: (1, shapes["nu_log"][0]), lambda shapes: SEGMENTS),),
     system=system,
     with_readouts=with_readouts,

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from last_cli.families.family import Family, LayerShape, agree, expect_ndim, expect_pairs
+from last_cli.families.family import Family, Sizes, agree, expect_ndim, expect_pairs
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.discretise import as_complex, as_pair, clip_real, zoh, zoh_poles
 from last_cli.families.lti.network import CLASSIFIER
-from last_cli.families.lti.system import Array, System
+from last_cli.families.lti.system import AnyArray, System
 from last_cli.families.target import Segment, Segments, Shapes, Target
 
 
-def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
+def system(leaves: Mapping[str, AnyArray], config: ModelConfig) -> System:
     """The layer as H systems of N states, one input and one output each."""
     xp = leaves["C"].__array_namespace__()
     A = xp.permute_dims(clip_real(leaves["A_re"]) + 1j * leaves["A_im"], (1, 0))
@@ -31,12 +31,12 @@ def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
     )
 
 
-def with_readouts(leaves: Mapping[str, Array], C: Array) -> dict[str, Array]:
+def with_readouts(leaves: Mapping[str, AnyArray], C: AnyArray) -> dict[str, AnyArray]:
     """C as a leaf; see Family.with_readouts."""
     return {"C": as_pair(C.__array_namespace__().permute_dims(C[0, :, 0, :], (1, 0)))}
 
 
-def with_system(leaves: Mapping[str, Array], system: System, config: ModelConfig) -> dict[str, Array]:
+def with_system(leaves: Mapping[str, AnyArray], system: System, config: ModelConfig) -> dict[str, AnyArray]:
     """Poles as leaves, and C with B in it, as the kernel has a B of its own; see Family.with_system."""
     xp = leaves["C"].__array_namespace__()
     dt = config.step_rescale * xp.exp(xp.reshape(leaves["log_step"], (-1, 1)))
@@ -51,8 +51,8 @@ def with_system(leaves: Mapping[str, Array], system: System, config: ModelConfig
     }
 
 
-def shape(shapes: Shapes) -> LayerShape:
-    """Sizes of the layer; see Family.shape."""
+def sizes(shapes: Shapes) -> Sizes:
+    """Sizes of the layer; see Family.sizes."""
     stateful = [n for n in ("A_re", "A_im", "B_re", "B_im") if n in shapes]
     for name in stateful:
         expect_ndim(shapes, name, "(N, H)", (2,))
@@ -63,7 +63,7 @@ def shape(shapes: Shapes) -> LayerShape:
     features = agree(
         "channels", {n: shapes[n][1] for n in [*stateful, "C"]} | {n: shapes[n][-1] for n in ("D", "log_step")}
     )
-    return LayerShape(states, features, features, 1)
+    return Sizes(states, features, features, 1)
 
 
 SEGMENTS: Segments = {
@@ -80,7 +80,7 @@ S4D = Family(
     summary="one SISO system a channel, annotated-s4 leaves; A_re, A_im, C, D, log_step",
     required=frozenset({"A_re", "A_im", "C", "D", "log_step"}),
     optional=frozenset({"B_re", "B_im"}),
-    shape=shape,
+    sizes=sizes,
     targets=(Target("states", lambda shapes: (shapes["A_re"][1], shapes["A_re"][0]), lambda shapes: SEGMENTS),),
     system=system,
     with_readouts=with_readouts,

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from last_cli.base.errors import CheckpointError
-from last_cli.families.family import Family, LayerShape, agree, expect_ndim, expect_pairs
+from last_cli.families.family import Family, Sizes, agree, expect_ndim, expect_pairs
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.discretise import as_complex, as_pair, zoh, zoh_poles
 from last_cli.families.lti.network import CLASSIFIER
-from last_cli.families.lti.system import Array, System
+from last_cli.families.lti.system import AnyArray, System
 from last_cli.families.target import Segment, Segments, Shapes, Target
 
 
-def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
+def system(leaves: Mapping[str, AnyArray], config: ModelConfig) -> System:
     """The layer as H systems of N/2 pairs, one input and one output each."""
     xp = leaves["C"].__array_namespace__()
     A = -xp.exp(leaves["log_A_real"]) + 1j * leaves["A_imag"]
@@ -34,12 +34,12 @@ def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
     )
 
 
-def with_readouts(leaves: Mapping[str, Array], C: Array) -> dict[str, Array]:
+def with_readouts(leaves: Mapping[str, AnyArray], C: AnyArray) -> dict[str, AnyArray]:
     """C as a leaf; see Family.with_readouts."""
     return {"C": C.__array_namespace__().reshape(as_pair(C[:, :, 0, :]), leaves["C"].shape)}
 
 
-def with_system(leaves: Mapping[str, Array], system: System, config: ModelConfig) -> dict[str, Array]:
+def with_system(leaves: Mapping[str, AnyArray], system: System, config: ModelConfig) -> dict[str, AnyArray]:
     """Poles as leaves, and C with B in it, as the kernel has a B of its own; see Family.with_system."""
     xp = leaves["C"].__array_namespace__()
     dt = config.step_rescale * xp.exp(xp.reshape(leaves["log_dt"], (-1, 1)))
@@ -48,8 +48,8 @@ def with_system(leaves: Mapping[str, Array], system: System, config: ModelConfig
     return {"log_A_real": xp.log(-xp.real(A)), "A_imag": xp.imag(A), **with_readouts(leaves, C)}
 
 
-def shape(shapes: Shapes) -> LayerShape:
-    """Sizes of the layer; see Family.shape."""
+def sizes(shapes: Shapes) -> Sizes:
+    """Sizes of the layer; see Family.sizes."""
     expect_ndim(shapes, "log_A_real", "(H, N/2)", (2,))
     expect_ndim(shapes, "A_imag", "(H, N/2)", (2,))
     for name in ("D", "log_dt"):
@@ -66,7 +66,7 @@ def shape(shapes: Shapes) -> LayerShape:
         {"log_A_real": shapes["log_A_real"][0], "A_imag": shapes["A_imag"][0], "C": shapes["C"][-3]}
         | {n: shapes[n][-1] for n in ("log_dt", "D")},
     )
-    return LayerShape(states, features, features, directions)
+    return Sizes(states, features, features, directions)
 
 
 SEGMENTS: Segments = {
@@ -80,7 +80,7 @@ S4D_PAIRS = Family(
     kind="s4d",
     summary="one SISO system a channel in conjugate pairs, state-spaces leaves; log_dt, log_A_real, A_imag, C, D",
     required=frozenset({"log_dt", "log_A_real", "A_imag", "C", "D"}),
-    shape=shape,
+    sizes=sizes,
     targets=(Target("states", lambda shapes: (shapes["A_imag"][0], shapes["A_imag"][1]), lambda shapes: SEGMENTS),),
     system=system,
     with_readouts=with_readouts,

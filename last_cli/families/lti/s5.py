@@ -12,17 +12,17 @@ from collections.abc import Mapping
 import numpy as np
 
 from last_cli.base.errors import CheckpointError
-from last_cli.families.family import Family, Hint, LayerShape, agree, expect_ndim, expect_pairs
+from last_cli.families.family import Family, Hint, Sizes, agree, expect_ndim, expect_pairs
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.discretise import METHODS, POLES, as_complex, as_pair, clip_real
 from last_cli.families.lti.network import CLASSIFIER
-from last_cli.families.lti.system import Array, System, feedthrough
+from last_cli.families.lti.system import AnyArray, System, feedthrough
 from last_cli.families.target import Segment, Segments, Shapes, Target
 
 FEW = 0.25
 
 
-def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
+def system(leaves: Mapping[str, AnyArray], config: ModelConfig) -> System:
     """The layer as one system of P states, H inputs and K outputs."""
     xp = leaves["B"].__array_namespace__()
     A_re, A_im = leaves["Lambda_re"], leaves["Lambda_im"]
@@ -43,7 +43,7 @@ def system(leaves: Mapping[str, Array], config: ModelConfig) -> System:
     )
 
 
-def with_readouts(leaves: Mapping[str, Array], C: Array) -> dict[str, Array]:
+def with_readouts(leaves: Mapping[str, AnyArray], C: AnyArray) -> dict[str, AnyArray]:
     """The output matrices as leaves; see Family.with_readouts."""
     readouts = [as_pair(c[0]) for c in C]
     if "C" in leaves:
@@ -51,7 +51,7 @@ def with_readouts(leaves: Mapping[str, Array], C: Array) -> dict[str, Array]:
     return dict(zip(("C1", "C2"), readouts, strict=True))
 
 
-def with_system(leaves: Mapping[str, Array], system: System, config: ModelConfig) -> dict[str, Array]:
+def with_system(leaves: Mapping[str, AnyArray], system: System, config: ModelConfig) -> dict[str, AnyArray]:
     """Poles, input and output matrices as leaves; see Family.with_system."""
     xp = leaves["B"].__array_namespace__()
     dt = config.step_rescale * xp.exp(xp.reshape(leaves["log_step"], (-1,)))
@@ -62,8 +62,8 @@ def with_system(leaves: Mapping[str, Array], system: System, config: ModelConfig
     return {"Lambda_re": A_re, "Lambda_im": A_im, "B": B, **with_readouts(leaves, system.C)}
 
 
-def shape(shapes: Shapes) -> LayerShape:
-    """Sizes of the layer; see Family.shape."""
+def sizes(shapes: Shapes) -> Sizes:
+    """Sizes of the layer; see Family.sizes."""
     if "C" not in shapes and not {"C1", "C2"} <= set(shapes):
         raise CheckpointError("output matrix missing: expected C, or C1 and C2")
     expect_ndim(shapes, "Lambda_re", "(P,)", (1,))
@@ -80,13 +80,13 @@ def shape(shapes: Shapes) -> LayerShape:
     other = None if outputs == features else outputs
     if "C" not in shapes:
         agree("states", {"Lambda_re": states, "C1": shapes["C1"][1], "C2": shapes["C2"][1]})
-        return LayerShape(states, 1, features, 2, other)
+        return Sizes(states, 1, features, 2, other)
     columns = shapes["C"][1]
     if columns not in (states, 2 * states):
         raise CheckpointError(
             f"Lambda_re has {states} states but C has {columns} columns, expected one or two per state"
         )
-    return LayerShape(states, 1, features, columns // states if states else 1, other)
+    return Sizes(states, 1, features, columns // states if states else 1, other)
 
 
 def segments(shapes: Shapes) -> Segments:
@@ -120,7 +120,7 @@ S5 = Family(
     required=frozenset({"Lambda_re", "Lambda_im", "B", "log_step"}),
     optional=frozenset({"C", "C1", "C2", "D"}),
     options=("discretization", "conj_sym", "clip_eigs", "step_rescale"),
-    shape=shape,
+    sizes=sizes,
     targets=(Target("states", lambda shapes: (1, shapes["Lambda_re"][0]), segments),),
     hints=(Hint("conj_sym", "Lambda_im", pairs),),
     system=system,

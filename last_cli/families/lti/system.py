@@ -17,7 +17,7 @@ import numpy as np
 from last_cli.base.annotations import Bool, Complex, Float
 
 RESPONSE_SIZE = 2**24
-Array = Any  # a numpy array or a jax array: families are written against the array API
+AnyArray = Any  # a numpy array or a jax array: families are written against the array API
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class System:
         backward_lag: the smallest lag that the backward readout sees: 0 in S5, 1 in the state-spaces code.
     """
 
-    lam: Array
-    B: Array
-    C: Array
-    D: Array
+    lam: AnyArray
+    B: AnyArray
+    C: AnyArray
+    D: AnyArray
     gain: float
-    live: Array | None = None
+    live: AnyArray | None = None
     backward_lag: int = 0
 
     @cached_property
@@ -55,7 +55,7 @@ class System:
         return np.ones(self.lam.shape, bool) if self.live is None else np.asarray(self.live)
 
 
-def feedthrough(leaves: Mapping[str, Array], C: Array) -> Array:
+def feedthrough(leaves: Mapping[str, AnyArray], C: AnyArray) -> AnyArray:
     """The leaf D, (F,); zeros for each output of C (K, N) where a layer has none."""
     xp = C.__array_namespace__()
     return leaves["D"] if "D" in leaves else xp.real(xp.zeros_like(C[:, 0]))
@@ -136,7 +136,7 @@ def transfer_gain(system: System, frequencies: Float[np.ndarray, " f"]) -> float
     return max((_largest_gain(system, part) for part in parts), default=0.0)
 
 
-def difference(system: System, other: System) -> System:
+def subtract(system: System, other: System) -> System:
     """The System whose outputs are those of the one minus those of the other, without feedthrough."""
     return replace(
         system,

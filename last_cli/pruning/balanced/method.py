@@ -18,7 +18,7 @@ from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.find import Layer
-from last_cli.families.lti.system import System, difference
+from last_cli.families.lti.system import System, subtract
 from last_cli.families.target import put
 from last_cli.formats import Key
 from last_cli.pruning.balanced.truncate import Balanced, Diagonal, balance, rounding, truncate
@@ -252,13 +252,13 @@ def _difference(system: System, stored: System, touched: np.ndarray, bound: floa
     """Between a layer and what is stored of it; its norm is also below the bound of the truncation."""
     hinf = (0.0, 0.0)
     if touched.any():
-        lower, upper = hinf_interval(difference(_part(system, touched), _part(stored, touched)))
+        lower, upper = hinf_interval(subtract(_part(system, touched), _part(stored, touched)))
         hinf = (lower, max(lower, min(upper, bound)))
     change, whole = 0.0, 0.0
     for g, new in enumerate(touched):
         one, other = _part(system, slice(g, g + 1)), _part(stored, slice(g, g + 1))
         whole += _energy(one)
-        change += _energy(difference(one, other)) if new else 0.0
+        change += _energy(subtract(one, other)) if new else 0.0
     return Difference(hinf, h2=float(np.sqrt(change / whole)) if whole > 0 else 0.0)
 
 

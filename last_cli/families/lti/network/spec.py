@@ -122,9 +122,9 @@ def _block_spec(variables: Mapping[Key, Leaf], layer: Layer, nested: bool, confi
             f"which means {allowed}",
             "give ⟦activation⟧, or mend the configuration beside the checkpoint",
         )
-    if layer.shape.outputs is not None:
+    if layer.sizes.outputs is not None:
         raise CheckpointError(
-            f"{layer.name}: it has {layer.shape.features} inputs and {layer.shape.outputs} outputs, "
+            f"{layer.name}: it has {layer.sizes.features} inputs and {layer.sizes.outputs} outputs, "
             "and a block adds its inputs to its outputs",
             HINT,
         )
