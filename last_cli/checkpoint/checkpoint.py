@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +14,14 @@ import numpy as np
 import last_cli.formats as formats
 from last_cli.base.annotations import Bool, Shaped
 from last_cli.base.arrays import digest, nested
-from last_cli.base.errors import inside
+from last_cli.base.errors import CheckpointError, inside
 from last_cli.checkpoint.sizes import count, size
 from last_cli.families.find import Layer, build_system, find_layers
 from last_cli.families.lti.config import ModelConfig, known, resolve
-from last_cli.families.lti.network import spec
 from last_cli.families.lti.system import System
+from last_cli.families.network import shared_network
 from last_cli.families.target import live_units
+from last_cli.families.variables import Collections
 from last_cli.formats import Index, Key, Leaf
 from last_cli.results.prune import PruneReport
 from last_cli.results.source import Source
@@ -72,7 +73,7 @@ class Checkpoint:
     @property
     def parameters(self) -> int:
         """Numbers in the model's parameters, without optimizer state and running statistics."""
-        variables = spec.Tree.of(self.layers).variables(self.leaves)
+        variables = Collections.of(self.layers).variables(self.leaves)
         return count([leaf for key, leaf in variables.items() if key[0] == "params" and leaf.kind == "array"])
 
     @property
@@ -173,13 +174,21 @@ def from_index(index: Index, *, preset: str | None = None, **options: Any) -> Ch
     """The checkpoint of an index that was read; see `load`."""
     with inside(index.location.path):
         layers = tuple(find_layers(index.leaves))
-    inferred, said = spec.infer(index.leaves, layers), _said(index)
+    inferred, said = _inferred(index, layers), _said(index)
     guessed = (index.stamp or {}).get("assumed", [])
     assumed = {name: said.pop(name) for name in guessed if name in said}
     config, sources = resolve(said, options, preset, inferred, assumed)
     if hinted := _hinted(index, layers, sources):
         config, sources = resolve(said, options, preset, {**inferred, **hinted}, assumed)
     return Checkpoint(index, layers, config, sources, index.stamp or {}, index.leaves)
+
+
+def _inferred(index: Index, layers: Sequence[Layer]) -> dict[str, Any]:
+    """What the tree shows of the network around the layers; nothing where they share none."""
+    try:
+        return shared_network(layers).infer(index.leaves, layers)
+    except CheckpointError:
+        return {}
 
 
 def _said(index: Index) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import last_cli.formats as formats
 from last_cli.base.errors import CheckpointError
 from last_cli.checkpoint.checkpoint import Checkpoint, from_index
 from last_cli.checkpoint.sizes import count, size
-from last_cli.families.lti.network.spec import Tree
+from last_cli.families.variables import Collections
 from last_cli.results.inspect import Inspection
 from last_cli.results.source import Json
 
@@ -36,7 +36,7 @@ def inspect(path: str | Path, *, step: int | None = None, item: str | None = Non
         notes.append(error.args[0])
     notes += _emptied(index.stamp or {})
     arrays = [leaf for leaf in index.leaves.values() if leaf.kind == "array"]
-    model = Tree.of(opened.layers).variables(index.leaves) if opened else {}
+    model = Collections.of(opened.layers).variables(index.leaves) if opened else {}
     parameters = [leaf for key, leaf in model.items() if key[0] == "params" and leaf.kind == "array"]
     location = index.location
     return Inspection(

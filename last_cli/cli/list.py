@@ -11,12 +11,12 @@ from last_cli.cli.options import General
 @command("last list criteria", "last list tasks --format json", name="list")
 def list_(
     kind: Annotated[
-        Literal["criteria", "families", "tasks", "presets"],
-        typer.Argument(metavar="KIND", help="criteria, families, tasks or presets.", show_default=False),
+        Literal["criteria", "families", "tasks", "presets", "methods"],
+        typer.Argument(metavar="KIND", help="criteria, families, tasks, presets or methods.", show_default=False),
     ],
     general: General,
 ) -> None:
-    """Criteria, families, tasks or presets, each with a line about it."""
+    """Criteria, families, tasks, presets or methods, each with a line about it."""
     from last_cli.display.inspect import show_list
 
     show_list(kind, general.form)

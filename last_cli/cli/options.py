@@ -192,7 +192,7 @@ class Model:
     """What a checkpoint may not say of its SSM layers."""
 
     discretization: Annotated[
-        Literal["zoh", "bilinear"] | None, model_option(help="Discretisation.", show_default=TELLS)
+        Literal["zoh", "bilinear", "dirac"] | None, model_option(help="Discretisation.", show_default=TELLS)
     ] = None
     clip_eigs: Annotated[
         bool | None, model_option("--clip-eigs/--no-clip-eigs", help="Real parts clipped at -1e-4.", show_default=TELLS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from last_cli.base.errors import DataError, UsageError
+from last_cli.base.errors import DataError, UsageError, spelled
 from last_cli.base.progress import Progress
 from last_cli.base.rows import blocks
 from last_cli.checkpoint.checkpoint import Checkpoint, load
@@ -56,6 +56,9 @@ def evaluate(
     the whole report.
 
     Args:
+        checkpoint: the model.
+        baseline: another, or its path, to compare with sequence by sequence.
+        limits: gates that the report judges.
         request: what to evaluate on, and how; the baseline runs in float32 whatever the precision.
         resume: take up the results that an interrupted run of the same evaluation left.
         progress: called with what is being done, and how many of how many are done.
@@ -83,7 +86,7 @@ def evaluate(
         exact = measured if request.precision == "float32" else found(checkpoint, "float32")
         comparison = compare(other.source.path, measured, found(other, "baseline")) if other else None
     except KeyboardInterrupt:
-        session.tell("what was evaluated is kept: the same command with ⟦resume⟧ goes on from there", "hint")
+        session.tell(spelled("what was evaluated is kept: the same command with ⟦resume⟧ goes on from there"), "hint")
         raise
     session.clear()
     return EvalReport(

@@ -13,7 +13,8 @@ from last_cli.base.annotations import Float, Int
 from last_cli.base.arrays import digest
 from last_cli.base.errors import DataError, UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.families.lti.network.spec import ModelSpec, read_spec
+from last_cli.checkpoint.network import model_spec
+from last_cli.families.network import Spec
 from last_cli.tasks.find import find
 
 SEQUENCES = 256
@@ -72,7 +73,7 @@ def random(checkpoint: Checkpoint, count: int, *, length: int | None = None, see
     Raises:
         UsageError: no length is given, and nothing tells the trained one.
     """
-    spec = read_spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
+    spec = model_spec(checkpoint)
     length = length or trained_length(checkpoint)
     rng = np.random.default_rng(seed)
     pairs = spec.documents > 1
@@ -86,7 +87,7 @@ def random(checkpoint: Checkpoint, count: int, *, length: int | None = None, see
     return Inputs(x, None, source)
 
 
-def check_fit(inputs: Inputs, spec: ModelSpec) -> None:
+def check_fit(inputs: Inputs, spec: Spec) -> None:
     """Raises DataError where the model does not take such sequences."""
     x, source = inputs.x, inputs.source
     where = source.get("file") or source.get("task") or "the calibration sequences"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from last_cli.base.arrays import digest
+from last_cli.base.errors import spelled
 from last_cli.base.progress import Progress
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
@@ -131,7 +132,7 @@ def _take_up(
         if stored:
             rows = _rows_of({number: batch for number, (_, batch) in stored.items()})
             line = f"an interrupted run left results of {rows:,} sequences ({what}): add ⟦resume⟧ to take them up"
-            session.tell(line, "hint")
+            session.tell(spelled(line), "hint")
         return kept, {}
     found = {
         number: stored[number][1]

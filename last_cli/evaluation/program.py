@@ -81,6 +81,9 @@ def build(checkpoint: Checkpoint, devices: Sequence[Any], batching: Batching, pr
     """A checkpoint's program, see `program`.
 
     Args:
+        checkpoint: the model.
+        devices: of JAX, which share the sequences.
+        batching: how many sequences a call takes, and of which shape and type.
         precision: of products and activations; states are always summed up in float32.
 
     Raises:
@@ -96,6 +99,10 @@ def program(network: Network, spec: Spec, params: Any, devices: Sequence[Any], b
     """Compile a network for some devices.
 
     Args:
+        network: what the model is built by.
+        spec: of the model.
+        devices: of JAX, which share the sequences.
+        batching: how many sequences a call takes, and of which shape and type.
         params: what `network.fold` made for sequences of the same length.
     """
     started = time.perf_counter()

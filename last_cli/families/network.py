@@ -80,6 +80,7 @@ class Network:
     Attributes:
         name: what errors call it.
         options: names of ModelConfig that it depends on, besides those of its layers' families.
+        infer: leaves and layers -> entries of ModelConfig that the tree shows.
         spec: leaves, layers and configuration -> the model's spec. Raises CheckpointError where the tree is not one of
             this network.
         variables: leaves and layers -> the leaves that are the network's own, by their path in its module.
@@ -90,10 +91,13 @@ class Network:
             (samples, d_output), to be traced by JAX.
         watch: spec -> the network with a tap at every layer.
         loss: outputs of `forward` (n, d_output) and labels -> the loss of each sample in nats.
+        statistics: spec -> paths of the variables that remember the training's inputs: kernel (d_input, d_model) and
+            bias of the encoder, running mean and variance of what it makes of them; None where there are none.
     """
 
     name: str
     options: tuple[str, ...]
+    infer: Callable[[Mapping[Key, Leaf], Sequence[Layer]], dict[str, Any]]
     spec: Callable[[Mapping[Key, Leaf], Sequence[Layer], ModelConfig], Any]
     variables: Callable[[Mapping[Key, Any], Sequence[Layer]], dict[Key, Any]]
     module: Callable[[Any], Any]
@@ -101,6 +105,7 @@ class Network:
     forward: Callable[[Any, Any, Any, Any, str], Any]
     watch: Callable[[Any], Watch]
     loss: Callable[[Float[np.ndarray, "n d_output"], Int[np.ndarray, " n"]], Float[np.ndarray, " n"]]
+    statistics: Callable[[Any], tuple[Key, Key, Key, Key] | None] = lambda spec: None
 
 
 def shared_network(layers: Sequence[Layer]) -> Network:

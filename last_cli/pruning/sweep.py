@@ -16,7 +16,7 @@ import numpy as np
 
 from last_cli.base import registry
 from last_cli.base.arrays import digest
-from last_cli.base.errors import UsageError
+from last_cli.base.errors import UsageError, spelled
 from last_cli.base.progress import Progress
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
@@ -245,7 +245,7 @@ def _notes(request: Request, grid: Grid, recipes: Mapping[str, Recipe]) -> list[
     own = find(request.task).selection_split
     notes = []
     if request.split != own:
-        choose = f"choose it on ⟦split {own}⟧" if own else "choose it on data of your own"
+        choose = spelled(f"choose it on ⟦split {own}⟧") if own else "choose it on data of your own"
         notes.append(f"measured on the {request.split} split: a ratio must not be chosen from this; {choose}")
     elif grid.calibration is not None and any(used.needs_inputs for used in recipes.values()):
         notes.append("C was refitted on sequences of this split, without labels: these drops may come out too small")

@@ -10,7 +10,8 @@ from random_layers import classifier, leaves_of
 from last_cli.base.errors import CheckpointError
 from last_cli.families.find import find_layers
 from last_cli.families.lti.config import ModelConfig
-from last_cli.families.lti.network.spec import ModelSpec, Tree, infer, read_spec
+from last_cli.families.lti.network.spec import ModelSpec, infer, read_spec
+from last_cli.families.variables import Collections
 from last_cli.formats import Key, Leaf
 
 Leaves = dict[Key, Leaf]
@@ -67,7 +68,7 @@ def test_optimizer_state_beside_the_model_is_none_of_its_variables() -> None:
     leaves = tree()
     moments = below({key: leaf for key, leaf in leaves.items() if key[0] == "params"}, "opt_state", "mu")
     layers = find_layers(leaves | moments)
-    assert Tree.of(layers).variables(leaves | moments) == leaves
+    assert Collections.of(layers).variables(leaves | moments) == leaves
 
 
 def test_a_tree_of_bare_parameters_is_read() -> None:
@@ -78,7 +79,7 @@ def test_a_tree_of_bare_parameters_is_read() -> None:
 def test_running_statistics_beside_bare_parameters_are_no_parameters() -> None:
     leaves = tree(norm="batch")
     bare = {key[1:] if key[0] == "params" else key: leaf for key, leaf in leaves.items()}
-    assert Tree.of(find_layers(bare)).variables(bare).keys() == leaves.keys()
+    assert Collections.of(find_layers(bare)).variables(bare).keys() == leaves.keys()
     assert spec_of(bare) == spec_of(leaves)
 
 

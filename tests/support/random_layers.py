@@ -132,6 +132,8 @@ KINDS = {
     "s4d-pairs-two-directions": Kind("s4d-pairs", lambda rng, **s: s4d_pairs_arrays(rng, directions=2, **s)),
     "lru": Kind("lru", lru_arrays),
 }
+# One kind for each way in which leaves hold states: the others go the same way through files and networks.
+LAYOUTS = ["s5-two-directions", "s5-one-C-of-two-directions", "s4d", "s4d-pairs-two-directions", "lru"]
 # Layers that no classifier here is made of.
 ALONE = {"s5-other-widths": Kind("s5", lambda rng, **s: event_arrays(rng, outputs=3, **s), _s5("C").config)}
 

@@ -68,14 +68,22 @@ TEMPORARY = TemporaryDirectory(prefix="last-tests-")
 
 
 def shared(kind: str = "s5-two-directions", seed: int = 0, **options: Any) -> last.Checkpoint:
-    """`random_layers.written`, once in a run: no test changes it."""
+    """`random_layers.written`, once in a run, and its arrays in memory: no test changes them."""
     return _shared(kind, seed, tuple(sorted(options.items())))
 
 
 @cache
 def _shared(kind: str, seed: int, options: tuple[tuple[str, Any], ...]) -> last.Checkpoint:
     name = "-".join([kind, str(seed), *(f"{option}={value}" for option, value in options)])
-    return written(Path(TEMPORARY.name) / name, kind, seed, **dict(options))
+    return held(written(Path(TEMPORARY.name) / name, kind, seed, **dict(options)))
+
+
+def held(ck: last.Checkpoint) -> last.Checkpoint:
+    """The same with all its arrays in memory, where nothing can change them."""
+    arrays = ck.read(ck.leaves)
+    for array in arrays.values():
+        array.flags.writeable = False
+    return replace(ck, changed=arrays)
 
 
 def observed(kind: str = "s5-two-directions", count: int = 12, length: int = 20) -> Observation:
@@ -110,6 +118,12 @@ def pruned(plan: Plan, ratio: float, *, draft: bool = False) -> last.Checkpoint:
     """What a plan makes of its checkpoint, with the report in it, as `last.prune` gives it."""
     found = plan.at(ratio, draft=draft)
     return replace(found.checkpoint, report=found.report)
+
+
+def reopened(small: last.Checkpoint, path: Path) -> last.Checkpoint:
+    """The same, saved and opened."""
+    last.save(small, path)
+    return last.load(path)
 
 
 def report_of(small: last.Checkpoint) -> PruneReport:

@@ -9,14 +9,15 @@ import numpy as np
 
 from last_cli.base.annotations import Float, Int
 from last_cli.families.find import Layer
-from last_cli.families.lti.network.spec import ModelSpec, Tree, block_of, read_spec
+from last_cli.families.lti.network.spec import ModelSpec, block_of, infer, read_spec, statistics
 from last_cli.families.network import Network, Systems, Variables, Watch
+from last_cli.families.variables import Collections
 from last_cli.formats import Key
 
 
 def variables(leaves: Mapping[Key, Any], layers: Sequence[Layer]) -> dict[Key, Any]:
     """The classifier's own leaves, under ("params", ...) and ("batch_stats", ...)."""
-    return Tree.of(layers).variables(leaves)
+    return Collections.of(layers).variables(leaves)
 
 
 def module(spec: ModelSpec) -> Any:
@@ -56,6 +57,7 @@ def loss(outputs: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"])
 CLASSIFIER = Network(
     name="classifier",
     options=("activation", "prenorm", "mode", "padded"),
+    infer=infer,
     spec=read_spec,
     variables=variables,
     module=module,
@@ -63,4 +65,5 @@ CLASSIFIER = Network(
     forward=forward,
     watch=watch,
     loss=loss,
+    statistics=statistics,
 )

@@ -34,6 +34,7 @@ def fold(
     """What `forward` takes besides the sequences: a tree of arrays, of equal shapes for checkpoints of equal shapes.
 
     Args:
+        spec: of the classifier.
         variables: the classifier's `params` and `batch_stats`.
         systems: each block's discretised System in numpy float64, by the block's name.
         length: of the sequences, padding included.
@@ -64,7 +65,7 @@ def _block(
     system: System,
     length: int,
 ) -> Params:
-    scale, bias = _affine(block, params["norm"], stats.get("norm", {}))
+    scale, bias = _affine(block, params[block.norm_name], stats.get(block.norm_name, {}))
     folded: Params = {}
     if spec.config.prenorm:
         folded["ssm"] = _system(system, scale, bias, length)

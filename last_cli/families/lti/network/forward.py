@@ -29,6 +29,8 @@ def forward(
     """Log-probabilities of the classes, those of `module.Classifier` without training.
 
     Args:
+        spec: of the classifier.
+        x: tokens or features, or the tokens of two documents a sample.
         params: what `fold.fold` made for sequences of this length.
         lengths: steps of each sequence that are no padding, where sequences are padded.
         platform: what it is compiled for, JAX's default backend if None. On a "cpu" time passes one step after the

@@ -60,9 +60,9 @@ class Block(nn.Module):
                 use_running_average=not training,
                 momentum=self.config.bn_momentum,
                 epsilon=BATCH_NORM_EPSILON,
-                name="norm",
+                name=self.spec.norm_name,
             )(x)
-        return nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, name="norm")(x)
+        return nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, name=self.spec.norm_name)(x)
 
     def _glu(self, x: Any, training: bool) -> Any:
         drop = nn.Dropout(self.config.dropout, broadcast_dims=(1,), deterministic=not training)
