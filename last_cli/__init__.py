@@ -13,9 +13,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from last_cli.base.errors import (  # isort: skip
-    AnswerIsNo, CheckpointError, DataError, LastError, OutputError, UnstableStateError, UsageError,
-)  # fmt: skip
+from last_cli.base.errors import (
+    AnswerIsNo,
+    CheckpointError,
+    DataError,
+    LastError,
+    OutputError,
+    UnstableStateError,
+    UsageError,
+)
 from last_cli.base.version import __version__
 
 if TYPE_CHECKING:
@@ -24,12 +30,14 @@ if TYPE_CHECKING:
 
     from last_cli.base.progress import Progress
     from last_cli.checkpoint.checkpoint import Checkpoint
+    from last_cli.checkpoint.convert.export import export_weights
+    from last_cli.checkpoint.convert.import_ import import_weights
+    from last_cli.checkpoint.inspect import inspect
+    from last_cli.checkpoint.save import save
     from last_cli.evaluation.resume import Tell
     from last_cli.results.bench import BenchReport
-    from last_cli.results.convert import ExportReport, ImportReport
     from last_cli.results.diff import DiffReport
     from last_cli.results.evaluation import EvalReport
-    from last_cli.results.inspect import Inspection
     from last_cli.results.score import ScoreReport
     from last_cli.results.sweep import SweepReport
     from last_cli.results.verify import VerifyReport
@@ -55,7 +63,8 @@ def load(
 
     Args:
         path: a checkpoint, a step, or a run's directory (its newest committed step is taken).
-        step, item: which step, and which item of it, where there are several.
+        step: which step of a run.
+        item: which item of a step, where there are several.
         preset: name of a published configuration, such as "s5-lra-listops".
         discretization: "zoh", "bilinear" or "dirac".
         conj_sym: each stored state stands for a conjugate pair.
@@ -65,7 +74,8 @@ def load(
         prenorm: the norm stands before the SSM, not after the residual sum.
         mode: "pool" (mean over time) or "last" (the last step).
         padded: the mean runs over each sequence's own length only.
-        dropout, bn_momentum: the rate, and that of the running statistics, in training; evaluation has neither.
+        dropout: rate while training; evaluation has none.
+        bn_momentum: of the running statistics while training.
 
     Raises:
         CheckpointError: no checkpoint is there, it cannot be read, or it has no SSM layer.
@@ -78,21 +88,6 @@ def load(
         clip_eigs=clip_eigs, step_rescale=step_rescale, activation=activation, prenorm=prenorm, mode=mode,
         padded=padded, dropout=dropout, bn_momentum=bn_momentum,
     )  # fmt: skip
-
-
-def inspect(path: str | Path, *, step: int | None = None, item: str | None = None) -> Inspection:
-    """Look into a checkpoint without reading its arrays.
-
-    Args:
-        path: a checkpoint, a step, or a run's directory, with or without SSM layers.
-        step, item: which step, and which item of it, where there are several.
-
-    Raises:
-        CheckpointError: no checkpoint is there, or its metadata cannot be read.
-    """
-    from last_cli.checkpoint import inspect as inspecting
-
-    return inspecting.inspect(path, step=step, item=item)
 
 
 def score(
@@ -109,8 +104,16 @@ def score(
         criterion: how states are scored; `last list criteria` describes them.
         ratio: share of all states that would be removed, in [0, 1).
         layer: report only layers whose name, or its part, matches this glob; selection still ranks all of them.
-        scope, min_states, seed, shape, allow_unstable, horizon: as in `prune`.
-        calibration, task, calibration_file, data_dir: as in `prune`; criteria such as `gn` run the network on them.
+        scope: "global" ranks the states of all layers together, "layer" those of each alone.
+        min_states: states that every layer keeps at least; 0 may empty one.
+        seed: of the criterion random, of what is drawn from the sequences, and of inputs made without data.
+        shape: S4D only: "rectangular" keeps as many states in every channel, "ragged" pads to the widest.
+        allow_unstable: go on with poles at or beyond the unit circle.
+        horizon: steps that the criterion `energy` looks ahead; by default the trained length.
+        calibration: how many sequences, without labels, a criterion such as `gn` runs the network on; see `prune`.
+        task: whose; by default the one that the checkpoint was trained on.
+        calibration_file: or an .npz file of them: x, lengths.
+        data_dir: where the task's files are; without it the task finds or makes its own.
         progress: called with what is being done, and how many of how many are done.
 
     Raises:
@@ -122,10 +125,14 @@ def score(
     from last_cli.pruning.calibration.request import Calibration
     from last_cli.pruning.recipe import Recipe
 
-    order = {"scope": scope, "min_states": min_states, "seed": seed, "shape": shape}
-    recipe = Recipe(criterion, horizon=horizon, allow_unstable=allow_unstable, **order)
-    data, ck = Calibration(calibration, task, calibration_file, data_dir), _opened(checkpoint)
-    return scoring.score(ck, recipe, ratio=ratio, layer=layer, calibration=data, progress=progress)
+    recipe = Recipe(
+        criterion, scope=scope, min_states=min_states, seed=seed, shape=shape, horizon=horizon,
+        allow_unstable=allow_unstable,
+    )  # fmt: skip
+    sequences = Calibration(calibration, task, calibration_file, data_dir)
+    return scoring.score(
+        _opened(checkpoint), recipe, ratio=ratio, layer=layer, calibration=sequences, progress=progress
+    )
 
 
 def prune(
@@ -153,8 +160,9 @@ def prune(
         refit: refit C after the criterion's choice.
         calibration: how many sequences, without labels, to measure the states on; where none of this, task and
             calibration_file is given, they are made without data (length unknown: white inputs in closed form).
-        task, data_dir: whose, by default the one that the checkpoint was trained on, and where its files are.
+        task: whose; by default the one that the checkpoint was trained on.
         calibration_file: or an .npz file of them: x, lengths.
+        data_dir: where the task's files are; without it the task finds or makes its own.
         scope: "global" ranks the states of all layers together, "layer" those of each alone.
         min_states: states that every layer keeps at least; 0 may empty one.
         seed: of the criterion random, of what is drawn from the sequences, and of inputs made without data.
@@ -178,35 +186,22 @@ def prune(
     from last_cli.pruning.calibration.request import Calibration
 
     extent = budget.ratio_or_budget(ratio, max_drop, max_error, strict)
-    order = {"scope": scope, "min_states": min_states, "seed": seed, "shape": shape}
-    change = {"refit": refit, "masked": masked, "horizon": horizon, "allow_unstable": allow_unstable}
-    how, ck = recipe.recipe(criterion, method, **order, **change), _opened(checkpoint)
-    data = Calibration(calibration, task, calibration_file, data_dir)
+    how = recipe.recipe(
+        criterion, method, scope=scope, min_states=min_states, seed=seed, shape=shape, refit=refit, masked=masked,
+        horizon=horizon, allow_unstable=allow_unstable,
+    )  # fmt: skip
+    sequences = Calibration(calibration, task, calibration_file, data_dir)
     if isinstance(extent, budget.Budget):
-        return budget.prune_within(ck, extent, how, data, progress)
-    return pruning.prune(ck, extent, how, data, progress)
-
-
-def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
-    """Write what `prune` made, with its stamp, as a checkpoint that appears whole or not at all.
-
-    Args:
-        pruned, path, force: what `prune` gave, where it goes, and whether it replaces a checkpoint there.
-
-    Raises:
-        OutputError: the output exists (unless `force`), is the input, or cannot be written; nothing is left behind.
-        UsageError: nothing was pruned.
-    """
-    from last_cli.checkpoint import save as saving
-
-    return saving.save(pruned, path, force=force)
+        return budget.prune_within(_opened(checkpoint), extent, how, sequences, progress)
+    return pruning.prune(_opened(checkpoint), extent, how, sequences, progress)
 
 
 def verify(pruned: Checkpoint | str | Path, against: Checkpoint | str | Path, *, seed: int = 0) -> VerifyReport:
     """Check a pruned checkpoint against the one that it was made from, directly or by several prunings.
 
     Args:
-        pruned, against: what `prune` made, and what it was made from.
+        pruned: what `prune` made.
+        against: what it was made from.
         seed: of the random inputs that the outputs of both are compared on.
 
     Raises:
@@ -248,7 +243,8 @@ def evaluate(
         device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
         precision: "float32", or "bfloat16": the model (not the baseline) then runs in both, and the report compares.
         baseline: compare with this one, sequence by sequence.
-        min_accuracy, max_drop: gates: a fraction, and percentage points that may be lost against the baseline.
+        min_accuracy: gate, a fraction.
+        max_drop: gate, percentage points that the accuracy may lie below the baseline's.
         resume: take up the results that an interrupted run of the same evaluation left.
         progress: called with what is being done, and how many of how many are done.
         tell: called with a line for the user, and its kind.
@@ -290,15 +286,24 @@ def sweep(
     A ratio must be chosen on "val" (or by `prune(max_drop=...)`) and reported on "test".
 
     Args:
-        checkpoint, task, split, limit, data_dir, batch_size, device, progress: as in `evaluate`.
+        checkpoint: an open one, or its path.
+        task: a name of the registry (`last list tasks`), or a file of arrays: FILE.npz.
         ratios: "START:STOP:STEP" with both ends in it, "0.1,0.33,0.5", or numbers in [0, 1).
         criteria: criteria, "reconstruct", "balanced", or NAME+refit for C refitted after the criterion's choice.
         seeds: how many, from 0, for what depends on one: random choices and inputs.
         calibration: sequences of the task, without labels, that methods which refit C measure the states on; without it
             sequences made without data.
-        scope, min_states, shape: as in `prune`.
+        split: "test", "val" or "train".
+        limit: only the first so many sequences.
+        data_dir: where the task's files are; without it the task finds or makes its own.
+        batch_size: sequences that a device takes at a time.
+        device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
+        scope: "global" ranks the states of all layers together, "layer" those of each alone.
+        min_states: states that every layer keeps at least; 0 may empty one.
+        shape: S4D only: "rectangular" keeps as many states in every channel, "ragged" pads to the widest.
         out: a directory for points.jsonl, a line a point. A sweep that was killed goes on where it stopped, and one
             with more ratios, criteria or seeds adds to it.
+        progress: called with what is being done, and how many of how many are done.
 
     Raises:
         CheckpointError, DataError: as in `evaluate`.
@@ -326,8 +331,12 @@ def bench(
     Args:
         checkpoints: paths; the first is the baseline.
         length: steps of the sequences; by default as many as the first checkpoint was trained on.
-        batch, repeat: sequences in a batch, spread over all devices, and how many batches are timed.
-        device, precision, progress: as in `evaluate`; preset: as in `load`.
+        batch: sequences in a batch, spread over all devices.
+        repeat: how many batches are timed.
+        device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
+        precision: "float32" or "bfloat16".
+        preset: name of a published configuration, such as "s5-lra-listops".
+        progress: called with what is being done, and how many of how many are done.
 
     Raises:
         CheckpointError: one cannot be read or run.
@@ -339,60 +348,29 @@ def bench(
     return benchmarking.bench(checkpoints, request, progress)
 
 
-def import_weights(
-    src: str | Path, out: str | Path, *, force: bool = False, real_transform: str = "exp", dt_transform: str = "exp"
-) -> ImportReport:
-    """Write the Orbax checkpoint `out` from a .safetensors, PyTorch or flax msgpack file.
-
-    The SSM layers of state-spaces/s4 (diagonal) and s5-pytorch get our leaf names; every other tensor is carried along
-    under its own name, split at the dots. How to get the file back is in the stamp, under "imported".
-
-    Args:
-        src, out, force: the file, the checkpoint to write, and whether it replaces one that is there already.
-        real_transform, dt_transform: of the full S4 repository, which its files do not say: "exp" (its default),
-            "none", "relu", "sigmoid" or "softplus".
-
-    Raises:
-        CheckpointError: it cannot be read or would have to be unpickled, or its SSM layers are missing or unknown.
-        UsageError: PyTorch is needed and not installed, or there is no such transform.
-        OutputError: the output exists (unless `force`) or cannot be written; nothing is left behind.
-    """
-    from last_cli.checkpoint import convert
-
-    return convert.import_weights(src, out, force=force, real_transform=real_transform, dt_transform=dt_transform)
-
-
-def export_weights(ckpt: Checkpoint | str | Path, dst: str | Path, *, force: bool = False) -> ExportReport:
-    """Write a checkpoint's weights into a .safetensors, .pt, .pth or .msgpack file, which appears whole or not at all.
-
-    What came from `import_weights`, pruned since or not, gets the names, types and layouts of that file, pruned layers
-    with smaller arrays (S4D: as wide as their widest channel, padded with C = 0), for a model built with as many
-    states. Any other checkpoint gets its keys joined by dots, or, as .msgpack, its own tree.
-
-    Args:
-        ckpt, dst, force: the checkpoint, the file to write, and whether it replaces one that is there already.
-
-    Raises:
-        OutputError: the file exists (unless `force`) or cannot be written; nothing is left behind.
-        UsageError: an unknown suffix, or PyTorch is needed and not installed.
-        CheckpointError: the checkpoint cannot be read, or lacks a leaf that the file had; names it.
-    """
-    from last_cli.checkpoint import convert
-
-    return convert.export_weights(ckpt, dst, force=force)
-
-
 def _opened(checkpoint: Checkpoint | str | Path) -> Checkpoint:
+    """The checkpoint itself, or the one at a path."""
     from last_cli.checkpoint import checkpoint as opening
 
     return checkpoint if isinstance(checkpoint, opening.Checkpoint) else opening.load(checkpoint)
 
 
-def __getattr__(name: str) -> Any:
-    if name == "Checkpoint":  # imported when first used
-        from last_cli.checkpoint.checkpoint import Checkpoint
+# What takes a path as it is, and is complete where it stands.
+_ELSEWHERE = {
+    "Checkpoint": "last_cli.checkpoint.checkpoint",
+    "export_weights": "last_cli.checkpoint.convert.export",
+    "import_weights": "last_cli.checkpoint.convert.import_",
+    "inspect": "last_cli.checkpoint.inspect",
+    "save": "last_cli.checkpoint.save",
+}
 
-        return Checkpoint
+
+def __getattr__(name: str) -> Any:
+    """Imported when first used."""
+    if name in _ELSEWHERE:
+        from importlib import import_module
+
+        return getattr(import_module(_ELSEWHERE[name]), name)
     raise AttributeError(f"module 'last_cli' has no attribute '{name}'")
 
 

@@ -19,6 +19,11 @@ from last_cli.results.source import Json
 def inspect(path: str | Path, *, step: int | None = None, item: str | None = None) -> Inspection:
     """Look into a checkpoint without reading its arrays.
 
+    Args:
+        path: a checkpoint, a step, or a run's directory, with or without SSM layers.
+        step: which step of a run; by default the newest committed one.
+        item: which item of a step, where there are several.
+
     Raises:
         CheckpointError: no checkpoint is there, or its metadata cannot be read.
     """

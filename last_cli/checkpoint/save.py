@@ -10,7 +10,15 @@ from last_cli.checkpoint.checkpoint import Checkpoint
 
 
 def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
-    """Write what pruning made, with its stamp, as a checkpoint that appears whole or not at all.
+    """Write what `prune` made, with its stamp, as a checkpoint that appears whole or not at all.
+
+    Args:
+        pruned: what `prune` gave.
+        path: where it goes.
+        force: replace a checkpoint that is there already.
+
+    Returns:
+        The path.
 
     Raises:
         OutputError: the output exists (unless `force`), is the input, or cannot be written; nothing is left behind.

@@ -26,7 +26,7 @@ Rows = dict[str, tuple[str, np.ndarray, str]]
 
 
 def export_weights(ckpt: Checkpoint | str | Path, dst: str | Path, *, force: bool = False) -> ExportReport:
-    """Writes a checkpoint's weights into a .safetensors, .pt, .pth or .msgpack file, which appears whole or not at all.
+    """Write a checkpoint's weights into a .safetensors, .pt, .pth or .msgpack file, which appears whole or not at all.
 
     A checkpoint that came from `import_weights`, pruned since or not, gets the names, dtypes and layouts of the file
     that it came from; pruned layers have smaller arrays, and the model that loads them is built with as many states

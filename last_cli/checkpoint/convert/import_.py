@@ -36,7 +36,7 @@ def import_weights(
     real_transform: str = "exp",
     dt_transform: str = "exp",
 ) -> ImportReport:
-    """Writes the Orbax checkpoint `out` from a .safetensors, PyTorch or flax msgpack file.
+    """Write the Orbax checkpoint `out` from a .safetensors, PyTorch or flax msgpack file.
 
     The SSM layers of state-spaces/s4 (diagonal) and s5-pytorch get our leaf names; every other tensor is carried along
     under its own name, split at the dots. How to get the file back is in the stamp, under "imported".
