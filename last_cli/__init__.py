@@ -9,51 +9,392 @@ model, variables = last.build_model(small)
 last.evaluate(small, "listops")
 """
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, Literal
+
+from last_cli.base.errors import (  # isort: skip
+    AnswerIsNo, CheckpointError, DataError, LastError, OutputError, UnstableStateError, UsageError,
+)  # fmt: skip
 from last_cli.base.version import __version__
 
 if TYPE_CHECKING:
-    from last_cli.api import (
-        Checkpoint,
-        bench,
-        build_model,
-        diff,
-        evaluate,
-        export_weights,
-        import_weights,
-        inspect,
-        load,
-        prune,
-        save,
-        score,
-        sweep,
-        verify,
-    )
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from last_cli.base.progress import Progress
+    from last_cli.checkpoint.checkpoint import Checkpoint
+    from last_cli.evaluation.resume import Tell
+    from last_cli.results.bench import BenchReport
+    from last_cli.results.convert import ExportReport, ImportReport
+    from last_cli.results.diff import DiffReport
+    from last_cli.results.evaluation import EvalReport
+    from last_cli.results.inspect import Inspection
+    from last_cli.results.score import ScoreReport
+    from last_cli.results.sweep import SweepReport
+    from last_cli.results.verify import VerifyReport
 
 __all__ = [
-    "Checkpoint",
-    "__version__",
-    "bench",
-    "build_model",
-    "diff",
-    "evaluate",
-    "export_weights",
-    "import_weights",
-    "inspect",
-    "load",
-    "prune",
-    "save",
-    "score",
-    "sweep",
-    "verify",
-]
+    "AnswerIsNo", "Checkpoint", "CheckpointError", "DataError", "LastError", "OutputError", "UnstableStateError",
+    "UsageError", "__version__", "bench", "build_model", "diff", "evaluate", "export_weights", "import_weights",
+    "inspect", "load", "prune", "save", "score", "sweep", "verify",
+]  # fmt: skip
+
+
+def load(
+    path: str | Path, *, step: int | None = None, item: str | None = None, preset: str | None = None,
+    discretization: str | None = None, conj_sym: bool | None = None, clip_eigs: bool | None = None,
+    step_rescale: float | None = None, activation: str | None = None, prenorm: bool | None = None,
+    mode: str | None = None, padded: bool | None = None, dropout: float | None = None,
+    bn_momentum: float | None = None,
+) -> Checkpoint:  # fmt: skip
+    """Open a checkpoint; its arrays are read when they are needed.
+
+    From `discretization` on, the options are what the tree does not say of the model. One that is given wins over the
+    preset, that over what the checkpoint itself says, and that over what is else assumed.
+
+    Args:
+        path: a checkpoint, a step, or a run's directory (its newest committed step is taken).
+        step, item: which step, and which item of it, where there are several.
+        preset: name of a published configuration, such as "s5-lra-listops".
+        discretization: "zoh", "bilinear" or "dirac".
+        conj_sym: each stored state stands for a conjugate pair.
+        clip_eigs: real parts of the poles are clipped at -1e-4.
+        step_rescale: factor on all step sizes.
+        activation: the gate, "full_glu", "half_glu1", "half_glu2" or "gelu".
+        prenorm: the norm stands before the SSM, not after the residual sum.
+        mode: "pool" (mean over time) or "last" (the last step).
+        padded: the mean runs over each sequence's own length only.
+        dropout, bn_momentum: the rate, and that of the running statistics, in training; evaluation has neither.
+
+    Raises:
+        CheckpointError: no checkpoint is there, it cannot be read, or it has no SSM layer.
+        UsageError: an unknown preset, or a value that is none of the allowed ones.
+    """
+    from last_cli.checkpoint import checkpoint as opening
+
+    return opening.load(
+        path, step=step, item=item, preset=preset, discretization=discretization, conj_sym=conj_sym,
+        clip_eigs=clip_eigs, step_rescale=step_rescale, activation=activation, prenorm=prenorm, mode=mode,
+        padded=padded, dropout=dropout, bn_momentum=bn_momentum,
+    )  # fmt: skip
+
+
+def inspect(path: str | Path, *, step: int | None = None, item: str | None = None) -> Inspection:
+    """Look into a checkpoint without reading its arrays.
+
+    Args:
+        path: a checkpoint, a step, or a run's directory, with or without SSM layers.
+        step, item: which step, and which item of it, where there are several.
+
+    Raises:
+        CheckpointError: no checkpoint is there, or its metadata cannot be read.
+    """
+    from last_cli.checkpoint import inspect as inspecting
+
+    return inspecting.inspect(path, step=step, item=item)
+
+
+def score(
+    checkpoint: Checkpoint | str | Path, criterion: str = "last", *, ratio: float | None = None,
+    layer: str | None = None, scope: Literal["global", "layer"] = "global", min_states: int = 1, seed: int = 0,
+    shape: Literal["ragged", "rectangular"] = "ragged", allow_unstable: bool = False, horizon: int | None = None,
+    calibration: int | None = None, task: str | None = None, calibration_file: str | Path | None = None,
+    data_dir: str | Path | None = None, progress: Progress | None = None,
+) -> ScoreReport:  # fmt: skip
+    """H-infinity norms and scores of every state, and with a ratio which states would stay.
+
+    Args:
+        checkpoint: an open one, or its path.
+        criterion: how states are scored; `last list criteria` describes them.
+        ratio: share of all states that would be removed, in [0, 1).
+        layer: report only layers whose name, or its part, matches this glob; selection still ranks all of them.
+        scope, min_states, seed, shape, allow_unstable, horizon: as in `prune`.
+        calibration, task, calibration_file, data_dir: as in `prune`; criteria such as `gn` run the network on them.
+        progress: called with what is being done, and how many of how many are done.
+
+    Raises:
+        CheckpointError: numbers that are not finite, poles at or beyond the unit circle, or no network for `gn` to run.
+        DataError: the calibration sequences cannot be read.
+        UsageError: an unknown criterion, a ratio outside [0, 1), or a glob that matches nothing.
+    """
+    from last_cli.pruning import score as scoring
+    from last_cli.pruning.calibration.request import Calibration
+    from last_cli.pruning.recipe import Recipe
+
+    order = {"scope": scope, "min_states": min_states, "seed": seed, "shape": shape}
+    recipe = Recipe(criterion, horizon=horizon, allow_unstable=allow_unstable, **order)
+    data, ck = Calibration(calibration, task, calibration_file, data_dir), _opened(checkpoint)
+    return scoring.score(ck, recipe, ratio=ratio, layer=layer, calibration=data, progress=progress)
+
+
+def prune(
+    checkpoint: Checkpoint | str | Path, ratio: float | None = None, criterion: str = "last", *,
+    max_drop: float | None = None, max_error: float | None = None, strict: bool = False,
+    method: str = "criterion", refit: bool = False,
+    calibration: int | None = None, task: str | None = None, calibration_file: str | Path | None = None,
+    data_dir: str | Path | None = None, scope: Literal["global", "layer"] = "global", min_states: int = 1,
+    seed: int = 0, shape: Literal["ragged", "rectangular"] = "ragged", masked: bool = False,
+    allow_unstable: bool = False, horizon: int | None = None, progress: Progress | None = None,
+) -> Checkpoint:  # fmt: skip
+    """The checkpoint with `ratio` of its states removed, or as many as a budget allows, in memory; `save` writes it.
+
+    Args:
+        checkpoint: an open one, or its path; it stays as it is.
+        ratio: share of all states to remove, in [0, 1). Exactly one of ratio, max_drop and max_error is given.
+        criterion: how states are scored; "reconstruct" and "balanced" mean the method.
+        max_drop: percentage points of accuracy that may be lost on the validation split of `task`, never on a test
+            split; `task` alone does not calibrate then, `calibration` does.
+        max_error: relative squared error of the centred logits, sum |l' - l|^2 / sum |l|^2, on the calibration
+            sequences, without labels: on others than C is refitted on, if there are any left.
+        strict: one standard error counts against a ratio.
+        method: "criterion" removes what scores lowest and keeps every other value bit-equal; "reconstruct" eliminates
+            greedily and refits C; "balanced" truncates the balanced system, with new poles.
+        refit: refit C after the criterion's choice.
+        calibration: how many sequences, without labels, to measure the states on; where none of this, task and
+            calibration_file is given, they are made without data (length unknown: white inputs in closed form).
+        task, data_dir: whose, by default the one that the checkpoint was trained on, and where its files are.
+        calibration_file: or an .npz file of them: x, lengths.
+        scope: "global" ranks the states of all layers together, "layer" those of each alone.
+        min_states: states that every layer keeps at least; 0 may empty one.
+        seed: of the criterion random, of what is drawn from the sequences, and of inputs made without data.
+        shape: S4D only: "rectangular" keeps as many states in every channel, "ragged" pads to the widest.
+        masked: keep all shapes, and zero B and C of removed states.
+        allow_unstable: go on with poles at or beyond the unit circle.
+        horizon: steps that the criterion `energy` looks ahead; by default the trained length.
+        progress: called with what is being done, and how many of how many are done.
+
+    Returns:
+        The smaller checkpoint. Its `report` says what was done, and with a budget what was measured.
+
+    Raises:
+        AnswerIsNo: not even the smallest ratio stays within the budget.
+        CheckpointError: numbers that are not finite, poles at or beyond the unit circle, or no network to run.
+        DataError: the sequences cannot be read.
+        UsageError: arguments that do not go together, a ratio outside [0, 1), or a task without validation data.
+    """
+    from last_cli.pruning import budget, recipe
+    from last_cli.pruning import prune as pruning
+    from last_cli.pruning.calibration.request import Calibration
+
+    extent = budget.ratio_or_budget(ratio, max_drop, max_error, strict)
+    order = {"scope": scope, "min_states": min_states, "seed": seed, "shape": shape}
+    change = {"refit": refit, "masked": masked, "horizon": horizon, "allow_unstable": allow_unstable}
+    how, ck = recipe.recipe(criterion, method, **order, **change), _opened(checkpoint)
+    data = Calibration(calibration, task, calibration_file, data_dir)
+    if isinstance(extent, budget.Budget):
+        return budget.prune_within(ck, extent, how, data, progress)
+    return pruning.prune(ck, extent, how, data, progress)
+
+
+def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
+    """Write what `prune` made, with its stamp, as a checkpoint that appears whole or not at all.
+
+    Args:
+        pruned, path, force: what `prune` gave, where it goes, and whether it replaces a checkpoint there.
+
+    Raises:
+        OutputError: the output exists (unless `force`), is the input, or cannot be written; nothing is left behind.
+        UsageError: nothing was pruned.
+    """
+    from last_cli.checkpoint import save as saving
+
+    return saving.save(pruned, path, force=force)
+
+
+def verify(pruned: Checkpoint | str | Path, against: Checkpoint | str | Path, *, seed: int = 0) -> VerifyReport:
+    """Check a pruned checkpoint against the one that it was made from, directly or by several prunings.
+
+    Args:
+        pruned, against: what `prune` made, and what it was made from.
+        seed: of the random inputs that the outputs of both are compared on.
+
+    Raises:
+        CheckpointError: it has no stamp of a pruning, or its stamp names other layers.
+    """
+    from last_cli.pruning import verify as verifying
+
+    return verifying.verify(_opened(pruned), _opened(against), seed=seed)
+
+
+def diff(one: Checkpoint | str | Path, other: Checkpoint | str | Path) -> DiffReport:
+    """Compare states, norms, parameters, configuration and all other arrays of two checkpoints.
+
+    Raises:
+        CheckpointError: a layer's numbers are not finite.
+    """
+    from last_cli.checkpoint import diff as comparing
+
+    return comparing.diff(_opened(one), _opened(other))
+
+
+def evaluate(
+    checkpoint: Checkpoint | str | Path, task: str, *, split: str = "test", data_dir: str | Path | None = None,
+    limit: int | None = None, batch_size: int | None = None, device: str | None = None, precision: str = "float32",
+    baseline: Checkpoint | str | Path | None = None, min_accuracy: float | None = None, max_drop: float | None = None,
+    resume: bool = False, progress: Progress | None = None, tell: Tell | None = None,
+) -> EvalReport:  # fmt: skip
+    """Accuracy of a checkpoint on a task, and against a baseline on the same sequences.
+
+    Processes that `jax.distributed` has joined all call this: each evaluates its share, all get the whole report.
+
+    Args:
+        checkpoint: an open one, or its path.
+        task: a name of the registry (`last list tasks`), or a file of arrays: FILE.npz.
+        split: "test", "val" or "train".
+        data_dir: where the task's files are; without it the task finds or makes its own.
+        limit: only the first so many sequences.
+        batch_size: sequences that a device takes at a time.
+        device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
+        precision: "float32", or "bfloat16": the model (not the baseline) then runs in both, and the report compares.
+        baseline: compare with this one, sequence by sequence.
+        min_accuracy, max_drop: gates: a fraction, and percentage points that may be lost against the baseline.
+        resume: take up the results that an interrupted run of the same evaluation left.
+        progress: called with what is being done, and how many of how many are done.
+        tell: called with a line for the user, and its kind.
+
+    Raises:
+        CheckpointError: the tree is no classifier that can be built.
+        DataError: the task's files are missing, or do not fit the model.
+        UsageError: unknown names, a gate without its baseline, or one outside 0 to 1.
+    """
+    from last_cli.evaluation import evaluate as evaluation
+
+    request = evaluation.Request(task, split, data_dir, limit, batch_size, device, precision)
+    return evaluation.evaluate(
+        _opened(checkpoint), request, baseline=baseline, limits=evaluation.Limits(min_accuracy, max_drop),
+        resume=resume, progress=progress, tell=tell,
+    )  # fmt: skip
+
+
+def build_model(checkpoint: Checkpoint | str | Path) -> tuple[Any, dict[str, Any]]:
+    """A Flax module for the checkpoint and its variables, for inference or fine-tuning.
+
+    Raises:
+        CheckpointError: the tree is no classifier that can be built.
+    """
+    from last_cli.checkpoint import network
+
+    return network.build_model(_opened(checkpoint))
+
+
+def sweep(
+    checkpoint: Checkpoint | str | Path, task: str, *, ratios: str | Sequence[float] = "0:0.9:0.1",
+    criteria: Sequence[str] = ("last", "aire", "reconstruct", "random"), seeds: int = 3, calibration: int | None = None,
+    split: str = "test", limit: int | None = None, data_dir: str | Path | None = None, batch_size: int | None = None,
+    device: str | None = None, scope: Literal["global", "layer"] = "global", min_states: int = 1,
+    shape: Literal["ragged", "rectangular"] = "ragged", out: str | Path | None = None, progress: Progress | None = None,
+) -> SweepReport:  # fmt: skip
+    """Accuracy of a checkpoint pruned in several ways, at several ratios, on the same sequences of a task's split.
+
+    A ratio must be chosen on "val" (or by `prune(max_drop=...)`) and reported on "test".
+
+    Args:
+        checkpoint, task, split, limit, data_dir, batch_size, device, progress: as in `evaluate`.
+        ratios: "START:STOP:STEP" with both ends in it, "0.1,0.33,0.5", or numbers in [0, 1).
+        criteria: criteria, "reconstruct", "balanced", or NAME+refit for C refitted after the criterion's choice.
+        seeds: how many, from 0, for what depends on one: random choices and inputs.
+        calibration: sequences of the task, without labels, that methods which refit C measure the states on; without it
+            sequences made without data.
+        scope, min_states, shape: as in `prune`.
+        out: a directory for points.jsonl, a line a point. A sweep that was killed goes on where it stopped, and one
+            with more ratios, criteria or seeds adds to it.
+
+    Raises:
+        CheckpointError, DataError: as in `evaluate`.
+        UsageError: unknown names, ratios that make no sense, or `out` is of another sweep.
+    """
+    from last_cli.evaluation.evaluate import Request
+    from last_cli.pruning import sweep as sweeping
+    from last_cli.pruning.recipe import Recipe
+
+    request = Request(task, split, data_dir, limit, batch_size, device)
+    grid = sweeping.Grid(criteria, ratios, seeds, calibration)
+    recipe = Recipe(scope=scope, min_states=min_states, shape=shape)
+    return sweeping.sweep(_opened(checkpoint), request, grid, recipe, out=out, progress=progress)
+
+
+def bench(
+    *checkpoints: str | Path, length: int | None = None, batch: int = 32, repeat: int = 20, device: str | None = None,
+    precision: str = "float32", preset: str | None = None, progress: Progress | None = None,
+) -> BenchReport:  # fmt: skip
+    """Latency, throughput and peak memory of checkpoints, on the same random sequences of a length.
+
+    Each runs in a process of its own, so that its peak memory is its own, and they take turns of a few batches, so that
+    what else the machine does meets all of them. The first batch of a turn is not counted.
+
+    Args:
+        checkpoints: paths; the first is the baseline.
+        length: steps of the sequences; by default as many as the first checkpoint was trained on.
+        batch, repeat: sequences in a batch, spread over all devices, and how many batches are timed.
+        device, precision, progress: as in `evaluate`; preset: as in `load`.
+
+    Raises:
+        CheckpointError: one cannot be read or run.
+        UsageError: nothing to time, numbers that make no sense, or nothing tells the length.
+    """
+    from last_cli.evaluation import bench as benchmarking
+
+    request = benchmarking.BenchRequest(length, batch, repeat, device, precision, preset)
+    return benchmarking.bench(checkpoints, request, progress)
+
+
+def import_weights(
+    src: str | Path, out: str | Path, *, force: bool = False, real_transform: str = "exp", dt_transform: str = "exp"
+) -> ImportReport:
+    """Write the Orbax checkpoint `out` from a .safetensors, PyTorch or flax msgpack file.
+
+    The SSM layers of state-spaces/s4 (diagonal) and s5-pytorch get our leaf names; every other tensor is carried along
+    under its own name, split at the dots. How to get the file back is in the stamp, under "imported".
+
+    Args:
+        src, out, force: the file, the checkpoint to write, and whether it replaces one that is there already.
+        real_transform, dt_transform: of the full S4 repository, which its files do not say: "exp" (its default),
+            "none", "relu", "sigmoid" or "softplus".
+
+    Raises:
+        CheckpointError: it cannot be read or would have to be unpickled, or its SSM layers are missing or unknown.
+        UsageError: PyTorch is needed and not installed, or there is no such transform.
+        OutputError: the output exists (unless `force`) or cannot be written; nothing is left behind.
+    """
+    from last_cli.checkpoint import convert
+
+    return convert.import_weights(src, out, force=force, real_transform=real_transform, dt_transform=dt_transform)
+
+
+def export_weights(ckpt: Checkpoint | str | Path, dst: str | Path, *, force: bool = False) -> ExportReport:
+    """Write a checkpoint's weights into a .safetensors, .pt, .pth or .msgpack file, which appears whole or not at all.
+
+    What came from `import_weights`, pruned since or not, gets the names, types and layouts of that file, pruned layers
+    with smaller arrays (S4D: as wide as their widest channel, padded with C = 0), for a model built with as many
+    states. Any other checkpoint gets its keys joined by dots, or, as .msgpack, its own tree.
+
+    Args:
+        ckpt, dst, force: the checkpoint, the file to write, and whether it replaces one that is there already.
+
+    Raises:
+        OutputError: the file exists (unless `force`) or cannot be written; nothing is left behind.
+        UsageError: an unknown suffix, or PyTorch is needed and not installed.
+        CheckpointError: the checkpoint cannot be read, or lacks a leaf that the file had; names it.
+    """
+    from last_cli.checkpoint import convert
+
+    return convert.export_weights(ckpt, dst, force=force)
+
+
+def _opened(checkpoint: Checkpoint | str | Path) -> Checkpoint:
+    from last_cli.checkpoint import checkpoint as opening
+
+    return checkpoint if isinstance(checkpoint, opening.Checkpoint) else opening.load(checkpoint)
 
 
 def __getattr__(name: str) -> Any:
-    """The API, imported when first used: the help pages need none of it."""
-    if name in __all__:
-        from last_cli import api
+    if name == "Checkpoint":  # imported when first used
+        from last_cli.checkpoint.checkpoint import Checkpoint
 
-        return getattr(api, name)
+        return Checkpoint
     raise AttributeError(f"module 'last_cli' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

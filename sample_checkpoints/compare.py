@@ -22,7 +22,8 @@ import numpy as np
 import last_cli as last
 from last_cli.base import registry
 from last_cli.evaluation.evaluate import Request, follow_task, measure
-from last_cli.results.evaluation import Comparison, Measured
+from last_cli.evaluation.metrics import compare
+from last_cli.results.evaluation import Measured
 
 HERE = Path(__file__).parent
 SAMPLES = {"s5-listops": "listops", "s4d-listops": "listops", "s5-digits": "digits"}
@@ -39,7 +40,6 @@ def main() -> None:
         data = registry.get("tasks", task).load("test", settings=dict(ck.stamp.get("task", {})))
         request = Request(task, device="cpu")
         base = measure(follow_task(ck, data), data, request)
-        error = 100 * np.sqrt(base.accuracy * (1 - base.accuracy) / len(data.y))
         for ratio in args.ratios:
             cells = []
             for criterion in args.criteria:
@@ -47,7 +47,9 @@ def main() -> None:
                 pruned = [_pruned(ck, ratio, criterion, args.calibration, seed) for seed in seeds]
                 cells.append(_cell([measure(follow_task(p, data), data, request) for p in pruned], base))
             print(
-                f"| {name} | {100 * base.accuracy:.1f} ± {error:.1f} % | {ratio:.0%} | " + " | ".join(cells) + " |",
+                f"| {name} | {100 * base.accuracy:.1f} ± {100 * base.stderr:.1f} % | {ratio:.0%} | "
+                + " | ".join(cells)
+                + " |",
                 flush=True,
             )
 
@@ -59,7 +61,7 @@ def _pruned(ck: last.Checkpoint, ratio: float, name: str, calibration: int | Non
 
 
 def _cell(results: list[Measured], base: Measured) -> str:
-    paired = [Comparison.of("", result, base) for result in results]
+    paired = [compare("", result, base) for result in results]
     drop = float(np.mean([c.drop for c in paired]))
     error = float(np.sqrt(np.mean([c.drop_stderr**2 for c in paired]) / len(paired)))
     return f"{0 - 100 * drop:+.1f} ± {100 * error:.1f}"

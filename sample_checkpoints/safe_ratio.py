@@ -32,10 +32,11 @@ from compare import SAMPLES
 
 import last_cli as last
 from last_cli.base import registry
-from last_cli.evaluation import inputs, synthetic
 from last_cli.evaluation.evaluate import follow_task, start_devices
 from last_cli.evaluation.inputs import Inputs
-from last_cli.pruning.reconstruct import method as reconstruct
+from last_cli.pruning.calibration.request import Calibration
+from last_cli.pruning.prune import prepare
+from last_cli.pruning.recipe import recipe
 from last_cli.pruning.reconstruct.probe import Probe
 from last_cli.tasks.task import Split
 
@@ -119,15 +120,12 @@ def _sample(name: str, ratios: Sequence[float], seeds: range) -> Measured:
     """Prints the sample's rows as they are measured."""
     ck, task = last.load(HERE / name), SAMPLES[name]
     judges = _judges(ck, name, task)
-    free = [reconstruct.prepare(ck, synthetic.sequences(ck, 256, seed=s), seed=s) for s in seeds]
-    calibrated = [reconstruct.prepare(ck, inputs.from_task(ck, task, 256, seed=s), seed=s) for s in seeds]
+    free = [prepare(ck, recipe(method="reconstruct", seed=s)) for s in seeds]
+    calibrated = [prepare(ck, recipe(method="reconstruct", seed=s), Calibration(256, task)) for s in seeds]
     measured: Measured = {}
     for ratio in ratios:
         pruned = [[last.prune(ck, ratio, criterion, masked=True)] for criterion in ("last", "aire")]
-        pruned += [
-            [reconstruct.reduce(plan, ratio, masked=True, compare=False) for plan in plans]
-            for plans in (free, calibrated)
-        ]
+        pruned += [[plan.at(ratio, draft=True).checkpoint for plan in plans] for plans in (free, calibrated)]
         for label, judge in judges.items():
             measured |= {(ratio, method, label): judge.drop(many) for method, many in zip(METHODS, pruned, strict=True)}
             accuracy = judge.right.mean()

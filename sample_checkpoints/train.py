@@ -34,8 +34,9 @@ from last_cli.base.version import __version__
 from last_cli.families.find import find_layers
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.network.module import Classifier
-from last_cli.families.lti.network.spec import Tree, read_spec
+from last_cli.families.lti.network.spec import read_spec
 from last_cli.families.lti.presets import preset
+from last_cli.families.variables import Collections
 
 # Leaves that the S5 code trains at its own rate without weight decay; B joins the others under BfastandCdecay.
 SSM_LEAVES = {"Lambda_re", "Lambda_im", "log_step", "log_dt", "log_A_real", "A_imag"}
@@ -149,7 +150,7 @@ def main() -> None:
     layers = find_layers(known)
     model = Classifier(read_spec(known, layers, recipe.model))
     trainer = _Trainer(model, recipe, steps, train)
-    state = trainer.start(Tree.of(layers).variables(leaves))
+    state = trainer.start(Collections.of(layers).variables(leaves))
 
     saved = out.parent / f".{out.name}.training.msgpack"
     done, seconds = 0, 0.0

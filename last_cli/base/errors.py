@@ -10,22 +10,11 @@ from contextlib import contextmanager
 
 Spelling = Callable[[str], str]
 OPTION = re.compile(r"⟦(\w+)(?: ([^⟧]*))?⟧")
-SHORT = {"output": "-o"}
 
 
 def in_python(text: str) -> str:
     """The text with its options as Python spells them: `max_drop`, `max_drop=0.5`."""
     return OPTION.sub(lambda match: match[1] if match[2] is None else f"{match[1]}={_literal(match[2])}", text)
-
-
-def as_flags(text: str) -> str:
-    """The text with its options as the command line spells them: with two dashes, and the value after a space."""
-
-    def flag(match: re.Match[str]) -> str:
-        name = SHORT.get(match[1], f"--{match[1].replace('_', '-')}")
-        return name if match[2] is None else f"{name} {match[2]}"
-
-    return OPTION.sub(flag, text)
 
 
 _spelling: list[Spelling] = [in_python]

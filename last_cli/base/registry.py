@@ -1,18 +1,18 @@
-"""Families, criteria and tasks by name: built-in ones, and those that other packages add by entry points.
+"""Families, criteria, tasks and methods by name: built-in ones, and those that other packages add by entry points.
 
 A built-in is one line here, `"name": "module:attribute"`, imported on first use. Another package adds its own with the
-entry-point groups `last_cli.families`, `last_cli.criteria` and `last_cli.tasks`.
+entry-point groups `last_cli.families`, `last_cli.criteria`, `last_cli.tasks` and `last_cli.methods`.
 """
 
 from __future__ import annotations
 
-import difflib
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from last_cli.base.errors import UsageError
+from last_cli.base.words import suggestion
 
 Kind = Literal["families", "criteria", "tasks", "methods"]
 SINGULAR = {"families": "family", "criteria": "criterion", "tasks": "task", "methods": "method"}
@@ -55,12 +55,6 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     },
 }
 
-# What `last prune` also takes as a criterion.
-METHODS = {
-    "reconstruct": "method of pruning: greedy elimination, C refitted in closed form",
-    "balanced": "method of pruning: balanced truncation, with new poles, B and C",
-}
-
 
 def names(kind: Kind) -> list[str]:
     """All names of a kind: the built-in ones in their order, then those of entry points, sorted."""
@@ -68,26 +62,22 @@ def names(kind: Kind) -> list[str]:
 
 
 def get(kind: Kind, name: str) -> Any:
-    """The family, criterion or task called `name`. A task may also be a file of arrays, FILE.npz.
+    """The family, criterion, task or method called `name`.
 
     Raises:
         UsageError: there is none; the hint names the closest ones.
     """
-    target = BUILT_IN[kind].get(name)
-    if kind == "criteria" and name in METHODS:
-        raise UsageError(f"'{name}' is a method of pruning and scores no states", f"last prune CKPT ⟦method {name}⟧")
-    if target is not None:
+    if target := BUILT_IN[kind].get(name):
         module, attribute = target.split(":")
         return getattr(import_module(module), attribute)
+    if kind == "criteria" and name in names("methods"):
+        raise UsageError(f"'{name}' is a method of pruning and scores no states", f"last prune CKPT ⟦method {name}⟧")
     if name in (found := _entry_points(kind)):
         return found[name].load()
-    if kind == "tasks" and name.endswith(".npz"):
-        return import_module("last_cli.tasks.arrays").file_task(name)
-    close = difflib.get_close_matches(name, names(kind), n=1)
-    hint = f"did you mean '{close[0]}'? " if close else ""
+    known = names(kind)
     raise UsageError(
         f"unknown {SINGULAR[kind]} '{name}'",
-        f"{hint}{kind} are: {', '.join(names(kind))} (`last list {kind}` describes them)",
+        f"{suggestion(name, known)}{kind} are: {', '.join(known)} (`last list {kind}` describes them)",
     )
 
 

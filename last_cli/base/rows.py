@@ -19,7 +19,12 @@ BLOCK = 2**20  # bytes, about
 class Rows:
     """Sequences, to be indexed by their rows as an array is; each indexing reads them anew.
 
-    `read` makes the rows of these numbers. `numpy.asarray` makes all of them.
+    `numpy.asarray` makes all of them.
+
+    Attributes:
+        read: makes the rows of these numbers.
+        shape: of the array that they are like.
+        dtype: likewise.
     """
 
     read: Callable[[Int[np.ndarray, " k"]], np.ndarray]
@@ -27,14 +32,19 @@ class Rows:
     dtype: np.dtype[Any]
 
     @classmethod
-    def of(cls, stored: np.ndarray | Stored, decode: Callable[[np.ndarray], np.ndarray], count: int | None) -> Rows:
-        """The first `count` rows of an array, each batch of them put through `decode`."""
+    def of(cls, stored: np.ndarray | Stored, decode: Callable[[np.ndarray], np.ndarray]) -> Rows:
+        """The rows of an array.
+
+        Args:
+            stored: the array, in memory or on disk.
+            decode: what every batch of its rows is put through; it keeps their number.
+        """
         example = decode(stored[:1])
-        n = stored.shape[0] if count is None else min(count, stored.shape[0])
-        return cls(lambda rows: decode(stored[rows]), (n, *example.shape[1:]), example.dtype)
+        return cls(lambda rows: decode(stored[rows]), (stored.shape[0], *example.shape[1:]), example.dtype)
 
     @property
     def ndim(self) -> int:
+        """How many axes it has."""
         return len(self.shape)
 
     def __len__(self) -> int:
@@ -62,7 +72,14 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """An array in an open file, of which an indexing reads what it needs; the file may be removed meanwhile."""
+    """An array in an open file, of which an indexing reads what it needs; the file may be removed meanwhile.
+
+    Attributes:
+        file: holds it row by row.
+        offset: of its first number, in bytes.
+        shape: of the array.
+        dtype: of its numbers.
+    """
 
     file: BinaryIO
     offset: int
@@ -71,10 +88,12 @@ class Stored:
 
     @property
     def ndim(self) -> int:
+        """How many axes it has."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
+        """How many numbers it has."""
         return int(np.prod(self.shape))
 
     def __len__(self) -> int:
@@ -94,7 +113,7 @@ class Stored:
 
 
 def blocks(array: np.ndarray | Rows | Stored) -> Iterator[np.ndarray]:
-    """The array in parts, along its first axis."""
+    """The array in parts of about a megabyte, along its first axis."""
     row = max(1, int(np.prod(array.shape[1:])) * array.dtype.itemsize)
     step = max(1, BLOCK // row)
     for first in range(0, array.shape[0], step):

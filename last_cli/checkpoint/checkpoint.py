@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,15 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from last_cli import formats
+import last_cli.formats as formats
 from last_cli.base.annotations import Bool, Shaped
-from last_cli.base.errors import inside
+from last_cli.base.arrays import digest, nested
+from last_cli.base.errors import CheckpointError, inside
 from last_cli.checkpoint.sizes import count, size
 from last_cli.families.find import Layer, build_system, find_layers
 from last_cli.families.lti.config import ModelConfig, known, resolve
-from last_cli.families.lti.network import spec
 from last_cli.families.lti.system import System
+from last_cli.families.network import shared_network
 from last_cli.families.target import live_units
+from last_cli.families.variables import Collections
 from last_cli.formats import Index, Key, Leaf
 from last_cli.results.prune import PruneReport
 from last_cli.results.source import Source
@@ -66,18 +68,12 @@ class Checkpoint:
     @cached_property
     def tree(self) -> dict[str, Any]:
         """All arrays as nested dictionaries; read from disk when first asked for."""
-        nested: dict[str, Any] = {}
-        for key, array in self.read(k for k, leaf in self.leaves.items() if leaf.kind in ("array", "scalar")).items():
-            node = nested
-            for part in key[:-1]:
-                node = node.setdefault(part, {})
-            node[key[-1]] = array
-        return nested
+        return nested(self.read(k for k, leaf in self.leaves.items() if leaf.kind in ("array", "scalar")))
 
     @property
     def parameters(self) -> int:
         """Numbers in the model's parameters, without optimizer state and running statistics."""
-        variables = spec.Tree.of(self.layers).variables(self.leaves)
+        variables = Collections.of(self.layers).variables(self.leaves)
         return count([leaf for key, leaf in variables.items() if key[0] == "params" and leaf.kind == "array"])
 
     @property
@@ -116,7 +112,7 @@ class Checkpoint:
         found = self.read(layer.leaves.values())
         arrays = {name: found[key] for name, key in layer.leaves.items()}
         if layer.name not in self._digests:
-            self._digests[layer.name] = _digest(layer.name, arrays)
+            self._digests[layer.name] = digest((f"{layer.name}/{name}", array) for name, array in arrays.items())
         return arrays
 
     def system(self, layer: Layer, dtype: type[np.floating] = np.float64) -> System:
@@ -162,7 +158,8 @@ def load(
 
     Args:
         path: a checkpoint, a step, or a run's directory (its newest committed step is taken).
-        step, item: which step, and which item of it, where there are several.
+        step: which step, where there are several.
+        item: which item of the step, where there are several.
         preset: name of a published configuration, for what the tree does not say.
         options: entries of ModelConfig, such as `discretization="bilinear"`; they win over everything else.
 
@@ -177,7 +174,7 @@ def from_index(index: Index, *, preset: str | None = None, **options: Any) -> Ch
     """The checkpoint of an index that was read; see `load`."""
     with inside(index.location.path):
         layers = tuple(find_layers(index.leaves))
-    inferred, said = spec.infer(index.leaves, layers), _said(index)
+    inferred, said = _inferred(index, layers), _said(index)
     guessed = (index.stamp or {}).get("assumed", [])
     assumed = {name: said.pop(name) for name in guessed if name in said}
     config, sources = resolve(said, options, preset, inferred, assumed)
@@ -186,12 +183,12 @@ def from_index(index: Index, *, preset: str | None = None, **options: Any) -> Ch
     return Checkpoint(index, layers, config, sources, index.stamp or {}, index.leaves)
 
 
-def _digest(layer: str, arrays: Mapping[str, np.ndarray]) -> bytes:
-    total = hashlib.sha256()
-    for name, array in arrays.items():
-        total.update(f"{layer}/{name} {array.dtype} {array.shape}\n".encode())
-        total.update(np.ascontiguousarray(array).view(np.uint8).data)
-    return total.digest()
+def _inferred(index: Index, layers: Sequence[Layer]) -> dict[str, Any]:
+    """What the tree shows of the network around the layers; nothing where they share none."""
+    try:
+        return shared_network(layers).infer(index.leaves, layers)
+    except CheckpointError:
+        return {}
 
 
 def _said(index: Index) -> dict[str, Any]:

@@ -2,61 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
-from last_cli.base.version import __version__
+from last_cli.base.arrays import digest
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.find import Layer
 from last_cli.families.lti.system import hinf_norm
-from last_cli.results.source import Json, Source
-
-
-@dataclass(frozen=True)
-class LayerDiff:
-    """One layer in both; None where one of them lacks it.
-
-    `hinf` are the median norms. `equal` says that the layer's arrays are the same, bit by bit.
-    """
-
-    name: str
-    states: tuple[int | None, int | None]
-    hinf: tuple[float | None, float | None]
-    equal: bool
-
-
-@dataclass(frozen=True)
-class DiffReport:
-    """What `last diff` shows; `config` holds the options that differ, `leaves` other arrays that do."""
-
-    one: Source
-    other: Source
-    parameters: tuple[int, int]
-    layers: Sequence[LayerDiff]
-    config: dict[str, tuple[Any, Any]]
-    leaves: Sequence[str]
-
-    @property
-    def same(self) -> bool:
-        """Whether nothing differs."""
-        return not self.config and not self.leaves and all(layer.equal for layer in self.layers)
-
-    def as_json(self) -> Json:
-        """last.diff/1; pairs are (first, second)."""
-        return {
-            "schema": "last.diff/1",
-            "last": __version__,
-            "checkpoint": self.one.as_json(),
-            "other": self.other.as_json(),
-            "same": self.same,
-            "parameters": list(self.parameters),
-            "layers": [asdict(layer) for layer in self.layers],
-            "config": {name: list(pair) for name, pair in self.config.items()},
-            "leaves": list(self.leaves),
-        }
+from last_cli.formats import Key
+from last_cli.results.diff import DiffReport, LayerDiff
 
 
 def diff(one: Checkpoint, other: Checkpoint) -> DiffReport:
@@ -65,18 +20,12 @@ def diff(one: Checkpoint, other: Checkpoint) -> DiffReport:
     Raises:
         CheckpointError: a layer's numbers are not finite.
     """
-    reports = [{layer.name: _states(ck, layer) for layer in ck.layers} for ck in (one, other)]
-    names = list(dict.fromkeys([*reports[0], *reports[1]]))
-    hashes = [{layer.name: _bytes(ck, layer) for layer in ck.layers} for ck in (one, other)]
-    layers = [
-        LayerDiff(
-            name,
-            _pair(reports, name, lambda found: found[0]),
-            _pair(reports, name, lambda found: found[1]),
-            hashes[0].get(name) == hashes[1].get(name),
-        )
-        for name in names
-    ]
+    found = [{layer.name: _Layer.of(ck, layer) for layer in ck.layers} for ck in (one, other)]
+    layers = []
+    for name in dict.fromkeys([*found[0], *found[1]]):
+        a, b = (of.get(name) for of in found)
+        states, hinf = (a and a.states, b and b.states), (a and a.hinf, b and b.hinf)
+        layers.append(LayerDiff(name, states, hinf, a is not None and b is not None and a.digest == b.digest))
     configs = asdict(one.config), asdict(other.config)
     return DiffReport(
         one.source,
@@ -88,20 +37,20 @@ def diff(one: Checkpoint, other: Checkpoint) -> DiffReport:
     )
 
 
-def _states(checkpoint: Checkpoint, layer: Layer) -> tuple[int, float]:
-    """A layer's live states, and the median of their H-infinity norms."""
-    system = checkpoint.system(layer)
-    live = system.live_mask
-    return int(live.sum()), float(np.median(hinf_norm(system)[live])) if live.any() else 0.0
+@dataclass(frozen=True)
+class _Layer:
+    """A layer's live states, the median of their norms, and a digest of its arrays."""
 
+    states: int
+    hinf: float
+    digest: bytes
 
-def _pair(reports: list[dict[str, Any]], name: str, value: Any) -> tuple[Any, Any]:
-    first, second = (value(report[name]) if name in report else None for report in reports)
-    return first, second
-
-
-def _bytes(checkpoint: Checkpoint, layer: Any) -> list[tuple[str, Any]]:
-    return [(name, (a.dtype.str, a.shape, a.tobytes())) for name, a in sorted(checkpoint.arrays(layer).items())]
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, layer: Layer) -> _Layer:
+        system = checkpoint.system(layer)
+        live = hinf_norm(system)[system.live_mask]
+        arrays = sorted(checkpoint.arrays(layer).items())
+        return cls(live.size, float(np.median(live)) if live.size else 0.0, digest(arrays))
 
 
 def _other_leaves(one: Checkpoint, other: Checkpoint) -> list[str]:
@@ -110,7 +59,7 @@ def _other_leaves(one: Checkpoint, other: Checkpoint) -> list[str]:
     return ["/".join(key) for key in keys if not _same_leaf(one, other, key)]
 
 
-def _same_leaf(one: Checkpoint, other: Checkpoint, key: Any) -> bool:
+def _same_leaf(one: Checkpoint, other: Checkpoint, key: Key) -> bool:
     if key not in one.leaves or key not in other.leaves:
         return False
     a, b = one.leaves[key], other.leaves[key]

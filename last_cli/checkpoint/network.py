@@ -1,44 +1,71 @@
-"""The model that a checkpoint describes, and its variables."""
+"""The network that a checkpoint's layers stand in: its spec, its variables, and the model that they make."""
 
 from __future__ import annotations
 
-import hashlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from last_cli.base.arrays import digest, nested
 from last_cli.base.errors import inside
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.families.lti.network.spec import ModelSpec, Tree, read_spec
+from last_cli.families.network import Network, Systems, shared_network
 
 
-def model_spec(checkpoint: Checkpoint) -> ModelSpec:
-    """The model that the tree and the configuration describe; raises CheckpointError where there is none."""
+def network_of(checkpoint: Checkpoint) -> Network:
+    """The network that all layers stand in; raises CheckpointError where they have none, or different ones."""
     with inside(checkpoint.index.location.path):
-        return read_spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
+        return shared_network(checkpoint.layers)
+
+
+def model_spec(checkpoint: Checkpoint) -> Any:
+    """The model that the tree and the configuration describe; raises CheckpointError where there is none.
+
+    Returns:
+        The spec, of a type of the network's own; see families.network.Spec for what all of them have.
+    """
+    network = network_of(checkpoint)
+    with inside(checkpoint.index.location.path):
+        return network.spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
+
+
+def build_model(checkpoint: Checkpoint) -> tuple[Any, dict[str, Any]]:
+    """A Flax module for the checkpoint and its variables, for inference or fine-tuning; see module.Classifier.
+
+    Raises:
+        CheckpointError: the tree is no model that can be built.
+    """
+    import jax
+
+    module = network_of(checkpoint).module(model_spec(checkpoint))
+    return module, jax.tree.map(jax.numpy.asarray, read_variables(checkpoint))
+
+
+def systems_of(checkpoint: Checkpoint) -> Systems:
+    """The layers' systems by name; raises CheckpointError where their numbers are not finite."""
+    return {layer.name: checkpoint.system(layer) for layer in checkpoint.layers}
+
+
+def follow_padding(checkpoint: Checkpoint, padded: bool) -> Checkpoint:
+    """The checkpoint with `padded` as the data have it, where nothing else decides: so does the S5 code."""
+    if checkpoint.origins["padded"] != "assumed":
+        return checkpoint
+    return replace(checkpoint, config=replace(checkpoint.config, padded=padded))
 
 
 def read_variables(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The classifier's variables, nested, in single precision."""
-    nested: dict[str, Any] = {}
-    for path, array in _flat(checkpoint).items():
-        node = nested
-        for part in path[:-1]:
-            node = node.setdefault(part, {})
-        node[path[-1]] = array
-    return nested
+    """The model's variables, nested, in single precision."""
+    return nested(_flat(checkpoint))
 
 
 def variables_digest(checkpoint: Checkpoint) -> str:
     """SHA-256 over all variables: names, shapes and bytes in single precision."""
-    total = hashlib.sha256()
-    for path, array in sorted(_flat(checkpoint).items()):
-        total.update(f"{'/'.join(path)} {array.shape}\n".encode())
-        total.update(np.ascontiguousarray(array).tobytes())
-    return total.hexdigest()
+    return digest(("/".join(path), array) for path, array in sorted(_flat(checkpoint).items())).hex()
 
 
 def _flat(checkpoint: Checkpoint) -> dict[tuple[str, ...], np.ndarray]:
-    keys = Tree.of(checkpoint.layers).variables({k: k for k, f in checkpoint.leaves.items() if f.kind == "array"})
+    leaves = {key: key for key, leaf in checkpoint.leaves.items() if leaf.kind == "array"}
+    keys = network_of(checkpoint).variables(leaves, checkpoint.layers)
     arrays = checkpoint.read(keys.values())
     return {path: arrays[key].astype(np.float32) for path, key in keys.items()}

@@ -6,8 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from last_cli.formats import Leaf
-from last_cli.formats.orbax.store import dtype_of
+from last_cli.formats import Leaf, dtype_of
 
 
 def count(leaves: Sequence[Leaf]) -> int:

@@ -1,74 +1,9 @@
 """The commands: parse, one call of the API, show."""
 
-from __future__ import annotations
-
-import os
-import sys
-import traceback
-from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any
-
-import typer
-from typer.main import get_command
-
-from last_cli.base.errors import LastError, UsageError, as_flags, spelling
 from last_cli.cli.app import app
+from last_cli.cli.program import main
 
-# Each registers its commands, in the order of the help page.
-from last_cli.cli import core, sweep, bench, look, convert  # noqa: F401  # isort: skip
+# Each registers its command, in the order of the help page.
+from last_cli.cli import score, prune, eval, sweep, bench, inspect, verify, diff, list, demo, import_, export  # noqa: F401  # isort: skip
 
 __all__ = ["app", "main"]
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; returns the exit code: 0 fine, 1 the answer is no, 2 an error, 130 interrupted."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    with spelling(as_flags):
-        return _run(arguments)
-
-
-def _run(arguments: Sequence[str]) -> int:
-    try:
-        code = int(_parser()(arguments, prog_name="last", standalone_mode=False) or 0)
-        if code == 130:  # the parser's word for Ctrl-C
-            sys.stderr.write("interrupted\n")
-        return code
-    except LastError as error:
-        return _fail(error, arguments)
-    except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("interrupted\n")
-        return 130
-    except typer.Exit as stop:
-        return stop.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        if not hasattr(error, "format_message"):
-            kind = type(error).__name__
-            message = f"internal error: {kind}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-            return _fail(LastError(message, "run it again with -v for the traceback, and report it"), arguments)
-        message = error.format_message().replace("\n", " ").replace("Value error, ", "").removesuffix(".")  # pyright: ignore[reportAttributeAccessIssue]
-        if not message:  # no arguments at all: the help was shown
-            return 2
-        known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
-        command = next((a for a in arguments if a in known), "")
-        return _fail(
-            UsageError(message[:1].lower() + message[1:], f"last {command} --help".replace("  ", " ")), arguments
-        )
-
-
-@cache
-def _parser() -> Callable[..., Any]:
-    """Made once: `last demo` runs several command lines."""
-    return get_command(app)
-
-
-def _fail(error: LastError, arguments: Sequence[str]) -> int:
-    if os.environ.get("LAST_DEBUG") == "1" or {"-v", "--verbose"} & set(arguments):
-        traceback.print_exc()
-    sys.stderr.write(f"error: {error.message}\n")
-    if error.hint:
-        sys.stderr.write(f"hint: {error.hint}\n")
-    return error.code

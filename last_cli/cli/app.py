@@ -1,16 +1,49 @@
-"""The program itself: its name, its root options."""
+"""The program itself: its name, its root options, and how a command becomes part of it."""
 
-from __future__ import annotations
-
+import inspect
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from functools import cache
+from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
 from last_cli.base.version import __version__
+from last_cli.cli.expand import expand
+from last_cli.cli.options import GENERAL, GROUPS
+
+Function = TypeVar("Function", bound=Callable[..., None])
+
+COMMANDS: dict[str, tuple[Callable[..., None], str]] = {}
+"""By name: what it runs, and the end of its help page."""
+
+
+class Program(TyperGroup):
+    """Makes the options of the one command that is called: the help page and suggestions need names and docstrings."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The command's name, the command, and the arguments that are left."""
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, found and built(found.name), rest
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose help page shows its options in groups, in the order of GROUPS; what is in none is general."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The arguments, then the options group by group."""
+        params = super().get_params(ctx)
+        for param in params:
+            if param.param_type_name == "option":
+                param.rich_help_panel = param.rich_help_panel or GENERAL  # pyright: ignore[reportAttributeAccessIssue]
+        return sorted(params, key=_place)
+
 
 app = typer.Typer(
     name="last",
+    cls=Program,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -18,6 +51,40 @@ app = typer.Typer(
     epilog="Example:  last score ckpt/\n\nExample:  last prune ckpt/ --ratio 0.33\n\n"
     "Example:  last eval pruned/ --task listops --baseline ckpt/",
 )
+
+
+def command(*examples: str, name: str | None = None) -> Callable[[Function], Function]:
+    """Make a function a command: its parameters, and the fields of those that are dataclasses, are its flags.
+
+    Args:
+        examples: command lines that the help page ends with.
+        name: what it is called; by default as the function is.
+    """
+
+    def register(function: Function) -> Function:
+        called = name or function.__name__
+        COMMANDS[called] = function, "\n\n".join(f"Example:  {example}" for example in examples)
+        app.command(called, help=inspect.getdoc(function))(_listed)
+        return function
+
+    return register
+
+
+@cache
+def built(name: str) -> Any:
+    """The command of that name with all its options."""
+    function, epilog = COMMANDS[name]
+    alone = typer.Typer(add_completion=False)
+    alone.command(name, cls=GroupedCommand, epilog=epilog)(expand(function))
+    return get_command(alone)
+
+
+def _listed() -> None:
+    """Stands for a command where only its name and help are asked for."""
+
+
+def _place(param: Any) -> int:
+    return GROUPS.index(param.rich_help_panel) if param.param_type_name == "option" else -1
 
 
 def _version(shown: bool) -> bool:

@@ -1,25 +1,30 @@
 """`last demo`: the three commands on a bundled checkpoint."""
 
-from __future__ import annotations
-
-import contextlib
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from last_cli.base.errors import CheckpointError
+from last_cli.cli.app import command
+from last_cli.cli.options import Quiet, Verbose, remove_option
+from last_cli.cli.program import main
 
 SAMPLE = "s5-listops"
 
 
-def run(ratio: float, quiet: bool, command: Callable[[Sequence[str]], int]) -> int:
-    """Score, prune and evaluate a copy of the sample in a temporary directory, showing each command; the exit code.
+@command("last demo", "last demo --ratio 0.5")
+def demo(
+    ratio: Annotated[float, remove_option(help="Share of all states to remove.")] = 0.33,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Score, prune and evaluate a bundled checkpoint, in a temporary directory."""
+    import contextlib
+    import shutil
+    import tempfile
 
-    Raises:
-        CheckpointError: the sample is not where the package or its source tree keeps it.
-    """
     steps = (
         ["score", SAMPLE, "--ratio", f"{ratio:g}"],
         ["prune", SAMPLE, "--ratio", f"{ratio:g}"],
@@ -31,14 +36,17 @@ def run(ratio: float, quiet: bool, command: Callable[[Sequence[str]], int]) -> i
         for arguments in steps:
             sys.stdout.write(f"\n$ last {' '.join(arguments)}\n")
             sys.stdout.flush()
-            if code := command([*arguments, *(["--quiet"] if quiet else [])]):
-                return code
-    return 0
+            if code := main([*arguments, *(["--quiet"] if quiet else [])]):
+                raise typer.Exit(code)
 
 
 def bundled(name: str) -> Path:
-    """Where a sample checkpoint is: inside the installed package, or beside it in a source tree."""
-    package = Path(__file__).parent
+    """Where a sample checkpoint is: inside the installed package, or beside it in a source tree.
+
+    Raises:
+        CheckpointError: it is in neither place.
+    """
+    package = Path(__file__).parents[1]
     for place in (package / "samples" / name, package.parent / "sample_checkpoints" / name):
         if place.is_dir():
             return place

@@ -1,97 +1,260 @@
-"""The options that several commands share."""
+"""The options of the commands: each by its own name, and those that go together as dataclasses.
 
-from __future__ import annotations
+A command takes the dataclasses as parameters and Typer sees their fields as flags (see expand). A field has the name of
+the public function's keyword, so that `vars(options)` are the keywords of the call.
+"""
 
+# No `from __future__ import annotations` here and in the commands: Typer would have to evaluate each annotation again.
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-Format = Literal["table", "json", "csv", "md"]
-Scope = Literal["global", "layer"]
-Shape = Literal["ragged", "rectangular"]
-Discretization = Literal["zoh", "bilinear"]
+# The groups of a help page, in their order.
+REMOVE, EVALUATE, HOW, CALIBRATION = "What to remove", "What to evaluate on", "How", "Calibration data"
+OUTPUT, GATES, MODEL, PROCESSES = "Output", "Comparison and gates", "Model settings", "Several processes"
+GENERAL = "General"
+GROUPS = (REMOVE, EVALUATE, HOW, CALIBRATION, OUTPUT, GATES, MODEL, PROCESSES, GENERAL)
+
+TELLS = "what the checkpoint says, else assumed"
+
+remove_option = partial(typer.Option, rich_help_panel=REMOVE)
+evaluate_option = partial(typer.Option, rich_help_panel=EVALUATE)
+how_option = partial(typer.Option, rich_help_panel=HOW)
+calibration_option = partial(typer.Option, rich_help_panel=CALIBRATION)
+output_option = partial(typer.Option, rich_help_panel=OUTPUT)
+gate_option = partial(typer.Option, rich_help_panel=GATES)
+model_option = partial(typer.Option, rich_help_panel=MODEL)
+process_option = partial(typer.Option, rich_help_panel=PROCESSES)
 
 Ckpt = Annotated[
     Path, typer.Argument(metavar="CKPT", help="A checkpoint, a step, or a run's directory.", show_default=False)
 ]
-RatioOption = Annotated[
-    float | None, typer.Option("--ratio", help="Share of all states to remove, in [0, 1).", show_default="none")
+Force = Annotated[
+    bool, output_option("--force", "-f", help="Replace an output that is a checkpoint.", show_default="no")
 ]
-MaxDrop = Annotated[
-    float | None,
-    typer.Option("--max-drop", help="Instead: points that --task may lose on validation data.", show_default="none"),
-]
-MaxError = Annotated[
-    float | None,
-    typer.Option("--max-error", help="Instead: relative squared error of the logits, no labels.", show_default="none"),
-]
-Strict = Annotated[bool, typer.Option("--strict", help="One standard error more must fit as well.", show_default="no")]
-FormatOption = Annotated[Format, typer.Option("--format", help="Form of the output on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, hints or summaries.", show_default="no")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.", show_default="no")]
-Step = Annotated[int | None, typer.Option(help="Which step of a run.", show_default="newest committed")]
-Item = Annotated[str | None, typer.Option(help="Which item of a step.", show_default="the one with SSM layers")]
-TELLS = "what the checkpoint says, else assumed"
-MODEL = "What a checkpoint may not say"
-SEQUENCES = "Sequences to measure on"
-Discretize = Annotated[
-    Discretization | None, typer.Option(help="Discretisation.", show_default=TELLS, rich_help_panel=MODEL)
-]
-ClipEigs = Annotated[
-    bool | None,
-    typer.Option(
-        "--clip-eigs/--no-clip-eigs", help="Real parts clipped at -1e-4.", show_default=TELLS, rich_help_panel=MODEL
-    ),
-]
-ConjSym = Annotated[
-    bool | None,
-    typer.Option(
-        "--conj-sym/--no-conj-sym", help="States are conjugate pairs.", show_default=TELLS, rich_help_panel=MODEL
-    ),
-]
-Rescale = Annotated[
-    float | None,
-    typer.Option("--step-rescale", help="Factor on all step sizes.", show_default=TELLS, rich_help_panel=MODEL),
+Device = Annotated[Literal["cpu", "gpu", "tpu"] | None, how_option(help="Where to run.", show_default="JAX's choice")]
+Precision = Annotated[
+    Literal["float32", "bfloat16"], how_option(help="Of products and activations; the states stay float32.")
 ]
 Preset = Annotated[
-    str | None,
-    typer.Option(help="A published configuration, such as s5-lra-listops.", show_default="none", rich_help_panel=MODEL),
+    str | None, model_option(help="A published configuration, such as s5-lra-listops.", show_default="none")
 ]
-Criterion = Annotated[str, typer.Option("--criterion", help="How states are scored: `last list criteria`.")]
-ScopeOption = Annotated[Scope, typer.Option("--scope", help="Rank all layers together, or each alone.")]
-MinStates = Annotated[int, typer.Option(help="States that every layer keeps at least; 0 may empty one.")]
-Seed = Annotated[int, typer.Option(help="Seed of the criterion random, and of inputs made without data.")]
-Horizon = Annotated[
-    int | None, typer.Option(help="Steps that the criterion energy looks ahead.", show_default="the trained length")
-]
-Calibration = Annotated[
-    int | None,
-    typer.Option(help="How many, without labels.", show_default="made without data", rich_help_panel=SEQUENCES),
-]
-CalibrationTask = Annotated[
-    str | None,
-    typer.Option(
-        "--task",
-        help="Their task, and that of --max-drop: its val split.",
-        show_default="the trained one",
-        rich_help_panel=SEQUENCES,
-    ),
-]
-CalibrationFile = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE.npz", help="Or a file of them: x, lengths.", show_default="none", rich_help_panel=SEQUENCES
-    ),
-]
-DataDir = Annotated[
-    Path | None,
-    typer.Option(help="Where the task's files are.", show_default="$LAST_DATA_DIR", rich_help_panel=SEQUENCES),
-]
-ShapeOption = Annotated[Shape, typer.Option("--shape", help="S4D: rectangular keeps as many states in every channel.")]
 Unstable = Annotated[
-    bool, typer.Option("--allow-unstable", help="Go on with poles at or beyond the unit circle.", show_default="no")
+    bool, model_option("--allow-unstable", help="Go on with poles at or beyond the unit circle.", show_default="no")
 ]
-Force = Annotated[
-    bool, typer.Option("--force", "-f", help="Replace an output that is a checkpoint.", show_default="no")
-]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, hints or summaries.", show_default="no")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.", show_default="no")]
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much is removed: by one of the first three."""
+
+    ratio: Annotated[
+        float | None,
+        remove_option(help="Share of all states to remove, in [0, 1).", show_default="none"),
+    ] = None
+    max_drop: Annotated[
+        float | None,
+        remove_option(help="Instead: points that --task may lose on validation data.", show_default="none"),
+    ] = None
+    max_error: Annotated[
+        float | None,
+        remove_option(help="Instead: relative squared error of the logits, no labels.", show_default="none"),
+    ] = None
+    strict: Annotated[
+        bool, remove_option("--strict", help="One standard error more must fit as well.", show_default="no")
+    ] = False
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What a state's score is."""
+
+    criterion: Annotated[str, remove_option(help="How states are scored: `last list criteria`.")] = "last"
+    seed: Annotated[int, how_option(help="Seed of the criterion random, and of inputs made without data.")] = 0
+    horizon: Annotated[
+        int | None, how_option(help="Steps that the criterion energy looks ahead.", show_default="the trained length")
+    ] = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which states go, given their scores and how many go."""
+
+    scope: Annotated[Literal["global", "layer"], remove_option(help="Rank all layers together, or each alone.")] = (
+        "global"
+    )
+    min_states: Annotated[int, remove_option(help="States that every layer keeps at least; 0 may empty one.")] = 1
+    shape: Annotated[
+        Literal["ragged", "rectangular"], how_option(help="S4D: rectangular keeps as many states in every channel.")
+    ] = "ragged"
+
+
+@dataclass(frozen=True)
+class Way:
+    """What becomes of the states that stay."""
+
+    method: Annotated[
+        Literal["criterion", "reconstruct", "balanced"],
+        how_option(help="reconstruct eliminates greedily and refits C; balanced finds new poles."),
+    ] = "criterion"
+    refit: Annotated[bool, how_option("--refit", help="Refit C after the criterion's choice.", show_default="no")] = (
+        False
+    )
+    masked: Annotated[
+        bool, how_option("--masked", help="Keep all shapes; zero B and C of removed states.", show_default="no")
+    ] = False
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The sequences to measure on."""
+
+    calibration: Annotated[
+        int | None, calibration_option(help="How many, without labels.", show_default="made without data")
+    ] = None
+    task: Annotated[
+        str | None, calibration_option(help="Their task: its val split.", show_default="the trained one")
+    ] = None
+    calibration_file: Annotated[
+        Path | None, calibration_option(metavar="FILE.npz", help="Or a file of them: x, lengths.", show_default="none")
+    ] = None
+    data_dir: Annotated[
+        Path | None, calibration_option(help="Where the task's files are.", show_default="$LAST_DATA_DIR")
+    ] = None
+
+
+@dataclass(frozen=True)
+class BudgetCalibration(Calibration):
+    """The same where the task is also what a budget is measured on."""
+
+    task: Annotated[
+        str | None,
+        calibration_option(help="Their task, and that of --max-drop: its val split.", show_default="the trained one"),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where the pruned checkpoint goes, if anywhere."""
+
+    output: Annotated[Path, output_option("--output", "-o", help="Where the pruned checkpoint goes.")] = Path("pruned")
+    dry_run: Annotated[bool, output_option("--dry-run", "-n", help="Report, write nothing.", show_default="no")] = False
+    force: Force = False
+
+
+@dataclass(frozen=True)
+class Data:
+    """A task's sequences."""
+
+    task: Annotated[
+        str,
+        evaluate_option(help="The task: `last list tasks`, or FILE.npz of arrays x, y, lengths.", show_default=False),
+    ]
+    limit: Annotated[int | None, evaluate_option(help="Only the first so many sequences.", show_default="all")] = None
+    data_dir: Annotated[
+        Path | None, evaluate_option(help="Where the task's files are.", show_default="$LAST_DATA_DIR, else generated")
+    ] = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a model runs."""
+
+    batch_size: Annotated[
+        int | None, how_option(min=1, help="Sequences a device takes at a time.", show_default="1 on a CPU, 64 else")
+    ] = None
+    device: Device = None
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What the result is compared with, and what must hold for exit code 0."""
+
+    baseline: Annotated[
+        Path | None,
+        gate_option(metavar="CKPT", help="Compare with this one, sequence by sequence.", show_default="none"),
+    ] = None
+    min_accuracy: Annotated[
+        float | None, gate_option(help="Exit 1 below this accuracy: 0.6, or 60 for percent.", show_default="no gate")
+    ] = None
+    max_drop: Annotated[
+        float | None, gate_option(help="Exit 1 if more percentage points are lost.", show_default="no gate")
+    ] = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a checkpoint may not say of its SSM layers."""
+
+    discretization: Annotated[
+        Literal["zoh", "bilinear", "dirac"] | None, model_option(help="Discretisation.", show_default=TELLS)
+    ] = None
+    clip_eigs: Annotated[
+        bool | None, model_option("--clip-eigs/--no-clip-eigs", help="Real parts clipped at -1e-4.", show_default=TELLS)
+    ] = None
+    conj_sym: Annotated[
+        bool | None, model_option("--conj-sym/--no-conj-sym", help="States are conjugate pairs.", show_default=TELLS)
+    ] = None
+    step_rescale: Annotated[float | None, model_option(help="Factor on all step sizes.", show_default=TELLS)] = None
+    preset: Preset = None
+
+
+@dataclass(frozen=True)
+class Network(Model):
+    """And of the network around them."""
+
+    activation: Annotated[
+        Literal["full_glu", "half_glu1", "half_glu2", "gelu"] | None, model_option(help="The gate.", show_default=TELLS)
+    ] = None
+    prenorm: Annotated[
+        bool | None, model_option("--prenorm/--postnorm", help="Where the norm stands.", show_default=TELLS)
+    ] = None
+    mode: Annotated[
+        Literal["pool", "last"] | None, model_option(help="Mean over time, or the last step.", show_default=TELLS)
+    ] = None
+    padded: Annotated[
+        bool | None,
+        model_option("--padded/--no-padded", help="Mean over each sequence's own length.", show_default=TELLS),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The other processes, where there are any."""
+
+    coordinator: Annotated[
+        str | None,
+        process_option(metavar="HOST:PORT", help="Where the first of several processes is.", show_default="no others"),
+    ] = None
+    processes: Annotated[int | None, process_option(help="How many processes.", show_default="1")] = None
+    process_id: Annotated[int | None, process_option(help="Which one this is, from 0.", show_default="0")] = None
+    distributed: Annotated[
+        bool, process_option("--distributed", help="As SLURM or Open MPI started them.", show_default="no")
+    ] = False
+    connect_timeout: Annotated[float, process_option(help="Seconds to wait for all of them.")] = 120
+
+
+@dataclass(frozen=True)
+class Step:
+    """Which part of a run's directory is read."""
+
+    step: Annotated[int | None, typer.Option(help="Which step of a run.", show_default="newest committed")] = None
+    item: Annotated[str | None, typer.Option(help="Which item of a step.", show_default="the one with SSM layers")] = (
+        None
+    )
+
+
+@dataclass(frozen=True)
+class General:
+    """What every command takes that shows a result."""
+
+    form: Annotated[
+        Literal["table", "json", "csv", "md"], typer.Option("--format", help="Form of the output on stdout.")
+    ] = "table"
+    quiet: Quiet = False
+    verbose: Verbose = False

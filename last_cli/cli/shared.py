@@ -6,41 +6,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import last_cli as last
 from last_cli.base.errors import spelled
 
 
-def load(path: Path, step: int | None, item: str | None, preset: str | None, quiet: bool, **options: Any) -> Any:
-    from last_cli.checkpoint.checkpoint import load
+def load(path: Path, quiet: bool, **options: Any) -> Any:
+    """Open a checkpoint, and say what was read."""
     from last_cli.display.opened import read_line
 
-    checkpoint = load(path, step=step, item=item, preset=preset, **options)
+    checkpoint = last.load(path, **options)
     tell_all(checkpoint.index.location.notes, "")
     tell(read_line(checkpoint), quiet)
     return checkpoint
 
 
-def layer_options(
-    discretization: str | None, clip_eigs: bool | None, conj_sym: bool | None, step_rescale: float | None
-) -> dict[str, Any]:
-    return {
-        "discretization": discretization,
-        "clip_eigs": clip_eigs,
-        "conj_sym": conj_sym,
-        "step_rescale": step_rescale,
-    }
-
-
 def check_plot(path: Path) -> None:
+    """Raises UsageError where no figure can be drawn there; for before the work."""
     from last_cli.display.figures.figure import check
 
     check(path)
 
 
-def fraction(accuracy: float | None) -> float | None:
-    return accuracy / 100 if accuracy is not None and accuracy > 1 else accuracy
-
-
 def tell(line: str, quiet: bool, kind: Literal["", "hint", "next", "ok", "error", "warning"] = "") -> None:
+    """A line to stderr, its options spelled as flags; none where quiet."""
     if not quiet:
         from last_cli.display import terminal
 
@@ -48,11 +36,13 @@ def tell(line: str, quiet: bool, kind: Literal["", "hint", "next", "ok", "error"
 
 
 def tell_all(lines: Sequence[str], kind: Literal["", "warning"]) -> None:
+    """Lines that are told even where quiet."""
     for line in lines:
         tell(line, False, kind)
 
 
 def tell_assumed(assumed: Any, quiet: bool) -> None:
+    """What was assumed, where anything was."""
     from last_cli.display.opened import assumed_line
 
     if assumed:
@@ -60,6 +50,7 @@ def tell_assumed(assumed: Any, quiet: bool) -> None:
 
 
 def tell_needed(result: Any, quiet: bool) -> None:
+    """What the criterion was given."""
     from last_cli.display.opened import needed_lines
 
     for line in needed_lines(result.needed):

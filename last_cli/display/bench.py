@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from last_cli.display.sheet import Format, Sheet, show_sheet
 from last_cli.display.words import base_name, byte_size, number
-from last_cli.evaluation.bench import BenchReport, Timing
+from last_cli.results.bench import BenchReport, Timing
 
 
 def show_bench(report: BenchReport, form: Format) -> None:

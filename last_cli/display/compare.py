@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from last_cli.checkpoint.diff import DiffReport
+from last_cli.base.words import some
 from last_cli.display.sheet import Format, Sheet, show_sheet
 from last_cli.display.words import number
-from last_cli.pruning.verify import VerifyReport
+from last_cli.results.diff import DiffReport
+from last_cli.results.verify import VerifyReport
 
 
 def show_verify(report: VerifyReport, form: Format) -> None:
@@ -34,6 +35,5 @@ def diff_lines(report: DiffReport) -> list[str]:
     """What else differs."""
     lines = [f"{name}: {one} and {other}" for name, (one, other) in report.config.items()]
     if report.leaves:
-        more = f" and {len(report.leaves) - 3} more" if len(report.leaves) > 3 else ""
-        lines.append(f"other arrays differ: {', '.join(report.leaves[:3])}{more}")
+        lines.append(f"other arrays differ: {some(report.leaves)}")
     return lines or (["the same" if report.same else "all else is the same"])

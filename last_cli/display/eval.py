@@ -25,7 +25,7 @@ def eval_summary(report: EvalReport) -> str:
     """What was evaluated on."""
     task = report.task
     return (
-        f"{task['name']} v{task['version']}, {task['split']} split, {len(report.measured.correct):,} sequences "
+        f"{task['name']} v{task['version']}, {task['split']} split, {len(report.measured.results):,} sequences "
         f"of length {task['length']} in {report.measured.seconds:.1f} s on {report.measured.device}; "
         f"{'; '.join(report.notes)}"
     )

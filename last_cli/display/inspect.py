@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from last_cli.base import registry
 from last_cli.base.version import __version__
-from last_cli.checkpoint.inspect import Inspection
 from last_cli.display.sheet import Format, Sheet, show_sheet
 from last_cli.display.words import byte_size
 from last_cli.families.lti.presets import PRESETS
+from last_cli.results.inspect import Inspection
 
 
 def show_inspect(found: Inspection, form: Format, tree: bool) -> None:
@@ -23,7 +23,9 @@ def show_list(kind: str, form: Format) -> None:
         }
     else:
         items = {name: registry.get(kind, name).summary for name in registry.names(kind)}  # pyright: ignore[reportArgumentType]
-        items |= registry.METHODS if kind == "criteria" else {}
+        if kind == "criteria":  # what `last prune` also takes there
+            methods = [name for name in registry.names("methods") if name != "criterion"]
+            items |= {name: registry.get("methods", name).summary for name in methods}
     data = [{"name": name, "summary": summary} for name, summary in items.items()]
     sheet = Sheet([kind, "what it is"], [list(d.values()) for d in data], left=2)
     show_sheet(sheet, {"schema": "last.list/1", "last": __version__, "kind": kind, "items": data}, form)

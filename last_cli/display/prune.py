@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from last_cli.display.search import search_lines
 from last_cli.display.sheet import Format, Sheet, write_csv, write_json, write_sheet
 from last_cli.display.words import byte_size, number, short_names
 from last_cli.results.prune import LayerPrune, PruneReport
@@ -29,7 +30,7 @@ def prune_summary(report: PruneReport) -> list[str]:
             f"{report.sliced_copies} copies of the parameters (optimizer moments, averages) were sliced with them"
         )
     lines += _change_notes(report)
-    lines += report.search.lines if report.search else []
+    lines += search_lines(report.search) if report.search else []
     lines.append(
         "gain bound: no input makes a layer's removed part exceed this gain, worst case over all inputs; "
         "it bounds, it does not predict accuracy"

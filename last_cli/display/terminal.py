@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from last_cli.results.source import Progress
+from last_cli.base.progress import Progress
 
 
 def tell(line: str, kind: str = "") -> None:

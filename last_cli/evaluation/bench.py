@@ -8,140 +8,61 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from last_cli.base import errors
-from last_cli.base.annotations import Float
 from last_cli.base.errors import LastError, UsageError
-from last_cli.base.version import __version__
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import load
 from last_cli.evaluation import inputs
-from last_cli.evaluation.evaluate import PRECISIONS
-from last_cli.results.source import Json, Progress, Source
+from last_cli.families.network import check_precision
+from last_cli.results.bench import BenchReport, Timing
 
 TURN = 5  # batches that a checkpoint runs before the next has its turn
 SMALLER = "if memory ran out, give a smaller ⟦batch⟧ or ⟦length⟧"
 
 
 @dataclass(frozen=True)
-class Timing:
-    """One checkpoint.
+class BenchRequest:
+    """How checkpoints are timed.
 
     Attributes:
-        seconds: latency of each batch, from inputs in the host's memory to answers there.
-        compile_seconds: from opening the checkpoint to the compiled program.
-        program_bytes: what a batch takes on one device: parameters, inputs, outputs and intermediate results.
-        peak_bytes: the most that the process took, Python and JAX included, or on an accelerator its memory.
+        length: of the random sequences; by default the one that the first checkpoint was trained on.
+        batch: sequences in a batch, spread over all devices.
+        repeat: how many batches are timed.
+        device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
+        precision: "float32" or "bfloat16".
+        preset: name of a published configuration, for what the trees do not say.
     """
 
-    checkpoint: Source
-    parameters: int
-    seconds: Float[np.ndarray, " repeat"]
-    batch: int
-    compile_seconds: float
-    program_bytes: int
-    peak_bytes: int
-
-    @property
-    def median(self) -> float:
-        """Median latency."""
-        return float(np.median(self.seconds))
-
-    @property
-    def throughput(self) -> float:
-        """Sequences a second, at the median latency."""
-        return self.batch / self.median
-
-    @property
-    def spread(self) -> dict[str, float]:
-        """Quartiles and range of the latency."""
-        points = np.quantile(self.seconds, [0, 0.25, 0.5, 0.75, 1]).tolist()
-        return dict(zip(("min", "q1", "median", "q3", "max"), points, strict=True))
-
-    def as_json(self, baseline: Timing) -> Json:
-        """One entry of `results` of last.bench/1."""
-        return self.checkpoint.as_json() | {
-            "parameters": self.parameters,
-            "compile_seconds": self.compile_seconds,
-            "latency": self.spread,
-            "seconds": self.seconds.tolist(),
-            "sequences_per_second": self.throughput,
-            "program_bytes": self.program_bytes,
-            "peak_bytes": self.peak_bytes,
-            "ratios": {
-                "speed": baseline.median / self.median,
-                "program_bytes": self.program_bytes / baseline.program_bytes,
-                "peak_bytes": self.peak_bytes / baseline.peak_bytes,
-            },
-        }
+    length: int | None = None
+    batch: int = 32
+    repeat: int = 20
+    device: str | None = None
+    precision: str = "float32"
+    preset: str | None = None
 
 
-@dataclass(frozen=True)
-class BenchReport:
-    """What `last bench` shows; the first timing is the baseline."""
-
-    timings: Sequence[Timing]
-    length: int
-    batch: int
-    repeat: int
-    precision: str
-    device: str
-
-    def as_json(self) -> Json:
-        """last.bench/1."""
-        return {
-            "schema": "last.bench/1",
-            "last": __version__,
-            "checkpoint": self.timings[0].checkpoint.as_json(),
-            "device": self.device,
-            "length": self.length,
-            "batch": self.batch,
-            "repeat": self.repeat,
-            "precision": self.precision,
-            "results": [timing.as_json(self.timings[0]) for timing in self.timings],
-        }
-
-
-def bench(
-    *checkpoints: str | Path,
-    length: int | None = None,
-    batch: int = 32,
-    repeat: int = 20,
-    device: str | None = None,
-    precision: str = "float32",
-    preset: str | None = None,
-    progress: Progress | None = None,
-) -> BenchReport:
+def bench(checkpoints: Sequence[str | Path], request: BenchRequest, progress: Progress | None = None) -> BenchReport:
     """Time checkpoints on the same random sequences of a length.
 
     Each runs in a process of its own, so that its peak memory is its own, and they take turns of a few batches, so that
     what else the machine does meets all of them. The first batch of a turn is not counted.
 
-    Args:
-        length: of the sequences; by default the one that the first checkpoint was trained on.
-        batch: sequences in a batch, spread over all devices.
-        repeat: how many batches are timed.
-        device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
-
     Raises:
         CheckpointError: one cannot be read or run.
         UsageError: nothing to time, numbers that make no sense, or nothing tells the length.
     """
-    if not checkpoints:
-        raise UsageError("no checkpoint is given", "last bench CKPT...")
-    for name, value in (("length", length), ("batch", batch), ("repeat", repeat)):
-        if value is not None and value < 1:
-            raise UsageError(f"{name} is {value}, expected at least 1", f"leave out --{name} for its default")
-    if precision not in PRECISIONS:
-        raise UsageError(f"precision is '{precision}', expected {' or '.join(PRECISIONS)}", "the default is float32")
-    opened = [load(path, preset=preset) for path in checkpoints]
-    steps = length or inputs.random(opened[0], 1).length
+    _check(checkpoints, request)
+    batch, repeat = request.batch, request.repeat
+    opened = [load(path, preset=request.preset) for path in checkpoints]
+    steps = request.length or inputs.random(opened[0], 1).length
     turns = [min(TURN, repeat - done) for done in range(0, repeat, TURN)]
-    asked = {"preset": preset, "length": steps, "batch": batch, "device": device, "precision": precision}
+    asked = asdict(replace(request, length=steps))
     seconds: list[list[float]] = [[] for _ in opened]
     with ExitStack() as stack:
         # One after the other up to here, as compiling takes all cores.
@@ -164,7 +85,17 @@ def bench(
         )
         for checkpoint, worker, found, end in zip(opened, workers, seconds, ends, strict=True)
     ]
-    return BenchReport(timings, steps, batch, repeat, precision, workers[0].begun["device"])
+    return BenchReport(timings, steps, batch, repeat, request.precision, workers[0].begun["device"])
+
+
+def _check(checkpoints: Sequence[str | Path], request: BenchRequest) -> None:
+    if not checkpoints:
+        raise UsageError("no checkpoint is given", "last bench CKPT...")
+    for name in ("length", "batch", "repeat"):
+        value = getattr(request, name)
+        if value is not None and value < 1:
+            raise UsageError(f"{name} is {value}, expected at least 1", f"leave out ⟦{name}⟧ for its default")
+    check_precision(request.precision)
 
 
 @dataclass(frozen=True)

@@ -49,15 +49,15 @@ def main() -> None:
 def _prepare(request: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Devices, program and inputs, compiled and run once."""
     devices = start_devices(request["device"])
-    from last_cli.evaluation.program import build
+    from last_cli.evaluation.program import Batching, build
 
     started, size = time.perf_counter(), request["batch"]
     checkpoint = load(request["path"], preset=request["preset"])
     chosen = inputs.random(checkpoint, size, length=request["length"])
     micro = min(micro_batch(devices), -(-size // len(devices)))
     rounds = -(-size // (len(devices) * micro))
-    shape, dtype = chosen.x.shape[1:], chosen.x.dtype
-    program = build(checkpoint, devices, shape, dtype, micro=micro, rounds=rounds, precision=request["precision"])
+    batching = Batching(chosen.x.shape[1:], chosen.x.dtype, micro, rounds)
+    program = build(checkpoint, devices, batching, request["precision"])
     seconds = time.perf_counter() - started
     lengths = np.full(chosen.samples, request["length"], np.int32)
     program.start(chosen.x, lengths)()

@@ -2,42 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from last_cli.base import registry
 from last_cli.base.errors import DataError, UsageError
+from last_cli.base.progress import Progress
 from last_cli.base.rows import blocks
 from last_cli.checkpoint.checkpoint import Checkpoint, load
-from last_cli.checkpoint.network import model_spec, read_variables
+from last_cli.checkpoint.network import follow_padding, model_spec, network_of
 from last_cli.evaluation import processes
 from last_cli.evaluation.devices import start_devices
 from last_cli.evaluation.measure import Request, measure
+from last_cli.evaluation.metrics import compare, precision_loss
 from last_cli.evaluation.resume import Session, Tell
-from last_cli.results.evaluation import Comparison, EvalReport, Gate, Measured, PrecisionLoss
-from last_cli.results.source import Progress
+from last_cli.families.network import Spec, check_precision
+from last_cli.results.evaluation import Comparison, EvalReport, Gate, Measured
+from last_cli.tasks.find import find
 from last_cli.tasks.task import Split
 
-__all__ = ["Request", "build_model", "described", "evaluate", "follow_task", "load_split", "measure", "start_devices"]
+__all__ = ["Limits", "Request", "described", "evaluate", "follow_task", "load_split", "measure", "start_devices"]
 
-PRECISIONS = ("float32", "bfloat16")
-MODEL_OPTIONS = ("activation", "prenorm", "mode", "padded")
+
+@dataclass(frozen=True)
+class Limits:
+    """Gates of a script.
+
+    Attributes:
+        min_accuracy: a fraction.
+        max_drop: percentage points that the accuracy may lie below the baseline's.
+    """
+
+    min_accuracy: float | None = None
+    max_drop: float | None = None
+
+
+NO_LIMITS = Limits()
 
 
 def evaluate(
     checkpoint: Checkpoint,
-    task: str,
+    request: Request,
     *,
-    split: str = "test",
-    data_dir: str | Path | None = None,
-    limit: int | None = None,
-    batch_size: int | None = None,
-    device: str | None = None,
-    precision: str = "float32",
     baseline: Checkpoint | str | Path | None = None,
-    min_accuracy: float | None = None,
-    max_drop: float | None = None,
+    limits: Limits = NO_LIMITS,
     resume: bool = False,
     progress: Progress | None = None,
     tell: Tell | None = None,
@@ -48,46 +56,35 @@ def evaluate(
     the whole report.
 
     Args:
-        task: a name of the registry, or a file of arrays: FILE.npz.
-        data_dir: where the task's files are; without it the task finds or makes its own.
-        limit: only the first so many sequences.
-        batch_size: sequences that a device takes at a time.
-        device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
-        precision: "float32", or "bfloat16": the model (not the baseline) then runs in both, and the report compares.
-        min_accuracy: gate, a fraction.
-        max_drop: gate, percentage points that the accuracy may lie below the baseline's.
+        checkpoint: the model.
+        baseline: another, or its path, to compare with sequence by sequence.
+        limits: gates that the report judges.
+        request: what to evaluate on, and how; the baseline runs in float32 whatever the precision.
         resume: take up the results that an interrupted run of the same evaluation left.
         progress: called with what is being done, and how many of how many are done.
         tell: called with a line for the user, and its kind.
 
     Raises:
-        CheckpointError: the tree is no classifier that can be built.
+        CheckpointError: the tree is no model that can be built.
         DataError: the task's files are missing, or do not fit the model.
         UsageError: unknown names, a gate without its baseline, or one outside 0 to 1.
     """
-    if max_drop is not None and baseline is None:
-        raise UsageError("⟦max_drop⟧ compares with a baseline, and none is given", "add ⟦baseline CKPT⟧")
-    if min_accuracy is not None and not 0 <= min_accuracy <= 1:
-        raise UsageError(
-            f"⟦min_accuracy⟧ is {100 * min_accuracy:g} %, expected 0 to 100 %", "0.6 and 60 both mean 60 percent"
-        )
-    if precision not in PRECISIONS:
-        raise UsageError(f"precision is '{precision}', expected {' or '.join(PRECISIONS)}", "the default is float32")
-    request = Request(task, split, Path(data_dir) if data_dir else None, limit, batch_size, device)
+    _check_limits(limits, baseline is not None)
+    check_precision(request.precision)
     session = Session(resume, tell or (lambda line, kind: None))
 
     def prepare() -> tuple[Split, Checkpoint, Checkpoint | None]:
         data = load_split(checkpoint, request, progress)
-        return data, follow_task(checkpoint, data), _baseline(baseline, task, checkpoint, data)
+        return data, follow_task(checkpoint, data), _baseline(baseline, request.task, checkpoint, data)
 
     def found(model: Checkpoint, what: str, precision: str = "float32") -> Measured:
         return measure(model, data, replace(request, precision=precision), what, progress, session)
 
     data, checkpoint, other = processes.together(prepare)
     try:
-        measured = found(checkpoint, "evaluate", precision)
-        exact = measured if precision == "float32" else found(checkpoint, "float32")
-        comparison = Comparison.of(other.source.path, measured, found(other, "baseline")) if other else None
+        measured = found(checkpoint, "evaluate", request.precision)
+        exact = measured if request.precision == "float32" else found(checkpoint, "float32")
+        comparison = compare(other.source.path, measured, found(other, "baseline")) if other else None
     except KeyboardInterrupt:
         session.tell("what was evaluated is kept: the same command with ⟦resume⟧ goes on from there", "hint")
         raise
@@ -96,59 +93,52 @@ def evaluate(
         checkpoint=checkpoint.source,
         task=described(request, data),
         measured=measured,
-        assumed=checkpoint.assumed((*checkpoint.layer_options, *MODEL_OPTIONS)),
+        assumed=checkpoint.assumed((*checkpoint.layer_options, *network_of(checkpoint).options)),
         baseline=comparison,
-        gates=_gates(measured, comparison, min_accuracy, max_drop),
+        gates=_gates(measured, comparison, limits),
         notes=[*checkpoint.source.notes, data.note],
-        precision=None if exact is measured else PrecisionLoss.of(precision, measured, exact),
+        precision=None if exact is measured else precision_loss(request.precision, measured, exact),
     )
 
 
 def load_split(checkpoint: Checkpoint, request: Request, progress: Progress | None = None) -> Split:
     """The split that is asked for, with the settings that the checkpoint was trained with."""
-    tell = (lambda done, total: progress(f"load {request.task}", done, total)) if progress else None
-    return registry.get("tasks", request.task).load(
+    return find(request.task).load(
         request.split,
         data_dir=request.data_dir,
         settings=checkpoint.task_settings(request.task),
         limit=request.limit,
-        progress=tell,
+        progress=progress,
     )
 
 
 def described(request: Request, data: Split) -> dict[str, Any]:
     """The `task` object of the JSON results."""
-    version = registry.get("tasks", request.task).version
+    version = find(request.task).version
     said = {"name": request.task, "version": version, "split": request.split, "source": data.source}
     limit = {} if request.limit is None else {"limit": request.limit}
     return said | limit | {"length": data.length}
 
 
-def build_model(checkpoint: Checkpoint) -> tuple[Any, dict[str, Any]]:
-    """A Flax module for the checkpoint and its variables, for inference or fine-tuning; see model.Classifier.
-
-    Raises:
-        CheckpointError: the tree is no classifier that can be built.
-    """
-    import jax
-
-    from last_cli.families.lti.network.module import Classifier
-
-    spec = model_spec(checkpoint)
-    return Classifier(spec), jax.tree.map(jax.numpy.asarray, read_variables(checkpoint))
-
-
 def follow_task(checkpoint: Checkpoint, data: Split) -> Checkpoint:
-    """The checkpoint with `padded` as the task has it, where nothing else decides: so does the S5 code.
+    """The checkpoint with `padded` as the task has it, where nothing else decides.
 
     Raises:
-        CheckpointError: the tree is no classifier that can be built.
+        CheckpointError: the tree is no model that can be built.
         DataError: the split does not fit the model.
     """
     _check_fit(checkpoint, data)
-    if checkpoint.origins["padded"] != "assumed":
-        return checkpoint
-    return replace(checkpoint, config=replace(checkpoint.config, padded=data.lengths is not None))
+    return follow_padding(checkpoint, data.lengths is not None)
+
+
+def _check_limits(limits: Limits, with_baseline: bool) -> None:
+    if limits.max_drop is not None and not with_baseline:
+        raise UsageError("⟦max_drop⟧ compares with a baseline, and none is given", "add ⟦baseline CKPT⟧")
+    if limits.min_accuracy is not None and not 0 <= limits.min_accuracy <= 1:
+        raise UsageError(
+            f"⟦min_accuracy⟧ is {100 * limits.min_accuracy:g} %, expected 0 to 100 %",
+            "0.6 and 60 both mean 60 percent",
+        )
 
 
 def _baseline(
@@ -166,7 +156,8 @@ def _baseline(
 
 
 def _check_fit(checkpoint: Checkpoint, data: Split) -> None:
-    path, spec = checkpoint.source.path, model_spec(checkpoint)
+    path = checkpoint.source.path
+    spec: Spec = model_spec(checkpoint)
     if data.documents != spec.documents:
         takes = "one sequence" if spec.documents == 1 else "two sequences"
         raise DataError(
@@ -191,13 +182,11 @@ def _check_fit(checkpoint: Checkpoint, data: Split) -> None:
         )
 
 
-def _gates(
-    measured: Measured, comparison: Comparison | None, min_accuracy: float | None, max_drop: float | None
-) -> list[Gate]:
-    gates = []
-    if min_accuracy is not None:
-        gates.append(Gate("min_accuracy", min_accuracy, measured.accuracy, measured.accuracy >= min_accuracy))
-    if max_drop is not None and comparison is not None:
+def _gates(measured: Measured, comparison: Comparison | None, limits: Limits) -> list[Gate]:
+    gates, least, most = [], limits.min_accuracy, limits.max_drop
+    if least is not None:
+        gates.append(Gate("min_accuracy", least, measured.accuracy, measured.accuracy >= least))
+    if most is not None and comparison is not None:
         points = 100 * comparison.drop
-        gates.append(Gate("max_drop", max_drop, points, points <= max_drop + 1e-9))
+        gates.append(Gate("max_drop", most, points, points <= most + 1e-9))
     return gates

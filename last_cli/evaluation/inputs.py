@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from last_cli.base import registry
 from last_cli.base.annotations import Float, Int
+from last_cli.base.arrays import digest
 from last_cli.base.errors import DataError, UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.families.lti.network.spec import ModelSpec, read_spec
+from last_cli.checkpoint.network import model_spec
+from last_cli.families.network import Spec
+from last_cli.tasks.find import find
 
 SEQUENCES = 256
 HINT = (
@@ -60,11 +61,7 @@ class Inputs:
     @property
     def digest(self) -> str:
         """SHA-256 over the sequences and their lengths."""
-        total = hashlib.sha256()
-        for array in (self.x, self.lengths):
-            if array is not None:
-                total.update(f"{array.dtype} {array.shape}\n".encode() + np.ascontiguousarray(array).tobytes())
-        return f"sha256:{total.hexdigest()}"
+        return f"sha256:{digest(('', a) for a in (self.x, self.lengths) if a is not None).hex()}"
 
 
 def random(checkpoint: Checkpoint, count: int, *, length: int | None = None, seed: int = 0) -> Inputs:
@@ -76,7 +73,7 @@ def random(checkpoint: Checkpoint, count: int, *, length: int | None = None, see
     Raises:
         UsageError: no length is given, and nothing tells the trained one.
     """
-    spec = read_spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
+    spec = model_spec(checkpoint)
     length = length or trained_length(checkpoint)
     rng = np.random.default_rng(seed)
     pairs = spec.documents > 1
@@ -90,7 +87,7 @@ def random(checkpoint: Checkpoint, count: int, *, length: int | None = None, see
     return Inputs(x, None, source)
 
 
-def check_fit(inputs: Inputs, spec: ModelSpec) -> None:
+def check_fit(inputs: Inputs, spec: Spec) -> None:
     """Raises DataError where the model does not take such sequences."""
     x, source = inputs.x, inputs.source
     where = source.get("file") or source.get("task") or "the calibration sequences"
@@ -118,7 +115,7 @@ def trained_length(checkpoint: Checkpoint) -> int:
     if isinstance(said.get("length"), int):
         return said["length"]
     try:
-        return registry.get("tasks", said.get("name", "")).load("val", settings=said, limit=1).length
+        return find(said.get("name", "")).load("val", settings=said, limit=1).length
     except (DataError, UsageError) as error:
         raise UsageError(
             "the checkpoint does not say on sequences of which length it was trained",

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from last_cli.base import registry
 from last_cli.base.errors import UsageError
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.evaluation.evaluate import Request, described, follow_task, measure
+from last_cli.evaluation.evaluate import described, follow_task
+from last_cli.evaluation.measure import Request, measure
+from last_cli.evaluation.metrics import compare
 from last_cli.results.evaluation import Comparison, Measured
-from last_cli.results.source import Progress
+from last_cli.tasks.find import find
 from last_cli.tasks.task import Split
 
 
@@ -30,7 +32,7 @@ class Judge:
 
     def compare(self, measured: Measured) -> Comparison:
         """The paired difference to the unpruned model."""
-        return Comparison.of(self.checkpoint.source.path, measured, self.base)
+        return compare(self.checkpoint.source.path, measured, self.base)
 
     @property
     def described(self) -> dict[str, Any]:
@@ -56,10 +58,10 @@ def selection_request(checkpoint: Checkpoint, task: str | None, data_dir: str | 
             "⟦max_drop⟧ needs a task, and the checkpoint does not say on which it was trained",
             "add ⟦task⟧, or choose by ⟦max_error⟧, which needs no labels",
         )
-    split = registry.get("tasks", name).selection_split
+    split = find(name).selection_split
     if split is None:
         raise UsageError(
             f"task {name} has no validation split of its own: it validates on its test data, which must not choose",
             "⟦max_error⟧ chooses without labels; or hold out sequences of your own: ⟦task FILE.npz⟧",
         )
-    return Request(name, split, Path(data_dir) if data_dir else None)
+    return Request(name, split, data_dir)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from last_cli.base.arrays import digest
+from last_cli.base.progress import Progress
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.checkpoint.network import model_spec, variables_digest
+from last_cli.checkpoint.network import model_spec, network_of, variables_digest
 from last_cli.evaluation import processes
 from last_cli.evaluation.devices import device_name, start_devices
-from last_cli.evaluation.resume import Batch, Kept, Session, digest
+from last_cli.evaluation.metrics import Metric, metric_of
+from last_cli.evaluation.resume import Batch, Kept, Session
+from last_cli.families.network import Network
 from last_cli.results.evaluation import Measured
-from last_cli.results.source import Progress
+from last_cli.tasks.find import find
 from last_cli.tasks.task import Split
 
 if TYPE_CHECKING:
@@ -29,11 +34,20 @@ STEPS_A_CALL = 8
 
 @dataclass(frozen=True)
 class Request:
-    """What to evaluate on, and where: see `evaluate`."""
+    """What to evaluate on, and how.
+
+    Attributes:
+        task: a name of the registry, or a file of arrays: FILE.npz.
+        data_dir: where the task's files are; without it the task finds or makes its own.
+        limit: only the first so many sequences.
+        batch_size: sequences that a device takes at a time.
+        device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
+        precision: "float32", or "bfloat16": `evaluate` then runs the model in both, and the report compares.
+    """
 
     task: str
     split: str = "test"
-    data_dir: Path | None = None
+    data_dir: str | Path | None = None
     limit: int | None = None
     batch_size: int | None = None
     device: str | None = None
@@ -54,6 +68,8 @@ def measure(
     what is found is kept while it goes on, and what was kept may be taken up.
     """
     devices = start_devices(request.device)
+    metric = metric_of(find(request.task))
+    judged = partial(_batch, network_of(checkpoint), metric)
     size = request.batch_size or micro_batch(devices)
     mine = processes.share(-(-len(data.y) // size), request.device)
     kept, found = processes.together(lambda: _take_up(session, checkpoint, data, request, size, mine, what))
@@ -66,10 +82,10 @@ def measure(
             return 0.0
         program = _program(checkpoint, data, request, devices, size)
         started = time.perf_counter()
-        for number, batch in _answers(program, data, todo):
+        for number, batch in _answers(program, data, todo, judged):
             found[number] = batch
             if kept:
-                kept.add(number, digest(*_inputs(data, [number], size)), batch)
+                kept.add(number, _digest(data, number, size), batch)
             if progress:
                 progress(what, _rows_of(found), total)
         return time.perf_counter() - started
@@ -82,9 +98,20 @@ def measure(
     parts = [found[number] for number in mine]
     losses = processes.concatenate([part.losses for part in parts], len(data.y), np.float64)
     predicted = processes.concatenate([part.predicted for part in parts], len(data.y), np.int32)
+    results = processes.concatenate([part.results for part in parts], len(data.y), np.float64)
     every = processes.gather(np.array([seconds, resumed, len(devices)], np.float64))
     name = device_name(devices[0], int(every[:, 2].sum()), len(every))
-    return Measured(predicted, predicted == data.y, losses, float(every[:, 0].max()), name, int(every[:, 1].sum()))
+    return Measured(
+        metric.name,
+        metric.value(results),
+        metric.stderr(results),
+        predicted,
+        results,
+        losses,
+        seconds=float(every[:, 0].max()),
+        device=name,
+        resumed=int(every[:, 1].sum()),
+    )
 
 
 def micro_batch(devices: Sequence[Any]) -> int:
@@ -109,7 +136,7 @@ def _take_up(
     found = {
         number: stored[number][1]
         for number in mine
-        if number in stored and stored[number][0] == digest(*_inputs(data, [number], size))
+        if number in stored and stored[number][0] == _digest(data, number, size)
     }
     session.tell(f"{what}: {_rows_of(found):,} of {len(data.y):,} sequences are taken up from an interrupted run", "")
     return kept, found
@@ -130,20 +157,14 @@ def _key(checkpoint: Checkpoint, data: Split, request: Request, size: int) -> di
 
 
 def _program(checkpoint: Checkpoint, data: Split, request: Request, devices: Sequence[Any], size: int) -> Program:
-    from last_cli.evaluation.program import build
+    from last_cli.evaluation.program import Batching, build
 
-    return build(
-        checkpoint,
-        devices,
-        data.x.shape[1:],
-        data.x.dtype,
-        micro=size,
-        rounds=STEPS_A_CALL,
-        precision=request.precision,
-    )
+    return build(checkpoint, devices, Batching(data.x.shape[1:], data.x.dtype, size, STEPS_A_CALL), request.precision)
 
 
-def _answers(program: Program, data: Split, todo: Sequence[int]) -> Iterator[tuple[int, Batch]]:
+def _answers(
+    program: Program, data: Split, todo: Sequence[int], judged: Callable[..., Batch]
+) -> Iterator[tuple[int, Batch]]:
     """Each batch's results; the next call is under way while the last one's are read."""
     size, at_once = program.micro, program.rows // program.micro
     groups = [todo[first : first + at_once] for first in range(0, len(todo), at_once)]
@@ -155,12 +176,17 @@ def _answers(program: Program, data: Split, todo: Sequence[int]) -> Iterator[tup
             under_way = (group, y, program.start(x, lengths))
         if before is not None:
             numbers, y, finish = before
-            logits = finish().astype(np.float64)
-            losses = -np.take_along_axis(logits, y[:, None].astype(np.int64), axis=1)[:, 0]
+            outputs = finish().astype(np.float64)
             for i, number in enumerate(numbers):
                 rows = slice(i * size, (i + 1) * size)
-                yield number, Batch(logits[rows].argmax(axis=-1).astype(np.int32), losses[rows])
+                yield number, judged(outputs[rows], y[rows])
         before = under_way
+
+
+def _batch(network: Network, metric: Metric, outputs: np.ndarray, labels: np.ndarray) -> Batch:
+    """What is kept of a batch's outputs."""
+    predicted = outputs.argmax(axis=-1).astype(np.int32)
+    return Batch(predicted, metric.results(outputs, labels), network.loss(outputs, labels))
 
 
 def _inputs(data: Split, numbers: Sequence[int], size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -169,6 +195,11 @@ def _inputs(data: Split, numbers: Sequence[int], size: int) -> tuple[np.ndarray,
     rows = rows[rows < len(data.y)]
     lengths = np.full(len(rows), data.length, np.int32) if data.lengths is None else data.lengths[rows]
     return data.x[rows], lengths, data.y[rows]
+
+
+def _digest(data: Split, number: int, size: int) -> bytes:
+    """What a batch's results are computed from."""
+    return digest(("", array) for array in _inputs(data, [number], size))
 
 
 def _rows_of(batches: Mapping[int, Batch]) -> int:

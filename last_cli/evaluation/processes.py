@@ -38,6 +38,9 @@ def connect(
 
     Args:
         coordinator: "HOST:PORT" of process 0, where the others can reach it.
+        processes: how many they are.
+        process_id: which one this is, from 0.
+        device: where to run: "cpu", "gpu" or "tpu"; by default what JAX prefers.
         timeout: seconds to wait for the others.
 
     Raises:

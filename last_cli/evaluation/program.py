@@ -1,4 +1,4 @@
-"""The compiled program: log-probabilities for some micro-batches of sequences, on all devices.
+"""The compiled program: a network's outputs for some micro-batches of sequences, on all devices.
 
 Micro-batches are dealt out to the devices in turns, and each device loops over its own: small ones stay in a CPU's
 cache. The loop is compiled without knowing how often it runs. So a last, smaller call costs no more than what is in it,
@@ -22,13 +22,37 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from last_cli.base.annotations import Float, Int
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.checkpoint.network import model_spec, read_variables
-from last_cli.families.lti.network.fold import Params, fold
-from last_cli.families.lti.network.forward import forward
-from last_cli.families.lti.network.spec import ModelSpec
+from last_cli.checkpoint.network import model_spec, network_of, read_variables, systems_of
+from last_cli.families.network import Network, Spec
 
 # Half of XLA's own choice lies idle where a CPU has AVX-512; elsewhere two registers take the place of one.
 CPU_OPTIONS: dict[str, str | bool] = {"xla_cpu_prefer_vector_width": "512"}
+
+
+@dataclass(frozen=True)
+class Batching:
+    """What a program is called with.
+
+    Attributes:
+        shape, dtype: of a sample: (*documents, length) of whole numbers, or (length, features) of float32.
+        micro: samples that a device takes side by side.
+        rounds: micro-batches that a device runs in a call, at most.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    micro: int
+    rounds: int
+
+    @property
+    def documents(self) -> tuple[int, ...]:
+        """The axes of a sample before its steps."""
+        return self.shape[:-1] if np.issubdtype(self.dtype, np.integer) else ()
+
+    @property
+    def length(self) -> int:
+        """Steps of a sequence."""
+        return self.shape[len(self.documents)]
 
 
 @dataclass(frozen=True)
@@ -47,59 +71,47 @@ class Program:
     seconds: float
     bytes: int
 
-    def start(self, x: np.ndarray, lengths: Int[np.ndarray, "n ..."]) -> Callable[[], Float[np.ndarray, "n classes"]]:
-        """Begin with n sequences; what comes back waits for their log-probabilities."""
+    def start(self, x: np.ndarray, lengths: Int[np.ndarray, "n ..."]) -> Callable[[], Float[np.ndarray, "n outputs"]]:
+        """Begin with n sequences; what comes back waits for their outputs."""
         out = self.call(x, lengths)
         return lambda: out()[: len(x)]
 
 
-def build(
-    checkpoint: Checkpoint,
-    devices: Sequence[Any],
-    shape: tuple[int, ...],
-    dtype: Any,
-    *,
-    micro: int,
-    rounds: int,
-    precision: str = "float32",
-) -> Program:
+def build(checkpoint: Checkpoint, devices: Sequence[Any], batching: Batching, precision: str = "float32") -> Program:
     """A checkpoint's program, see `program`.
 
     Args:
+        checkpoint: the model.
+        devices: of JAX, which share the sequences.
+        batching: how many sequences a call takes, and of which shape and type.
         precision: of products and activations; states are always summed up in float32.
 
     Raises:
-        CheckpointError: the tree is no classifier that can be built.
+        CheckpointError: the tree is no model that can be built.
     """
-    spec = model_spec(checkpoint)
-    systems = {layer.name.split("/")[-2]: checkpoint.system(layer) for layer in checkpoint.layers}
-    length = shape[-1] if np.issubdtype(dtype, np.integer) else shape[0]
-    params = fold(spec, read_variables(checkpoint), systems, length, precision)
-    return program(spec, params, devices, shape, dtype, micro=micro, rounds=rounds)
+    network, spec = network_of(checkpoint), model_spec(checkpoint)
+    systems, variables = systems_of(checkpoint), read_variables(checkpoint)
+    params = network.fold(spec, variables, systems, batching.length, precision)
+    return program(network, spec, params, devices, batching)
 
 
-def program(
-    spec: ModelSpec,
-    params: Params,
-    devices: Sequence[Any],
-    shape: tuple[int, ...],
-    dtype: Any,
-    *,
-    micro: int,
-    rounds: int,
-) -> Program:
-    """Compile for samples of a shape and type, (*documents, length) of whole numbers or (length, features) of float32.
+def program(network: Network, spec: Spec, params: Any, devices: Sequence[Any], batching: Batching) -> Program:
+    """Compile a network for some devices.
 
     Args:
-        micro: samples that a device takes side by side.
-        rounds: micro-batches that a device runs in a call, at most.
+        network: what the model is built by.
+        spec: of the model.
+        devices: of JAX, which share the sequences.
+        batching: how many sequences a call takes, and of which shape and type.
+        params: what `network.fold` made for sequences of the same length.
     """
     started = time.perf_counter()
+    rounds, micro = batching.rounds, batching.micro
     mesh = Mesh(np.array(devices), ("data",))
     shared, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
     params = jax.device_put(params, shared)
     leaves, tree = jax.tree.flatten(jax.tree.map(_abstract, params))
-    run = _compiled(spec, tree, tuple(leaves), mesh, rounds, micro, shape, np.dtype(dtype))
+    run = _compiled(network, spec, tree, tuple(leaves), mesh, batching)
 
     def call(x: np.ndarray, lengths: np.ndarray) -> Callable[[], np.ndarray]:
         used = -(-len(x) // micro)
@@ -115,20 +127,14 @@ def program(
 
 @lru_cache(maxsize=32)
 def _compiled(
-    spec: ModelSpec,
-    tree: Any,
-    leaves: tuple[jax.ShapeDtypeStruct, ...],
-    mesh: Mesh,
-    rounds: int,
-    micro: int,
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
+    network: Network, spec: Spec, tree: Any, leaves: tuple[jax.ShapeDtypeStruct, ...], mesh: Mesh, batching: Batching
 ) -> Any:
+    rounds, micro = batching.rounds, batching.micro
     platform = mesh.devices.flat[0].platform
 
-    def one_device(params: Params, x: Any, lengths: Any, count: Any) -> Any:
+    def one_device(params: Any, x: Any, lengths: Any, count: Any) -> Any:
         def step(i: Any, out: Any) -> Any:
-            return out.at[i].set(forward(spec, params, x[0, i], lengths[0, i], platform))
+            return out.at[i].set(network.forward(spec, params, x[0, i], lengths[0, i], platform))
 
         return jax.lax.fori_loop(0, count[0], step, jnp.zeros((rounds, micro, spec.d_output)))[None]
 
@@ -137,8 +143,11 @@ def _compiled(
         one_device, mesh=mesh, in_specs=(PartitionSpec(), data, data, data), out_specs=data, check_vma=False
     )
     split, table = NamedSharding(mesh, data), (mesh.devices.size, rounds, micro)
-    documents = shape[:-1] if np.issubdtype(dtype, np.integer) else ()
-    inputs = [((*table, *shape), dtype), ((*table, *documents), np.int32), (table[:1], np.int32)]
+    inputs = [
+        ((*table, *batching.shape), batching.dtype),
+        ((*table, *batching.documents), np.int32),
+        (table[:1], np.int32),
+    ]
     abstract = [jax.ShapeDtypeStruct(s, jax.dtypes.canonicalize_dtype(d), sharding=split) for s, d in inputs]
     with jax.default_matmul_precision("highest"):
         lowered = jax.jit(sharded).lower(jax.tree.unflatten(tree, leaves), *abstract)

@@ -8,17 +8,16 @@ matter.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from last_cli.base import cache
-from last_cli.base.annotations import Float, Int
+from last_cli.base.annotations import Float, Int, Shaped
 
 SECONDS = 5.0  # between one shard and the next
 
@@ -28,10 +27,14 @@ Tell = Callable[[str, Literal["", "hint"]], None]
 
 @dataclass(frozen=True)
 class Batch:
-    """Answers and losses of one batch."""
+    """Answers of one batch, what the task's metric says of each, and their losses."""
 
     predicted: Int[np.ndarray, " n"]
+    results: Shaped[np.ndarray, " n"]
     losses: Float[np.ndarray, " n"]
+
+
+PARTS = tuple(part.name for part in fields(Batch))
 
 
 @dataclass
@@ -47,9 +50,9 @@ class Kept:
         found = {}
         for path in sorted(self.stem.parent.glob(f"{self.stem.name}-*.npz")):
             arrays = cache.read_arrays(path)
-            if arrays is not None and {"batch", "inputs", "rows", "predicted", "losses"} <= set(arrays):
+            if arrays is not None and {"batch", "inputs", "rows", *PARTS} <= set(arrays):
                 ends = np.cumsum(arrays["rows"])[:-1]
-                parts = zip(np.split(arrays["predicted"], ends), np.split(arrays["losses"], ends), strict=True)
+                parts = zip(*(np.split(arrays[name], ends) for name in PARTS), strict=True)
                 for number, inputs, part in zip(arrays["batch"].tolist(), arrays["inputs"], parts, strict=True):
                     found[number] = (inputs.tobytes(), Batch(*part))
         return found
@@ -68,8 +71,7 @@ class Kept:
                 "batch": np.array(list(self.waiting), np.int64),
                 "inputs": np.stack([np.frombuffer(digest, np.uint8) for digest in inputs]),
                 "rows": np.array([len(batch.losses) for batch in batches], np.int64),
-                "predicted": np.concatenate([batch.predicted for batch in batches]),
-                "losses": np.concatenate([batch.losses for batch in batches]),
+                **{name: np.concatenate([getattr(batch, name) for batch in batches]) for name in PARTS},
             }
             cache.write_arrays(self.stem.with_name(f"{self.stem.name}-{min(self.waiting):08d}.npz"), arrays)
             self.waiting = {}
@@ -106,12 +108,3 @@ class Session:
         """All is done: nothing is left to take up."""
         for kept in self.opened:
             kept.clear()
-
-
-def digest(*arrays: np.ndarray) -> bytes:
-    """Of types, shapes and bytes; 16 of them."""
-    total = hashlib.blake2b(digest_size=16)
-    for array in arrays:
-        total.update(f"{array.dtype} {array.shape}\n".encode())
-        total.update(np.ascontiguousarray(array).view(np.uint8).data)
-    return total.digest()

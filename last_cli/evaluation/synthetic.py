@@ -11,9 +11,9 @@ import numpy as np
 
 from last_cli.base.annotations import Float
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.checkpoint.network import model_spec
+from last_cli.checkpoint.network import model_spec, network_of
 from last_cli.evaluation.inputs import Inputs, positive, trained_length
-from last_cli.families.lti.network.spec import Tree
+from last_cli.families.variables import Collections
 
 TOLERANCE = 0.05
 PADDING = 0
@@ -32,7 +32,7 @@ def sequences(checkpoint: Checkpoint, count: int, *, seed: int = 0) -> Inputs:
     """
     spec, length = model_spec(checkpoint), trained_length(checkpoint)
     documents = (spec.documents,) if spec.documents > 1 else ()
-    padded = spec.config.padded and (checkpoint.origins["padded"] != "assumed" or bool(documents))
+    padded = bool(documents) or (checkpoint.config.padded and checkpoint.origins["padded"] != "assumed")
     steps = round(LONGEST * length) if padded else length
     shape, rng = (positive(count), *documents, steps), np.random.default_rng(seed)
     if tokens := bool(documents or checkpoint.task.get("vocabulary")):
@@ -89,13 +89,11 @@ def mean_and_spread(checkpoint: Checkpoint) -> tuple[Float[np.ndarray, " d"], Fl
 
 def _statistics(checkpoint: Checkpoint) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """The encoder's kernel (d_input, d_model), and mean, without its bias, and variance of what it made of inputs."""
-    spec = model_spec(checkpoint)
-    if not spec.config.prenorm or spec.blocks[0].norm != "batch":
+    paths = network_of(checkpoint).statistics(model_spec(checkpoint))
+    if paths is None:
         return None
-    above = ("encoder",) if spec.nested else ()
-    encoder, norm = ("params", *above, "encoder"), ("batch_stats", *above, spec.blocks[0].name, "norm")
-    keys = Tree.of(checkpoint.layers).variables({key: key for key in checkpoint.leaves})
-    wanted = [keys[path] for path in ((*encoder, "kernel"), (*encoder, "bias"), (*norm, "mean"), (*norm, "var"))]
+    keys = Collections.of(checkpoint.layers).variables({key: key for key in checkpoint.leaves})
+    wanted = [keys[path] for path in paths]
     arrays = checkpoint.read(wanted)
     K, bias, mean, variance = (np.asarray(arrays[key], np.float64) for key in wanted)
     return (K, mean - bias, variance) if all(np.isfinite(a).all() for a in (K, bias, mean, variance)) else None

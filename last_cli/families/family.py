@@ -61,6 +61,8 @@ class Family:
         optional: leaf names that a layer may have besides.
         options: names of ModelConfig that its `system` depends on.
         hints: what the leaves' numbers tell of these.
+        network: the Network that its layers stand in, "module:attribute", imported when a model is built; None where
+            none is known.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Family:
     optional: frozenset[str] = frozenset()
     options: tuple[str, ...] = ("step_rescale",)
     hints: tuple[Hint, ...] = ()
+    network: str | None = None
 
     def matches(self, leaves: Mapping[str, Any] | set[str]) -> bool:
         """Whether a node with these leaf names is a layer of this family."""

@@ -11,7 +11,7 @@ import msgpack
 import numpy as np
 
 from last_cli.base.errors import CheckpointError, UnknownLayoutError
-from last_cli.formats.orbax.store import INCOMPLETE, dtype_of
+from last_cli.formats.types import INCOMPLETE, dtype_of
 
 _ARRAY, _COMPLEX, _SCALAR = 1, 2, 3
 _CHUNKED = "__msgpack_chunked_array__"
@@ -19,10 +19,11 @@ _CHUNK_BYTES = 2**30
 
 
 def read_msgpack(path: Path) -> Any:
-    """The tree in the file `path`: nested dicts, arrays as numpy, scalars as Python or numpy ones.
+    """The tree in a file: nested dicts, arrays as numpy, scalars as Python or numpy ones.
 
-    Raises CheckpointError where the file is truncated or is no such tree, UnknownLayoutError where it holds what flax
-    does not write.
+    Raises:
+        CheckpointError: the file cannot be read, is truncated, or is no such tree.
+        UnknownLayoutError: it holds what flax does not write.
     """
     try:
         raw = path.read_bytes()
@@ -44,7 +45,12 @@ def pack_msgpack(tree: Any) -> bytes:
 
 
 def leaves_of(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every leaf of nested dicts and lists with its path, in order; empty dicts and lists are leaves."""
+    """Every leaf of nested dicts and lists with its path, in order; empty dicts and lists are leaves.
+
+    Args:
+        tree: what is walked.
+        path: of `tree` itself.
+    """
     children = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     if not children or (isinstance(tree, (dict, list)) and not tree):
         yield path, tree
@@ -54,7 +60,13 @@ def leaves_of(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 
 
 def with_leaves(tree: Any, changed: Any, path: tuple[str, ...] = ()) -> Any:
-    """A copy of `tree` in which the leaves whose path is in `changed` are replaced."""
+    """A copy of a tree with some leaves replaced.
+
+    Args:
+        tree: nested dicts and lists.
+        changed: new leaves by path.
+        path: of `tree` itself.
+    """
     if path in changed:
         return changed[path]
     if isinstance(tree, dict):

@@ -1,7 +1,10 @@
-"""The safetensors format, read and written with numpy alone (github.com/huggingface/safetensors, "Format").
+"""Files of safetensors (github.com/huggingface/safetensors): read by its library, written by us.
 
 Eight bytes: the length of the header, little-endian. The header: a JSON object of name -> {dtype, shape, data_offsets},
 and strings under `__metadata__`. Then the data: little-endian, C order, without holes.
+
+The library writes all tensors at once and in an order of its own; a file that is given back must have the one that it
+had, and tensors of many layers are better written one after the other.
 """
 
 from __future__ import annotations
@@ -37,51 +40,45 @@ DTYPES = {
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
-# The limit of the reference implementation: a longer header is an attack or garbage.
-_LONGEST_HEADER = 100_000_000
+_FLOAT8 = ("F8_E4M3", "F8_E5M2")  # The library looks for them in numpy itself, which has none.
 _AGAIN = "download or save the file again"
 
 
+def opened(path: Path) -> Any:
+    """A file as `safetensors.safe_open` has it, for a `with`: its tensors are read one by one, or in slices.
+
+    Raises:
+        CheckpointError: the file cannot be read, is truncated, or is no safetensors file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(path, framework="numpy")
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})", _AGAIN) from error
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: {_fault(path, str(error))}", _AGAIN) from error
+
+
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The tensors by name, in the order of the header, as read-only views of the file, and the metadata.
+    """The tensors by name, in the order of the header, and the metadata.
 
     Raises:
         CheckpointError: the file is truncated or no safetensors file, or has a dtype that numpy cannot hold.
     """
-    try:
-        data = np.memmap(path, np.uint8, "r")
-    except (OSError, ValueError) as error:  # ValueError: an empty file.
-        raise CheckpointError(f"{path}: cannot be read ({error})", _AGAIN) from error
-    length = int.from_bytes(data[:8].tobytes(), "little")
-    if len(data) < 8 or length > min(len(data) - 8, _LONGEST_HEADER):
-        raise CheckpointError(
-            f"{path}: not a safetensors file, or truncated: the header should have {length} bytes, "
-            f"the file has {len(data)}",
-            _AGAIN,
-        )
-    header = _header(path, data[8 : 8 + length].tobytes())
-    metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict):
-        raise CheckpointError(f"{path}: __metadata__ is {type(metadata).__name__}, expected an object", _AGAIN)
-    body = np.asarray(data[8 + length :])
-    spans = {name: _span(path, name, entry) for name, entry in header.items()}
-    end = 0
-    for name, (begin, stop, _, _) in sorted(spans.items(), key=lambda item: item[1][:2]):
-        if begin != end or stop > len(body):
-            raise CheckpointError(
-                f"{path}: {name} has the bytes {begin} to {stop}, expected them to begin at {end} and to end "
-                f"by {len(body)}",
-                _AGAIN,
-            )
-        end = stop
-    if end != len(body):
-        raise CheckpointError(f"{path}: {len(body) - end} bytes follow the last tensor, expected none", _AGAIN)
-    tensors = {name: body[b:e].view(dtype).reshape(shape) for name, (b, e, dtype, shape) in spans.items()}
-    return tensors, {str(key): str(value) for key, value in metadata.items()}
+    with opened(path) as file:
+        header, start = _header(path)  # The library keeps no order of metadata, nor of tensors without numbers.
+        metadata = header.pop("__metadata__", None) or {}
+        return {name: _tensor(path, file, name, entry, start) for name, entry in header.items()}, metadata
 
 
 def write(file: BinaryIO, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Writes the tensors in the order in which they are given.
+    """Writes a file, one tensor after the other.
+
+    Args:
+        file: open for writing.
+        tensors: in the order that the file will have.
+        metadata: as the file will have it.
 
     Raises:
         OutputError: an array has a dtype that the format does not know; names it.
@@ -103,36 +100,39 @@ def write(file: BinaryIO, tensors: Mapping[str, np.ndarray], metadata: Mapping[s
         file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
 
 
-def _header(path: Path, text: bytes) -> dict[str, Any]:
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """The header and where the data begin, of a file that the library accepts: it reads over names that occur twice."""
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise ValueError("a name occurs twice")
+        if len(found := dict(pairs)) != len(pairs):
+            raise CheckpointError(f"{path}: a name occurs twice in the safetensors header", _AGAIN)
         return found
 
-    try:
-        header = json.loads(text.decode(), object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: the safetensors header is no JSON ({error})", _AGAIN) from error
-    if not isinstance(header, dict):
-        raise CheckpointError(f"{path}: the safetensors header is no JSON object", _AGAIN)
-    return header
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return json.loads(file.read(length), object_pairs_hook=unique), 8 + length
 
 
-def _span(path: Path, name: str, entry: Any) -> tuple[int, int, np.dtype, tuple[int, ...]]:
-    """Where a tensor begins and ends, its dtype and its shape."""
-    try:
-        (begin, end), shape, dtype = entry["data_offsets"], tuple(entry["shape"]), DTYPES.get(entry["dtype"])
-        numbers = all(type(n) is int and n >= 0 for n in (begin, end, *shape))
-    except (TypeError, KeyError, ValueError):
-        numbers, begin, end, shape, dtype = False, 0, 0, (), None
-    if not numbers:
-        raise CheckpointError(f"{path}: {name} has no dtype, shape and data_offsets as they should be", _AGAIN)
-    if dtype is None:
+def _tensor(path: Path, file: Any, name: str, entry: Mapping[str, Any], start: int) -> np.ndarray:
+    code, shape, (begin, _) = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if code not in DTYPES:
         raise CheckpointError(
-            f"{path}: {name} has the dtype {entry['dtype']}, expected one of {', '.join(DTYPES)}",
+            f"{path}: {name} has the dtype {code}, expected one of {', '.join(DTYPES)}",
             "convert it to one of these where you have the model",
         )
-    if (size := math.prod(shape) * dtype.itemsize) != end - begin:
-        raise CheckpointError(f"{path}: {name} has {end - begin} bytes, expected {size} for its shape {shape}", _AGAIN)
-    return begin, end, dtype, shape
+    if code in _FLOAT8:
+        return np.fromfile(path, DTYPES[code], math.prod(shape), offset=start + begin).reshape(shape)
+    return file.get_tensor(name)
+
+
+def _fault(path: Path, said: str) -> str:
+    """What is wrong with a file that the library refuses."""
+    if not (size := path.stat().st_size):
+        return "cannot be read (an empty file)"
+    if "JSON" in said:
+        return f"the safetensors header is no JSON object of tensors ({said})"
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if size < 8 + length:
+        return f"not a safetensors file, or truncated: the header should have {length} bytes, the file has {size}"
+    return f"not a safetensors file, or truncated: {said}"

@@ -5,6 +5,9 @@ from typing import NoReturn
 
 from last_cli.base.errors import CheckpointError
 
+FOREIGN = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".safetensors")
+"""Suffixes of files of weights that are no checkpoint of ours: `refuse_file` says what to do with them."""
+
 _PICKLE_TO_ORBAX = (
     "Convert it where you trust it: `tree = pickle.load(open(FILE, 'rb'))`, then "
     "`import orbax.checkpoint as ocp`, then `ocp.PyTreeCheckpointer().save(ABSOLUTE_PATH, tree)`."
@@ -18,7 +21,11 @@ def is_msgpack(path: Path) -> bool:
 
 
 def refuse_file(path: Path) -> NoReturn:
-    """Raises CheckpointError with what the file is and what to do about it."""
+    """Says what a file is that is no checkpoint, and what to do about it.
+
+    Raises:
+        CheckpointError: always.
+    """
     head = _head(path)
     if not head:
         raise CheckpointError(f"{path}: empty file", "name a checkpoint directory or a msgpack file")

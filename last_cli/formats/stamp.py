@@ -1,10 +1,12 @@
-"""What a stamp must look like for the rest of `last` to rely on it."""
+"""The stamp that `last` leaves in a checkpoint, and what it must look like for the rest of `last` to rely on it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from last_cli.base.errors import CheckpointError
-from last_cli.formats.orbax.store import INCOMPLETE
+from last_cli.formats.json_file import read_aside
+from last_cli.formats.types import INCOMPLETE, STAMP_FILE
 
 STAMP_SCHEMA = "last.stamp/1"
 _NUMBER = (int, float)
@@ -28,8 +30,26 @@ _FORM: dict[str, Any] = {
 }
 
 
+def read_stamp(directories: Iterable[Path]) -> dict[str, Any] | None:
+    """The stamp in the first of these directories that has one, or None.
+
+    Raises:
+        CheckpointError: it is not as `last` writes it; names the entry.
+    """
+    for directory in directories:
+        stamp, _ = read_aside(directory / STAMP_FILE)
+        if stamp:
+            check_stamp(stamp, directory / STAMP_FILE)
+            return stamp
+    return None
+
+
 def check_stamp(stamp: dict[str, Any], file: Path) -> None:
-    """Raises CheckpointError, naming the entry, where a stamp is not as `last` writes it."""
+    """Looks a stamp through that was read from a file.
+
+    Raises:
+        CheckpointError: it is not as `last` writes it; names the entry.
+    """
     if misfit := _misfit(stamp, _FORM, ""):
         raise CheckpointError(f"{file}: not as `last` writes it: {misfit}", INCOMPLETE)
 

@@ -70,7 +70,13 @@ def read(path: Path) -> StateDict:
 
 
 def write(file: BinaryIO, path: Path, tensors: Mapping[str, np.ndarray], wrapper: str | None) -> None:
-    """Writes a state dict, inside a dictionary under `wrapper` where there is one.
+    """Writes a state dict.
+
+    Args:
+        file: open for writing.
+        path: of the file, for the error.
+        tensors: in the order that the file will have.
+        wrapper: the key of a dictionary around them, if there is to be one.
 
     Raises:
         UsageError: PyTorch is not installed.

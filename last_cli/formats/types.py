@@ -1,17 +1,26 @@
 """What a checkpoint is to the rest of `last`: where it lies, and what leaves it has."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from last_cli.formats.orbax.store import Store
+import ml_dtypes
+import numpy as np
 
 Key = tuple[str, ...]
 """The path of a leaf in the tree. A tuple, because the names in it may contain `.` and `/`."""
 
 STAMP_FILE = "last.json"
 """The file at the root of a checkpoint that `last` wrote: how it was made."""
+
+INCOMPLETE = "the checkpoint is damaged or incomplete: copy it again from where it was written, or use another step"
+"""The hint of an error about files that are not as they were written."""
+
+
+def dtype_of(name: str) -> np.dtype:
+    """A numpy dtype by its name, those of ml_dtypes (bfloat16, float8_e4m3fn, ...) included."""
+    return np.dtype(getattr(ml_dtypes, name, name))
 
 
 @dataclass(frozen=True)
@@ -32,47 +41,86 @@ class Leaf:
 class Location:
     """Where a checkpoint lies.
 
-    `path` is what the user named; `directory` is the directory (or msgpack file) that holds the tree; `root` is what
-    the user thinks of as the checkpoint, and what is mirrored on writing. `layout` names the format of the tree:
-    "orbax-ocdbt", "orbax-zarr", "orbax-msgpack" or "msgpack". `notes` say what was chosen and what passed over. `items`
-    are all items of the step that hold a tree.
+    Attributes:
+        path: what the user named.
+        directory: the directory (or file) that holds the tree.
+        root: what the user thinks of as the checkpoint, and what is mirrored on writing.
+        format: the entry of the table of formats that reads and writes it.
+        layout: how the format laid out the tree, as users see it: "orbax-ocdbt", "orbax-zarr", "msgpack", ...
+        step, item: where the format has such.
+        notes: what was chosen and what passed over.
+        items: all items of the step that hold a tree.
     """
 
     path: Path
     directory: Path
     root: Path
-    step: int | None
-    item: str | None
+    format: str
     layout: str
+    step: int | None = None
+    item: str | None = None
     notes: tuple[str, ...] = ()
     items: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Store(Protocol):
+    """The arrays of one tree on disk, none of them in memory."""
+
+    def read(self, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """The arrays of these names, bit by bit as stored.
+
+        Raises:
+            CheckpointError: one cannot be read; names it and its file.
+        """
+        ...
 
 
 @dataclass(frozen=True)
 class Tree:
     """The leaves of one tree, and where their values are.
 
-    `inline` holds the values that came with the tree (strings, and the numbers of a msgpack tree); `names` maps the
-    other numeric leaves to the arrays of `store`. `custom` is the user's metadata of the tree. `warnings` say how it
-    was read where that was not as usual; `by_orbax`: Orbax read all of it, in a form that cannot be written back.
+    Attributes:
+        leaves: in the order of the tree.
+        inline: the values that came with the tree: strings, and the numbers of a msgpack tree.
+        names: the other numeric leaves, each with its name in the store.
+        store: the arrays on disk; None where all values are inline.
+        custom: the user's metadata of the tree.
+        warnings: how it was read where that was not as usual, and what is odd about the store.
+        writable: whether its form is one that can be written back.
     """
 
     leaves: Mapping[Key, Leaf]
-    inline: Mapping[Key, Any]
-    names: Mapping[Key, str]
-    store: Store | None
-    custom: Mapping[str, Any]
+    inline: Mapping[Key, Any] = field(default_factory=dict)
+    names: Mapping[Key, str] = field(default_factory=dict)
+    store: Store | None = None
+    custom: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    by_orbax: bool = False
+    writable: bool = True
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What lies beside a tree: see Index for `config` and `stamp`. `warnings`: files that could not be read."""
+
+    config: Mapping[str, Any]
+    stamp: dict[str, Any] | None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Index:
     """The leaves of a checkpoint and what lies beside them; no array data.
 
-    `config` maps where something was found to what was found there: "custom_metadata" (of the step), "tree_metadata"
-    (of the tree), "root_metadata" (of the run), "item:NAME" (a JSON item), "file:NAME" (a JSON file), "leaves" (the
-    leaves below a key `config`). `stamp` is what `last` wrote when it made the checkpoint, None where it did not.
+    Attributes:
+        location: where it lies.
+        leaves: of its tree.
+        stamp: what `last` wrote when it made the checkpoint, None where it did not.
+        config: what was found, by where: "custom_metadata" (of the step), "tree_metadata" (of the tree),
+            "root_metadata" (of the run), "item:NAME" (a JSON item), "file:NAME" (a JSON file), "leaves" (the leaves
+            below a key `config`).
+        warnings: anything odd.
+        tree: where the values of the leaves are.
     """
 
     location: Location

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from last_cli.formats.orbax.mirror import mirror
-from last_cli.formats.orbax.store import writing
+from last_cli.formats.format import NEW, Changes, format_named
 from last_cli.formats.stage import check, staged
 from last_cli.formats.types import STAMP_FILE, Index, Key
 
@@ -23,42 +22,37 @@ def save(
     force: bool = False,
     also: Mapping[str, Mapping[Key, np.ndarray]] = MappingProxyType({}),
 ) -> None:
-    """Writes the checkpoint `out`, whole or not at all.
+    """Writes a checkpoint, whole or not at all.
 
-    With a `source`, the output mirrors it (items, step, wrapping, format, everything that lies beside) and holds every
-    leaf of it, those in `changed` replaced; shapes may differ. `changed` may be lazy: each value is asked for once,
-    from several threads, and let go once it is written. `also` are changed leaves of other items of the step, by item
-    (an optimizer state of its own, say). Without a `source`, the output is a bare Orbax checkpoint of `changed`.
-    `stamp` goes into `last.json` and, where there is one, into Orbax's `custom_metadata` under the key "last".
+    With a source, the output mirrors it (items, step, wrapping, format, everything that lies beside) and holds every
+    leaf of it. Without one, it is a new checkpoint of `changed` alone.
 
-    Raises OutputError where the output exists (unless `force`, and it is a checkpoint), lies in the source, or cannot
-    be written; CheckpointError where the source cannot be read.
+    Args:
+        out: the directory that appears.
+        source: what is mirrored.
+        changed: the leaves that replace those of the source; shapes may differ. They may be lazy: each value is asked
+            for once, from several threads, and let go once it is written.
+        stamp: goes into `last.json`, and into the metadata of the format where that has such for its users.
+        force: replace a checkpoint, and nothing else, that is there.
+        also: changed leaves of other items of the step, by item (an optimizer state of its own, say).
+
+    Raises:
+        OutputError: the output exists, lies in the source, or cannot be written.
+        CheckpointError: the source cannot be read.
     """
-    out = Path(out)
     root = source.location.root if source else None
-    with staged(out, source=root, force=force) as stage:
+    with staged(Path(out), source=root, force=force) as stage:
         if source:
-            mirror(source, stage, changed, also, stamp)
+            format_named(source.location.format).mirror(source, stage, Changes(changed, also, stamp))
         else:
-            _write_new(stage, changed, stamp)
+            format_named(NEW).write(stage, changed, stamp)
         (stage / STAMP_FILE).write_text(json.dumps(stamp, indent=1))
 
 
 def check_output(out: Path | str, *, source: Index, force: bool = False) -> None:
-    """Raises OutputError where `save` would refuse the output; for before the work that makes it."""
+    """What `save` checks first, for before the work that makes the arrays.
+
+    Raises:
+        OutputError: `save` would refuse the output.
+    """
     check(Path(out), source=source.location.root, force=force)
-
-
-def _write_new(stage: Path, changed: Mapping[Key, np.ndarray], stamp: dict[str, Any]) -> None:
-    import orbax.checkpoint as ocp
-
-    tree: dict[str, Any] = {}
-    for (*parents, name), value in changed.items():
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = value
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
-        arguments = ocp.args.StandardSave(tree)  # pyright: ignore[reportCallIssue]
-        with writing():
-            checkpointer.save(stage.absolute(), arguments, force=True, custom_metadata={"last": stamp})

@@ -16,8 +16,10 @@ import numpy as np
 
 from last_cli.base import registry
 from last_cli.base.annotations import Float
-from last_cli.base.errors import UsageError
+from last_cli.base.errors import AnswerIsNo, UsageError
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.display.search import in_words
 from last_cli.evaluation.devices import start_devices
 from last_cli.evaluation.evaluate import load_split
 from last_cli.evaluation.judge import judge, selection_request
@@ -27,7 +29,6 @@ from last_cli.pruning.calibration.request import Calibration, Draw
 from last_cli.pruning.method import Method, Plan, Pruned
 from last_cli.pruning.recipe import Recipe
 from last_cli.results.search import Limited, Search, SearchPoint
-from last_cli.results.source import Progress
 
 STEPS, COARSE, PATIENCE = 100, 10, 2
 USUAL_COUNT = 13
@@ -99,6 +100,10 @@ def prune_within(
     `report.search` and its stamp list what was measured.
 
     Args:
+        checkpoint: what is pruned.
+        budget: what it may lose.
+        recipe: how it is pruned, all but the ratio.
+        progress: called with what is being done, and how many of how many are done.
         calibration: its task is that of "max_drop", by default the one that the checkpoint was trained on; it
             calibrates only where a number of sequences is given. For "max_error" the sequences of the task or file, or
             some made without data: others than C is refitted on, if there are any left.
@@ -165,7 +170,7 @@ def _search(checkpoint: Checkpoint, budget: Budget, plan: Plan, loss: _Loss, pro
     found = largest(within, steps)
     chosen = Search(budget.kind, budget.limit, budget.strict, loss.measured_on, 1 / steps, points, found / steps)
     if not found:
-        raise chosen.refuse()
+        raise _refusal(chosen)
     return chosen
 
 
@@ -209,6 +214,17 @@ def _relative_error(
     if len(size) < 2 or not size.any():
         return ratio, 0.0
     return ratio, float((change - ratio * size).std(ddof=1) / np.sqrt(len(size)) / size.mean())
+
+
+def _refusal(search: Search) -> AnswerIsNo:
+    """The error that says that no measured ratio stays within the budget."""
+    least = search.by_ratio[0]
+    unit = " points" if search.kind == "max_drop" else ""
+    return AnswerIsNo(
+        f"no ratio stays within the budget of {search.budget:g}{unit}: at ratio {least.ratio:g}, the smallest one, "
+        f"{in_words(search, least)}; nothing was written",
+        "a larger budget, or ⟦method reconstruct⟧ where it was not used, may allow one",
+    )
 
 
 def _recorded(found: Pruned, search: Search) -> Checkpoint:

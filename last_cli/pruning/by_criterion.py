@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.lti.system import bound_of
 from last_cli.pruning.calibration.observe import Observation
@@ -19,7 +20,6 @@ from last_cli.pruning.score import score_layers, with_keep
 from last_cli.pruning.select import stored
 from last_cli.results.prune import LayerPrune
 from last_cli.results.score import LayerScore
-from last_cli.results.source import Progress
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ def compact(
     layer that keeps no unit is stored with one whose coefficients are zero.
 
     Args:
+        checkpoint: what is cut.
         masks: bool (G, N) for each layer by name.
         settings: how they were chosen, for the stamp; `target` names the units, by default states.
         masked: every array keeps its shape, and coefficients of removed units are zero.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.pruning.calibration.observe import Observation
 from last_cli.pruning.recipe import Recipe
 from last_cli.results.prune import PruneReport
-from last_cli.results.source import Progress
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,9 @@ class Method(Protocol):
         """Measure what no ratio changes.
 
         Args:
+            checkpoint: what is to be pruned.
+            recipe: how, all but the ratio.
+            progress: called with what is being done, and how many of how many are done.
             observation: the units on input sequences, where the recipe needs them.
 
         Raises:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from last_cli.base import registry
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.pruning.calibration.observe import observe, refuse_sequences
 from last_cli.pruning.calibration.request import Calibration
 from last_cli.pruning.method import Method, Plan
 from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.select import check_ratio
-from last_cli.results.source import Progress
 
 
 def prune(

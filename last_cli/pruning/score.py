@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from last_cli.base.errors import UnstableStateError, UsageError, inside
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.find import Layer
 from last_cli.families.lti.system import System, hinf_norm, state_gains
@@ -22,7 +23,6 @@ from last_cli.pruning.needs import Needs, needs_of
 from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.select import Rule, check_ratio, choose
 from last_cli.results.score import LayerScore, Norms, ScoreReport
-from last_cli.results.source import Progress
 
 LAYERS_AT_ONCE = 4  # each holds one layer's parameters in float64
 
@@ -39,6 +39,9 @@ def score(
     """Norms and scores of every unit, and with a ratio which units would stay.
 
     Args:
+        checkpoint: whose units are scored.
+        ratio: share of all units that would go.
+        progress: called with what is being done, and how many of how many are done.
         recipe: of the method "criterion".
         layer: report only layers whose name, or its part, matches this glob; selection still ranks all of them.
         calibration: sequences that a criterion such as `gn` runs the network on.

@@ -72,9 +72,12 @@ def select(
     `ties`, everything that scores at least as much as the last kept state stays too, as in the released LAST code.
 
     Args:
-        scores: a layer's scores (G, N); higher matters more.
+        scores: each layer's, (G, N); higher matters more.
         live: False for padding, which is never kept and never counted.
+        ratio: share of all live units that goes.
         scope: "global" ranks all layers together, "layer" removes the ratio in each.
+        min_states: units that every layer keeps at least.
+        ties: see above.
     """
     if scope == "layer":
         return [select([s], [m], ratio, min_states=min_states, ties=ties)[0] for s, m in zip(scores, live, strict=True)]

@@ -6,7 +6,6 @@ program. Each is spread over all devices, its sequences side by side.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -16,11 +15,13 @@ from typing import Any
 import numpy as np
 
 from last_cli.base import registry
+from last_cli.base.arrays import digest
 from last_cli.base.errors import UsageError
-from last_cli.base.rows import blocks
+from last_cli.base.progress import Progress
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.evaluation.evaluate import MODEL_OPTIONS, follow_task, load_split
+from last_cli.checkpoint.network import network_of
+from last_cli.evaluation.evaluate import follow_task, load_split
 from last_cli.evaluation.inputs import positive
 from last_cli.evaluation.judge import Judge, judge
 from last_cli.evaluation.measure import Request
@@ -30,8 +31,8 @@ from last_cli.pruning.calibration.request import Calibration
 from last_cli.pruning.method import Method, Plan, Pruned
 from last_cli.pruning.recipe import Recipe, named
 from last_cli.results.evaluation import Measured
-from last_cli.results.source import Progress
 from last_cli.results.sweep import SweepPoint, SweepReport
+from last_cli.tasks.find import find
 from last_cli.tasks.task import Split
 
 RATIOS = "0:0.9:0.1"
@@ -75,6 +76,10 @@ def sweep(
     A ratio must be chosen on "val" (or by a budget) and reported on "test".
 
     Args:
+        checkpoint: what is pruned.
+        request: the task and its split, and where the network runs.
+        grid: recipes, ratios and seeds.
+        progress: called with what is being done, and how many of how many are done.
         recipe: what all recipes of the grid have in common: scope, shape and min_states.
         out: a directory for points.jsonl, a line a point. A sweep that was killed goes on where it stopped, and one
             with more ratios, criteria or seeds adds to it.
@@ -111,7 +116,7 @@ def sweep(
         baseline=_baseline(judged),
         points=[done[key] for key in sorted(keys, key=lambda k: (list(recipes).index(k[0]), k[2], k[1]))],
         settings=header["settings"],
-        assumed=checkpoint.assumed((*checkpoint.layer_options, *MODEL_OPTIONS)),
+        assumed=checkpoint.assumed((*checkpoint.layer_options, *network_of(checkpoint).options)),
         notes=[*checkpoint.source.notes, data.note, *_notes(request, grid, recipes)],
     )
 
@@ -186,21 +191,15 @@ def _restored(record: Any) -> SweepPoint:
 
 def _header(checkpoint: Checkpoint, data: Split, request: Request, settings: dict[str, Any]) -> dict[str, Any]:
     """What every point of a file shares: one sweep is told from another by it."""
-    total = hashlib.sha256()
-    for array in (data.x, data.y, data.lengths):
-        if array is not None:
-            total.update(f"{array.dtype} {array.shape}\n".encode())
-            for block in blocks(array):
-                total.update(np.ascontiguousarray(block).tobytes())
     return {
         "schema": "last.sweep-points/1",
         "last": __version__,
         "checkpoint": checkpoint.digest,
         "task": request.task,
-        "version": registry.get("tasks", request.task).version,
+        "version": find(request.task).version,
         "split": request.split,
         "limit": request.limit,
-        "data": f"sha256:{total.hexdigest()}",
+        "data": f"sha256:{digest(('', a) for a in (data.x, data.y, data.lengths) if a is not None).hex()}",
         "model": asdict(checkpoint.config),
         "settings": settings,
     }
@@ -215,7 +214,7 @@ def _point(key: Key, pruned: Pruned | None, measured: Measured, judged: Judge) -
         seed=seed,
         states=pruned.report.states[1] if pruned else _live(judged.checkpoint),
         accuracy=accuracy,
-        stderr=_stderr(accuracy, len(measured.correct)),
+        stderr=_stderr(accuracy, len(measured.results)),
         loss=float(measured.losses.mean()),
         drop=found.drop,
         drop_stderr=found.drop_stderr,
@@ -223,7 +222,7 @@ def _point(key: Key, pruned: Pruned | None, measured: Measured, judged: Judge) -
 
 
 def _baseline(judged: Judge) -> dict[str, Any]:
-    base, n = judged.base, len(judged.base.correct)
+    base, n = judged.base, len(judged.base.results)
     return {
         "accuracy": base.accuracy,
         "stderr": _stderr(base.accuracy, n),
@@ -243,7 +242,7 @@ def _stderr(accuracy: float, n: int) -> float:
 
 
 def _notes(request: Request, grid: Grid, recipes: Mapping[str, Recipe]) -> list[str]:
-    own = registry.get("tasks", request.task).selection_split
+    own = find(request.task).selection_split
     notes = []
     if request.split != own:
         choose = f"choose it on ⟦split {own}⟧" if own else "choose it on data of your own"

@@ -3,56 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from last_cli.base.errors import CheckpointError
-from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.find import Layer, companions
 from last_cli.families.lti.system import System, difference, gain_bound, transfer_gain
 from last_cli.families.target import Units
 from last_cli.pruning.cut import Cut, Kept, own_cuts
-from last_cli.results.source import Json, Source
+from last_cli.results.verify import Check, VerifyReport
 
 STEPS, FREQUENCIES = 64, 257
 TOLERANCE = 1e-9
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that must hold, whether it does, and what was seen."""
-
-    name: str
-    passed: bool
-    seen: str
-
-
-@dataclass(frozen=True)
-class VerifyReport:
-    """What `last verify` shows."""
-
-    checkpoint: Source
-    against: Source
-    checks: Sequence[Check]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every check holds."""
-        return all(check.passed for check in self.checks)
-
-    def as_json(self) -> Json:
-        """last.verify/1."""
-        return {
-            "schema": "last.verify/1",
-            "last": __version__,
-            "checkpoint": self.checkpoint.as_json(),
-            "against": self.against.as_json(),
-            "passed": self.passed,
-            "checks": [vars(check) for check in self.checks],
-        }
 
 
 def verify(pruned: Checkpoint, against: Checkpoint, *, seed: int = 0) -> VerifyReport:

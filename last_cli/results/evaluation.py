@@ -27,13 +27,22 @@ class Gate:
 
 @dataclass(frozen=True)
 class Measured:
-    """One model on one split: what it predicted (n,), whether that was right (n,), and its losses (n,) in nats.
+    """One model on one split.
 
-    `seconds` is without compilation, and without the `resumed` sequences, which an interrupted run had done.
+    Attributes:
+        metric: the name of what judges the task.
+        value, stderr: of all sequences together, and its standard error.
+        predicted: the answer to each sequence, (n,).
+        results: what the metric says of each, (n,): of the accuracy, whether the answer was right.
+        losses: of each, (n,), in nats.
+        seconds: without compilation, and without the `resumed` sequences, which an interrupted run had done.
     """
 
+    metric: str
+    value: float
+    stderr: float
     predicted: np.ndarray
-    correct: np.ndarray
+    results: np.ndarray
     losses: np.ndarray
     seconds: float
     device: str
@@ -41,42 +50,42 @@ class Measured:
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers."""
-        return float(self.correct.mean())
+        """The value of a task that is judged by accuracy: the share of right answers."""
+        return self.value
 
     @property
     def speed(self) -> float:
         """Sequences a second."""
-        return (len(self.correct) - self.resumed) / self.seconds if self.seconds else 0.0
+        return (len(self.losses) - self.resumed) / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The paired difference to a baseline on the same sequences; `drop` is baseline minus this, as fractions."""
+    """The paired difference to a baseline on the same sequences.
+
+    Attributes:
+        metric, value: what judges the task, and what it says of the baseline.
+        drop: how much worse this model is; of accuracy, baseline minus this, as fractions.
+        agreement: share of equal answers.
+    """
 
     path: str
-    accuracy: float
+    metric: str
+    value: float
     drop: float
     drop_stderr: float
     agreement: float
 
-    @classmethod
-    def of(cls, path: str, this: Measured, baseline: Measured) -> Comparison:
-        """From both models' answers to the same sequences."""
-        difference = baseline.correct.astype(float) - this.correct.astype(float)
-        return cls(
-            path,
-            baseline.accuracy,
-            float(difference.mean()),
-            float(difference.std(ddof=1) / np.sqrt(len(difference))) if len(difference) > 1 else 0.0,
-            float((baseline.predicted == this.predicted).mean()),
-        )
+    @property
+    def accuracy(self) -> float:
+        """The baseline's value, where the task is judged by accuracy."""
+        return self.value
 
     def as_json(self) -> Json:
         """The `baseline` object of last.eval/1."""
         return {
             "path": self.path,
-            "accuracy": self.accuracy,
+            self.metric: self.value,
             "drop": self.drop,
             "drop_stderr": self.drop_stderr,
             "agreement": self.agreement,
@@ -85,18 +94,12 @@ class Comparison:
 
 @dataclass(frozen=True)
 class PrecisionLoss:
-    """What a precision costs against float32, paired on the same sequences; `drop` is float32's accuracy minus its."""
+    """What a precision costs against float32, paired on the same sequences; `drop` is how much worse it is."""
 
     name: str
     drop: float
     drop_stderr: float
     agreement: float
-
-    @classmethod
-    def of(cls, name: str, this: Measured, exact: Measured) -> PrecisionLoss:
-        """From the same model's answers in this precision and in float32."""
-        pair = Comparison.of("", this, exact)
-        return cls(name, pair.drop, pair.drop_stderr, pair.agreement)
 
     def as_json(self) -> Json:
         """The `precision` object of last.eval/1."""
@@ -123,18 +126,17 @@ class EvalReport:
 
     @property
     def stderr(self) -> float:
-        """Standard error of the accuracy, sqrt(p (1 - p) / n)."""
-        p = self.measured.accuracy
-        return float(np.sqrt(p * (1 - p) / len(self.measured.correct)))
+        """Standard error of the value."""
+        return self.measured.stderr
 
     def as_json(self) -> Json:
         """last.eval/1."""
         report = head("last.eval/1", self.checkpoint) | {
             "task": dict(self.task),
-            "accuracy": self.measured.accuracy,
+            self.measured.metric: self.measured.value,
             "stderr": self.stderr,
             "loss": float(self.measured.losses.mean()),
-            "n": len(self.measured.correct),
+            "n": len(self.measured.losses),
             "seconds": self.measured.seconds,
             "sequences_per_second": self.measured.speed,
             "resumed": self.measured.resumed,

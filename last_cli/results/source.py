@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from last_cli.base.version import __version__
 
 Json = dict[str, Any]
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True)
@@ -33,4 +29,5 @@ class Source:
 
 
 def head(schema: str, checkpoint: Source) -> Json:
+    """What a JSON object begins with: its schema, the version, and which checkpoint it is about."""
     return {"schema": schema, "last": __version__, "checkpoint": checkpoint.as_json()}

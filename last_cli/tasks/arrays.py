@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from last_cli.base.errors import DataError, UsageError
 from last_cli.base.rows import Rows, Stored, blocks, stored_in
-from last_cli.tasks.task import Progress, Split, Task, check_request, first
+from last_cli.tasks.task import Query, Split, Task
 
 HINT = (
     "write it with numpy.savez(FILE, x=x, y=y, lengths=lengths): x is tokens (n, L) or features (n, L, d), "
@@ -22,8 +20,8 @@ HINT = (
 
 def file_task(name: str) -> Task:
     """The task of a file, called by its name."""
-    load = partial(_load, Path(name))
-    return Task(name=name, version=1, summary=f"the arrays in {name}", load=load, selection_split="test")
+    read = partial(_read, Path(name))
+    return Task(name=name, version=1, summary=f"the arrays in {name}", read=read, selection_split="test")
 
 
 def load_arrays(path: Path) -> Split:
@@ -35,7 +33,7 @@ def load_arrays(path: Path) -> Split:
     Raises:
         DataError: the file is missing or damaged, or its arrays do not fit each other.
     """
-    stored, y, lengths = _read(path)
+    stored, y, lengths = _arrays(path)
     x = _sequences(path, stored)
     y = _whole(path, "y", y, x.shape[:1], 0, np.iinfo(np.int32).max)
     return Split(
@@ -50,24 +48,15 @@ def load_arrays(path: Path) -> Split:
     )
 
 
-def _load(
-    path: Path,
-    split: str = "test",
-    *,
-    data_dir: Path | None = None,
-    settings: Mapping[str, Any] | None = None,
-    limit: int | None = None,
-    progress: Progress | None = None,
-) -> Split:
-    check_request(str(path), split, limit)
-    if split != "test":
-        raise UsageError(f"{path} holds one split, and '{split}' is asked for", "leave out ⟦split⟧")
-    if data_dir is not None:
+def _read(path: Path, query: Query) -> Split:
+    if query.split != "test":
+        raise UsageError(f"{path} holds one split, and '{query.split}' is asked for", "leave out ⟦split⟧")
+    if query.data_dir is not None:
         raise UsageError(f"the task is the file {path}, and reads no data directory", "leave out ⟦data_dir⟧")
-    return first(load_arrays(path), limit)
+    return load_arrays(path)
 
 
-def _read(path: Path) -> tuple[np.ndarray | Stored, np.ndarray, np.ndarray | None]:
+def _arrays(path: Path) -> tuple[np.ndarray | Stored, np.ndarray, np.ndarray | None]:
     try:
         archive = np.load(path.expanduser(), allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
@@ -89,11 +78,11 @@ def _sequences(path: Path, x: np.ndarray | Stored) -> Rows:
     if x.dtype.kind in "iu" and x.ndim == 2 and x.size:
         for block in blocks(x):
             _whole(path, "x", block, block.shape, 0, np.iinfo(np.int32).max)
-        return Rows.of(x, lambda rows: rows.astype(np.int32), None)
+        return Rows.of(x, lambda rows: rows.astype(np.int32))
     if x.dtype.kind == "f" and x.ndim in (2, 3) and x.size:
         if not all(np.isfinite(block).all() for block in blocks(x)):
             raise DataError(f"{path}: x has values that are not finite", "correct the file")
-        return Rows.of(x, lambda rows: rows.astype(np.float32).reshape(*rows.shape[:2], -1), None)
+        return Rows.of(x, lambda rows: rows.astype(np.float32).reshape(*rows.shape[:2], -1))
     raise DataError(
         f"{path}: expected x to be whole numbers (n, L) or real numbers (n, L) or (n, L, d), "
         f"found {x.dtype} of shape {x.shape}",

@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from last_cli.base.errors import DataError, UsageError
-from last_cli.tasks.task import Progress, Split, Task, check_request, first, whole_number
+from last_cli.tasks.task import Query, Split, Task, whole_number
 
 TEST_SIZE, VAL_SIZE = 300, 200
 
 
-def load(
-    split: str = "test",
-    *,
-    data_dir: Path | None = None,
-    settings: Mapping[str, Any] | None = None,
-    limit: int | None = None,
-    progress: Progress | None = None,
-) -> Split:
+def read(query: Query) -> Split:
     """300 test, 200 val and 1,297 train images, row by row, scaled to [0, 1], split by the setting `seed`.
 
     Raises:
-        UsageError: an unknown split, a limit or seed that makes no sense, or a `data_dir`: nothing is read.
+        UsageError: a seed that makes no sense, or a `data_dir`: no file is read.
         DataError: scikit-learn, which bundles the images, is not installed.
     """
-    check_request("digits", split, limit)
-    if data_dir is not None:
+    if query.data_dir is not None:
         raise UsageError("task digits comes with scikit-learn and reads no data directory", "leave out ⟦data_dir⟧")
-    seed = whole_number(settings or {}, "seed", 0, minimum=0)
+    seed = whole_number(query.settings, "seed", 0, minimum=0)
     images, labels = _bundled()
     # Sorting raw PCG64 output is a permutation that no version of NumPy will change.
     order = np.argsort(np.random.PCG64(seed).random_raw(len(labels)), kind="stable")
     test, val, train = np.split(order, [TEST_SIZE, TEST_SIZE + VAL_SIZE])
-    chosen = {"test": test, "val": val, "train": train}[split]
-    whole = Split(
+    chosen = {"test": test, "val": val, "train": train}[query.split]
+    return Split(
         x=(images[chosen] / 16).astype(np.float32).reshape(len(chosen), 64, 1),
         y=labels[chosen].astype(np.int32),
         lengths=None,
@@ -47,14 +37,13 @@ def load(
         vocabulary=None,
         note=f"these are the digits bundled with scikit-learn, split by seed {seed}",
     )
-    return first(whole, limit)
 
 
 DIGITS = Task(
     name="digits",
     version=1,
     summary="8x8 handwritten digits as 64 pixels in a row (scikit-learn), 10 classes; needs no download",
-    load=load,
+    read=read,
 )
 
 

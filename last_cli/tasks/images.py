@@ -21,7 +21,7 @@ def to_grey(rgb: UInt8[np.ndarray, "*shape 3"]) -> UInt8[np.ndarray, "*shape"]:
 def to_sequences(
     images: UInt8[np.ndarray, "n *shape"], mean: Sequence[float] | None = None, std: Sequence[float] = (1.0,)
 ) -> Float32[np.ndarray, "n length features"]:
-    """torchvision's `ToTensor` and `Normalize(mean, std)`, then the pixels row by row.
+    """The pixels as numbers: torchvision's `ToTensor` and `Normalize(mean, std)`, row by row.
 
     Args:
         images: (n, height, width) or (n, length) for grey, (n, height, width, features) for colour.

@@ -16,7 +16,7 @@ import numpy as np
 
 from last_cli.base.cache import Arrays
 from last_cli.base.errors import DataError
-from last_cli.tasks.task import Progress
+from last_cli.tasks.task import Advance
 from last_cli.tasks.tokens import UNKNOWN, build_vocabulary
 
 HEADER = ["Source", "Target"]
@@ -33,6 +33,7 @@ _TO_TOKENS = str.maketrans({"]": "X", "(": None, ")": None})
 
 
 def file_name(split: str) -> str:
+    """What the file of a split is called."""
     return f"basic_{split}.tsv"
 
 
@@ -50,22 +51,22 @@ def missing_files(data_dir: Path, splits: set[str]) -> DataError:
     return DataError(f"found no {' with '.join(wanted)}{why}, looked for {', '.join(paths)}", HINT)
 
 
-def read_vocabulary(path: Path, longest: int, progress: Progress) -> tuple[str, ...]:
+def read_vocabulary(path: Path, longest: int, advance: Advance) -> tuple[str, ...]:
     """The vocabulary of a training file: specials, then tokens by falling frequency, ties in string order.
 
     Sequences count up to `longest` tokens, as they are cut there before they are numbered.
     """
     counts: Counter[str] = Counter()
-    for tokens, _ in _rows(path, progress):
+    for tokens, _ in _rows(path, advance):
         counts.update(tokens[:longest])
     return build_vocabulary(counts)
 
 
-def read_split(path: Path, vocabulary: tuple[str, ...], progress: Progress) -> Arrays:
+def read_split(path: Path, vocabulary: tuple[str, ...], advance: Advance) -> Arrays:
     """`tokens` of all sequences one after the other, as numbers, with `lengths` and `labels`."""
     numbers = _Numbers({token: i for i, token in enumerate(vocabulary)})
     flat, lengths, labels = array("i"), array("i"), array("b")
-    for tokens, label in _rows(path, progress):
+    for tokens, label in _rows(path, advance):
         flat.extend(map(numbers.__getitem__, tokens))
         lengths.append(len(tokens))
         labels.append(label)
@@ -78,7 +79,7 @@ class _Numbers(dict[str, int]):
         return self[UNKNOWN]
 
 
-def _rows(path: Path, progress: Progress) -> Iterator[tuple[list[str], int]]:
+def _rows(path: Path, advance: Advance) -> Iterator[tuple[list[str], int]]:
     """Tokens and label of every row, checked."""
     size = path.stat().st_size
     rows = done = 0
@@ -101,12 +102,12 @@ def _rows(path: Path, progress: Progress) -> Iterator[tuple[list[str], int]]:
                 rows += 1
                 done += len(source) + 3  # a tab, a digit and the end of the line; all is ASCII
                 if rows % 1000 == 0:
-                    progress(min(done, size), size)
+                    advance(min(done, size), size)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read {path}: {error}", HINT) from error
     if rows == 0:
         raise _damaged(path, 2, "a row of data", "the end of the file")
-    progress(size, size)
+    advance(size, size)
 
 
 def _damaged(path: Path, line: int, expected: str, found: str) -> DataError:

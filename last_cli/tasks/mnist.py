@@ -5,20 +5,18 @@ Preprocessing and splits are those of the S5 code (s5/dataloaders/basic.py), whi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from last_cli.base.annotations import Int
 from last_cli.base.errors import DataError
 from last_cli.base.rows import Rows
-from last_cli.tasks.folder import data_folder, find
+from last_cli.tasks.folder import folder_with, named_folder
 from last_cli.tasks.idx import read_idx
 from last_cli.tasks.images import to_sequences
-from last_cli.tasks.task import Progress, Split, Task, check_request, first
+from last_cli.tasks.task import Query, Split, Task
 from last_cli.tasks.torch_random import training_part
 
 VERSION = 1
@@ -27,43 +25,32 @@ NESTED = (".", "MNIST/raw", "mnist", "mnist/MNIST/raw")
 HINT = "fetch train-images-idx3-ubyte.gz and its three siblings from https://ossci-datasets.s3.amazonaws.com/mnist/"
 
 
-def load(
-    task: str,
-    permuted: bool,
-    split: str = "test",
-    *,
-    data_dir: Path | None = None,
-    settings: Mapping[str, Any] | None = None,
-    limit: int | None = None,
-    progress: Progress | None = None,
-) -> Split:
+def read(permuted: bool, query: Query) -> Split:
     """The test images, or nine tenths (train) and one tenth (val) of the training images, in [0, 1].
 
     Nothing is cached: the files are read faster than what a cache would hold.
 
+    Args:
+        permuted: the pixels come in the order of `bit_reversal`, else row by row.
+        query: what is asked for.
+
     Raises:
-        UsageError: an unknown split, or a limit that makes no sense.
         DataError: the files are missing or damaged.
     """
-    check_request(task, split, limit)
-    images, labels, source = _read(task, "t10k" if split == "test" else "train", data_dir)
-    if split != "test":
-        chosen = training_part(split, len(labels))
+    images, labels, source = _images(query)
+    if query.split != "test":
+        chosen = training_part(query.split, len(labels))
         images, labels = images[chosen], labels[chosen]
     order = bit_reversal(SIDE**2) if permuted else np.arange(SIDE**2)
-    return first(
-        Split(
-            x=Rows.of(images, lambda chosen: to_sequences(chosen)[:, order], limit),
-            y=labels[:limit].astype(np.int32),
-            lengths=None,
-            source="files",
-            classes=CLASSES,
-            length=SIDE**2,
-            vocabulary=None,
-            note=f"this split was read from {source}",
-        ),
-        limit,
-        of=len(labels),
+    return Split(
+        x=Rows.of(images, lambda chosen: to_sequences(chosen)[:, order]),
+        y=labels.astype(np.int32),
+        lengths=None,
+        source="files",
+        classes=CLASSES,
+        length=SIDE**2,
+        vocabulary=None,
+        note=f"this split was read from {source}",
     )
 
 
@@ -78,25 +65,25 @@ SMNIST = Task(
     name="smnist",
     version=VERSION,
     summary="MNIST's digits as 784 pixels in a row, 10 classes; reads its IDX files",
-    load=partial(load, "smnist", False),
+    read=partial(read, False),
 )
 
 PSMNIST = Task(
     name="psmnist",
     version=VERSION,
     summary="MNIST's digits as 784 pixels in the order of reversed bits, 10 classes; reads its IDX files",
-    load=partial(load, "psmnist", True),
+    read=partial(read, True),
 )
 
 
-def _read(task: str, part: str, data_dir: Path | None) -> tuple[np.ndarray, np.ndarray, Path]:
+def _images(query: Query) -> tuple[np.ndarray, np.ndarray, Path]:
     """Images (n, 28, 28), labels (n,) and the file of the images."""
-    data_dir = data_folder(task, data_dir, HINT)
+    named, part = named_folder(query, HINT), "t10k" if query.split == "test" else "train"
     names = (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte")
     nested = [f"{folder}/{name}" for folder in NESTED for name in names]
-    packed = all(not (data_dir / path).exists() for path in nested)
-    suffix = ".gz" if packed and any((data_dir / f"{path}.gz").exists() for path in nested) else ""
-    folder = find(task, data_dir, NESTED, [name + suffix for name in names], f"{HINT} (unpacked or not)")
+    packed = all(not (named / path).exists() for path in nested)
+    suffix = ".gz" if packed and any((named / f"{path}.gz").exists() for path in nested) else ""
+    folder = folder_with(query.task, named, NESTED, [name + suffix for name in names], f"{HINT} (unpacked or not)")
     paths = [folder / (name + suffix) for name in names]
     images, labels = (read_idx(path, HINT) for path in paths)
     if images.shape[1:] != (SIDE, SIDE):

@@ -11,7 +11,7 @@ import numpy as np
 from last_cli.base.annotations import UInt8
 from last_cli.base.errors import DataError
 from last_cli.tasks.png import Png, PngError, parse, to_greys
-from last_cli.tasks.task import Progress
+from last_cli.tasks.task import Advance
 
 LEVEL = "curv_contour_length_14"
 METADATA = f"{LEVEL}/metadata"
@@ -22,6 +22,8 @@ BATCH = 1000
 
 @dataclass(frozen=True)
 class Sample:
+    """An image's file, and its label: 1 where a path joins the dots."""
+
     image: Path
     label: int
 
@@ -45,7 +47,7 @@ def read_samples(folder: Path) -> list[Sample]:
     return samples
 
 
-def read_images(paths: Sequence[Path], side: int, progress: Progress) -> UInt8[np.ndarray, "n {side} {side}"]:
+def read_images(paths: Sequence[Path], side: int, advance: Advance) -> UInt8[np.ndarray, "n {side} {side}"]:
     """The images in grey.
 
     Raises:
@@ -55,7 +57,7 @@ def read_images(paths: Sequence[Path], side: int, progress: Progress) -> UInt8[n
     for start in range(0, len(paths), BATCH):
         batch = [_read_image(path, side) for path in paths[start : start + BATCH]]
         parts.append(to_greys(batch, side, side))
-        progress(start + len(batch), len(paths))
+        advance(start + len(batch), len(paths))
     return np.concatenate(parts)
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from last_cli.base.errors import DataError
-from last_cli.tasks.task import Progress
+from last_cli.tasks.task import Advance
 
 NESTED = (".", "tsv_data", "lra_release/tsv_data", "lra_release/lra_release/tsv_data")
 HINT = "unpack https://storage.googleapis.com/long-range-arena/lra_release.gz (tar -xf)"
@@ -17,10 +17,11 @@ COLUMNS = 5
 
 
 def file_name(split: str) -> str:
+    """What the file of a split is called."""
     return f"new_aan_pairs.{'eval' if split == 'val' else split}.tsv"
 
 
-def read_rows(path: Path, progress: Progress) -> Iterator[tuple[int, str, str]]:
+def read_rows(path: Path, advance: Advance) -> Iterator[tuple[int, str, str]]:
     """Label and both texts of every row. Quotes mean what they mean in CSV, as to the reader of the S5 code.
 
     Raises:
@@ -37,12 +38,12 @@ def read_rows(path: Path, progress: Progress) -> Iterator[tuple[int, str, str]]:
                 rows += 1
                 done += sum(map(len, row)) + COLUMNS
                 if rows % 100 == 0:
-                    progress(min(done, size), size)
+                    advance(min(done, size), size)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read {path}: {error}", HINT) from error
     if rows == 0:
         raise DataError(f"{path}: expected rows of data, found none", HINT)
-    progress(size, size)
+    advance(size, size)
 
 
 def _row(path: Path, line: int, row: list[str]) -> tuple[int, str, str]:

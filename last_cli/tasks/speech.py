@@ -7,10 +7,7 @@ own, over the training data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,66 +15,49 @@ from last_cli.base.cache import Arrays, cached
 from last_cli.base.errors import UsageError
 from last_cli.base.rows import Rows
 from last_cli.tasks import speech_files as files
-from last_cli.tasks.folder import data_folder, find
-from last_cli.tasks.task import Progress, Split, Task, check_request, first, take_turns, whole_number
+from last_cli.tasks.folder import find_folder
+from last_cli.tasks.task import Advance, Query, Split, Task, take_turns, whole_number
 
 VERSION = 1
 SCALE = np.float32(2**15)
 EPSILON = np.float32(1e-5)
 
 
-def load(
-    task: str,
-    default_sr: int,
-    split: str = "test",
-    *,
-    data_dir: Path | None = None,
-    settings: Mapping[str, Any] | None = None,
-    limit: int | None = None,
-    progress: Progress | None = None,
-) -> Split:
+def read(default_sr: int, query: Query) -> Split:
     """The recordings that the archive's two lists name for test and val, or the others (train), the words in turns.
 
     Settings: `sr`, 1 for all 16,000 samples a second or 2 for every second one. A model that was trained on all of them
     then takes steps twice as long: `step_rescale` 2.
 
     Raises:
-        UsageError: an unknown split, a limit or a setting that makes no sense.
+        UsageError: a setting that makes no sense.
         DataError: the files are missing or damaged.
     """
-    check_request(task, split, limit)
-    settings, report = settings or {}, progress or (lambda done, total: None)
-    sr = whole_number(settings, "sr", default_sr, minimum=1)
+    sr = whole_number(query.settings, "sr", default_sr, minimum=1)
     if sr > files.LENGTH:
         raise UsageError(f"task setting 'sr' is {sr}, expected at most {files.LENGTH}", "the paper's are 1 and 2")
-    lists = tuple(files.LISTS.values())
-    folder = find(task, data_folder(task, data_dir, files.HINT), files.NESTED, lists, files.HINT)
-    found = files.recordings(folder, split)
+    folder = find_folder(query, files.NESTED, tuple(files.LISTS.values()), files.HINT)
+    found = files.recordings(folder, query.split)
     key = {"task": "speech35", "version": VERSION, "files": files.fingerprint(folder)}
-    moments = cached("speech35-moments", key, lambda: _moments(files.recordings(folder, "train"), report))
+    moments = cached("speech35-moments", key, lambda: _moments(files.recordings(folder, "train"), query.advance))
     labels = np.array([recording.label for recording in found], np.int32)
     order = take_turns(labels)
-    chosen = order[:limit]
     mean, deviation = moments["mean"][::sr], moments["deviation"][::sr]
 
-    def read(rows: np.ndarray) -> np.ndarray:
+    def sounds(rows: np.ndarray) -> np.ndarray:
         # Normalised as they are read: what a cache would hold takes as long to read.
-        sounds = [_scaled(files.read_sound(found[i].path)[::sr]) for i in chosen[rows]]
-        return ((np.stack(sounds) - mean) / deviation)[..., None]
+        scaled = [_scaled(files.read_sound(found[i].path)[::sr]) for i in order[rows]]
+        return ((np.stack(scaled) - mean) / deviation)[..., None]
 
-    return first(
-        Split(
-            x=Rows(read, (len(chosen), len(mean), 1), np.dtype(np.float32)),
-            y=labels[chosen],
-            lengths=None,
-            source="files",
-            classes=len(files.WORDS),
-            length=len(mean),
-            vocabulary=None,
-            note=f"this split was read from {folder}, {files.LENGTH // sr:,} samples a second",
-        ),
-        limit,
-        of=len(order),
+    return Split(
+        x=Rows(sounds, (len(order), len(mean), 1), np.dtype(np.float32)),
+        y=labels[order],
+        lengths=None,
+        source="files",
+        classes=len(files.WORDS),
+        length=len(mean),
+        vocabulary=None,
+        note=f"this split was read from {folder}, {files.LENGTH // sr:,} samples a second",
     )
 
 
@@ -85,14 +65,14 @@ SPEECH35 = Task(
     name="speech35",
     version=VERSION,
     summary="35 spoken words, a second of 16,000 samples (Speech Commands 0.02), 35 classes; reads its wav files",
-    load=partial(load, "speech35", 1),
+    read=partial(read, 1),
 )
 
 SPEECH35_8K = Task(
     name="speech35-8khz",
     version=VERSION,
     summary="speech35 with every second sample left out: evaluate with ⟦step_rescale 2⟧; reads its wav files",
-    load=partial(load, "speech35-8khz", 2),
+    read=partial(read, 2),
 )
 
 
@@ -101,7 +81,7 @@ def _scaled(sound: np.ndarray) -> np.ndarray:
     return sound.astype(np.float32) / SCALE / SCALE
 
 
-def _moments(recordings: list[files.Recording], report: Progress) -> Arrays:
+def _moments(recordings: list[files.Recording], advance: Advance) -> Arrays:
     """Of each moment over all training data, `mean` and `deviation`, epsilon included, as they normalise.
 
     Sums of whole numbers are exact, where PyTorch's single precision rounds in the seventh digit.
@@ -113,7 +93,7 @@ def _moments(recordings: list[files.Recording], report: Progress) -> Arrays:
         total += sound
         squares += sound * sound
         if done % 1000 == 0 or done == len(recordings):
-            report(done, len(recordings))
+            advance(done, len(recordings))
     n = len(recordings)
     mean = total / n
     variance = (squares - total * mean) / max(n - 1, 1)

@@ -34,6 +34,8 @@ PCM, EXTENSIBLE = 1, 0xFFFE
 
 @dataclass(frozen=True)
 class Recording:
+    """A wav file, and its label: the place of the word in WORDS."""
+
     path: Path
     label: int
 

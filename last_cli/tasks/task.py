@@ -1,21 +1,23 @@
-"""What a task is: a name, a version and a function that loads one of its splits."""
+"""What a task is: a name, a version and a function that reads one of its splits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from last_cli.base.annotations import Float, Int
 from last_cli.base.errors import UsageError
+from last_cli.base.progress import Progress
 from last_cli.base.rows import Rows
 
 SPLITS = ("test", "val", "train")
 
-Progress = Callable[[int, int], None]
-"""Called as `progress(done, total)` during long work, in units that differ from task to task."""
+Advance = Callable[[int, int], None]
+"""Called as `advance(done, total)` during long work, in units that differ from task to task."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,36 +51,81 @@ class Split:
         return self.x.shape[1] if self.tokens and self.x.ndim == 3 else 1
 
 
+@dataclass(frozen=True, eq=False)
+class Query:
+    """What is asked of a task.
+
+    Attributes:
+        task: its name.
+        split: one of SPLITS.
+        data_dir: where the files are, as the user says; None leaves that to the task.
+        settings: what a checkpoint's stamp says of its task; what it does not say takes the task's defaults.
+        progress: hears of long work.
+    """
+
+    task: str
+    split: str = "test"
+    data_dir: Path | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    progress: Progress | None = None
+
+    def advance(self, done: int, total: int) -> None:
+        """Tell how far the reading has come; see `Advance`."""
+        if self.progress:
+            self.progress(f"load {self.task}", done, total)
+
+
 @dataclass(frozen=True)
 class Task:
-    """A named, versioned data set. Raise `version` whenever a split changes for the same settings.
+    """A named, versioned data set.
 
-    `load(split="test", *, data_dir=None, settings=None, limit=None, progress=None) -> Split` gives the first
-    `limit` sequences of a split, always the same ones. `settings` is what a checkpoint's stamp says of its
-    task; what it does not say takes the task's defaults. It raises UsageError for arguments that make no sense,
-    DataError for files that are missing or damaged.
-
-    `selection_split` is the split that a ratio may be chosen on; None where the validation data is the test data.
+    Attributes:
+        name: its name in the registry.
+        version: raise it whenever a split changes for the same settings.
+        summary: a line for `last list tasks`, without a full stop.
+        read: the whole split that is asked for, always the same one. It raises UsageError for settings that make no
+            sense, DataError for files that are missing or damaged.
+        metric: what judges a model.
+        selection_split: the split that a ratio may be chosen on; None where the validation data is the test data.
     """
 
     name: str
     version: int
     summary: str
-    load: Callable[..., Split]
+    read: Callable[[Query], Split]
     metric: str = "accuracy"
     selection_split: str | None = "val"
 
+    def load(
+        self,
+        split: str = "test",
+        *,
+        data_dir: str | Path | None = None,
+        settings: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+        progress: Progress | None = None,
+    ) -> Split:
+        """The first `limit` sequences of a split, all of them by default; for the rest see `Query`.
 
-def check_request(task: str, split: str, limit: int | None) -> None:
-    """Raise UsageError unless `split` is a known name and `limit`, where given, is positive."""
-    if split not in SPLITS:
-        raise UsageError(f"task {task} has no split '{split}'", f"the splits are: {', '.join(SPLITS)}")
-    if limit is not None and limit <= 0:
-        raise UsageError(f"limit is {limit}, expected a positive number of sequences", "leave it out to take all")
+        Raises:
+            UsageError: an unknown split, a limit or a setting that makes no sense.
+            DataError: the files are missing or damaged.
+        """
+        if split not in SPLITS:
+            raise UsageError(f"task {self.name} has no split '{split}'", f"the splits are: {', '.join(SPLITS)}")
+        if limit is not None and limit <= 0:
+            raise UsageError(f"limit is {limit}, expected a positive number of sequences", "leave it out to take all")
+        return _first(
+            self.read(Query(self.name, split, Path(data_dir) if data_dir else None, settings or {}, progress)), limit
+        )
 
 
 def whole_number(settings: Mapping[str, Any], key: str, default: int, *, minimum: int) -> int:
-    """The integer setting `key`, at least `minimum`, else UsageError."""
+    """The integer setting `key`, or its default.
+
+    Raises:
+        UsageError: it is no whole number, or below the minimum.
+    """
     value = settings.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
         raise UsageError(
@@ -100,12 +147,9 @@ def take_turns(labels: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     return np.lexsort((labels, turn))
 
 
-def first(split: Split, limit: int | None, *, of: int | None = None) -> Split:
-    """The first `limit` sequences of a split, saying so in its note; all of them where `limit` is None.
-
-    `of` is the size of the whole split where a task has already left out what lies beyond the limit.
-    """
-    n = len(split.y) if of is None else of
+def _first(split: Split, limit: int | None) -> Split:
+    """The first `limit` sequences of a split, saying so in its note; all of them where `limit` is None."""
+    n = len(split.y)
     if limit is None or limit >= n:
         return split
     return replace(

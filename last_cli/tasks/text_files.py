@@ -13,8 +13,8 @@ import numpy as np
 from last_cli.base.annotations import Int64
 from last_cli.base.cache import fingerprint, folder_fingerprint
 from last_cli.base.errors import DataError
-from last_cli.tasks.folder import find
-from last_cli.tasks.task import Progress
+from last_cli.tasks.folder import folder_with
+from last_cli.tasks.task import Advance
 
 LABELS = ("neg", "pos")
 TREE = (".", "aclImdb", "imdb/aclImdb")
@@ -32,9 +32,11 @@ class Files:
     tables: dict[str, list[Path]]
 
     def source(self, split: str) -> Path:
+        """The folder of a split's reviews."""
         return self.tables[split][0].parent if self.tables else self.folder / split
 
     def fingerprint(self, split: str) -> list[list[str | int]]:
+        """What tells one state of a split's files from another."""
         if self.tables:
             return [fingerprint(path) for path in self.tables[split]]
         return [folder_fingerprint(self.folder / split / label, "*.txt") for label in LABELS]
@@ -51,16 +53,16 @@ def find_files(data_dir: Path, splits: set[str]) -> Files:
         if all(tables.values()):
             return Files(data_dir / nested, tables)
     needed = [f"{split}/{label}" for split in sorted(splits) for label in LABELS]
-    return Files(find("text", data_dir, TREE, needed, HINT), {})
+    return Files(folder_with("text", data_dir, TREE, needed, HINT), {})
 
 
-def read(files: Files, split: str, progress: Progress) -> tuple[list[str], Int64[np.ndarray, " n"]]:
+def read(files: Files, split: str, advance: Advance) -> tuple[list[str], Int64[np.ndarray, " n"]]:
     """The texts and their labels, 0 for negative, in the order of the files.
 
     Raises:
         DataError: a file cannot be read, or there is none.
     """
-    rows = _read_tables(files.tables[split]) if files.tables else _read_tree(files.folder / split, progress)
+    rows = _read_tables(files.tables[split]) if files.tables else _read_tree(files.folder / split, advance)
     texts, labels = [], []
     for text, label in rows:
         texts.append(text)
@@ -70,7 +72,7 @@ def read(files: Files, split: str, progress: Progress) -> tuple[list[str], Int64
     return texts, np.array(labels, np.int64)
 
 
-def _read_tree(folder: Path, progress: Progress) -> Iterator[tuple[str, int]]:
+def _read_tree(folder: Path, advance: Advance) -> Iterator[tuple[str, int]]:
     paths = [(path, i) for i, label in enumerate(LABELS) for path in sorted((folder / label).glob("*.txt"))]
     for done, (path, label) in enumerate(paths):
         try:
@@ -79,7 +81,7 @@ def _read_tree(folder: Path, progress: Progress) -> Iterator[tuple[str, int]]:
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"cannot read {path}: {error}", HINT) from error
         if done % 1000 == 999 or done + 1 == len(paths):
-            progress(done + 1, len(paths))
+            advance(done + 1, len(paths))
 
 
 def _tables(folder: Path, split: str) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ PAD, UNKNOWN, END = SPECIALS = ("<pad>", "<unk>", "<eos>")
 
 
 def build_vocabulary(counts: Mapping[str, int], min_freq: int = 1) -> tuple[str, ...]:
-    """torchtext's order: the specials, then tokens by falling frequency, ties in string order."""
+    """The vocabulary in torchtext's order: the specials, then tokens by falling frequency, ties in string order."""
     kept = [token for token in counts if counts[token] >= min_freq and token not in SPECIALS]
     return (*SPECIALS, *sorted(kept, key=lambda token: (-counts[token], token)))
 
@@ -40,24 +41,38 @@ def vocabulary_setting(settings: Mapping[str, Any]) -> tuple[str, ...] | None:
     return tuple(str(word) for word in words)
 
 
-def token_split(
-    entry: Entry,
-    vocabulary: tuple[str, ...],
-    length: int,
-    classes: int,
-    source: str,
-    note: str,
-    documents: int = 1,
-    dtype: type[np.integer] = np.int32,
-    numbers: Int[np.ndarray, " n"] | None = None,
-) -> Split:
-    """A split from `tokens` of all sequences one after the other, their `lengths` and the `labels`.
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """How stored tokens become the steps of a sample.
 
-    Sequences longer than `length - 1` are cut, and <eos> is appended. Each sample has so many `documents` in a row.
-    Tokens count the entries of the vocabulary, or those of `numbers`, which does.
+    Attributes:
+        vocabulary: what the steps of a sample count.
+        length: steps of a sequence: longer ones are cut, so that <eos> ends each, and shorter ones padded.
+        documents: sequences of a sample, which are stored in a row.
+        dtype: of the steps.
+        numbers: for each stored token its number in the vocabulary; None where the stored ones are these numbers.
+    """
+
+    vocabulary: tuple[str, ...]
+    length: int
+    documents: int = 1
+    dtype: type[np.integer] = np.int32
+    numbers: Int[np.ndarray, " n"] | None = None
+
+
+def token_split(entry: Entry, encoding: Encoding, classes: int, source: str, note: str) -> Split:
+    """A split from its stored tokens.
+
+    Args:
+        entry: `tokens` of all sequences one after the other, their `lengths`, and the `labels` of the samples.
+        encoding: what becomes of them.
+        classes: of the labels.
+        source: of the split.
+        note: of the split; what was cut, or is not in the vocabulary, is added to it.
     """
     tokens, full, labels = entry["tokens"], entry["lengths"][:], entry["labels"][:]
-    numbers = np.arange(len(vocabulary)) if numbers is None else numbers
+    vocabulary, length, documents = encoding.vocabulary, encoding.length, encoding.documents
+    numbers = np.arange(len(vocabulary)) if encoding.numbers is None else encoding.numbers
     if cut := int((full > length - 1).sum()):
         note += f"; {cut:,} of {len(full):,} sequences are longer than {length - 1} tokens and were cut there"
     strange = numbers == vocabulary.index(UNKNOWN)
@@ -65,19 +80,19 @@ def token_split(
         note += f"; tokens not in the vocabulary: {unknown:,}"
     kept = np.minimum(full, length - 1).astype(np.int32)
     starts = np.cumsum(full, dtype=np.int64) - full
-    numbers, eos = numbers.astype(dtype), vocabulary.index(END)
+    numbers, eos = numbers.astype(encoding.dtype), vocabulary.index(END)
     shape = (length,) if documents == 1 else (documents, length)
 
     def read(rows: np.ndarray) -> np.ndarray:
         sequences = (rows[:, None] * documents + np.arange(documents)).reshape(-1)
-        x = np.zeros((len(sequences), length), dtype)
+        x = np.zeros((len(sequences), length), encoding.dtype)
         for row, i in zip(x, sequences.tolist(), strict=True):
             row[: kept[i]] = numbers[tokens[starts[i] : starts[i] + kept[i]]]
             row[kept[i]] = eos
         return x.reshape(len(rows), *shape)
 
     return Split(
-        x=Rows(read, (len(labels), *shape), np.dtype(dtype)),
+        x=Rows(read, (len(labels), *shape), np.dtype(encoding.dtype)),
         y=labels.astype(np.int32),
         lengths=(kept + 1).reshape(-1, documents) if documents > 1 else kept + 1,
         source=source,

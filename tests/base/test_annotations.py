@@ -20,5 +20,5 @@ def test_they_are_those_that_are_checked_here() -> None:
 
 
 def test_a_run_of_the_program_does_not_import_jaxtyping() -> None:
-    code = "import sys, last_cli.api, last_cli.reports.prune; print('jaxtyping' in sys.modules)"
+    code = "import sys, last_cli.pruning.budget, last_cli.display.prune; print('jaxtyping' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

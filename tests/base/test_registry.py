@@ -1,4 +1,4 @@
-"""Families, criteria and tasks by name: built in, from other packages, and misspelt."""
+"""Families, criteria, tasks and methods by name: built in, from other packages, and misspelt."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def test_built_in_names_come_in_their_order() -> None:
     assert registry.names("criteria")[:2] == ["last", "last-reference"]
     assert registry.names("families")[:3] == ["s5", "s4d", "s4d-pairs"]
     assert registry.names("tasks")[:2] == ["listops", "digits"]
+    assert registry.names("methods")[:3] == ["criterion", "reconstruct", "balanced"]
 
 
 def test_a_name_gives_the_built_in_itself() -> None:
@@ -44,6 +45,7 @@ def test_a_name_gives_the_built_in_itself() -> None:
         ("criteria", "last_reference", "last-reference", "criterion"),
         ("families", "s4d-pair", "s4d-pairs", "family"),
         ("tasks", "listop", "listops", "task"),
+        ("methods", "balance", "balanced", "method"),
     ],
 )
 def test_a_typo_gets_a_suggestion(kind: registry.Kind, typo: str, meant: str, singular: str) -> None:
@@ -57,6 +59,12 @@ def test_a_name_like_no_other_gets_the_list() -> None:
     with pytest.raises(UsageError) as caught:
         registry.get("tasks", "zzzzzz")
     assert caught.value.hint.startswith("tasks are: listops, digits")
+
+
+def test_a_method_is_no_criterion() -> None:
+    with pytest.raises(UsageError, match="'balanced' is a method of pruning and scores no states") as caught:
+        registry.get("criteria", "balanced")
+    assert caught.value.hint == 'last prune CKPT method="balanced"'
 
 
 def test_other_packages_add_theirs_by_entry_points(installed: list[EntryPoint]) -> None:

@@ -22,7 +22,7 @@ ARRAY = np.random.default_rng(0).integers(0, 99, (7, 5, 3))
 
 @pytest.fixture
 def rows() -> Rows:
-    return Rows.of(ARRAY, lambda part: (part / 2).astype(np.float32), 6)
+    return Rows.of(ARRAY, lambda part: (part / 2).astype(np.float32)).head(6)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_cached_split_stays_on_disk(cache: Path) -> None:
     def load() -> None:
         entry = cached_rows("images", {"a": 1}, "images", images)
         assert isinstance(entry["images"], Stored)
-        rows = Rows.of(entry["images"], lambda part: part.reshape(len(part), -1, 1).astype(np.float32), None)
+        rows = Rows.of(entry["images"], lambda part: part.reshape(len(part), -1, 1).astype(np.float32))
         assert sum(int(rows[first : first + 4].sum()) for first in range(0, 500, 4)) == 3 * 500 * 128 * 128
 
     load()

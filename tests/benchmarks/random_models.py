@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from last_cli.base.arrays import nested
 from last_cli.families.find import Layer, build_system, find_layers
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.network.spec import ModelSpec, read_spec
@@ -108,18 +109,8 @@ def _model(
     leaves = {key: Leaf(key, array.shape, str(array.dtype), "array") for key, array in arrays.items()}
     layers = find_layers(leaves)
     systems = {layer.name.split("/")[-2]: _system(layer, arrays, config) for layer in layers}
-    return Model(read_spec(leaves, layers, config), _nested(arrays), systems, length)
+    return Model(read_spec(leaves, layers, config), nested(arrays), systems, length)
 
 
 def _system(layer: Layer, arrays: Mapping[Key, np.ndarray], config: ModelConfig) -> System:
     return build_system(layer, {name: arrays[key] for name, key in layer.leaves.items()}, config)
-
-
-def _nested(arrays: Mapping[Key, np.ndarray]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for (*above, name), array in arrays.items():
-        node = tree
-        for part in above:
-            node = node.setdefault(part, {})
-        node[name] = array
-    return tree

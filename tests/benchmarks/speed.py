@@ -32,6 +32,7 @@ from random_models import Model
 
 from last_cli.evaluation import program
 from last_cli.families.lti.network import fold
+from last_cli.families.lti.network.classifier import CLASSIFIER
 
 PLAIN_BATCH, ROUNDS = 50, 8
 HEADER = "| | plain ms | last ms | times faster | limit ms | difference |\n|---|---|---|---|---|---|"
@@ -161,7 +162,8 @@ def _engine(model: Model, batch: int) -> tuple[Callable[[], Any], int]:
 
 def _predictor(model: Model, params: Any, x: np.ndarray, lengths: np.ndarray) -> Callable[..., np.ndarray]:
     devices, rounds = jax.devices(), len(x) // len(jax.devices())
-    found = program.program(model.spec, params, devices, x.shape[1:], x.dtype, micro=1, rounds=rounds)
+    batching = program.Batching(x.shape[1:], x.dtype, micro=1, rounds=rounds)
+    found = program.program(CLASSIFIER, model.spec, params, devices, batching)
     return lambda x, lengths: found.start(x, lengths)()
 
 
@@ -171,7 +173,7 @@ def _limit(model: Model, repeat: int) -> float:
     shapes = []
     for block in params["blocks"]:
         shapes += [block["ssm"][name].shape for name in ("drive", "readout") if name in block["ssm"]]
-        shapes.append(block["gate"]["kernel"].shape)
+        shapes.append(block["glu"]["kernel"].shape)
     times = {shape: _product_seconds(model.length, shape, repeat) for shape in set(shapes)}
     return 1e3 * sum(times[shape] for shape in shapes)
 

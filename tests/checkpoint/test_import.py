@@ -5,8 +5,10 @@ from __future__ import annotations
 import builtins
 import pickle
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -113,6 +115,14 @@ def test_a_pytorch_file_where_pytorch_is_not_installed(tmp_path: Path, monkeypat
     monkeypatch.setattr(builtins, "__import__", without_torch)
     (tmp_path / "m.pt").write_bytes(b"PK")
     refused(tmp_path / "m.pt", UsageError, "PyTorch is not installed here", "last-cli.torch")
+
+
+def test_a_pytorch_whose_weights_only_is_no_promise_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(__version__="2.5.1+cu121"))  # pyright: ignore[reportArgumentType]
+    (tmp_path / "m.pt").write_bytes(b"PK")
+    refused(tmp_path / "m.pt", UsageError, r"PyTorch 2\.5\.1\+cu121 runs code of a file .* expected 2\.6 or later")
 
 
 def refused(src: Path, error: type[LastError], message: str, hint: str = ".", **options: str) -> None:

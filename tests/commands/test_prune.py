@@ -1,16 +1,19 @@
-"""The real commands around pruning: verify, diff, masked output, refitted output."""
+"""`last prune`."""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from commands import DIGITS, S4D, S5, Run, data, fails
+from cases import SAMPLES
+from commands import DIGITS, S4D, S5, UNSTABLE, Run, data, fails
 
 import last_cli as last
-from last_cli import formats
 from last_cli.evaluation import inputs
 from last_cli.pruning import needs
 from last_cli.pruning import prune as reducing
@@ -23,47 +26,120 @@ def few_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "SEQUENCES", 20)
 
 
-@pytest.mark.parametrize("sample", [S5, S4D])
-def test_verify_passes_what_prune_wrote_and_fails_what_was_changed(run: Run, tmp_path: Path, sample: str) -> None:
-    run("prune", sample, "--ratio", "0.3", "-o", "once")
-    run("prune", "once", "--ratio", "0.3", "-o", "twice")
-    for pruned, against in (("once", sample), ("twice", "once"), ("twice", sample)):
-        report = data(run, "verify", pruned, "--against", against)
-        assert report["passed"]
-        assert len(report["checks"]) == 5
-    ck = last.load("once")
-    name, key = next(iter(ck.layers[0].leaves.items()))
-    array = ck.read([key])[key].copy()
-    array.flat[0] += 1e-3
-    formats.save(tmp_path / "changed", source=ck.index, changed={key: array}, stamp=dict(ck.stamp))
-    report = data(run, "verify", "changed", "--against", sample, code=1)
-    assert [check["name"] for check in report["checks"] if not check["passed"]] == ["kept entries bit-equal"]
-    assert name in report["checks"][1]["seen"]
-    assert "no stamp of a pruning" in fails(run, "verify", sample, "--against", sample)[0]
+@pytest.mark.parametrize(("sample", "task"), [(S5, "listops"), (S4D, "listops"), (DIGITS, "digits")])
+def test_prune_then_eval(run: Run, tmp_path: Path, sample: str, task: str) -> None:
+    report = data(run, "prune", sample, "--ratio", "0.33")
+    assert report["schema"] == "last.prune/1"
+    assert report["output"] == "pruned"
+    assert report["states"]["after"] == report["states"]["before"] * 67 // 100
+    assert report["parameters"]["after"] < report["parameters"]["before"]
+    assert report["bytes"]["after"] < report["bytes"]["before"]
+    assert data(run, "score", "pruned")["states"] == report["states"]["after"]
+    result = data(run, "eval", "pruned", "--task", task, "--baseline", sample)
+    assert result["schema"] == "last.eval/1"
+    assert result["n"] == (2000 if task == "listops" else 300)
+    assert result["baseline"]["drop"] == pytest.approx(result["baseline"]["accuracy"] - result["accuracy"])
+    assert result["assumed"] == {}
+    trained = last.load(sample).stamp["training"]["accuracy"]["test"]
+    assert result["baseline"]["accuracy"] == pytest.approx(trained, abs=0.003)
 
 
-def test_verify_knows_another_source_and_a_damaged_stamp(run: Run, tmp_path: Path) -> None:
-    run("prune", S5, "--ratio", "0.3")
-    other = last.load(S5)
-    key = other.layers[0].leaves["C1"]
-    formats.save(tmp_path / "other", source=other.index, changed={key: other.read([key])[key] * 2}, stamp={})
-    report = data(run, "verify", "pruned", "--against", "other", code=1)
-    assert [check["passed"] for check in report["checks"][:2]] == [False, False]
-    stamp = tmp_path / "pruned" / "last.json"
-    stamp.write_text(stamp.read_text().replace('"kept": [', '"kept": [ 99,'))
-    assert "the stamp does not fit" in fails(run, "verify", "pruned", "--against", S5)[0]
+def test_a_dry_run_reports_the_same_and_writes_nothing(run: Run, tmp_path: Path) -> None:
+    dry = data(run, "prune", S5, "--ratio", "0.4", "--dry-run")
+    assert dry["output"] is None
+    assert list(tmp_path.iterdir()) == []
+    wet = data(run, "prune", S5, "--ratio", "0.4")
+    assert dry | {"output": None} == wet | {"output": None}
 
 
-def test_diff_tells_what_changed(run: Run) -> None:
-    run("prune", S5, "--ratio", "0.3")
-    assert data(run, "diff", S5, S5)["same"]
-    report = data(run, "diff", S5, "pruned", code=1)
-    assert sum(layer["states"][1] for layer in report["layers"]) == 89
-    assert report["leaves"] == []
-    assert report["config"] == {}
-    _, out, err = run("diff", S5, DIGITS)
-    assert "parameters" in out
-    assert "activation: half_glu2 and half_glu1" in err
+def test_prune_shows_how_to_go_on(run: Run) -> None:
+    _, out, err = run("prune", S5, "--ratio", "0.33")
+    assert "gain bound" in out
+    assert "parameters" in err
+    assert f"last eval pruned --task listops --baseline {S5}" in err.replace("\n", "")
+    assert run("prune", S5, "--ratio", "0.33", "-q", "-o", "other")[2] == ""
+
+
+def test_pruning_twice_chains_the_stamps(run: Run, tmp_path: Path) -> None:
+    first = data(run, "prune", S4D, "--ratio", "0.2", "-o", "once")
+    second = data(run, "prune", "once", "--ratio", "0.2", "-o", "twice")
+    assert second["states"]["before"] == first["states"]["after"]
+    stamp = json.loads((tmp_path / "twice" / "last.json").read_text())
+    assert [step["ratio"] for step in stamp["pruned"]] == [0.2, 0.2]
+    assert stamp["pruned"][1]["source"]["path"] == "once"
+    assert stamp["pruned"][1]["source"]["digest"] == data(run, "score", "once")["checkpoint"]["digest"]
+    assert stamp["task"]["name"] == "listops"
+
+
+def test_the_input_is_never_touched(run: Run) -> None:
+    before = {f: (f.stat().st_mtime_ns, f.read_bytes()) for f in Path(S5).rglob("*") if f.is_file()}
+    run("prune", S5, "--ratio", "0.5")
+    run("eval", S5, "--task", "listops", "--limit", "40")
+    assert before == {f: (f.stat().st_mtime_ns, f.read_bytes()) for f in Path(S5).rglob("*") if f.is_file()}
+
+
+def test_an_existing_output_is_kept_unless_forced(run: Run, tmp_path: Path) -> None:
+    assert run("prune", S5, "--ratio", "0.1")[0] == 0
+    stamp = (tmp_path / "pruned" / "last.json").read_bytes()
+    assert "--force" in fails(run, "prune", S5, "--ratio", "0.5")[1]
+    assert (tmp_path / "pruned" / "last.json").read_bytes() == stamp
+    assert run("prune", S5, "--ratio", "0.5", "--force")[0] == 0
+    assert (tmp_path / "pruned" / "last.json").read_bytes() != stamp
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("precious")
+    fails(run, "prune", S5, "--ratio", "0.5", "-o", "thesis", "--force")
+    assert "exists already" in fails(run, "prune", S5, "--ratio", "7")[0]  # known before any work
+    assert (tmp_path / "thesis" / "chapter.tex").read_text() == "precious"
+
+
+def test_not_a_checkpoint(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "README.md").write_text("no checkpoint")
+    for path in ("empty", "notes", "notes/README.md"):
+        assert path in fails(run, "prune", path, "--ratio", "0.3")[0]
+    assert not (tmp_path / "pruned").exists()
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    """A file-size limit stands for the disk: writes fail half-way, as they do when it is full."""
+    limited = ["sh", "-c", 'ulimit -f 16; exec "$@"', "sh", sys.executable, "-m", "last_cli"]
+    done = subprocess.run(
+        [*limited, "prune", S5, "--ratio", "0.1", "-q"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(SAMPLES.parent)},
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: pruned: cannot be written")
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unstable_poles_are_named_and_can_be_allowed(run: Run, tmp_path: Path) -> None:
+    line = fails(run, "prune", UNSTABLE, "--ratio", "0.3")[0]
+    assert "encoder/layers_0/seq: state " in line
+    assert not (tmp_path / "pruned").exists()
+    report = data(run, "prune", UNSTABLE, "--ratio", "0.3", "--allow-unstable")
+    assert "unit circle" in report["warnings"][0]
+    assert data(run, "score", UNSTABLE, "--clip-eigs")["layers"][0]["max_abs_lambda"] < 1
+
+
+def test_paths_are_taken_as_users_write_them(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(DIGITS, tmp_path / "a run" / "ckpt")
+    (tmp_path / "link").symlink_to("a run", target_is_directory=True)
+    (tmp_path / "a run" / "ckpt" / "notes").mkdir()
+    for given in ("a run/ckpt/", "./link//ckpt", tmp_path / "link" / "ckpt"):
+        assert data(run, "prune", given, "--ratio", "0.3", "-o", "out put", "-f")["output"] == "out put"
+    monkeypatch.chdir(tmp_path / "a run" / "ckpt" / "notes")
+    digest = data(run, "score", "../")["checkpoint"]["digest"]
+    assert digest == data(run, "score", DIGITS)["checkpoint"]["digest"]
+    assert data(run, "prune", "..", "--ratio", "0.3", "-o", "../../../beside")["states"]["after"] == 89
+    assert data(run, "verify", "../../../beside", "--against", "..")["passed"]
+    for inside in ("out", "../out", "../../../link/ckpt/out"):
+        assert "lies inside the input" in fails(run, "prune", "..", "--ratio", "0.3", "-o", inside)[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a run", "beside", "link", "out put"]
 
 
 def test_masked_output_evaluates_like_the_compact_one(run: Run) -> None:
@@ -111,29 +187,6 @@ def test_yardsticks_write_what_evaluates_and_verifies(run: Run, criterion: str) 
     assert f"{criterion} 0.3" in run("inspect", "pruned")[1]
 
 
-def test_score_takes_sequences_and_a_horizon(run: Run, tmp_path: Path) -> None:
-    report = data(run, "score", S5, "--criterion", "gn", "--calibration", "8", "--ratio", "0.5")
-    assert (report["criterion"], report["calibration"]["task"], report["calibration"]["sequences"]) == (
-        "gn",
-        "listops",
-        8,
-    )
-    np.savez(tmp_path / "x.npz", x=np.arange(32).reshape(4, 8) % 18)
-    _, _, err = run("score", S5, "--criterion", "gn", "--calibration-file", "x.npz")
-    assert "the network ran on file x.npz" in err
-    assert data(run, "score", S5, "--criterion", "energy")["horizon"] == 65
-    assert "energies over 9 steps" in run("score", S5, "--criterion", "energy", "--horizon", "9")[2]
-    assert "criterion last takes none" in fails(run, "score", S5, "--calibration", "8")[0]
-    assert "--method balanced" in fails(run, "score", S5, "--criterion", "balanced")[1]
-
-
-def test_criteria_and_methods_are_listed(run: Run) -> None:
-    listed = {item["name"]: item["summary"] for item in data(run, "list", "criteria")["items"]}
-    assert "runs the network" in listed["gn"]
-    assert "--horizon" in listed["energy"]
-    assert listed.keys() >= {"reconstruct", "balanced"}
-
-
 @pytest.mark.parametrize(
     ("sample", "method"),
     [
@@ -171,19 +224,3 @@ def test_what_is_changed_at_the_old_shapes_gives_the_same_answers(run: Run, samp
 )
 def test_arguments_of_refitting_that_do_not_go_together(run: Run, arguments: list[str], message: str) -> None:
     assert message in fails(run, "prune", S5, "--ratio", "0.5", *arguments)[0]
-
-
-def test_paths_are_taken_as_users_write_them(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(DIGITS, tmp_path / "a run" / "ckpt")
-    (tmp_path / "link").symlink_to("a run", target_is_directory=True)
-    (tmp_path / "a run" / "ckpt" / "notes").mkdir()
-    for given in ("a run/ckpt/", "./link//ckpt", tmp_path / "link" / "ckpt"):
-        assert data(run, "prune", given, "--ratio", "0.3", "-o", "out put", "-f")["output"] == "out put"
-    monkeypatch.chdir(tmp_path / "a run" / "ckpt" / "notes")
-    digest = data(run, "score", "../")["checkpoint"]["digest"]
-    assert digest == data(run, "score", DIGITS)["checkpoint"]["digest"]
-    assert data(run, "prune", "..", "--ratio", "0.3", "-o", "../../../beside")["states"]["after"] == 89
-    assert data(run, "verify", "../../../beside", "--against", "..")["passed"]
-    for inside in ("out", "../out", "../../../link/ckpt/out"):
-        assert "lies inside the input" in fails(run, "prune", "..", "--ratio", "0.3", "-o", inside)[0]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a run", "beside", "link", "out put"]

@@ -23,6 +23,7 @@ from last_cli.families.lti.system import System, impulse_energy
 from last_cli.families.target import cut_shape, live_units, take, zero
 from last_cli.pruning.criteria.criterion import scores
 from last_cli.pruning.select import indices, select
+from last_cli.tasks.find import find
 
 LAYERS = KINDS | ALONE
 TARGETS = [(kind, target) for kind in LAYERS for target in LAYERS[kind].layer()[0].units]
@@ -304,7 +305,7 @@ def test_a_split_is_the_same_whenever_it_is_made(
     write_files(task, tmp_path, monkeypatch)
     for directory in ("first", "second"):
         monkeypatch.setenv("LAST_CACHE_DIR", str(tmp_path / directory))
-        made.append(registry.get("tasks", task).load(split, settings=SHORT, limit=50))
+        made.append(find(task).load(split, settings=SHORT, limit=50))
     one, other = made
     np.testing.assert_array_equal(one.x, other.x)
     np.testing.assert_array_equal(one.y, other.y)
@@ -315,12 +316,12 @@ def test_a_split_is_the_same_whenever_it_is_made(
 @every_task
 def test_labels_tokens_and_lengths_are_in_range(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_files(task, tmp_path, monkeypatch)
-    split = registry.get("tasks", task).load(settings=SHORT, limit=2)
+    split = find(task).load(settings=SHORT, limit=2)
     assert len(split.x) == len(split.y) == 2
     assert split.x.shape[-1 if split.tokens else 1] == split.length
     assert split.y.min() >= 0 and split.y.max() < split.classes
     if split.tokens:
-        assert split.x[:].min() >= 0 and split.x[:].max() < len(split.vocabulary)
+        assert split.x[:].min() >= 0 and split.x[:].max() < len(split.vocabulary or ())
     if split.lengths is not None:
         assert split.lengths.shape == (split.x.shape[:-1] if split.tokens else split.y.shape)
         assert split.lengths.min() >= 1 and split.lengths.max() <= split.length
@@ -332,7 +333,7 @@ def test_missing_files_are_a_data_error_that_says_where_they_come_from(task: str
     if task in WRITERS:
         for data_dir in (tmp_path, None):
             with pytest.raises(DataError) as caught:
-                registry.get("tasks", task).load(data_dir=data_dir)
+                find(task).load(data_dir=data_dir)
             assert caught.value.message.startswith(f"task {task}")
             assert "http" in caught.value.hint and "data_dir" in caught.value.hint
 

@@ -9,11 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from cases import Case
+from cases import S4D_CASES, S5_CASES, Case
 
 import last_cli as last
 from last_cli.base import registry
 from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.checkpoint.network import systems_of
 from last_cli.families.find import build_system, layer_of
 from last_cli.families.lti.system import hinf_norm, impulse_energy, input_norm, output_norm
 from last_cli.families.target import take
@@ -23,15 +24,16 @@ from last_cli.pruning.needs import needs_of
 from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.score import score_layers
 
+s5_cases = pytest.mark.parametrize("case", S5_CASES, indirect=True)
+
 
 def scores_of(checkpoint: Checkpoint, criterion: str) -> list[np.ndarray]:
     scored, _ = score_layers(checkpoint, needs_of(checkpoint, Recipe(criterion, allow_unstable=True)))
     return [layer.score for layer in scored]
 
 
+@s5_cases  # the S4D case has its epsilon in
 def test_norms_and_scores_equal_the_formula_without_epsilon(case: Case) -> None:
-    if not case.is_s5:
-        pytest.skip("the S4D case has its epsilon in")
     ck, expected = case.load(), case.expected
     systems = [ck.system(layer) for layer in ck.layers]
     same = {"rtol": 1e-9, "atol": 0}
@@ -42,9 +44,8 @@ def test_norms_and_scores_equal_the_formula_without_epsilon(case: Case) -> None:
     np.testing.assert_allclose(case.stack(scores_of(ck, "aire")), expected["aire_scores_noeps"], **same)
 
 
+@pytest.mark.parametrize("case", S4D_CASES, indirect=True)
 def test_s4d_scores_equal_the_oracles_formula(case: Case) -> None:
-    if case.is_s5:
-        pytest.skip("S5")
     ck = case.load()
     systems = [ck.system(layer) for layer in ck.layers]
     energies = [(output_norm(s) * input_norm(s)) ** 2 / ((1 - np.abs(s.lam)) ** 2 + 1e-8) for s in systems]
@@ -63,9 +64,8 @@ def test_reference_scores_and_masks_equal_the_released_code(case: Case) -> None:
         np.testing.assert_array_equal(case.stack(masks), case.expected[f"last_mask_{ratio}"], err_msg=str(ratio))
 
 
+@s5_cases
 def test_the_papers_masks(case: Case) -> None:
-    if not case.is_s5:
-        pytest.skip("the S4D case has its epsilon in")
     ck = case.load()
     for ratio in case.config["ratios"]:
         scores = scores_of(ck, "last")
@@ -82,13 +82,12 @@ def test_last_and_its_reference_choose_the_same_states_through_the_api(case: Cas
 
 
 def logits(case: Case, checkpoint: Checkpoint, *, prepared: bool) -> np.ndarray:
-    from last_cli.families.lti.network.module import prepared_systems
+    from last_cli.families.lti.network.watch import with_systems
 
     model, variables = last.build_model(checkpoint)
     x, lengths = case.inputs()
     if prepared:
-        systems = {layer.name.split("/")[-2]: checkpoint.system(layer) for layer in checkpoint.layers}
-        variables["system"] = prepared_systems(model.spec, systems, x.shape[1])
+        variables = with_systems(variables, systems_of(checkpoint), x.shape[1])
     return np.asarray(run(model, variables, x, lengths))
 
 

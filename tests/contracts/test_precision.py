@@ -7,15 +7,15 @@ import pytest
 from commands import DIGITS, S4D, S5, Run, data
 
 import last_cli as last
-from last_cli.base import registry
 from last_cli.base.errors import UsageError
 from last_cli.evaluation.evaluate import Request, follow_task, measure
+from last_cli.tasks.find import find
 
 
 @pytest.mark.parametrize(("sample", "task"), [(S5, "listops"), (S4D, "listops"), (DIGITS, "digits")])
 def test_bfloat16_changes_losses_a_little(sample: str, task: str) -> None:
     ck = last.load(sample)
-    split = registry.get("tasks", task).load("test", settings=dict(ck.stamp["task"]), limit=60)
+    split = find(task).load("test", settings=dict(ck.stamp["task"]), limit=60)
     ck = follow_task(ck, split)
     exact, small = (measure(ck, split, Request(task, precision=p)).losses for p in ("float32", "bfloat16"))
     assert np.isfinite(small).all()

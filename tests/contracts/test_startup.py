@@ -56,3 +56,13 @@ def test_scoring_in_python_imports_nothing_heavy() -> None:
     arguments = [sys.executable, "-c", program, str(SAMPLES / "s5-listops")]
     found = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert not set(found.stdout.split()) & {*HEAVY}
+
+
+def test_importing_the_api_reads_no_array_library() -> None:
+    program = (
+        "import sys, last_cli as last\n"
+        "dir(last), last.LastError, last.prune\n"
+        "print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not set(found.stdout.split()) & {*HEAVY, "numpy", "tensorstore", "typer", "rich"}

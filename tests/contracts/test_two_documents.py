@@ -17,8 +17,8 @@ from random_networks import check_derivatives, two_towers
 
 import last_cli as last
 from last_cli.base.errors import DataError
+from last_cli.checkpoint.network import build_model
 from last_cli.evaluation import inputs
-from last_cli.evaluation.evaluate import build_model
 from last_cli.evaluation.inputs import Inputs
 from last_cli.families.lti.network.documents import paired
 from last_cli.families.lti.system import System
@@ -89,7 +89,7 @@ def by_hand(arrays: dict[Key, np.ndarray], system: System, x: Inputs) -> dict[st
     g = g.reshape(*g.shape[:3], len(W), -1)
     return {
         "moments": np.einsum("nclgd,nclge->gde", f, f) / weight.size,
-        "minded": np.einsum("ncl,nclgd,nclge->gde", weight, f, f) / weight.sum(),
+        "weighted": np.einsum("ncl,nclgd,nclge->gde", weight, f, f) / weight.sum(),
         "metric": np.einsum("nclgj,nclgk->gjk", g, g) / weight.size,
     }
 
@@ -123,7 +123,7 @@ def test_a_gate_acts_in_both_documents(kind: str, tmp_path: Path) -> None:
     measured = network.measure(ck, x)
     for layer, slopes in zip(ck.layers, jax.jit(jax.jacrev(answers))(ones), strict=True):
         wanted = np.square(np.asarray(slopes)).mean(axis=0)
-        np.testing.assert_allclose(measured[layer.name].gates, wanted, rtol=1e-3, atol=1e-4 * wanted.max())
+        np.testing.assert_allclose(measured[layer.name].sensitivity, wanted, rtol=1e-3, atol=1e-4 * wanted.max())
 
 
 @both_families
@@ -188,7 +188,7 @@ def test_the_tasks_own_pairs_calibrate(tmp_path: Path) -> None:
     ck = opened(tmp_path / "ckpt", stamp=STAMP)
     x = from_task(ck, "retrieval", 8, split="train", data_dir=pairs(tmp_path / "data"))
     assert x.lengths is not None and x.x.shape == (2, 2, LENGTH) and x.lengths.tolist() == [[4, 4], [3, 2]]
-    assert all(np.isfinite(one.minded).all() for one in network.measure(ck, x).values())
+    assert all(np.isfinite(one.weighted).all() for one in network.measure(ck, x).values())
 
 
 @pytest.mark.parametrize(

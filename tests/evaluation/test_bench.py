@@ -12,7 +12,7 @@ from commands import S4D, S5, UNSTABLE, Run, data, fails
 
 import last_cli as last
 from last_cli.display.bench import bench_summary, show_bench
-from last_cli.evaluation.bench import BenchReport, Timing
+from last_cli.results.bench import BenchReport, Timing
 
 
 def test_two_checkpoints_are_timed_on_the_same_inputs(run: Run, tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_other_forms(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_worker_that_dies_is_an_error(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    dying = "import os, sys\nif 'last_cli.bench_worker' in sys.orig_argv: os._exit(9)\n"
+    dying = "import os, sys\nif 'last_cli.evaluation.bench_worker' in sys.orig_argv: os._exit(9)\n"
     (tmp_path / "sitecustomize.py").write_text(dying)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
     assert "ended with code 9" in fails(run, "bench", S5)[0]
@@ -69,7 +69,7 @@ def test_a_worker_that_dies_is_an_error(run: Run, monkeypatch: pytest.MonkeyPatc
 
 def test_a_worker_without_memory_is_an_error(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     full = """import sys
-if 'last_cli.bench_worker' in sys.orig_argv:
+if 'last_cli.evaluation.bench_worker' in sys.orig_argv:
     import numpy
     def default_rng(seed):
         raise MemoryError('no room')
@@ -100,7 +100,7 @@ def test_errors_have_a_message_and_a_hint(run: Run, arguments: tuple[str, ...], 
 
 def test_the_api_refuses_what_makes_no_sense() -> None:
     for wrong in ({"batch": 0}, {"repeat": 0}, {"length": -1}, {"precision": "float64"}):
-        with pytest.raises(last.errors.UsageError):
+        with pytest.raises(last.UsageError):
             last.bench(S5, **wrong)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(last.errors.UsageError):
+    with pytest.raises(last.UsageError):
         last.bench()

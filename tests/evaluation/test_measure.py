@@ -13,8 +13,8 @@ import pytest
 from cases import SAMPLES
 
 import last_cli as last
-from last_cli.base import registry
 from last_cli.evaluation.evaluate import Request, follow_task, measure
+from last_cli.tasks.find import find
 
 ON_SOME_DEVICES = """
 import sys
@@ -22,14 +22,14 @@ import numpy as np
 import last_cli as last
 from last_cli.evaluation import devices
 from last_cli.evaluation import measure as measuring
-from last_cli.base import registry
+from last_cli.tasks.find import find
 from last_cli.evaluation.evaluate import Request, follow_task, measure
 
 sample, task, limit, out = sys.argv[1:]
 everything = devices.start_devices("cpu")
 assert len(everything) == 8
 ck = last.load(sample)
-data = registry.get("tasks", task).load("test", settings=dict(ck.stamp["task"]), limit=int(limit))
+data = find(task).load("test", settings=dict(ck.stamp["task"]), limit=int(limit))
 found = {}
 for count in (1, 2, 3, 8):
     measuring.start_devices = lambda device: everything[:count]
@@ -61,7 +61,7 @@ def test_the_number_of_devices_changes_no_bit(tmp_path: Path, sample: str, task:
 
 def test_uneven_batches_agree_with_the_model_itself() -> None:
     ck = last.load(SAMPLES / "s5-listops")
-    data = registry.get("tasks", "listops").load("test", settings=dict(ck.stamp["task"]), limit=37)
+    data = find("listops").load("test", settings=dict(ck.stamp["task"]), limit=37)
     model, variables = last.build_model(follow_task(ck, data))
     logits = np.asarray(jax.jit(model.apply)(variables, data.x[:], data.lengths))
     for size in (1, 5, 64):

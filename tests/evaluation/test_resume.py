@@ -13,11 +13,11 @@ import pytest
 from commands import S5, Run, data
 
 import last_cli as last
-from last_cli.base import registry
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation import resume as partial
 from last_cli.evaluation.evaluate import Request, follow_task, measure
 from last_cli.evaluation.resume import Session
+from last_cli.tasks.find import find
 from last_cli.tasks.task import Split
 
 EVAL = ("eval", S5, "--task", "listops", "--limit", "301")
@@ -40,12 +40,6 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("LAST_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 def interrupt(cache: Path, signal: str) -> subprocess.Popen[str]:
     """The evaluation, stopped as soon as a few shards are there."""
     process = subprocess.Popen([sys.executable, "-c", SLOWLY, *EVAL], stderr=subprocess.PIPE, text=True)
@@ -60,7 +54,7 @@ def interrupt(cache: Path, signal: str) -> subprocess.Popen[str]:
 @pytest.fixture(scope="module")
 def task() -> tuple[Checkpoint, Split]:
     ck = last.load(S5)
-    split = registry.get("tasks", "listops").load("test", settings=dict(ck.stamp["task"]), limit=41)
+    split = find("listops").load("test", settings=dict(ck.stamp["task"]), limit=41)
     return follow_task(ck, split), split
 
 
@@ -153,14 +147,14 @@ def test_nothing_else_is_taken_up(task: tuple[Checkpoint, Split], cache: Path) -
 def test_shards_are_written_only_after_some_seconds(task: tuple[Checkpoint, Split], cache: Path) -> None:
     kept = Session(False, lambda *_: None).open({"a": 1})
     assert kept is not None
-    batch = partial.Batch(np.arange(4, dtype=np.int32), np.zeros(4))
-    kept.add(0, partial.digest(np.arange(3)), batch)
+    batch = partial.Batch(np.arange(4, dtype=np.int32), np.zeros(4, bool), np.zeros(4))
+    kept.add(0, bytes(32), batch)
     assert not cache.exists()
     kept.begin -= partial.SECONDS
-    kept.add(2, partial.digest(np.arange(4)), batch)
+    kept.add(2, bytes(range(32)), batch)
     assert len(list(cache.iterdir())) == 1
     found = kept.find()
-    assert sorted(found) == [0, 2] and found[2][0] == partial.digest(np.arange(4))
+    assert sorted(found) == [0, 2] and found[2][0] == bytes(range(32))
     kept.clear()
     assert list(cache.iterdir()) == []
     assert os.environ["LAST_CACHE_DIR"] == str(cache)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import last_cli as last
-from last_cli.base import registry
 from last_cli.evaluation import synthetic
+from last_cli.tasks.find import find
 
 SAMPLES = Path(__file__).parents[2] / "sample_checkpoints"
 
@@ -21,7 +21,7 @@ SAMPLES = Path(__file__).parents[2] / "sample_checkpoints"
 def test_the_frequencies_of_tokens_are_those_of_the_data(name: str) -> None:
     ck = last.load(SAMPLES / name)
     task = dict(ck.stamp["task"])
-    data = registry.get("tasks", "listops").load("val", settings=task)
+    data = find("listops").load("val", settings=task)
     x = np.asarray(data.x[:])
     found = synthetic.frequencies(ck)
     assert found is not None
@@ -30,7 +30,7 @@ def test_the_frequencies_of_tokens_are_those_of_the_data(name: str) -> None:
 
 def test_mean_and_spread_of_features_are_those_of_the_data() -> None:
     ck = last.load(SAMPLES / "s5-digits")
-    x = np.asarray(registry.get("tasks", "digits").load("train").x[:])
+    x = np.asarray(find("digits").load("train").x[:])
     found = synthetic.mean_and_spread(ck)
     assert found is not None
     np.testing.assert_allclose(np.concatenate(found), [x.mean(), x.std()], rtol=0.01)

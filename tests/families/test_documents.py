@@ -12,10 +12,10 @@ from data_files import pairs
 from random_layers import KINDS, as_layer, build_system, simulate, write
 from random_networks import built, two_towers
 
-from last_cli.base import registry
 from last_cli.families.lti.network.forward import forward
 from last_cli.families.lti.network.module import Classifier
 from last_cli.formats import Key
+from last_cli.tasks.find import find
 
 TOKENS = np.random.default_rng(0).integers(6, size=(3, 2, 20)).astype(np.int32)
 LENGTHS = np.array([[20, 7], [1, 12], [9, 9]], np.int32)
@@ -63,8 +63,9 @@ def test_eval_of_the_retrieval_task(run: Run, tmp_path: Path) -> None:
     path = write(tmp_path / "ckpt", arrays)
     code, out, err = run("eval", path, "--task", "retrieval", "--data-dir", folder, "--format", "json")
     assert code == 0, err
-    split = registry.get("tasks", "retrieval").load(data_dir=folder)
-    answers = by_hand(arrays, split.x, split.lengths)
+    split = find("retrieval").load(data_dir=folder)
+    assert split.lengths is not None
+    answers = by_hand(arrays, split.x[:], split.lengths)
     report = json.loads(out)
     assert report["n"] == 3
     np.testing.assert_allclose(report["loss"], -answers[np.arange(3), split.y].mean(), rtol=1e-5)

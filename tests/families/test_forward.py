@@ -12,6 +12,7 @@ from random_layers import KINDS, classifier
 from random_networks import built
 
 from last_cli.evaluation import program
+from last_cli.families.lti.network.classifier import CLASSIFIER
 from last_cli.families.lti.network.fold import fold
 from last_cli.families.lti.network.forward import forward
 from last_cli.families.lti.network.module import Classifier
@@ -98,7 +99,8 @@ def test_half_precision_is_near_but_not_the_same(kind: str) -> None:
 
 def predict(spec: ModelSpec, params: Any, x: np.ndarray, lengths: np.ndarray, micro: int = 1) -> np.ndarray:
     devices, rounds = jax.devices()[:1], -(-len(x) // micro)
-    found = program.program(spec, params, devices, x.shape[1:], x.dtype, micro=micro, rounds=rounds)
+    batching = program.Batching(x.shape[1:], x.dtype, micro, rounds)
+    found = program.program(CLASSIFIER, spec, params, devices, batching)
     return found.start(x, lengths)()
 
 

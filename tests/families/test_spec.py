@@ -10,7 +10,8 @@ from random_layers import classifier, leaves_of
 from last_cli.base.errors import CheckpointError
 from last_cli.families.find import find_layers
 from last_cli.families.lti.config import ModelConfig
-from last_cli.families.lti.network.spec import ModelSpec, Tree, infer, read_spec
+from last_cli.families.lti.network.spec import ModelSpec, infer, read_spec
+from last_cli.families.variables import Collections
 from last_cli.formats import Key, Leaf
 
 Leaves = dict[Key, Leaf]
@@ -39,14 +40,14 @@ def test_a_nested_s5_tree_is_read() -> None:
     spec = spec_of(tree(features=4, states=6, blocks=3))
     assert (spec.nested, spec.d_input, spec.d_model, spec.d_output) == (True, 7, 4, 5)
     assert [b.name for b in spec.blocks] == ["layers_0", "layers_1", "layers_2"]
-    assert {(b.family, b.norm, b.gates) for b in spec.blocks} == {("s5", "batch", ("out2",))}
+    assert {(b.family, b.norm, b.glu) for b in spec.blocks} == {("s5", "batch", ("out2",))}
     assert dict(spec.blocks[0].leaves)["B"] == (6, 4, 2)
 
 
 def test_a_flat_s4d_tree_is_read() -> None:
     spec = spec_of(tree("s4d", nested=False, gates=("out", "out2"), norm="layer"))
     assert (spec.nested, spec.d_input, spec.d_model, spec.d_output) == (False, 7, 4, 5)
-    assert {(b.family, b.norm, b.gates) for b in spec.blocks} == {("s4d", "layer", ("out", "out2"))}
+    assert {(b.family, b.norm, b.glu) for b in spec.blocks} == {("s4d", "layer", ("out", "out2"))}
     assert spec.config.activation == "full_glu"
 
 
@@ -67,7 +68,7 @@ def test_optimizer_state_beside_the_model_is_none_of_its_variables() -> None:
     leaves = tree()
     moments = below({key: leaf for key, leaf in leaves.items() if key[0] == "params"}, "opt_state", "mu")
     layers = find_layers(leaves | moments)
-    assert Tree.of(layers).variables(leaves | moments) == leaves
+    assert Collections.of(layers).variables(leaves | moments) == leaves
 
 
 def test_a_tree_of_bare_parameters_is_read() -> None:
@@ -78,7 +79,7 @@ def test_a_tree_of_bare_parameters_is_read() -> None:
 def test_running_statistics_beside_bare_parameters_are_no_parameters() -> None:
     leaves = tree(norm="batch")
     bare = {key[1:] if key[0] == "params" else key: leaf for key, leaf in leaves.items()}
-    assert Tree.of(find_layers(bare)).variables(bare).keys() == leaves.keys()
+    assert Collections.of(find_layers(bare)).variables(bare).keys() == leaves.keys()
     assert spec_of(bare) == spec_of(leaves)
 
 
@@ -109,7 +110,7 @@ def test_one_product_leaves_the_activation_open() -> None:
 def test_an_activation_that_contradicts_the_tree_is_refused(gates, activation: str, message: str) -> None:
     with pytest.raises(CheckpointError, match=rf"^encoder/layers_0/seq: .*{message}") as caught:
         spec_of(tree(gates=gates), activation=activation)
-    assert "--activation" in caught.value.hint
+    assert "give activation" in caught.value.hint
 
 
 def test_a_block_without_a_norm_is_refused() -> None:

@@ -120,3 +120,8 @@ def test_several_msgpack_files(fixtures: Path, tmp_path: Path) -> None:
         shutil.copy(fixtures / "cur_msgpack_to_bytes_aire" / "ckpt" / "best_state.msgpack", tmp_path / name)
     with pytest.raises(CheckpointError, match=r"several msgpack files: a.msgpack, b.msgpack"):
         locate(tmp_path)
+
+
+def test_a_loose_file_has_no_steps(fixtures: Path) -> None:
+    with pytest.raises(CheckpointError, match="is one checkpoint, not a run of steps"):
+        locate(fixtures / "cur_msgpack_to_bytes_aire" / "ckpt", step=4)

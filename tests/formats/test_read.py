@@ -121,8 +121,8 @@ def test_zeros_that_old_stores_left_out_are_a_warning(fixtures: Path, tmp_path: 
 
 def test_imports_neither_jax_nor_orbax(fixtures: Path) -> None:
     code = (
-        "import sys; from last_cli import checkpoint\n"
-        "checkpoint.read(formats.index(sys.argv[1]))\n"
+        "import sys; from last_cli import formats\n"
+        "formats.read(formats.index(sys.argv[1]))\n"
         "print(sorted({'jax', 'flax', 'orbax', 'optax'} & sys.modules.keys()))"
     )
     path = fixtures / "cur_manager_composite_qs5" / "ckpt"

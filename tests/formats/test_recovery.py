@@ -63,7 +63,7 @@ def test_what_orbax_read_is_scored_and_not_written(of_orbax: Path, run: Run, tmp
 
 
 def test_orbax_is_imported_only_then(fixtures: Path, of_orbax: Path) -> None:
-    code = "import sys; from last_cli import checkpoint; formats.index(sys.argv[1]); print('orbax' in sys.modules)"
+    code = "import sys; from last_cli import formats; formats.index(sys.argv[1]); print('orbax' in sys.modules)"
     seen = [
         subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True).stdout
         for path in (fixtures / "cur_standard_params" / "ckpt", of_orbax)

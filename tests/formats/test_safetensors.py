@@ -7,10 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy as reference
 from foreign import assert_same, minimal_s4d, write_safetensors
 
 from last_cli.base.errors import CheckpointError, OutputError
 from last_cli.formats import safetensors
+
+# The words of the library, which differ between its versions, follow.
+REFUSED = r"not a safetensors file, or truncated: \w"
+ENTRY = b'"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}'
 
 
 def written(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> Path:
@@ -30,10 +35,12 @@ def entry(dtype: object = "F32", shape: object = (1,), offsets: object = (0, 4))
 
 def test_a_file_made_by_hand_is_read_and_written_again_byte_by_byte(tmp_path: Path) -> None:
     tensors = minimal_s4d(np.random.default_rng(0))
-    path = write_safetensors(tmp_path / "m.safetensors", tensors, {"format": "pt"})
+    tensors |= {f"none.{i}": np.zeros((0, 2), np.float32) for i in range(8)}
+    said = {"format": "pt"} | {f"note {i}": str(i) for i in range(8)}
+    path = write_safetensors(tmp_path / "m.safetensors", tensors, said)
     found, metadata = safetensors.read(path)
     assert_same(found, tensors)
-    assert metadata == {"format": "pt"}
+    assert metadata == said
     assert written(tmp_path / "again", found, metadata).read_bytes() == path.read_bytes()
 
 
@@ -56,18 +63,20 @@ def test_every_type_and_shape_comes_back(tmp_path: Path) -> None:
         (raw(b"{broken"), "is no JSON"),
         (raw(b"[" * 20_000), "is no JSON"),
         (raw([1]), "is no JSON object"),
-        (raw(b'{"a": 1, "a": 2}'), "a name occurs twice"),
-        (raw({"__metadata__": []}), "__metadata__ is list"),
-        (raw({"a": 3}), "a has no dtype, shape and data_offsets"),
-        (raw({"a": entry(shape=[-1])}, bytes(4)), "a has no dtype, shape"),
-        (raw({"a": entry(shape=[True])}, bytes(4)), "a has no dtype, shape"),
-        (raw({"a": entry(offsets=[0])}, bytes(4)), "a has no dtype, shape"),
-        (raw({"a": entry(dtype="F4")}, bytes(4)), "the dtype F4, expected one of BOOL"),
-        (raw({"a": entry(dtype=["F32"])}, bytes(4)), "a has no dtype, shape"),
-        (raw({"a": entry(shape=[2])}, bytes(4)), r"a has 4 bytes, expected 8 for its shape \(2,\)"),
-        (raw({"a": entry()}, bytes(3)), "a has the bytes 0 to 4"),
-        (raw({"a": entry(), "b": entry()}, bytes(4)), "b has the bytes 0 to 4, expected them to begin at 4"),
-        (raw({"a": entry()}, bytes(9)), "5 bytes follow the last tensor"),
+        (raw(b"{%b, %b}" % (ENTRY, ENTRY), bytes(4)), "a name occurs twice"),
+        (raw({"__metadata__": []}), "is no JSON object of tensors"),
+        (raw({"a": 3}), "is no JSON object of tensors"),
+        (raw({"a": entry(shape=[-1])}, bytes(4)), "is no JSON object of tensors"),
+        (raw({"a": entry(shape=[True])}, bytes(4)), "is no JSON object of tensors"),
+        (raw({"a": entry(offsets=[0])}, bytes(4)), "is no JSON object of tensors"),
+        (raw({"a": entry(dtype="F4", shape=(8,))}, bytes(4)), "a has the dtype F4, expected one of BOOL"),
+        (raw({"a": entry(dtype="X")}, bytes(4)), "is no JSON object of tensors .*X"),
+        (raw({"a": entry(dtype=["F32"])}, bytes(4)), "is no JSON object of tensors"),
+        (raw({"a": entry(shape=[2])}, bytes(4)), REFUSED),
+        (raw({"a": entry()}, bytes(3)), REFUSED),
+        (raw({"a": entry(), "b": entry()}, bytes(4)), REFUSED),
+        (raw({"a": entry(), "b": entry(offsets=(6, 10))}, bytes(10)), REFUSED),
+        (raw({"a": entry()}, bytes(9)), REFUSED),
     ],
 )
 def test_a_damaged_file_is_refused_in_words(tmp_path: Path, content: bytes, message: str) -> None:
@@ -85,7 +94,6 @@ def test_a_type_that_the_format_lacks_is_named(tmp_path: Path) -> None:
 
 
 def test_the_reference_implementation_agrees(tmp_path: Path) -> None:
-    reference = pytest.importorskip("safetensors.numpy")
     tensors = minimal_s4d(np.random.default_rng(0))
     theirs = reference.load_file(written(tmp_path / "ours", tensors, {"format": "pt"}))
     assert_same({name: theirs[name] for name in tensors}, tensors)

@@ -137,14 +137,11 @@ def test_what_was_there_stays_when_replacing_fails(
 ) -> None:
     source = formats.index(fixtures / "cur_pytree_ocdbt" / "ckpt")
     formats.save(tmp_path / "out", source=source, changed={}, stamp={"first": 1})
-    rename = Path.rename
 
     def failing(self: Path, target: Path) -> Path:
-        if ".last-stage-" in self.name:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return rename(self, target)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(Path, "rename", failing)
+    monkeypatch.setattr(Path, "replace", failing)
     with pytest.raises(OutputError):
         formats.save(tmp_path / "out", source=source, changed={}, stamp={"second": 2}, force=True)
     assert formats.index(tmp_path / "out").stamp == {"first": 1}
@@ -175,3 +172,19 @@ def test_brings_back_what_a_killed_run_had_moved_aside(fixtures: Path, tmp_path:
     with pytest.raises(OutputError, match="exists already"):
         formats.save(tmp_path / "out", source=source, changed={}, stamp={"second": 2})
     assert formats.index(tmp_path / "out").stamp == {"first": 1}
+
+
+def test_a_file_appears_by_the_same_rule(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f".out.last-stage-{dead.pid}-0a").write_text("half of a file")
+    with pytest.raises(KeyboardInterrupt), stage.staged_file(tmp_path / "out", force=False) as file:
+        file.write(b"half")
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+    for content in (b"one", b"two"):
+        with stage.staged_file(tmp_path / "out", force=content == b"two") as file:
+            file.write(content)
+            assert (tmp_path / "out").exists() == (content == b"two")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out").read_bytes() == b"two"

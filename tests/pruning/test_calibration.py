@@ -44,7 +44,7 @@ def test_scores_are_the_gates_as_the_network_has_them(kind: str) -> None:
     ck, observation = shared(kind), observed(kind)
     scored, _ = score_layers(ck, needs_of(ck, GN, observation))
     for layer in scored:
-        np.testing.assert_array_equal(layer.score, observation.measurements[layer.name].gates)
+        np.testing.assert_array_equal(layer.score, observation.measurements[layer.name].sensitivity)
         assert (layer.score > 0).all()
 
 
@@ -60,7 +60,7 @@ def test_a_silent_state_has_no_gate(tmp_path: Path) -> None:
 def test_gates_predict_the_change_of_the_logits() -> None:
     """Removing the state of the smallest gate changes the logits less than removing that of the largest."""
     ck, x = shared(blocks=1), features(32)
-    gates = network.measure(ck, x)[ck.layers[0].name].gates
+    gates = network.measure(ck, x)[ck.layers[0].name].sensitivity
     before, changes = network.logits(ck, x), []
     for state in (gates.argmin(), gates.argmax()):
         keep = np.arange(gates.shape[1])[None] != state

@@ -32,7 +32,7 @@ def test_measured_moments_are_those_of_the_states(kind: str) -> None:
     wanted = np.mean([simulate(quiet, one) ** 2 for one in u], axis=(0, 1))
     measured = network.measure(ck, x)[ck.layers[0].name]
     np.testing.assert_allclose(energy(readout_matrix(system), measured.moments).ravel(), wanted, rtol=1e-4)
-    assert (measured.gates >= 0).all() and np.isfinite(measured.minded).all()
+    assert (measured.sensitivity >= 0).all() and np.isfinite(measured.weighted).all()
 
 
 class Killed(Exception):
@@ -58,7 +58,7 @@ def test_a_killed_measurement_goes_on_where_it_stopped(tmp_path: Path, monkeypat
     for name, one in again.items():
         assert one.reused >= half
         np.testing.assert_allclose(one.moments, whole[name].moments, rtol=1e-12)
-        np.testing.assert_allclose(one.gates, whole[name].gates, rtol=1e-12)
+        np.testing.assert_allclose(one.sensitivity, whole[name].sensitivity, rtol=1e-12)
     assert all(one.reused == len(x.x) for one in network.measure(ck, x).values())
 
 

@@ -14,6 +14,7 @@ import last_cli as last
 DATA = Path(__file__).parents[1] / "data"
 SAMPLES = Path(__file__).parents[2] / "sample_checkpoints"
 CASES = sorted(path.name for path in (DATA / "oracle").iterdir() if path.is_dir())
+S5_CASES, S4D_CASES = ([name for name in CASES if name.startswith(f"{family}_")] for family in ("s5", "s4d"))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Do older versions of Orbax and Flax load the changed copies as they load the originals? Run by hand, in two steps:
 
-python tests/checkpoint/older_orbax.py make DIRECTORY        where last is installed: originals and copies
-OLD/bin/python tests/checkpoint/older_orbax.py load DIRECTORY   in an environment of an older Orbax and Flax
+python tests/support/older_orbax.py make DIRECTORY        where last is installed: originals and copies
+OLD/bin/python tests/support/older_orbax.py load DIRECTORY   in an environment of an older Orbax and Flax
 """
 
 from __future__ import annotations

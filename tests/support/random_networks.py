@@ -13,6 +13,7 @@ import numpy as np
 from random_layers import KINDS, classifier, leaves_of, leaves_with, write, written
 
 import last_cli as last
+from last_cli.base import arrays as base
 from last_cli.evaluation.inputs import Inputs
 from last_cli.families.find import build_system, find_layers
 from last_cli.families.lti.network.fold import fold
@@ -31,13 +32,7 @@ from last_cli.results.prune import PruneReport
 
 
 def nested(arrays: dict[Key, np.ndarray]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for (*above, name), array in arrays.items():
-        node = tree
-        for part in above:
-            node = node.setdefault(part, {})
-        node[name] = jnp.asarray(array)
-    return tree
+    return base.nested({key: jnp.asarray(array) for key, array in arrays.items()})
 
 
 def built(

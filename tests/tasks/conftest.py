@@ -1,10 +1,10 @@
+"""Every test of a task has a cache of its own, as what it reads lies elsewhere each time."""
+
 from pathlib import Path
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv("LAST_DATA_DIR", raising=False)
-    monkeypatch.setenv("LAST_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+def own_cache(cache: Path) -> None:
+    """See `cache`."""

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import last_cli as last
-from last_cli.base import registry
 from last_cli.base.errors import DataError, UsageError
 from last_cli.tasks.arrays import load_arrays
+from last_cli.tasks.find import find
 
 SAMPLE = Path(__file__).parents[2] / "sample_checkpoints" / "s5-listops"
 TOKENS = np.array([[1, 2, 3], [4, 5, 0]])
@@ -38,7 +38,7 @@ def test_features(tmp_path: Path, shape: tuple[int, ...]) -> None:
 
 def test_evaluating_a_file_equals_evaluating_its_task(tmp_path: Path) -> None:
     ck = last.load(SAMPLE)
-    split = registry.get("tasks", "listops").load(settings=ck.stamp["task"], limit=40)
+    split = find("listops").load(settings=ck.stamp["task"], limit=40)
     path = write(tmp_path / "mine.npz", x=split.x, y=split.y, lengths=split.lengths)
     mine, named = last.evaluate(ck, str(path)), last.evaluate(ck, "listops", limit=40)
     np.testing.assert_array_equal(mine.measured.predicted, named.measured.predicted)
@@ -55,7 +55,7 @@ def test_more_classes_or_tokens_than_the_model_has(tmp_path: Path) -> None:
 
 
 def test_limit_and_options(tmp_path: Path) -> None:
-    task = registry.get("tasks", str(write(tmp_path / "a.npz", x=TOKENS, y=[1, 0])))
+    task = find(str(write(tmp_path / "a.npz", x=TOKENS, y=[1, 0])))
     assert task.load(limit=1).y.tolist() == [1]
     with pytest.raises(UsageError, match="holds one split, and 'val' is asked for"):
         task.load("val")

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from last_cli.base import registry
 from last_cli.base.errors import DataError, UsageError
 from last_cli.tasks.digits import DIGITS
+from last_cli.tasks.find import find
 
 
 def test_registered() -> None:
-    assert registry.get("tasks", "digits") is DIGITS
+    assert find("digits") is DIGITS
 
 
 def test_splits_hold_every_digit_once() -> None:

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from last_cli.base import registry
 from last_cli.base.errors import UsageError
 from last_cli.tasks import listops
+from last_cli.tasks.find import find
 from last_cli.tasks.listops import GENERATED_VOCABULARY, LISTOPS
 from last_cli.tasks.task import Split
 
@@ -16,7 +16,7 @@ def rows(split: Split) -> set[bytes]:
 
 
 def test_registered() -> None:
-    assert registry.get("tasks", "listops") is LISTOPS
+    assert find("listops") is LISTOPS
 
 
 def test_generated_split() -> None:
@@ -92,9 +92,9 @@ def test_the_own_vocabulary_is_in_order_of_frequency() -> None:
 
 
 def test_progress_counts_up_to_the_total() -> None:
-    calls: list[tuple[int, int]] = []
-    LISTOPS.load("val", settings=SHORT, progress=lambda done, total: calls.append((done, total)))
-    assert calls == sorted(calls) and calls[-1] == (4000, 4000)
+    calls: list[tuple[str, int, int]] = []
+    LISTOPS.load("val", settings=SHORT, progress=lambda *call: calls.append(call))
+    assert calls == sorted(calls) and calls[-1] == ("load listops", 4000, 4000)
 
 
 def test_the_cache_spares_generating(monkeypatch: pytest.MonkeyPatch) -> None:

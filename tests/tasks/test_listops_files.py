@@ -136,10 +136,10 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
 
 
 def test_progress_ends_at_the_size_of_the_file(tmp_path: Path) -> None:
-    calls: list[tuple[int, int]] = []
+    calls: list[tuple[str, int, int]] = []
     write(tmp_path, {**ROWS, "test": ROWS["test"] * 1500})
-    LISTOPS.load(data_dir=tmp_path, progress=lambda done, total: calls.append((done, total)))
+    LISTOPS.load(data_dir=tmp_path, progress=lambda *call: calls.append(call))
     size = (tmp_path / "basic_test.tsv").stat().st_size
-    assert [total for _, total in calls][-4:] == [size] * 4
-    assert calls[-1] == (size, size)
-    assert all(done <= total for done, total in calls)
+    assert [total for _, _, total in calls][-4:] == [size] * 4
+    assert calls[-1] == ("load listops", size, size)
+    assert all(done <= total for _, done, total in calls)

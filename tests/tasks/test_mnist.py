@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_files import idx, mnist
+from recorded import arrays
 
 from last_cli.base.errors import DataError, UsageError
 from last_cli.tasks.idx import read_idx
@@ -53,15 +54,13 @@ def test_limit(tmp_path: Path) -> None:
     assert part.note.endswith("only the first 3 of 20 sequences are used")
 
 
-def test_against_torchvision(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("torchvision.datasets")
-    transforms = pytest.importorskip("torchvision.transforms")
-    mnist(tmp_path / "MNIST/raw", packed=False)
-    reference = datasets.MNIST(str(tmp_path), train=False, transform=transforms.ToTensor())
+def test_what_torchvision_reads(tmp_path: Path) -> None:
+    recorded = arrays("images")
+    idx(tmp_path / "MNIST/raw/t10k-images-idx3-ubyte", recorded["smnist"])
+    idx(tmp_path / "MNIST/raw/t10k-labels-idx1-ubyte", recorded["smnist_y"])
     found = SMNIST.load(data_dir=tmp_path)
-    for i, (x, y) in enumerate(reference):
-        np.testing.assert_array_equal(found.x[i], x.reshape(1, -1).T.numpy())
-        assert found.y[i] == y
+    np.testing.assert_array_equal(found.x[:], recorded["smnist_x"], strict=True)
+    assert found.y.tolist() == recorded["smnist_y"].tolist()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_files import pathfinder, png
+from PIL import Image
+from recorded import arrays
 
 from last_cli.base.errors import DataError
 from last_cli.tasks import pathfinder as module
@@ -49,32 +51,30 @@ def test_metadata_files_are_in_the_order_of_their_numbers(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("task", "side"), [(PATHFINDER, 32), (PATHX, 128)])
 def test_both_sizes_against_pillow(tmp_path: Path, task, side: int) -> None:
-    pillow = pytest.importorskip("PIL.Image")
     pathfinder(tmp_path / "lra_release", side, files=1, lines=20)
     folder = tmp_path / "lra_release" / f"pathfinder{side}"
     samples = [read_samples(folder)[i] for i in randperm(20, 42)[18:]]
     found = task.load(data_dir=tmp_path)
     assert (found.x.shape, found.length) == ((2, side**2, 1), side**2)
     for x, sample in zip(found.x, samples, strict=True):
-        grey = np.asarray(pillow.open(io.BytesIO(sample.image.read_bytes())).convert("L"))
+        grey = np.asarray(Image.open(io.BytesIO(sample.image.read_bytes())).convert("L"))
         np.testing.assert_allclose(x[:, 0], grey.ravel() / 127.5 - 1, atol=1e-6)
 
 
 def test_arithmetic_is_that_of_torchvision(tmp_path: Path) -> None:
-    transforms = pytest.importorskip("torchvision.transforms")
     level = tmp_path / LEVEL
     (level / "metadata").mkdir(parents=True)
-    pixels = (np.arange(1024) % 256).astype(np.uint8).reshape(32, 32, 1)
-    (level / "a.png").write_bytes(png(pixels, [0] * 32))
+    (level / "a.png").write_bytes(png(arrays("images")["pathfinder"], [0] * 32))
     (level / "metadata/1.npy").write_text(". a.png 0 1\n" * 10)
-    reference = transforms.Compose([transforms.ToTensor(), transforms.Normalize(mean=0.5, std=0.5)])(pixels)
-    np.testing.assert_array_equal(PATHFINDER.load(data_dir=tmp_path).x[0], reference.reshape(-1, 1).numpy())
+    np.testing.assert_array_equal(
+        PATHFINDER.load(data_dir=tmp_path).x[0], arrays("images")["pathfinder_x"], strict=True
+    )
 
 
 def test_images_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[int, int]] = []
+    calls: list[tuple[str, int, int]] = []
     before = PATHFINDER.load(data_dir=pathfinder(tmp_path, 32), progress=lambda *call: calls.append(call))
-    assert calls == [(5, 5)]
+    assert calls == [("load pathfinder", 5, 5)]
     with monkeypatch.context() as patch:
         patch.delattr(module.files, "read_images")
         part = PATHFINDER.load(data_dir=tmp_path, limit=2)

@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 import pytest
 from data_files import png, png_of
+from PIL import Image
 
 from last_cli.tasks.images import to_grey
 from last_cli.tasks.png import PngError, parse, to_greys
@@ -40,16 +41,15 @@ def test_palette() -> None:
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P"])
 def test_against_pillow(mode: str) -> None:
-    pillow = pytest.importorskip("PIL.Image")
     smooth = np.add.outer(np.arange(64) * 2, np.arange(48))[..., None] + np.random.default_rng(0).integers(
         0, 9, (64, 48, 3)
     )
-    original = pillow.fromarray(smooth.astype(np.uint8)).convert("RGB")
+    original = Image.fromarray(smooth.astype(np.uint8)).convert("RGB")
     image = original.quantize(200) if mode == "P" else original.convert(mode)
     file = io.BytesIO()
     image.save(file, "png")
     found = to_greys([parse(file.getvalue(), 64, 48)], 64, 48)[0]
-    np.testing.assert_array_equal(found, np.asarray(pillow.open(file).convert("L")))
+    np.testing.assert_array_equal(found, np.asarray(Image.open(file).convert("L")))
 
 
 def header(height: int = 7, width: int = 5, bits: int = 8, colour: int = 0, interlaced: int = 0) -> tuple[bytes, bytes]:

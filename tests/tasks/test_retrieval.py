@@ -2,6 +2,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 from data_files import PAIRS, pairs
 
@@ -95,7 +96,6 @@ def test_quotes_are_those_of_pandas(tmp_path: Path) -> None:
         (1, 'a "quoted" text\twith a tab', 'b "in the middle" c'),
         (0, "two\nlines", "closed and more"),
     ]
-    pandas = pytest.importorskip("pandas")
     table = pandas.read_csv(path, delimiter="\t", names=["label", "a", "b", "one", "two"])
     assert found == list(zip(table.label.astype(int), table.one, table.two, strict=True))
 

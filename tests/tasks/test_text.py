@@ -3,13 +3,15 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pyarrow
 import pytest
 from data_files import imdb
+from pyarrow import parquet
 
 import last_cli as last
 from last_cli.base.errors import DataError, UsageError
 from last_cli.tasks import text_files
-from last_cli.tasks.task import Split, take_turns
+from last_cli.tasks.task import Split
 from last_cli.tasks.text import TEXT
 
 SAMPLE = Path(__file__).parents[2] / "sample_checkpoints" / "s5-listops"
@@ -93,17 +95,16 @@ def test_the_cache_notices_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     "name", ["plain_text/{}-00000-of-00001.parquet", "{}/data-00000-of-00001.arrow", "imdb-{}.arrow"]
 )
 def test_tables_give_the_same_as_the_tree(tmp_path: Path, name: str) -> None:
-    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     imdb(tmp_path / "tree", REVIEWS)
     for split in ("train", "test"):
         found = [(t, i) for i, k in enumerate(("neg", "pos")) for t in REVIEWS[f"{split}/{k}"]]
-        table = pa.table({"text": [t for t, _ in found], "label": [i for _, i in found]})
+        table = pyarrow.table({"text": [t for t, _ in found], "label": [i for _, i in found]})
         path = tmp_path / "tables" / name.format(split)
         path.parent.mkdir(parents=True, exist_ok=True)
         if name.endswith("parquet"):
             parquet.write_table(table, path)
         else:
-            with pa.ipc.new_stream(path, table.schema) as stream:
+            with pyarrow.ipc.new_stream(path, table.schema) as stream:
                 stream.write_table(table)
     tree, tables = (TEXT.load(data_dir=tmp_path / kind) for kind in ("tree", "tables"))
     np.testing.assert_array_equal(tables.x, tree.x)
@@ -157,7 +158,3 @@ def test_tokens_of_two_bytes_are_looked_up_like_others(tmp_path: Path) -> None:
     run = jax.jit(model.apply)
     short, long = (run(variables, split.x[:].astype(t), split.lengths) for t in (np.int16, np.int32))
     np.testing.assert_array_equal(short, long)
-
-
-def test_take_turns() -> None:
-    assert take_turns(np.array([0, 0, 0, 0, 2, 2, 1])).tolist() == [0, 6, 4, 1, 5, 2, 3]

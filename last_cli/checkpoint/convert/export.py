@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
+import last_cli.checkpoint.convert.msgpack_file as msgpack_file
 from last_cli.base.errors import CheckpointError, OutputError, UsageError
+from last_cli.base.words import some
 from last_cli.checkpoint.checkpoint import Checkpoint, load
-from last_cli.checkpoint.convert import msgpack_file
 from last_cli.checkpoint.convert.keymap import COPIES, Entry, KeyMap, LayerMap, copy_key
 from last_cli.checkpoint.convert.layout import Spec
 from last_cli.checkpoint.convert.names import LAYOUTS
 from last_cli.formats import Key, safetensors, torch_file
-from last_cli.formats.appear import appearing
+from last_cli.formats.stage import staged_file
 from last_cli.results.convert import ExportReport, KeyRow
 
 FORMATS = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".msgpack": "msgpack"}
@@ -32,6 +33,11 @@ def export_weights(ckpt: Checkpoint | str | Path, dst: str | Path, *, force: boo
     (S4D: each layer as wide as its widest channel, the rest padded with C = 0). Any other checkpoint gets its keys
     joined by dots, or, as .msgpack, its own tree.
 
+    Args:
+        ckpt: a checkpoint, opened or not; what `prune` made may be yet unsaved.
+        dst: the file; its suffix names the format.
+        force: replace a file that is there already.
+
     Raises:
         OutputError: the file exists (unless `force`) or cannot be written; nothing is left behind.
         UsageError: an unknown suffix, or PyTorch is needed and not installed.
@@ -47,11 +53,11 @@ def export_weights(ckpt: Checkpoint | str | Path, dst: str | Path, *, force: boo
     found = ckpt if isinstance(ckpt, Checkpoint) else load(ckpt)
     root = found.index.location.root
     if dst.resolve().is_relative_to(root.resolve()):
-        raise OutputError(f"{dst}: the output lies inside the checkpoint {root}", "name another output with -o")
+        raise OutputError(f"{dst}: the output lies inside the checkpoint {root}", "name another output with ⟦output⟧")
     keymap = KeyMap.from_stamp(found.stamp)
     if keymap and (keymap.format == "msgpack") != (format == "msgpack"):
         keymap = None
-    with appearing(dst, force) as file:
+    with staged_file(dst, force=force) as file:
         if format == "msgpack":
             rows, left_out = _write_tree(file, found, keymap)
         else:
@@ -74,7 +80,7 @@ def export_weights(ckpt: Checkpoint | str | Path, dst: str | Path, *, force: boo
 
 
 def _warnings(found: Checkpoint, keymap: KeyMap | None, rows: Rows, left_out: list[str]) -> list[str]:
-    warnings = [f"{len(left_out)} leaves are not in the file: {_some(left_out)}"] if left_out else []
+    warnings = [f"{len(left_out)} leaves are not in the file: {some(left_out)}"] if left_out else []
     if keymap and keymap.layers and any(rows[e.source][1].shape != e.shape for e in keymap.entries):
         states = ", ".join(f"{layer.name} {layer.shape.states}" for layer in found.layers)
         warnings.append(f"build the model that loads it with fewer states, which are now stored: {states}")
@@ -170,7 +176,3 @@ def _noted(row: tuple[str, np.ndarray, str], entry: Entry) -> tuple[str, np.ndar
 
 def _path(keys: Iterable[Key]) -> str:
     return ", ".join("/".join(key) for key in keys)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from last_cli import formats
+import last_cli.checkpoint.convert.msgpack_file as msgpack_file
+import last_cli.checkpoint.convert.transforms as transforms
+import last_cli.formats as formats
 from last_cli.base.errors import CheckpointError
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import load
-from last_cli.checkpoint.convert import msgpack_file, transforms
 from last_cli.checkpoint.convert.keymap import Entry, KeyMap, LayerMap, copy_key
 from last_cli.checkpoint.convert.names import HINT, find_modules, node_of, to_key
 from last_cli.families.find import Layer, find_layers
@@ -41,10 +42,12 @@ def import_weights(
     under its own name, split at the dots. How to get the file back is in the stamp, under "imported".
 
     Args:
-        src, out: the file, and the checkpoint to write.
+        src: the file.
+        out: the checkpoint to write.
         force: replace a checkpoint that is there already.
-        real_transform, dt_transform: of the full S4 repository, which its files do not say: "exp" (its default),
+        real_transform: of the real parts in the full S4 repository, which its files do not say: "exp" (its default),
             "none", "relu", "sigmoid" or "softplus".
+        dt_transform: of the steps, likewise.
 
     Raises:
         CheckpointError: the file cannot be read, would have to be unpickled, has no SSM layer, or has SSM parameters

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from last_cli import formats
+import last_cli.formats as formats
+from last_cli.base.arrays import nested
 from last_cli.base.errors import CheckpointError
 from last_cli.checkpoint.convert.keymap import Entry
 from last_cli.formats import Index, Key, Leaf
@@ -38,13 +39,7 @@ def restore(entry: Entry, array: np.ndarray | None) -> tuple[Key, Any]:
 
 def pack(leaves: Mapping[Key, Any]) -> bytes:
     """The bytes of a tree, from its leaves in order."""
-    tree: dict[str, Any] = {}
-    for (*parents, name), value in leaves.items():
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = value
-    return pack_msgpack(tree)
+    return pack_msgpack(nested(leaves))
 
 
 def _entry(key: Key, leaf: Leaf, value: Any, array: np.ndarray | None) -> Entry:

@@ -25,13 +25,26 @@ _PADDING = 0.5
 
 
 def check(option: str, transform: str) -> None:
-    """Raises UsageError where there is no such function."""
+    """Looks up a function.
+
+    Args:
+        option: which is to name it, for the error.
+        transform: the name.
+
+    Raises:
+        UsageError: there is none.
+    """
     if transform not in _TRANSFORMS:
         raise UsageError(f"{option} is '{transform}', expected one of {', '.join(_TRANSFORMS)}", "see the S4 config")
 
 
 def log_of(stored: Numbers, transform: str, name: str) -> Numbers:
     """Logarithm of what the stored numbers stand for, in their own type; under "exp" they are it, bit by bit.
+
+    Args:
+        stored: the numbers of the file.
+        transform: the function under which they are stored.
+        name: of the tensor, for the error.
 
     Raises:
         CheckpointError: a number stands for none that is positive; names the tensor.
@@ -50,7 +63,14 @@ def log_of(stored: Numbers, transform: str, name: str) -> Numbers:
 def unlog(
     log: Numbers, original: Numbers | None, transform: str, padding: Bool[np.ndarray, "..."] | None = None
 ) -> Numbers:
-    """The inverse: the original where its logarithm is still `log` outside of the padding, else computed."""
+    """The inverse: the original where its logarithm is still the same outside of the padding, else computed.
+
+    Args:
+        log: logarithms, as the checkpoint has them.
+        original: the numbers of the file, where they were kept.
+        transform: the function under which they are stored.
+        padding: where states were added that stand for nothing.
+    """
     if transform == "exp":
         return log
     inverse = _TRANSFORMS[transform][1]

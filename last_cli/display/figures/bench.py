@@ -8,7 +8,7 @@ import numpy as np
 
 from last_cli.display.figures.figure import COLOUR, figure
 from last_cli.display.words import base_name
-from last_cli.evaluation.bench import BenchReport
+from last_cli.results.bench import BenchReport
 
 
 def draw_bench(report: BenchReport, path: Path) -> None:

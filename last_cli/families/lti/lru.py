@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from last_cli.families.family import Family, LayerShape, agree, expect_ndim
 from last_cli.families.lti.config import ModelConfig
+from last_cli.families.lti.network import CLASSIFIER
 from last_cli.families.lti.system import Array, System, feedthrough
 from last_cli.families.target import Segment, Segments, Shapes, Target
 
@@ -66,7 +67,7 @@ def shape(shapes: Shapes) -> LayerShape:
     outputs = agree(
         "outputs", {n: shapes[n][0] for n in matrices[2:]} | {n: shapes[n][-1] for n in ("D",) if n in shapes}
     )
-    return LayerShape(states, 1, features, 1, outputs)
+    return LayerShape(states, 1, features, 1, None if outputs == features else outputs)
 
 
 SEGMENTS: Segments = {
@@ -91,4 +92,5 @@ LRU = Family(
     system=system,
     with_readouts=with_readouts,
     with_system=with_system,
+    network=CLASSIFIER,
 )

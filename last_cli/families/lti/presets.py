@@ -5,12 +5,12 @@ Source: the run scripts of the S5 code (github.com/lindermanlab/S5, bin/run_expe
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from last_cli.base.errors import UsageError
+from last_cli.base.words import suggestion
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,4 @@ def preset(name: str) -> Preset:
     """
     if name in PRESETS:
         return PRESETS[name]
-    close = difflib.get_close_matches(name, PRESETS, n=1)
-    suggestion = f"did you mean '{close[0]}'? " if close else ""
-    raise UsageError(f"unknown preset '{name}'", f"{suggestion}presets are: {', '.join(PRESETS)}")
+    raise UsageError(f"unknown preset '{name}'", f"{suggestion(name, PRESETS)}presets are: {', '.join(PRESETS)}")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from last_cli.families.family import Family, LayerShape, agree, expect_ndim, expect_pairs
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.discretise import as_complex, as_pair, clip_real, zoh, zoh_poles
+from last_cli.families.lti.network import CLASSIFIER
 from last_cli.families.lti.system import Array, System
 from last_cli.families.target import Segment, Segments, Shapes, Target
 
@@ -84,4 +85,5 @@ S4D = Family(
     system=system,
     with_readouts=with_readouts,
     with_system=with_system,
+    network=CLASSIFIER,
 )

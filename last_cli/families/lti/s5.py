@@ -15,6 +15,7 @@ from last_cli.base.errors import CheckpointError
 from last_cli.families.family import Family, Hint, LayerShape, agree, expect_ndim, expect_pairs
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.discretise import METHODS, POLES, as_complex, as_pair, clip_real
+from last_cli.families.lti.network import CLASSIFIER
 from last_cli.families.lti.system import Array, System, feedthrough
 from last_cli.families.target import Segment, Segments, Shapes, Target
 
@@ -76,15 +77,16 @@ def shape(shapes: Shapes) -> LayerShape:
     if "D" in shapes:
         expect_ndim(shapes, "D", "(H,)", (1,))
         agree("features", {"B": features, "D": shapes["D"][-1]} | dict.fromkeys(matrices[1:], outputs))
+    other = None if outputs == features else outputs
     if "C" not in shapes:
         agree("states", {"Lambda_re": states, "C1": shapes["C1"][1], "C2": shapes["C2"][1]})
-        return LayerShape(states, 1, features, 2, outputs)
+        return LayerShape(states, 1, features, 2, other)
     columns = shapes["C"][1]
     if columns not in (states, 2 * states):
         raise CheckpointError(
             f"Lambda_re has {states} states but C has {columns} columns, expected one or two per state"
         )
-    return LayerShape(states, 1, features, columns // states if states else 1, outputs)
+    return LayerShape(states, 1, features, columns // states if states else 1, other)
 
 
 def segments(shapes: Shapes) -> Segments:
@@ -124,4 +126,5 @@ S5 = Family(
     system=system,
     with_readouts=with_readouts,
     with_system=with_system,
+    network=CLASSIFIER,
 )

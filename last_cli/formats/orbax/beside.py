@@ -4,17 +4,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from last_cli.formats.orbax.metadata import ROOT_FILE, STEP_FILE, STRINGS_FILE, TREE_FILE, read_aside
-from last_cli.formats.stamp import check_stamp
-from last_cli.formats.types import STAMP_FILE, Location
+from last_cli.formats.json_file import read_aside
+from last_cli.formats.orbax.metadata import ROOT_FILE, STEP_FILE, STRINGS_FILE, TREE_FILE
+from last_cli.formats.stamp import check_stamp, read_stamp
+from last_cli.formats.types import STAMP_FILE, Beside, Location
 
 # The metadata of a whole run, in the names of Orbax up to 0.9 and since.
 _ROOT_FILES = ("metadata/metadata", f"metadata/{ROOT_FILE}", ROOT_FILE)
 _CUSTOM_KEYS = ("custom_metadata", "custom")
 
 
-def read_beside(location: Location) -> tuple[dict[str, Any], list[str]]:
-    """The config beside the tree, by where it was found, and a warning for each file that is no JSON object."""
+def read_beside(location: Location) -> Beside:
+    """The config beside the tree, the stamp, and a warning for each file of config that is no JSON object.
+
+    Raises:
+        CheckpointError: the stamp was damaged.
+    """
     config: dict[str, Any] = {}
     warnings: list[str] = []
     for name, file, custom in _files(location):
@@ -23,21 +28,20 @@ def read_beside(location: Location) -> tuple[dict[str, Any], list[str]]:
         found = _unwrap(content) if custom else content
         if found := {key: value for key, value in found.items() if not (custom and key == "last")}:
             config[name] = found
-    return config, warnings
+    return Beside(config, _stamp(location), tuple(warnings))
 
 
-def read_stamp(location: Location) -> dict[str, Any] | None:
-    """What `last` wrote into the checkpoint when it made it, or None where it did not.
+def step_directory(location: Location) -> Path:
+    """The directory that holds the items of the step, or the tree itself where it stands alone."""
+    return location.directory if location.item is None else location.directory.parent
 
-    Raises CheckpointError where that has been damaged.
-    """
+
+def _stamp(location: Location) -> dict[str, Any] | None:
+    """The stamp: in a file of its own, or in the metadata of the step that Orbax keeps for its users."""
     step = step_directory(location)
     run = [step.parent] if step.is_file() or location.step is not None else []
-    for directory in dict.fromkeys((location.root, location.directory, step, *run)):
-        stamp, _ = read_aside(directory / STAMP_FILE)
-        if stamp:
-            check_stamp(stamp, directory / STAMP_FILE)
-            return stamp
+    if stamp := read_stamp(dict.fromkeys((location.root, location.directory, step, *run))):
+        return stamp
     custom = read_aside(step / STEP_FILE)[0].get("custom_metadata")
     stamp = custom.get("last") if isinstance(custom, dict) else None
     if not isinstance(stamp, dict):
@@ -46,30 +50,27 @@ def read_stamp(location: Location) -> dict[str, Any] | None:
     return stamp
 
 
-def step_directory(location: Location) -> Path:
-    """The directory that holds the items of the step, or the tree itself where it stands alone."""
-    return location.directory if location.item is None else location.directory.parent
-
-
 def _files(location: Location) -> Iterator[tuple[str, Path, bool]]:
+    """Every file with config: what it is called, where it is, and whether the user's part of it has to be found."""
     step = step_directory(location)
     if not step.is_dir():
         step = step.parent
     if (step / STEP_FILE).is_file():
         yield "custom_metadata", step / STEP_FILE, True
     if location.step is not None:
-        for name in _ROOT_FILES:
-            if (step.parent / name).is_file():
-                yield "root_metadata", step.parent / name, True
+        found = (step.parent / name for name in _ROOT_FILES)
+        yield from (("root_metadata", file, True) for file in found if file.is_file())
     if location.item is not None:
-        for item in sorted(step.iterdir()):
-            for file in (item / "metadata", item / item.name):
-                if not (item / TREE_FILE).exists() and file.is_file():
-                    yield f"item:{item.name}", file, False
-                    break
-    for file in sorted(step.glob("*.json")):
-        if file.name not in (STAMP_FILE, STRINGS_FILE):
-            yield f"file:{file.name}", file, False
+        yield from ((f"item:{item.name}", file, False) for item in sorted(step.iterdir()) for file in _json_of(item))
+    found = (file for file in sorted(step.glob("*.json")) if file.name not in (STAMP_FILE, STRINGS_FILE))
+    yield from ((f"file:{file.name}", file, False) for file in found)
+
+
+def _json_of(item: Path) -> list[Path]:
+    """The file of an item that is JSON, under either of the names that Orbax has had for it; else nothing."""
+    if (item / TREE_FILE).exists():
+        return []
+    return [file for file in (item / "metadata", item / item.name) if file.is_file()][:1]
 
 
 def _unwrap(content: dict[str, Any]) -> dict[str, Any]:

@@ -2,18 +2,18 @@
 
 import re
 from collections.abc import Iterable
-from itertools import islice
 from pathlib import Path
 
 from last_cli.base.errors import CheckpointError
-from last_cli.formats.orbax.metadata import STEP_FILE, TREE_FILE, read_aside
-from last_cli.formats.sniff import is_msgpack, refuse_file
+from last_cli.formats.json_file import read_aside
+from last_cli.formats.orbax.metadata import STEP_FILE, TREE_FILE
+from last_cli.formats.sniff import is_msgpack
 from last_cli.formats.types import STAMP_FILE, Location
 
-UNCOMMITTED = ".orbax-checkpoint-tmp"
+FORMAT = "orbax"
+"""Its name in the table. Msgpack files are of it, because flax's runs are of such files and of Orbax directories."""
 
-# How many entries of each depth are looked at for a checkpoint to point to.
-_LOOK_BELOW = 500
+UNCOMMITTED = ".orbax-checkpoint-tmp"
 
 # How many steps of a run are listed one by one.
 _SHOWN_STEPS = 12
@@ -22,18 +22,27 @@ _SHOWN_STEPS = 12
 _PREFERRED_ITEMS = ("default", "state", "pytree", "params", "model", "train_state")
 
 
-def locate(path: Path | str, step: int | None = None, item: str | None = None) -> Location:
-    """Finds the tree below `path`; for a run, of its newest committed step or of `step`.
+def locate(path: Path, step: int | None, item: str | None) -> Location | None:
+    """Finds the tree below a path: of a run, that of its newest committed step or of `step`; see Format.locate."""
+    here = path.absolute()
+    if here.is_file():
+        return Location(path, here, here, FORMAT, "msgpack", _step_alone(here)) if is_msgpack(here) else None
+    if layout := tree_layout(here):
+        return Location(path, here, here, FORMAT, layout, _step_above(here), _item_name(here))
+    if steps := steps_in(here):
+        return _in_run(path, here, steps, step, item)
+    if items := items_in(here):
+        if step is not None and step != _step_alone(here):
+            raise CheckpointError(
+                f"{path} is one step, not a run of steps", "leave ⟦step⟧ out, or name the directory of the run"
+            )
+        return _in_step(path, here, here, items, _step_alone(here), item, ())
+    return _in_loose_files(path, here)
 
-    `item` names one of several trees of a step. Raises CheckpointError where there is no such checkpoint.
-    """
-    given = Path(path)
-    try:
-        return _find(given, given.absolute(), step, item)
-    except OSError as error:
-        raise CheckpointError(
-            f"{error.filename}: cannot be read ({error.strerror})", "check its permissions"
-        ) from error
+
+def is_below(directory: Path) -> bool:
+    """Whether a tree, a run or a step lies in a directory."""
+    return bool(tree_layout(directory) or steps_in(directory) or (directory / STEP_FILE).exists())
 
 
 def tree_layout(directory: Path) -> str | None:
@@ -82,22 +91,6 @@ def items_in(step: Path) -> dict[str, str]:
     return {name: layout for name, layout in layouts.items() if layout}
 
 
-def _find(given: Path, here: Path, step: int | None, item: str | None) -> Location:
-    if not here.exists():
-        raise CheckpointError(f"{given}: no such file or directory", "check the path")
-    if here.is_file():
-        return _without_items(_in_file(given, here, step), item)
-    if layout := tree_layout(here):
-        _refuse(step is not None and step != _step_above(here), f"{given} is one checkpoint, not a run of steps")
-        return _without_items(Location(given, here, here, _step_above(here), _item_name(here), layout), item)
-    if steps := steps_in(here):
-        return _in_run(given, here, steps, step, item)
-    if items := items_in(here):
-        _refuse(step is not None and step != _step_alone(here), f"{given} is one step, not a run of steps")
-        return _in_step(given, here, here, items, _step_alone(here), item, ())
-    return _without_items(_in_loose_files(given, here), item)
-
-
 def _in_run(given: Path, run: Path, steps: dict[int, Path], step: int | None, item: str | None) -> Location:
     known = _numbers(sorted(steps))
     series = sorted({re.sub(r"\d+$", "*", path.name) for path in steps.values()})
@@ -115,10 +108,8 @@ def _in_run(given: Path, run: Path, steps: dict[int, Path], step: int | None, it
         ]
         notes += _best_steps(steps, number)
     found = steps[number]
-    if found.is_file():
-        return _without_items(Location(given, found, run, number, None, "msgpack", tuple(notes)), item)
-    if layout := tree_layout(found):
-        return _without_items(Location(given, found, run, number, None, layout, tuple(notes)), item)
+    if layout := "msgpack" if found.is_file() else tree_layout(found):
+        return Location(given, found, run, FORMAT, layout, number, None, tuple(notes))
     return _in_step(given, run, found, items_in(found), number, item, tuple(notes))
 
 
@@ -140,32 +131,15 @@ def _in_step(
     name = item or (preferred or list(items))[0]
     if item is None and len(items) > 1:
         notes = (*notes, f"took item {name} of {known}")
-    return Location(given, step / name, root, number, name, items[name], notes, tuple(items))
+    return Location(given, step / name, root, FORMAT, items[name], number, name, notes, tuple(items))
 
 
-def _in_file(given: Path, file: Path, step: int | None) -> Location:
-    if not is_msgpack(file):
-        refuse_file(file)
-    number = _step_alone(file)
-    _refuse(step is not None and step != number, f"{given} is one checkpoint, not a run of steps")
-    return Location(given, file, file, number, None, "msgpack")
-
-
-def _without_items(found: Location, item: str | None) -> Location:
-    """A place that is one tree, which `item` must not tell apart from others."""
-    if item is not None and item != found.item:
-        raise CheckpointError(f"{found.path}: has no items, so no item {item!r}", "leave ⟦item⟧ out")
-    return found
-
-
-def _in_loose_files(given: Path, directory: Path) -> Location:
-    """A directory that is no Orbax checkpoint: one with a msgpack file, or what to say about it."""
+def _in_loose_files(given: Path, directory: Path) -> Location | None:
+    """A directory that is no Orbax checkpoint: one with a msgpack file, or with what an interrupted run left."""
     entries = sorted(entry for entry in directory.iterdir() if entry.name != STAMP_FILE)
-    if not entries:
-        raise CheckpointError(f"{given}: empty directory", "name the directory that holds the checkpoint")
     trees = [entry for entry in entries if is_msgpack(entry)]
     if len(trees) == 1:
-        return Location(given, trees[0], directory, _step_alone(trees[0]), None, "msgpack")
+        return Location(given, trees[0], directory, FORMAT, "msgpack", _step_alone(trees[0]))
     if trees:
         raise CheckpointError(f"{given}: several msgpack files: {_names(trees)}", "name one of these files")
     if pending := [entry for entry in entries if UNCOMMITTED in entry.name]:
@@ -173,22 +147,7 @@ def _in_loose_files(given: Path, directory: Path) -> Location:
             f"{given}: no committed step; found only the uncommitted {_names(pending)}",
             "the run was stopped while it was saving: use a checkpoint that was saved before",
         )
-    for entry in entries:
-        if entry.is_file() and entry.suffix in (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".safetensors"):
-            refuse_file(entry)
-    raise CheckpointError(
-        f"{given}: not an Orbax or Flax checkpoint: no {TREE_FILE}, manifest.ocdbt, checkpoint, step or "
-        "checkpoint_* entries",
-        _hint_below(directory),
-    )
-
-
-def _hint_below(directory: Path) -> str:
-    for pattern in ("*", "*/*", "*/*/*"):
-        for below in sorted(islice(directory.glob(pattern), _LOOK_BELOW)):
-            if below.is_dir() and (tree_layout(below) or steps_in(below) or (below / STEP_FILE).exists()):
-                return f"there is a checkpoint below it: {below}"
-    return "name the directory that Orbax or Flax wrote"
+    return None
 
 
 def _uncommitted(run: Path) -> set[int]:
@@ -239,8 +198,3 @@ def _numbers(steps: list[int]) -> str:
     if len(steps) > _SHOWN_STEPS:
         return f"{len(steps)} from {steps[0]} to {steps[-1]}"
     return ", ".join(map(str, steps))
-
-
-def _refuse(wrong: bool, what: str) -> None:
-    if wrong:
-        raise CheckpointError(what, "leave ⟦step⟧ out, or name the directory of the run")

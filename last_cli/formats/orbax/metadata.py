@@ -1,14 +1,14 @@
 """The JSON files of Orbax: the tree of one item (`_METADATA`), and the config that lies beside it."""
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from last_cli.base.errors import CheckpointError, UnknownLayoutError
-from last_cli.formats.orbax.store import INCOMPLETE
+from last_cli.formats.json_file import read_json
+from last_cli.formats.types import INCOMPLETE
 
 TREE_FILE = "_METADATA"
 STEP_FILE = "_CHECKPOINT_METADATA"
@@ -31,9 +31,11 @@ class TreeMetadata:
 
 
 def read_tree_metadata(path: Path) -> TreeMetadata:
-    """Parses the `_METADATA` at `path`.
+    """Parses a `_METADATA`.
 
-    Raises CheckpointError where it is no JSON, UnknownLayoutError where it is not of the form that is known.
+    Raises:
+        CheckpointError: it is no JSON.
+        UnknownLayoutError: it is not of the form that is known.
     """
     content = read_json(path)
     with in_form(path, UnknownLayoutError):
@@ -54,37 +56,19 @@ def read_tree_metadata(path: Path) -> TreeMetadata:
 
 @contextlib.contextmanager
 def in_form(path: Path, kind: type[CheckpointError] = CheckpointError) -> Iterator[None]:
-    """Turns what is raised while the content of `path` is taken apart into a CheckpointError."""
+    """Turns what is raised while the content of a file is taken apart into words.
+
+    Args:
+        path: the file.
+        kind: of the error that is raised.
+
+    Raises:
+        CheckpointError: the content is not of the form that the block expects.
+    """
     try:
         yield
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise kind(f"{path}: not as Orbax writes it ({error!r})", INCOMPLETE) from error
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises CheckpointError, with the path, where it is not valid."""
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})", INCOMPLETE) from error
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error})", INCOMPLETE) from error
-
-
-def read_json_object(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`, or {} where there is no such file."""
-    content = read_json(path) if path.is_file() else {}
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: a JSON object expected, found {type(content).__name__}", INCOMPLETE)
-    return content
-
-
-def read_aside(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The JSON object in a file that reading can do without, and a warning where it is none."""
-    try:
-        return read_json_object(path), ()
-    except CheckpointError as error:
-        return {}, (f"{error.args[0]}; passed over",)
 
 
 def _kind(value: dict[str, Any]) -> str:

@@ -4,17 +4,18 @@ import shutil
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from last_cli.base.errors import CheckpointError
+from last_cli.formats.format import Changes
 from last_cli.formats.msgpack import pack_msgpack, read_msgpack, with_leaves
 from last_cli.formats.orbax.beside import step_directory
 from last_cli.formats.orbax.locate import UNCOMMITTED
 from last_cli.formats.orbax.metadata import ROOT_FILE, STEP_FILE, TREE_FILE
 from last_cli.formats.orbax.mirror_metadata import ARRAY_METADATA, SHARDING_FILE, as_numpy, stamp_step
 from last_cli.formats.orbax.parts import is_part
+from last_cli.formats.orbax.store import ZarrStore
 from last_cli.formats.orbax.tree import STRUCTURE_FILE, read_tree
 from last_cli.formats.orbax.write_arrays import write_arrays
 from last_cli.formats.types import STAMP_FILE, Index, Key, Tree
@@ -22,20 +23,10 @@ from last_cli.formats.types import STAMP_FILE, Index, Key, Tree
 _DATABASE = {"manifest.ocdbt", "d", "ocdbt_data", "ocdbt_meta"}
 
 
-def mirror(
-    source: Index,
-    stage: Path,
-    changed: Mapping[Key, np.ndarray],
-    also: Mapping[str, Mapping[Key, np.ndarray]],
-    stamp: dict[str, Any],
-) -> None:
-    """Writes into `stage` what lies below the root of `source`, with the leaves in `changed` replaced.
-
-    Of a run, that is the one step that was read. `also` are changed leaves of other items of the step, by item. Raises
-    OSError where `stage` cannot be written, CheckpointError where the source cannot be read.
-    """
+def mirror(source: Index, stage: Path, changes: Changes) -> None:
+    """Writes what lies below the root of the source, of a run the one step that was read; see Format.mirror."""
     location = source.location
-    if source.tree.by_orbax:
+    if not source.tree.writable:
         raise CheckpointError(
             f"{location.path}: in a form that only Orbax reads, so it cannot be written back like it was",
             "save it anew: `ocp.PyTreeCheckpointer().save(ABSOLUTE_PATH, tree)` of what Orbax restores; prune that",
@@ -44,15 +35,15 @@ def mirror(
     if root not in (step, directory):
         _copy_run(root, stage)
     if directory.is_file():
-        _mirror_msgpack(directory, stage / directory.name, changed)
+        _mirror_msgpack(directory, stage / directory.name, changes.leaves)
         return
     if step != directory and step.is_relative_to(root):
-        _copy(step, stage / step.relative_to(root), without={directory.name, STAMP_FILE, *also})
-    _mirror_tree(source.tree, directory, stage / directory.relative_to(root), changed)
-    for item, leaves in also.items():
+        _copy(step, stage / step.relative_to(root), without={directory.name, STAMP_FILE, *changes.items})
+    _mirror_tree(source.tree, directory, stage / directory.relative_to(root), changes.leaves)
+    for item, leaves in changes.items.items():
         _mirror_tree(read_tree(step / item), step / item, stage / (step / item).relative_to(root), leaves)
     if step.is_relative_to(root):
-        stamp_step(stage / step.relative_to(root) / STEP_FILE, stamp)
+        stamp_step(stage / step.relative_to(root) / STEP_FILE, changes.stamp)
 
 
 def _copy_run(run: Path, stage: Path) -> None:
@@ -80,11 +71,11 @@ def _mirror_tree(tree: Tree, directory: Path, target: Path, changed: Mapping[Key
     arrays = {name.partition("/")[0] for name in tree.names.values()}
     processes = {entry.name for entry in directory.glob("ocdbt.process_*")}
     rewritten = {STRUCTURE_FILE, STAMP_FILE}
-    if tree.store:
+    if isinstance(tree.store, ZarrStore):
         rewritten |= {TREE_FILE, SHARDING_FILE, ARRAY_METADATA}
     strangers = {entry.name for entry in directory.iterdir() if not is_part(entry)}
     _copy(directory, target, without=strangers | arrays | processes | _DATABASE | rewritten)
-    if tree.store:
+    if isinstance(tree.store, ZarrStore):
         values = {tree.names[key]: partial(changed.__getitem__, key) for key in changed if key in tree.names}
         write_arrays(tree.store, target, values)
         as_numpy(directory, target)

@@ -9,14 +9,23 @@ import json
 from pathlib import Path
 from typing import Any
 
-from last_cli.formats.orbax.metadata import TREE_FILE, in_form, read_aside, read_json, read_json_object
+from last_cli.formats.json_file import read_aside, read_json, read_json_object
+from last_cli.formats.orbax.metadata import TREE_FILE, in_form
 
 ARRAY_METADATA = "array_metadatas"
 SHARDING_FILE = "_sharding"
 
 
 def as_numpy(directory: Path, target: Path) -> None:
-    """Writes the metadata files of the tree in `directory` into `target`, its arrays recorded as numpy arrays."""
+    """Writes the metadata files of a tree, its arrays recorded as numpy arrays.
+
+    Args:
+        directory: of the original.
+        target: of the copy.
+
+    Raises:
+        CheckpointError: the metadata is not as Orbax writes it.
+    """
     keys = _mirror_keys(directory, target)
     if (directory / TREE_FILE).is_file():
         metadata = read_json(directory / TREE_FILE)
@@ -31,7 +40,7 @@ def as_numpy(directory: Path, target: Path) -> None:
 
 
 def stamp_step(file: Path, stamp: dict[str, Any]) -> None:
-    """Puts `stamp` into the user's metadata of a step, where this version of Orbax has any."""
+    """Puts a stamp into the file of a step's metadata, where this version of Orbax keeps any for its users."""
     metadata, _ = read_aside(file)
     if isinstance(metadata.get("custom_metadata"), dict):
         metadata["custom_metadata"]["last"] = stamp

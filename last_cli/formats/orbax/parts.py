@@ -3,8 +3,9 @@
 import re
 from pathlib import Path
 
+from last_cli.formats.json_file import read_aside
 from last_cli.formats.orbax.locate import items_in, tree_layout
-from last_cli.formats.orbax.metadata import ROOT_FILE, STEP_FILE, STRINGS_FILE, TREE_FILE, read_aside
+from last_cli.formats.orbax.metadata import ROOT_FILE, STEP_FILE, STRINGS_FILE, TREE_FILE
 
 _FILES = re.compile(
     "|".join(map(re.escape, (TREE_FILE, STEP_FILE, ROOT_FILE, STRINGS_FILE, "_sharding", "manifest.ocdbt")))

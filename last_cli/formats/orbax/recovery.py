@@ -10,14 +10,23 @@ from typing import Any
 import numpy as np
 
 from last_cli.base.errors import CheckpointError, UnknownLayoutError
-from last_cli.formats.orbax.metadata import STRINGS_FILE, TreeMetadata, read_json_object
-from last_cli.formats.orbax.store import INCOMPLETE, open_database, readable
+from last_cli.formats.json_file import read_json_object
+from last_cli.formats.orbax.metadata import STRINGS_FILE, TreeMetadata
+from last_cli.formats.orbax.store import open_database, readable
+from last_cli.formats.types import INCOMPLETE
 
 
 def tree_of_names(directory: Path, *, ocdbt: bool) -> TreeMetadata:
-    """What the tree without `_METADATA` in `directory` must have been, from the names of its arrays and strings.
+    """What a tree without `_METADATA` must have been, from the names of its arrays and strings.
 
     Orbax joins the keys of a path with dots, so that a dot in a key cannot be told from one between keys.
+
+    Args:
+        directory: of the tree.
+        ocdbt: whether its arrays lie in one database; else each has a directory of its own.
+
+    Raises:
+        CheckpointError: no arrays are stored, or the database cannot be read.
     """
     if ocdbt:
         with readable(directory, "the OCDBT database"):
@@ -35,9 +44,14 @@ def tree_of_names(directory: Path, *, ocdbt: bool) -> TreeMetadata:
 
 
 def read_by_orbax(directory: Path, reason: UnknownLayoutError) -> dict[tuple[str, ...], Any]:
-    """All leaves of the tree in `directory` as Orbax reads them: arrays as numpy, without target and shardings.
+    """All leaves of a tree as Orbax reads them: arrays as numpy, without target and shardings.
 
-    Raises CheckpointError where Orbax cannot read it either.
+    Args:
+        directory: of the tree.
+        reason: why it is not read directly.
+
+    Raises:
+        CheckpointError: Orbax cannot read it either.
     """
     import jax
     import orbax.checkpoint as ocp

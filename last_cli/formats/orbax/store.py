@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from last_cli.base.errors import CheckpointError
+from last_cli.base.words import some
+from last_cli.formats.types import INCOMPLETE, dtype_of
 
-INCOMPLETE = "the checkpoint is damaged or incomplete: copy it again from where it was written, or use another step"
+_LEFT_OUT = "not stored and read as zeros; this version of Orbax left out zeros, but a lost file looks the same"
 
 # What tensorstore raises for its status codes; there is no common class of its own.
 TENSORSTORE_ERRORS = (ValueError, RuntimeError, IndexError, OSError)
@@ -33,12 +34,16 @@ class ArrayInfo:
 
 
 @dataclass(frozen=True)
-class Store:
+class ZarrStore:
     """The arrays of one tree by name.
 
-    `strict`: every chunk was written, so a missing one is an error, not zeros. `database` is the opened OCDBT database
-    (a tensorstore.KvStore), or None where each array has a directory of its own. `keys` are the keys of each array in
-    the store, below "" those of no array that was asked for.
+    Attributes:
+        directory: where they lie.
+        zarr3: the version of zarr, 2 or 3.
+        strict: every chunk was written, so a missing one is an error, not zeros.
+        database: the opened OCDBT database (a tensorstore.KvStore); None where each array has a directory of its own.
+        arrays: those that were asked for when it was opened.
+        keys: the keys of each array in the store, below "" those of no array that was asked for.
     """
 
     directory: Path
@@ -48,12 +53,39 @@ class Store:
     arrays: Mapping[str, ArrayInfo]
     keys: Mapping[str, list[str]]
 
-    def unlisted(self) -> list[str]:
-        """The arrays that are in the store, but were not asked for when it was opened."""
+    def read(self, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """The arrays of these names, read concurrently; see Store."""
+        import tensorstore as ts
+
+        names = list(names)
+        _refuse_beyond_memory(self, names)
+        database = self.database or open_database(self.directory, ocdbt=False)
+        spec = {
+            "driver": "zarr3" if self.zarr3 else "zarr",
+            "fill_missing_data_reads": not self.strict,
+            "recheck_cached_data": False,
+            "recheck_cached_metadata": False,
+        }
+        opening = {name: ts.open(spec, kvstore=database / f"{name}/", open=True, read=True) for name in names}
+        reading = {name: _result(self, name, future).read() for name, future in opening.items()}
+        return {name: _result(self, name, future) for name, future in reading.items()}
+
+    def warnings(self) -> tuple[str, ...]:
+        """Which arrays are stored that were not asked for, and which of those that were are not there whole."""
+        warnings = []
+        if unlisted := self._unlisted():
+            names = some(unlisted)
+            warnings.append(f"{self.directory}: stored arrays that are no leaf of the tree are passed over: {names}")
+        if absent := self._absent():
+            what = "missing, and cannot be read" if self.strict else _LEFT_OUT
+            warnings.append(f"{self.directory}: parts of {some(absent)} are {what}")
+        return tuple(warnings)
+
+    def _unlisted(self) -> list[str]:
         file = "/zarr.json" if self.zarr3 else "/.zarray"
         return sorted(key.removesuffix(file) for key in self.keys.get("", ()) if key.endswith(file))
 
-    def absent(self) -> list[str]:
+    def _absent(self) -> list[str]:
         """The arrays that have fewer chunks in the store than their shape asks for; what is absent reads as zeros."""
         return [
             name
@@ -63,18 +95,21 @@ class Store:
         ]
 
 
-def open_store(directory: Path, names: Iterable[str], *, ocdbt: bool, zarr3: bool, strict: bool) -> Store:
-    """The store in `directory` with the metadata of the arrays `names`, and no data.
+def open_store(directory: Path, names: Iterable[str], *, ocdbt: bool, zarr3: bool, strict: bool) -> ZarrStore:
+    """The store in a directory with the metadata of some arrays, and no data.
 
-    Raises CheckpointError where the store cannot be opened or lacks one of them.
+    Args:
+        directory: of the tree.
+        names: the arrays that the tree has.
+        ocdbt: whether they lie in one database; else each has a directory of its own.
+        zarr3: whether they are of version 3 of zarr.
+        strict: whether every chunk was written.
+
+    Raises:
+        CheckpointError: the store cannot be opened, lacks one of the arrays, or one has a name that no array has.
     """
     names = list(names)
-    for name in names:
-        if ".." in PurePosixPath(name).parts or name.startswith("/"):
-            raise CheckpointError(
-                f"{directory}: the leaf name {name!r} points out of the checkpoint",
-                "Orbax does not write such names: do not trust this checkpoint",
-            )
+    _refuse_outside(directory, names)
     file = "zarr.json" if zarr3 else ".zarray"
     keys = [f"{name}/{file}" for name in names]
     if ocdbt:
@@ -100,40 +135,27 @@ def open_store(directory: Path, names: Iterable[str], *, ocdbt: bool, zarr3: boo
     by_array: dict[str, list[str]] = {}
     for key in stored:
         by_array.setdefault(_array_of(key, arrays), []).append(key)
-    return Store(directory, zarr3, strict, database, arrays, by_array)
-
-
-def read_arrays(store: Store, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """The arrays `names`, read concurrently. Raises CheckpointError, with leaf and file, where one cannot be."""
-    import tensorstore as ts
-
-    names = list(names)
-    _refuse_beyond_memory(store, names)
-    database = store.database or open_database(store.directory, ocdbt=False)
-    spec = {
-        "driver": "zarr3" if store.zarr3 else "zarr",
-        "fill_missing_data_reads": not store.strict,
-        "recheck_cached_data": False,
-        "recheck_cached_metadata": False,
-    }
-    opening = {name: ts.open(spec, kvstore=database / f"{name}/", open=True, read=True) for name in names}
-    reading = {name: _result(store, name, future).read() for name, future in opening.items()}
-    return {name: _result(store, name, future) for name, future in reading.items()}
+    return ZarrStore(directory, zarr3, strict, database, arrays, by_array)
 
 
 def open_database(directory: Path, *, ocdbt: bool, sync: bool = True, **options: Any):
-    """The key-value store in `directory`: a tensorstore.KvStore. Raises what tensorstore raises.
+    """The key-value store in a directory: a tensorstore.KvStore.
 
-    The nodes of an OCDBT tree are cached, so that each is read once. Without `sync`, written files are not synced.
+    Args:
+        directory: of the tree.
+        ocdbt: whether it is a database, whose nodes are cached, so that each is read once; else plain files.
+        sync: whether files that are written are synced.
+        options: further entries of an OCDBT spec.
+
+    Raises:
+        ValueError, RuntimeError, IndexError, OSError: whatever tensorstore raises; see `readable` and `writing`.
     """
     import tensorstore as ts
 
     context = ts.Context({"cache_pool#ocdbt": {"total_bytes_limit": 100_000_000}, "file_io_sync": sync})
     path = directory.absolute()
-    spec = {
-        "driver": "file",
-        "path": f"{path.resolve() if '..' in path.parts else path}/",
-    }  # It refuses `..` in a path.
+    path = path.resolve() if ".." in path.parts else path  # It refuses `..` in a path.
+    spec = {"driver": "file", "path": f"{path}/"}
     if ocdbt:
         spec = {"driver": "ocdbt", "base": spec, "cache_pool": "cache_pool#ocdbt", **options}
     return ts.KvStore.open(spec, context=context).result()
@@ -141,7 +163,11 @@ def open_database(directory: Path, *, ocdbt: bool, sync: bool = True, **options:
 
 @contextlib.contextmanager
 def readable(directory: Path, what: str) -> Iterator[None]:
-    """Turns what tensorstore raises while `what` is read from `directory` into a CheckpointError."""
+    """Turns what tensorstore raises while `what` is read from a directory into words.
+
+    Raises:
+        CheckpointError: the block failed; names directory, file and `what`.
+    """
     try:
         yield
     except TENSORSTORE_ERRORS as error:
@@ -150,9 +176,14 @@ def readable(directory: Path, what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def writing(source: Path | None = None) -> Iterator[None]:
-    """Turns what tensorstore raises while it writes into the OSError behind it.
+    """Turns what tensorstore raises while it writes into the error behind it.
 
-    Where there is none, what it was given to write is wrong: a CheckpointError about `source`, if there is one.
+    Args:
+        source: the store that is copied, if one is.
+
+    Raises:
+        OSError: of the file system.
+        CheckpointError: there is none, so what the source gave it to write is wrong.
     """
     try:
         yield
@@ -167,12 +198,16 @@ def writing(source: Path | None = None) -> Iterator[None]:
         raise _unreadable(source, "the form of an array", error) from error
 
 
-def dtype_of(name: str) -> np.dtype:
-    """A numpy dtype by its name, those of ml_dtypes (bfloat16, float8_e4m3fn, ...) included."""
-    return np.dtype(getattr(ml_dtypes, name, name))
+def _refuse_outside(directory: Path, names: Iterable[str]) -> None:
+    for name in names:
+        if ".." in PurePosixPath(name).parts or name.startswith("/"):
+            raise CheckpointError(
+                f"{directory}: the leaf name {name!r} points out of the checkpoint",
+                "Orbax does not write such names: do not trust this checkpoint",
+            )
 
 
-def _refuse_beyond_memory(store: Store, names: Iterable[str]) -> None:
+def _refuse_beyond_memory(store: ZarrStore, names: Iterable[str]) -> None:
     """tensorstore ends the program where it cannot allocate, as it would for a damaged shape."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for name in names:
@@ -191,7 +226,7 @@ def _array_of(key: str, arrays: Mapping[str, ArrayInfo]) -> str:
     return key
 
 
-def _result(store: Store, name: str, future: Any) -> Any:
+def _result(store: ZarrStore, name: str, future: Any) -> Any:
     with readable(store.directory, f"array data of leaf {name}"):
         return future.result()
 

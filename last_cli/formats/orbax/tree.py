@@ -8,26 +8,22 @@ from typing import Any
 import numpy as np
 
 from last_cli.base.errors import CheckpointError, UnknownLayoutError
+from last_cli.formats.json_file import read_json_object
 from last_cli.formats.msgpack import leaves_of, read_msgpack
-from last_cli.formats.orbax.metadata import (
-    STRINGS_FILE,
-    TREE_FILE,
-    TreeMetadata,
-    read_json_object,
-    read_tree_metadata,
-)
+from last_cli.formats.orbax.metadata import STRINGS_FILE, TREE_FILE, TreeMetadata, read_tree_metadata
 from last_cli.formats.orbax.recovery import read_by_orbax, tree_of_names
-from last_cli.formats.orbax.store import INCOMPLETE, Store, open_store
-from last_cli.formats.types import Key, Leaf, Tree
+from last_cli.formats.orbax.store import ZarrStore, open_store
+from last_cli.formats.types import INCOMPLETE, Key, Leaf, Tree
 
 STRUCTURE_FILE = "checkpoint"
 _PLACEHOLDER = "PLACEHOLDER://"
 
 
 def read_tree(directory: Path) -> Tree:
-    """The tree in `directory`, an Orbax item or a msgpack file. Raises CheckpointError where it cannot be read.
+    """The tree in an Orbax item or a msgpack file; where its form is unknown, Orbax reads it, all of it at once.
 
-    Where its form is unknown, Orbax reads it, all of it at once.
+    Raises:
+        CheckpointError: it cannot be read.
     """
     try:
         return _read_directly(directory)
@@ -35,7 +31,7 @@ def read_tree(directory: Path) -> Tree:
         if directory.is_file():
             raise
         tree = _build({}, read_by_orbax(directory, error), {}, None, {})
-        return replace(tree, warnings=(f"{error.args[0]}: all of it was read by Orbax",), by_orbax=True)
+        return replace(tree, warnings=(f"{error.args[0]}: all of it was read by Orbax",), writable=False)
 
 
 def _read_directly(directory: Path) -> Tree:
@@ -68,14 +64,14 @@ def _recovered(directory: Path) -> Tree:
         f"{directory}: {TREE_FILE} is missing: {len(tree.leaves)} leaves were recovered from what is stored, their "
         "names split at dots; leaves that are None or empty are lost"
     )
-    return replace(tree, warnings=(warning,))
+    return replace(tree, warnings=(warning, *tree.warnings))
 
 
 def _build(
     kinds: Mapping[Key, str],
     inline: Mapping[Key, Any],
     names: Mapping[Key, str],
-    store: Store | None,
+    store: ZarrStore | None,
     custom: Mapping[str, Any],
 ) -> Tree:
     leaves = {}
@@ -87,7 +83,7 @@ def _build(
             leaves[key] = _inline_leaf(key, inline[key])
         else:
             leaves[key] = Leaf(key, (), "", kinds[key])
-    return Tree(leaves, inline, names, store, custom)
+    return Tree(leaves, inline, names, store, custom, store.warnings() if store else ())
 
 
 def _inline_leaf(key: Key, value: Any) -> Leaf:
@@ -114,7 +110,7 @@ def _strings(directory: Path, kinds: Mapping[Key, str]) -> dict[Key, Any]:
     return {key: strings[name] for key, name in named.items() if name in strings}
 
 
-def _open(directory: Path, metadata: TreeMetadata, names: Mapping[Key, str]) -> Store:
+def _open(directory: Path, metadata: TreeMetadata, names: Mapping[Key, str]) -> ZarrStore:
     manifest = (directory / "manifest.ocdbt").exists()
     parts = sorted(directory.glob("ocdbt.process_*/manifest.ocdbt"))
     ocdbt = metadata.ocdbt if metadata.ocdbt is not None else manifest or bool(parts)

@@ -13,12 +13,12 @@ import numpy as np
 from last_cli.formats.orbax.store import (
     TENSORSTORE_ERRORS,
     ArrayInfo,
-    Store,
-    dtype_of,
+    ZarrStore,
     open_database,
     readable,
     writing,
 )
+from last_cli.formats.types import dtype_of
 
 # How much is on its way at a time, twice over: with the decoded copies, the memory that any checkpoint takes.
 _BATCH_BYTES = 64 * 2**20
@@ -36,11 +36,17 @@ _OCDBT_OPTIONS = {
 _KEPT = ("compressor", "filters", "order", "dimension_separator", "chunk_grid", "chunk_key_encoding", "codecs")
 
 
-def write_arrays(store: Store, directory: Path, changed: Mapping[str, Callable[[], np.ndarray]]) -> None:
-    """Writes all arrays of `store` into `directory`, those in `changed` with the value that their function gives.
+def write_arrays(store: ZarrStore, directory: Path, changed: Mapping[str, Callable[[], np.ndarray]]) -> None:
+    """Writes all arrays of a store into another, most of them copied as they are encoded. Files are not synced.
 
-    The others are copied as they are encoded. The functions are called from several threads. Raises OSError where
-    `directory` cannot be written, CheckpointError where the store cannot be read. Files are not synced.
+    Args:
+        store: the arrays as they are.
+        directory: of the new store, in the same format.
+        changed: functions that give the values of those that changed; they are called from several threads.
+
+    Raises:
+        OSError: the directory cannot be written.
+        CheckpointError: the store cannot be read.
     """
     ocdbt = store.database is not None
     with writing():
@@ -75,7 +81,7 @@ def write_arrays(store: Store, directory: Path, changed: Mapping[str, Callable[[
         raise
 
 
-def _write(store: Store, name: str, array: np.ndarray, target: Any) -> Any:
+def _write(store: ZarrStore, name: str, array: np.ndarray, target: Any) -> Any:
     import tensorstore as ts
 
     spec = _changed_spec(store.arrays[name], array, zarr3=store.zarr3)
@@ -84,7 +90,7 @@ def _write(store: Store, name: str, array: np.ndarray, target: Any) -> Any:
         return opened.write(array, can_reference_source_data_indefinitely=True)
 
 
-def _copy_values(store: Store, name: str, target: Any) -> list[Any]:
+def _copy_values(store: ZarrStore, name: str, target: Any) -> list[Any]:
     with readable(store.directory, f"array data of leaf {name}"):
         reading = [(key, store.database.read(key)) for key in store.keys.get(name, ())]
         values = [(key, future.result().value) for key, future in reading]
@@ -92,7 +98,7 @@ def _copy_values(store: Store, name: str, target: Any) -> list[Any]:
         return [target.write(key, value) for key, value in values]
 
 
-def _batches(store: Store) -> Iterator[list[str]]:
+def _batches(store: ZarrStore) -> Iterator[list[str]]:
     batch, size = [], 0
     for name, info in store.arrays.items():
         batch.append(name)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from last_cli.base.errors import CheckpointError, UsageError
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.find import Layer
 from last_cli.families.lti.system import System, difference
@@ -32,7 +33,6 @@ from last_cli.pruning.report import report_of
 from last_cli.pruning.score import score_layers
 from last_cli.pruning.select import Rule, choose, indices
 from last_cli.results.prune import TRUNCATION_MEANING, Difference, LayerPrune
-from last_cli.results.source import Progress
 
 Systems = Sequence[Diagonal | None]
 """The reduced systems of a layer; None for those that stay as they are."""

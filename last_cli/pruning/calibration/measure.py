@@ -17,16 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from last_cli.base.annotations import Float
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.inputs import Inputs
-from last_cli.families.lti.network import scan
-from last_cli.families.lti.network.module import Classifier
-from last_cli.families.lti.network.spec import ModelSpec
 from last_cli.families.lti.system import System
+from last_cli.families.network import Network, Spec, Watch
 from last_cli.pruning.calibration import resume
-from last_cli.pruning.calibration.watch import block_of, bumps, chunk, network, on_all_devices, sharded, watched
+from last_cli.pruning.calibration.watch import chunk, model, on_all_devices, sharded
 from last_cli.pruning.moments import readout_matrix
-from last_cli.results.source import Progress
 
 STATES_AT_A_TIME = 2**22
 
@@ -37,16 +35,16 @@ class Measurement:
 
     Attributes:
         moments: S = E[f f^T] over all time steps.
-        minded: the same, each step weighted by E sum over outputs and classes of (d logit / d y)^2 there; the weights'
-            mean is 1. Padding that the answer never sees weighs nothing.
-        gates: E sum over classes of (d logit / d gate)^2, the gate being a factor on one state's share of y.
-        metric: E sum over classes of g g^T with g = d logit / d y at a step: how the outputs are minded, together.
+        weighted: the same, each step weighted by E sum over outputs and classes of (d logit / d y)^2 there; the
+            weights' mean is 1. Padding that the answer never sees weighs nothing.
+        sensitivity: E sum over classes of (d logit / d gate)^2, the gate being a factor on one state's share of y.
+        metric: E sum over classes of g g^T with g = d logit / d y at a step: the weight of output errors, together.
         reused: sequences that an earlier run measured, see resume.
     """
 
     moments: Float[np.ndarray, "G d d"]
-    minded: Float[np.ndarray, "G d d"]
-    gates: Float[np.ndarray, "G N"]
+    weighted: Float[np.ndarray, "G d d"]
+    sensitivity: Float[np.ndarray, "G N"]
     metric: Float[np.ndarray, "G K K"]
     reused: int = 0
 
@@ -59,63 +57,48 @@ def measure(
     Squares over classes are estimated with random signs (Hutchinson's estimator), one draw a sequence. A constant added
     to all logits changes no answer, so only their differences count.
     """
-    model, variables, systems = network(checkpoint, inputs)
-    classes = model.spec.d_output
+    ready = model(checkpoint, inputs)
+    watch, systems, classes = ready.watch, ready.systems, ready.spec.d_output
     signs = np.random.default_rng([seed, 1]).choice([-1.0, 1.0], (len(inputs.x), classes)).astype(np.float32)
     signs -= signs.mean(axis=1, keepdims=True)
 
     def run(variables: Any, x: Any, lengths: Any, signs: Any, counts: Any) -> Any:
-        zeros = bumps(model, systems, x)
-        _, pull, seen = jax.vjp(lambda b: watched(model, variables, x, lengths, b), zeros, has_aux=True)
+        zeros = watch.perturbations(x)
+        _, pull, seen = jax.vjp(lambda added: watch.taps(variables, x, lengths, added), zeros, has_aux=True)
         slopes = pull(signs * counts[:, None])[0]
-        sums = {name: _sums(system, seen[name], slopes[name], counts) for name, system in systems.items()}
+        sums = {name: _sums(watch, system, seen[name], slopes[name], counts) for name, system in systems.items()}
         return jax.tree.map(lambda a: a[None], sums)
 
-    key = resume.key_of(checkpoint, inputs, seed, variables)
+    key = resume.key_of(checkpoint, inputs, seed, ready.variables)
     totals, reused = resume.load(key)
     done = reused
     save = resume.saver(key, len(inputs.x))
-    for sums in on_all_devices(sharded(run), variables, inputs, signs, progress, done):
+    for sums in on_all_devices(sharded(run), ready.variables, inputs, signs, progress, done):
         part = jax.tree.map(lambda a: np.asarray(a, np.float64).sum(axis=0), sums)
         totals = part if totals is None else jax.tree.map(np.add, totals, part)
         done = min(done + chunk(), len(inputs.x))
         save(totals, done)
     assert totals is not None
-    return {layer.name: _mean(totals[block_of(layer.name)], inputs, reused) for layer in checkpoint.layers}
+    return {layer.name: _mean(totals[layer.name], inputs, reused) for layer in checkpoint.layers}
 
 
 def logits(checkpoint: Checkpoint, inputs: Inputs) -> Float[np.ndarray, "n classes"]:
     """Centred logits of every sequence; checkpoints of the same shapes share one compiled program."""
-    model, variables, _ = network(checkpoint, inputs)
+    ready = model(checkpoint, inputs)
     unused = np.zeros((len(inputs.x), 1), np.float32)
-    found = [np.asarray(part) for part in on_all_devices(_answers(model.spec), variables, inputs, unused, None)]
+    run = _answers(ready.network, ready.spec)
+    found = [np.asarray(part) for part in on_all_devices(run, ready.variables, inputs, unused, None)]
     answers = np.concatenate(found)[: len(inputs.x)].astype(np.float64)
     return answers - answers.mean(axis=1, keepdims=True)
 
 
-def states(system: System, u: Float[jax.Array, "batch length inputs"]) -> Float[jax.Array, "batch length G d"]:
-    """The coordinates f of all states for inputs u, in single precision as the engine runs; padding is zero."""
-    G, N, M = system.B.shape
-    lam = jnp.asarray(system.lam, jnp.complex64).reshape(-1)
-    B = jnp.asarray(np.where(system.live_mask[..., None], system.B, 0), jnp.complex64)
-    driven = jnp.einsum("blgm,gnm->blgn", u.reshape(*u.shape[:2], G, M).astype(jnp.complex64), B)
-    driven = driven.reshape(*u.shape[:2], G * N)
-    found = [scan.recur(lam, driven, reverse=bool(r)) for r in range(len(system.C))]
-    if len(found) > 1 and system.backward_lag:
-        found[1] = jnp.pad(found[1], ((0, 0), (0, 1), (0, 0)))[:, 1:]
-    parts = jnp.stack([part for x in found for part in (x.real, x.imag)], axis=-1)
-    return parts.reshape(*u.shape[:2], G, -1)
-
-
 @lru_cache(maxsize=4)
-def _answers(spec: ModelSpec) -> Callable[..., Any]:
-    def run(variables: Any, x: Any, lengths: Any, _: Any, __: Any) -> Any:
-        return Classifier(spec).apply(variables, x, lengths)
-
-    return sharded(run)
+def _answers(network: Network, spec: Spec) -> Callable[..., Any]:
+    logits = network.watch(spec).logits
+    return sharded(lambda variables, x, lengths, _, __: logits(variables, x, lengths))
 
 
-def _sums(system: System, u: Any, slope: Any, counts: Any) -> dict[str, Any]:
+def _sums(watch: Watch, system: System, u: Any, slope: Any, counts: Any) -> dict[str, Any]:
     """Sums over one batch; `counts` is 0 for samples that only fill it up. Channels go a few at a time."""
     G, N, M = system.B.shape
     K, samples, (sequences, length) = system.C.shape[2], len(counts), u.shape[:2]
@@ -126,8 +109,8 @@ def _sums(system: System, u: Any, slope: Any, counts: Any) -> dict[str, Any]:
         shares = (rows * (slopes @ W)).reshape(samples, documents * length, N, -1).sum(axis=(1, 3))
         return {
             "moments": rows.T @ rows,
-            "minded": rows.T @ (rows * weight),
-            "gates": jnp.square(shares).sum(axis=0),
+            "weighted": rows.T @ (rows * weight),
+            "sensitivity": jnp.square(shares).sum(axis=0),
             "metric": slopes.T @ slopes,
         }
 
@@ -142,7 +125,7 @@ def _sums(system: System, u: Any, slope: Any, counts: Any) -> dict[str, Any]:
             C=system.C[:, first:last],
             live=system.live_mask[first:last],
         )
-        f = states(part, u[..., first * M : last * M]) * jnp.repeat(counts, documents)[:, None, None, None]
+        f = watch.states(part, u[..., first * M : last * M]) * jnp.repeat(counts, documents)[:, None, None, None]
         slopes = slope[..., first * K : last * K].reshape(sequences, length, last - first, K)
         W = jnp.asarray(readout_matrix(part), jnp.float32)
         parts.append(over_systems(one, _by_system(f), _by_system(slopes), W))
@@ -165,5 +148,5 @@ def _by_system(rows: Float[jax.Array, "batch length G d"]) -> Float[jax.Array, "
 def _mean(total: dict[str, Any], inputs: Inputs, reused: int) -> Measurement:
     steps = math.prod(inputs.samples) * inputs.length
     moments = total["moments"] / steps
-    minded = total["minded"] / total["weight"] if total["weight"] > 0 else moments
-    return Measurement(moments, minded, total["gates"] / len(inputs.x), total["metric"] / steps, reused)
+    weighted = total["weighted"] / total["weight"] if total["weight"] > 0 else moments
+    return Measurement(moments, weighted, total["sensitivity"] / len(inputs.x), total["metric"] / steps, reused)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from last_cli.base.errors import CheckpointError, UsageError
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation import synthetic
 from last_cli.evaluation.inputs import SEQUENCES, Inputs
 from last_cli.pruning.calibration.request import Calibration, Draw
 from last_cli.pruning.recipe import Recipe
-from last_cli.results.source import Progress
 
 if TYPE_CHECKING:
     from last_cli.pruning.calibration.measure import Measurement
@@ -67,7 +67,7 @@ class Observation:
         Raises:
             CheckpointError: as `measurements`, or it overflows.
         """
-        found = {name: one.gates for name, one in self.measurements.items()}
+        found = {name: one.sensitivity for name, one in self.measurements.items()}
         for name, values in found.items():
             if not np.isfinite(values).all():
                 raise CheckpointError(

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from last_cli.base import registry
 from last_cli.base.errors import DataError, UsageError
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation import synthetic
 from last_cli.evaluation.inputs import HINT, SEQUENCES, Inputs, positive
-from last_cli.results.source import Progress
+from last_cli.tasks.find import find
 
 
 @dataclass(frozen=True)
@@ -104,12 +104,9 @@ def from_task(
     """
     if split == "test":
         raise UsageError("the test split is asked for calibration", "take val or train: what judges must not choose")
-    source = registry.get("tasks", task)
+    source = find(task)
     split = split or source.selection_split or "train"
-    tell = (lambda done, total: progress(f"load {task}", done, total)) if progress else None
-    data = source.load(
-        split, data_dir=Path(data_dir) if data_dir else None, settings=checkpoint.task_settings(task), progress=tell
-    )
+    data = source.load(split, data_dir=data_dir, settings=checkpoint.task_settings(task), progress=progress)
     chosen, drawn = draw.of(len(data.x), count)
     lengths = None if data.lengths is None else data.lengths[chosen]
     return Inputs(data.x[chosen], lengths, {"task": task, "split": split, **drawn})

@@ -5,21 +5,21 @@ A finished measurement stays there too: another ratio, or another method, of the
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from last_cli.base import cache
+from last_cli.base.arrays import digest
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.inputs import Inputs
 
 SECONDS = 5.0
-NAME, DONE = "moments", "done"
+NAME, DONE = "measurement", "done"
 
 Sums = dict[str, dict[str, np.ndarray]]
 Key = Mapping[str, Any]
@@ -27,13 +27,10 @@ Key = Mapping[str, Any]
 
 def key_of(checkpoint: Checkpoint, inputs: Inputs, seed: int, variables: Any) -> Key:
     """What the sums depend on: every parameter, the configuration, the inputs and the seed."""
-    total = hashlib.sha256()
-    _update(total, variables)
-    config = asdict(checkpoint.config)
     return {
         "last": __version__,
-        "variables": total.hexdigest(),
-        "config": config,
+        "variables": digest(_leaves(variables)).hex(),
+        "config": asdict(checkpoint.config),
         "inputs": inputs.digest,
         "seed": seed,
     }
@@ -68,10 +65,10 @@ def saver(key: Key, total: int) -> Callable[[Sums, int], None]:
     return save
 
 
-def _update(total: Any, node: Any, path: str = "") -> None:
+def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The arrays of nested variables, by their paths, in the order of their names."""
     if isinstance(node, Mapping):
         for name in sorted(node):
-            _update(total, node[name], f"{path}/{name}")
+            yield from _leaves(node[name], f"{path}/{name}")
     else:
-        array = np.ascontiguousarray(node)
-        total.update(f"{path} {array.dtype} {array.shape}\n".encode() + array.tobytes())
+        yield path, np.asarray(node)

@@ -1,64 +1,56 @@
-"""A checkpoint's classifier, run on batches of sequences on all devices, with its SSM layers watched."""
+"""A checkpoint's network, made ready for some sequences and run on batches of them on all devices."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.evaluation.evaluate import build_model
+from last_cli.checkpoint.network import follow_padding, network_of, read_variables, systems_of
 from last_cli.evaluation.inputs import Inputs, check_fit
-from last_cli.families.lti.network.documents import apart
-from last_cli.families.lti.network.module import SSM, prepared_systems
-from last_cli.families.lti.network.spec import read_spec
-from last_cli.families.lti.system import System
-from last_cli.results.source import Progress
+from last_cli.families.network import Network, Spec, Systems, Variables, Watch
 
 MICRO_BATCH = 4
 
 
-def network(checkpoint: Checkpoint, inputs: Inputs) -> tuple[Any, Any, dict[str, System]]:
-    """The classifier, its variables with the systems prepared, and the systems by block."""
-    if checkpoint.origins["padded"] == "assumed":  # as the data have it, which is what `evaluate` does too
-        checkpoint = replace(checkpoint, config=replace(checkpoint.config, padded=inputs.lengths is not None))
-    spec = read_spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A checkpoint's model for sequences of one length.
+
+    Attributes:
+        watch: the network with a tap at every layer.
+        variables: for the functions of `watch`, with the layers' systems in them.
+        systems: of the layers by name.
+    """
+
+    network: Network
+    spec: Spec
+    watch: Watch
+    variables: Variables
+    systems: Systems
+
+
+def model(checkpoint: Checkpoint, inputs: Inputs) -> Model:
+    """The model as these sequences want it.
+
+    Raises:
+        CheckpointError: the tree is no model that can be built.
+        DataError: the model does not take such sequences.
+    """
+    checkpoint = follow_padding(checkpoint, inputs.lengths is not None)
+    network = network_of(checkpoint)
+    spec = network.spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
     check_fit(inputs, spec)
-    systems = {block_of(layer.name): checkpoint.system(layer) for layer in checkpoint.layers}
-    model, variables = build_model(checkpoint)
-    return model, variables | {"system": prepared_systems(spec, systems, inputs.length)}, systems
-
-
-def block_of(name: str) -> str:
-    """The name of the block that a layer's name is in."""
-    return name.split("/")[-2]
-
-
-def bumps(model: Any, systems: Mapping[str, System], x: Any) -> dict[str, Any]:
-    """What `watched` adds to each layer's outputs, a row for each document: zeros to take derivatives by."""
-    sequences, length = apart(model.spec, x, None)[0].shape[:2]
-    return {name: jnp.zeros((sequences, length, model.spec.d_model)) for name in systems}
-
-
-def watched(model: Any, variables: Any, x: Any, lengths: Any, bumps: Any) -> tuple[Any, dict[str, Any]]:
-    """Logits with something added to every SSM layer's outputs, and the layers' inputs."""
-    seen: dict[str, Any] = {}
-
-    def intercept(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
-        if not isinstance(context.module, SSM) or context.method_name != "__call__":
-            return call(*args, **kwargs)
-        name = context.module.path[-2]
-        seen[name] = args[0]
-        return call(*args, **kwargs) + bumps[name]
-
-    with nn.intercept_methods(intercept):
-        return model.apply(variables, x, lengths), seen
+    watch, systems = network.watch(spec), systems_of(checkpoint)
+    variables = jax.tree.map(jnp.asarray, read_variables(checkpoint))
+    return Model(network, spec, watch, watch.variables(variables, systems, inputs.length), systems)
 
 
 def sharded(run: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from last_cli.base.progress import Progress
 from last_cli.pruning.reconstruct.fit import Fit, LayerFit
 from last_cli.pruning.select import Rule, choose
-from last_cli.results.source import Progress
 
 Score = Callable[[LayerFit], np.ndarray]
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from last_cli.base.progress import Progress
 from last_cli.pruning.moments import raised, readout_matrix, readouts
 from last_cli.pruning.reconstruct.allocate import relative_error
 from last_cli.pruning.reconstruct.fit import Fit, LayerFit
-from last_cli.results.source import Progress
 
 RIDGES = (0.1, 1.0)
 MOST_NUMBERS = 2**28

@@ -86,6 +86,7 @@ def eliminate(
     smaller leading block.
 
     Args:
+        problem: the layer's readout and moments.
         rows: weights on the squared errors of the outputs.
         states: factors on the states' costs.
     """

@@ -150,8 +150,8 @@ def _layer_fit(
     W, S, moments, sensitivity = readout_matrix(system), white, None, np.ones(system.lam.shape)
     metric = np.tile(np.eye(W.shape[1]), (len(W), 1, 1))
     if measured is not None:
-        moments, sensitivity, metric = measured.moments, measured.gates, measured.metric
-        S = mixed((1 - WEIGHTED_SHARE) * moments + WEIGHTED_SHARE * measured.minded, white, settings["white_share"])
+        moments, sensitivity, metric = measured.moments, measured.sensitivity, measured.metric
+        S = mixed((1 - WEIGHTED_SHARE) * moments + WEIGHTED_SHARE * measured.weighted, white, settings["white_share"])
         if not all(np.isfinite(array).all() for array in (S, sensitivity, metric)):
             raise CheckpointError(
                 f"{layer.name}: the states or their effect on the logits overflow on the calibration inputs",

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.find import Layer
 from last_cli.families.lti.system import gain_bound
@@ -34,7 +35,6 @@ from last_cli.pruning.score import score_layers
 from last_cli.pruning.select import Rule, indices, stored
 from last_cli.results.prune import REFIT_MEANING, Difference, LayerPrune
 from last_cli.results.score import LayerScore
-from last_cli.results.source import Progress
 
 
 @dataclass(frozen=True)

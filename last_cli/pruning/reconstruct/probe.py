@@ -16,13 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from last_cli.base.annotations import Complex, Float
+from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.inputs import Inputs
-from last_cli.families.lti.network.module import prepared_systems
-from last_cli.families.lti.system import System
-from last_cli.pruning.calibration.measure import over_systems, states
-from last_cli.pruning.calibration.watch import block_of, bumps, network, on_all_devices, sharded, watched
-from last_cli.results.source import Progress
+from last_cli.families.network import Systems, Watch
+from last_cli.pruning.calibration.measure import over_systems
+from last_cli.pruning.calibration.watch import Model, model, on_all_devices, sharded
 
 Readouts = Sequence[Complex[np.ndarray, "R G K N"]]
 
@@ -52,7 +51,7 @@ class Probe:
     @cached_property
     def classes(self) -> int:
         """Logits of a sequence."""
-        return self._network[0].spec.d_output
+        return self._model.spec.d_output
 
     def logits(self, C: Readouts) -> Float[np.ndarray, "n classes"]:
         """Centred logits with these readouts."""
@@ -65,39 +64,39 @@ class Probe:
         self, C: Readouts, whitenings: Sequence[Whitening], sequences: int, progress: Progress | None = None
     ) -> list[Float[np.ndarray, "rows columns"]]:
         """Each layer's derivatives of the first centred logits, a row for each sequence and class, whitened."""
-        blocks = [block_of(layer.name) for layer in self.checkpoint.layers]
+        names = [layer.name for layer in self.checkpoint.layers]
         some = replace(self.inputs, x=self.inputs.x[:sequences], lengths=_first(self.inputs.lengths, sequences))
         sides = {
-            b: {"left": jnp.float32(w.left), "right": jnp.float32(w.right)}
-            for b, w in zip(blocks, whitenings, strict=True)
+            name: {"left": jnp.float32(w.left), "right": jnp.float32(w.right)}
+            for name, w in zip(names, whitenings, strict=True)
         }
         variables = {"model": self._variables(C), "sides": sides}
-        rows: list[list[np.ndarray]] = [[] for _ in blocks]
+        rows: list[list[np.ndarray]] = [[] for _ in names]
         unused = np.zeros((sequences, 1), np.float32)
         for found in on_all_devices(self._slopes, variables, some, unused, progress, what="step"):
-            for parts, block, whitening in zip(rows, blocks, whitenings, strict=True):
-                parts.append(np.asarray(found[block])[:, :, whitening.columns])
+            for parts, name, whitening in zip(rows, names, whitenings, strict=True):
+                parts.append(np.asarray(found[name])[:, :, whitening.columns])
         wanted = sequences * self.classes
         return [np.concatenate(parts).reshape(-1, parts[0].shape[-1])[:wanted] for parts in rows]
 
     @cached_property
-    def _network(self) -> tuple[Any, Any, dict[str, System]]:
-        return network(self.checkpoint, self.inputs)
+    def _model(self) -> Model:
+        return model(self.checkpoint, self.inputs)
 
     @cached_property
     def _answers(self) -> Callable[..., Any]:
-        model = self._network[0]
-        return sharded(lambda variables, x, lengths, _, __: model.apply(variables, x, lengths))
+        logits = self._model.watch.logits
+        return sharded(lambda variables, x, lengths, _, __: logits(variables, x, lengths))
 
     @cached_property
     def _slopes(self) -> Callable[..., Any]:
-        model, _, systems = self._network
-        return sharded(lambda variables, x, lengths, _, __: _rows(model, systems, variables, x, lengths))
+        watch, systems = self._model.watch, self._model.systems
+        return sharded(lambda variables, x, lengths, _, __: _rows(watch, systems, variables, x, lengths))
 
     def _variables(self, C: Readouts) -> Mapping[str, Any]:
-        model, variables, systems = self._network
-        changed = {name: replace(system, C=c) for (name, system), c in zip(systems.items(), C, strict=True)}
-        return variables | {"system": prepared_systems(model.spec, changed, self.inputs.length)}
+        own = self._model
+        changed = {name: replace(system, C=c) for (name, system), c in zip(own.systems.items(), C, strict=True)}
+        return own.watch.variables(own.variables, changed, self.inputs.length)
 
 
 def probe(checkpoint: Checkpoint, inputs: Inputs) -> Probe:
@@ -108,16 +107,16 @@ def probe(checkpoint: Checkpoint, inputs: Inputs) -> Probe:
     return Probe(checkpoint, replace(inputs, x=inputs.x[chosen], lengths=lengths))
 
 
-def _rows(model: Any, systems: Mapping[str, System], variables: Any, x: Any, lengths: Any) -> dict[str, Any]:
+def _rows(watch: Watch, systems: Systems, variables: Any, x: Any, lengths: Any) -> dict[str, Any]:
     answers, pull, seen = jax.vjp(
-        lambda b: watched(model, variables["model"], x, lengths, b), bumps(model, systems, x), has_aux=True
+        lambda added: watch.taps(variables["model"], x, lengths, added), watch.perturbations(x), has_aux=True
     )
     centred = jnp.eye(answers.shape[1]) - 1 / answers.shape[1]
     slopes = jax.vmap(lambda one: pull(jnp.broadcast_to(one, answers.shape))[0])(centred)
     found = {}
     for name, system in systems.items():
         sides, (G, K) = variables["sides"][name], system.C.shape[1:3]
-        f = states(system, seen[name])
+        f = watch.states(system, seen[name])
         # The documents of a sample follow each other like steps of one: their shares of an answer add up.
         f = jnp.moveaxis(f.reshape(len(answers), -1, *f.shape[2:]), 2, 0)
         g = jnp.moveaxis(slopes[name].reshape(len(centred), *f.shape[1:3], G, K), 3, 0)

@@ -1,4 +1,4 @@
-"""A checkpoint's variables folded for inference, once and in float64 on the host: what `inference.forward` runs.
+"""A checkpoint's variables folded for inference, once and in float64 on the host: what `forward.forward` runs.
 
 Inference's batch norm is an affine map a * u + b of each feature. Before an SSM it goes into the SSM's own matrices:
 
@@ -16,11 +16,9 @@ import ml_dtypes
 import numpy as np
 
 from last_cli.families.lti.network import convolve, scan
-from last_cli.families.lti.network.spec import BlockSpec, ModelSpec
+from last_cli.families.lti.network.spec import BATCH_NORM_EPSILON, BlockSpec, ModelSpec
 from last_cli.families.lti.system import System
 
-BATCH_NORM_EPSILON = 1e-5
-PRECISIONS = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16}
 WEIGHTS = ("kernel", "drive", "readout")
 
 Params = dict[str, Any]
@@ -36,6 +34,7 @@ def fold(
     """What `forward` takes besides the sequences: a tree of arrays, of equal shapes for checkpoints of equal shapes.
 
     Args:
+        spec: of the classifier.
         variables: the classifier's `params` and `batch_stats`.
         systems: each block's discretised System in numpy float64, by the block's name.
         length: of the sequences, padding included.
@@ -51,7 +50,7 @@ def fold(
         _block(spec, block, tower[block.name], stats.get(block.name, {}), systems[block.name], length)
         for block in spec.blocks
     )
-    weights = PRECISIONS[precision]
+    weights = np.dtype(getattr(ml_dtypes, precision, precision))
     return {
         **_cast({"encoder": tower["encoder"], "blocks": blocks}, weights),
         "decoder": _cast(params["decoder"], np.float32),
@@ -66,17 +65,17 @@ def _block(
     system: System,
     length: int,
 ) -> Params:
-    scale, bias = _affine(block, params["norm"], stats.get("norm", {}))
+    scale, bias = _affine(block, params[block.norm_name], stats.get(block.norm_name, {}))
     folded: Params = {}
     if spec.config.prenorm:
         folded["ssm"] = _system(system, scale, bias, length)
     else:
         folded["ssm"] = _system(system, np.ones_like(scale), np.zeros_like(bias), length)
         folded["norm"] = {"scale": scale, "bias": bias}
-    if block.gates:
-        folded["gate"] = _gate(block, params)
-        if "parts" in folded["ssm"]:  # features come first there: see inference
-            folded["gate"]["kernel"] = np.ascontiguousarray(folded["gate"]["kernel"].T)
+    if block.glu:
+        folded["glu"] = _glu(block, params)
+        if "parts" in folded["ssm"]:  # features come first there: see forward
+            folded["glu"]["kernel"] = np.ascontiguousarray(folded["glu"]["kernel"].T)
     return folded
 
 
@@ -105,9 +104,9 @@ def _system(system: System, scale: np.ndarray, bias: np.ndarray, length: int) ->
     }
 
 
-def _gate(block: BlockSpec, params: Mapping[str, Any]) -> Params:
-    """The gate's products side by side; half of the sigmoid's, since it is 0.5 + 0.5 tanh(z / 2)."""
-    *values, gate = [{name: _double(array) for name, array in params[name].items()} for name in block.gates]
+def _glu(block: BlockSpec, params: Mapping[str, Any]) -> Params:
+    """The GLU's products side by side; half of the gate's, since it is 0.5 + 0.5 tanh(z / 2)."""
+    *values, gate = [{name: _double(array) for name, array in params[name].items()} for name in block.glu]
     gate = {name: 0.5 * array for name, array in gate.items()}
     return {name: np.concatenate([part[name] for part in (*values, gate)], axis=-1) for name in ("kernel", "bias")}
 

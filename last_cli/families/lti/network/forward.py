@@ -11,13 +11,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from last_cli.base.annotations import Array, Complex, Float, Int, Num
+from last_cli.base.annotations import Array, Float, Int, Num
 from last_cli.families.lti.network.convolve import convolve
 from last_cli.families.lti.network.documents import apart, paired
 from last_cli.families.lti.network.fold import Params
-from last_cli.families.lti.network.spec import BlockSpec, ModelSpec
-
-LAYER_NORM_EPSILON = 1e-6
+from last_cli.families.lti.network.scan import recur
+from last_cli.families.lti.network.spec import LAYER_NORM_EPSILON, BlockSpec, ModelSpec
 
 
 def forward(
@@ -27,10 +26,12 @@ def forward(
     lengths: Num[Array, "batch *documents"] | None = None,
     platform: str | None = None,
 ) -> Float[Array, "batch classes"]:
-    """Log-probabilities of the classes, those of `model.Classifier` without training.
+    """Log-probabilities of the classes, those of `module.Classifier` without training.
 
     Args:
-        params: what `folding.fold` made for sequences of this length.
+        spec: of the classifier.
+        x: tokens or features, or the tokens of two documents a sample.
+        params: what `fold.fold` made for sequences of this length.
         lengths: steps of each sequence that are no padding, where sequences are padded.
         platform: what it is compiled for, JAX's default backend if None. On a "cpu" time passes one step after the
             other, elsewhere in logarithmic depth.
@@ -58,7 +59,7 @@ def _block(spec: ModelSpec, block: BlockSpec, folded: Params, skip: Any, axis: i
     prenorm = spec.config.prenorm
     u = _centred(skip, axis) if prenorm and block.norm == "layer" else skip
     y = (_convolution if axis == 0 else _recurrence)(folded["ssm"], u, on_cpu)
-    stream = (skip + _gate(spec.config.activation, folded.get("gate"), y, axis)).astype(skip.dtype)
+    stream = (skip + _glu(spec.config.activation, folded.get("glu"), y, axis)).astype(skip.dtype)
     if prenorm:
         return stream
     stream = _centred(stream, axis) if block.norm == "layer" else stream
@@ -79,28 +80,9 @@ def _recurrence(
     driven = _product(u, folded["drive"], -1) + folded["constant"]
     driven = jax.lax.complex(driven[..., :states], driven[..., states:])
     readouts = folded["readout"].shape[0] // (2 * states)
-    xs = [recur(folded["lam"], driven, reverse=bool(r), on_cpu=on_cpu) for r in range(readouts)]
+    xs = [recur(folded["lam"], driven, axis=0, reverse=bool(r), on_cpu=on_cpu) for r in range(readouts)]
     seen = jnp.concatenate([part for x in xs for part in (x.real, x.imag)], axis=-1)
     return _product(seen.astype(u.dtype), folded["readout"], -1) + folded["D"] * u + folded["offset"]
-
-
-def recur(
-    lam: Complex[Array, " n"], driven: Complex[Array, "l b n"], *, reverse: bool, on_cpu: bool
-) -> Complex[Array, "l b n"]:
-    """x[t] = lam x[t-1] + driven[t]; backwards in time where `reverse`."""
-    if not on_cpu:
-        elements = (jnp.broadcast_to(lam, driven.shape), driven)
-        return jax.lax.associative_scan(_combine, elements, reverse=reverse)[1]
-
-    def step(x: Any, b: Any) -> tuple[Any, Any]:
-        x = lam * x + b
-        return x, x
-
-    return jax.lax.scan(step, jnp.zeros_like(driven[0]), driven, reverse=reverse)[1]
-
-
-def _combine(first: Any, second: Any) -> tuple[Any, Any]:
-    return second[0] * first[0], second[0] * first[1] + second[1]
 
 
 def _convolution(
@@ -111,11 +93,11 @@ def _convolution(
     return convolve(folded["parts"], u, on_cpu) + D * u
 
 
-def _gate(activation: str, gate: Params | None, y: Any, axis: int) -> Any:
+def _glu(activation: str, glu: Params | None, y: Any, axis: int) -> Any:
     activated = jax.nn.gelu(y)
-    if gate is None:
+    if glu is None:
         return activated
-    z = _dense(gate, activated, axis)
+    z = _dense(glu, activated, axis)
     if activation == "full_glu":
         value, z = jnp.split(z, 2, axis)
     else:

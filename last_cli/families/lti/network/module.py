@@ -6,7 +6,6 @@ codes' own: encoder/encoder, encoder/layers_0/{norm,seq,out1,out2}, decoder (S5)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -19,10 +18,7 @@ from last_cli.base.annotations import Array, Float, Int, Num
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.network import scan
 from last_cli.families.lti.network.documents import apart, paired
-from last_cli.families.lti.network.spec import BlockSpec, ModelSpec
-
-BATCH_NORM_EPSILON = 1e-5
-LAYER_NORM_EPSILON = 1e-6
+from last_cli.families.lti.network.spec import BATCH_NORM_EPSILON, LAYER_NORM_EPSILON, BlockSpec, ModelSpec
 
 
 class SSM(nn.Module):
@@ -41,7 +37,7 @@ class SSM(nn.Module):
 
 
 class Block(nn.Module):
-    """Norm, SSM, gate and residual sum."""
+    """Norm, SSM, GLU and residual sum."""
 
     spec: BlockSpec
     config: ModelConfig
@@ -55,7 +51,7 @@ class Block(nn.Module):
         if config.prenorm:
             x = self._norm(x, training)
         x = SSM(self.spec, config, name="seq")(x)
-        x = skip + self._gate(x, training)
+        x = skip + self._glu(x, training)
         return x if config.prenorm else self._norm(x, training)
 
     def _norm(self, x: Any, training: bool) -> Any:
@@ -64,13 +60,13 @@ class Block(nn.Module):
                 use_running_average=not training,
                 momentum=self.config.bn_momentum,
                 epsilon=BATCH_NORM_EPSILON,
-                name="norm",
+                name=self.spec.norm_name,
             )(x)
-        return nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, name="norm")(x)
+        return nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, name=self.spec.norm_name)(x)
 
-    def _gate(self, x: Any, training: bool) -> Any:
+    def _glu(self, x: Any, training: bool) -> Any:
         drop = nn.Dropout(self.config.dropout, broadcast_dims=(1,), deterministic=not training)
-        dense = [nn.Dense(self.d_model, name=name) for name in self.spec.gates]
+        dense = [nn.Dense(self.d_model, name=name) for name in self.spec.glu]
         activated = drop(nn.gelu(x))
         match self.config.activation:
             case "full_glu":
@@ -157,9 +153,3 @@ def _pool(config: ModelConfig, x: Float[Array, "batch length h"], lengths: Any) 
         return x.mean(axis=1)
     inside = (jnp.arange(x.shape[1]) < lengths[:, None]).astype(x.dtype)
     return jnp.einsum("blh,bl->bh", x, inside) / lengths[:, None]
-
-
-def prepared_systems(spec: ModelSpec, systems: Mapping[str, Any], length: int) -> dict[str, Any]:
-    """The `system` variables of a model: each block's numpy System prepared for a length, in single precision."""
-    blocks = {name: {"seq": {"prepared": scan.single(scan.prepare(s, length))}} for name, s in systems.items()}
-    return {"encoder": blocks} if spec.nested else blocks

@@ -104,29 +104,35 @@ def _scan(prepared: Prepared, u: Float[Array, "batch length features"]) -> Float
     driven = u @ B
     driven = jax.lax.complex(driven[..., :states], driven[..., states:])
     readouts = C.shape[0] // (2 * states)
-    xs = [recur(lam, driven, reverse=bool(r)) for r in range(readouts)]
+    on_cpu = jax.default_backend() == "cpu"
+    xs = [recur(lam, driven, axis=1, reverse=bool(r), on_cpu=on_cpu) for r in range(readouts)]
     return jnp.concatenate([part for x in xs for part in (x.real, x.imag)], axis=-1) @ C
 
 
-def recur(lam: Complex[Array, " n"], driven: Complex[Array, "b l n"], *, reverse: bool) -> Complex[Array, "b l n"]:
-    """x[t] = lam x[t-1] + driven[t]. A loop over time suits a CPU's cache; a GPU wants the logarithmic depth."""
-    if jax.default_backend() == "cpu":
-        return _recur_in_order(lam, driven, reverse)
+def recur(
+    lam: Complex[Array, " n"], driven: Complex[Array, "i j n"], *, axis: int, reverse: bool, on_cpu: bool
+) -> Complex[Array, "i j n"]:
+    """x[t] = lam x[t-1] + driven[t] along the axis of time; backwards where `reverse`.
+
+    A loop over time suits a CPU's cache; a GPU wants the logarithmic depth.
+    """
+    if on_cpu:
+        return _recur_in_order(lam, driven, axis, reverse)
     elements = (jnp.broadcast_to(lam, driven.shape), driven)
-    return jax.lax.associative_scan(_combine, elements, reverse=reverse, axis=1)[1]
+    return jax.lax.associative_scan(_combine, elements, reverse=reverse, axis=axis)[1]
 
 
-@partial(jax.jit, static_argnums=2)  # compiled once for each shape, also where nothing around it is
+# Compiled once for each shape, also where nothing around it is.
+@partial(jax.jit, static_argnums=(2, 3), inline=True)
 def _recur_in_order(
-    lam: Complex[Array, " n"], driven: Complex[Array, "b l n"], reverse: bool
-) -> Complex[Array, "b l n"]:
+    lam: Complex[Array, " n"], driven: Complex[Array, "i j n"], axis: int, reverse: bool
+) -> Complex[Array, "i j n"]:
     def step(x: Any, b: Any) -> tuple[Any, Any]:
         x = lam * x + b
         return x, x
 
-    return jnp.swapaxes(
-        jax.lax.scan(step, jnp.zeros_like(driven[:, 0]), jnp.swapaxes(driven, 0, 1), reverse=reverse)[1], 0, 1
-    )
+    driven = jnp.moveaxis(driven, axis, 0)
+    return jnp.moveaxis(jax.lax.scan(step, jnp.zeros_like(driven[0]), driven, reverse=reverse)[1], 0, axis)
 
 
 def _combine(first: Any, second: Any) -> tuple[Any, Any]:

@@ -9,15 +9,20 @@ from typing import Any
 from last_cli.base.errors import CheckpointError
 from last_cli.families.find import Layer
 from last_cli.families.lti.config import ModelConfig
+from last_cli.families.variables import Collections
 from last_cli.formats import Key, Leaf
 
-# What the gate's products are called, and which activations they allow.
-GATES = {
+BATCH_NORM_EPSILON, LAYER_NORM_EPSILON = 1e-5, 1e-6
+
+# What the products of a GLU are called, and which activations they allow.
+GLU = {
     (): ("gelu",),
     ("out2",): ("half_glu1", "half_glu2"),
     ("out1", "out2"): ("full_glu",),
     ("out", "out2"): ("full_glu",),
 }
+# What codes call a block's norm: S5 and S4D, and minimal-LRU.
+NORMS = ("norm", "normalization")
 HINT = (
     "`last score` and `last prune` need the SSM layers alone; `last eval` builds the S5 and annotated S4D classifiers"
 )
@@ -25,13 +30,23 @@ HINT = (
 
 @dataclass(frozen=True)
 class BlockSpec:
-    """One block: its name, the SSM's registry name and leaf shapes, its norm and the names of its gate's products."""
+    """One block.
+
+    Attributes:
+        name: of its node.
+        family: the SSM's registry name.
+        leaves: names and shapes of the SSM's leaves.
+        norm: "batch" or "layer".
+        glu: names of its GLU's products.
+        norm_name: of the norm's node.
+    """
 
     name: str
     family: str
     leaves: tuple[tuple[str, tuple[int, ...]], ...]
     norm: str
-    gates: tuple[str, ...]
+    glu: tuple[str, ...]
+    norm_name: str = "norm"
 
 
 @dataclass(frozen=True)
@@ -55,35 +70,15 @@ class ModelSpec:
     config: ModelConfig
     documents: int = 1
 
-
-@dataclass(frozen=True)
-class Tree:
-    """Where a classifier's variables are in a checkpoint: the keys above `params` and above `batch_stats`."""
-
-    params: Key
-    batch_stats: Key
-
-    @classmethod
-    def of(cls, layers: Sequence[Layer]) -> Tree:
-        """From the place of the first SSM layer."""
-        key = next(iter(layers[0].leaves.values()))
-        at = max((i for i, part in enumerate(key) if part == "params"), default=-1)
-        return cls(key[: at + 1], (*key[: max(at, 0)], "batch_stats"))
-
-    def variables(self, leaves: Mapping[Key, Any]) -> dict[Key, Any]:
-        """The classifier's own leaves, under ("params", ...) and ("batch_stats", ...)."""
-        parts = {"params": self.params, "batch_stats": self.batch_stats}
-        found = {}
-        for key, leaf in leaves.items():
-            for name, prefix in parts.items():
-                if key[: len(prefix)] == prefix and (prefix or key[0] not in parts):
-                    found[(name, *key[len(prefix) :])] = leaf
-        return found
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The SSM layers' names, in order."""
+        return tuple(f"{'encoder/' if self.nested else ''}{block.name}/seq" for block in self.blocks)
 
 
 def infer(leaves: Mapping[Key, Leaf], layers: Sequence[Layer]) -> dict[str, Any]:
-    """What the tree shows of a ModelConfig: the activation, where the gate's products leave no choice."""
-    options = GATES.get(_gates(Tree.of(layers).variables(leaves), _block(layers[0])), ())
+    """What the tree shows of a ModelConfig: the activation, where the GLU's products leave no choice."""
+    options = GLU.get(_glu(Collections.of(layers).variables(leaves), _block(layers[0])), ())
     return {"activation": options[0]} if len(options) == 1 else {}
 
 
@@ -93,7 +88,7 @@ def read_spec(leaves: Mapping[Key, Leaf], layers: Sequence[Layer], config: Model
     Raises:
         CheckpointError: its tree is not one of an S5 or annotated S4D classifier; says what is missing.
     """
-    variables = Tree.of(layers).variables(leaves)
+    variables = Collections.of(layers).variables(leaves)
     nested = layers[0].name.startswith("encoder/")
     encoder = ("params", *(["encoder"] if nested else []), "encoder", "kernel")
     pairs = ("params", "decoder", "layer1", "kernel") in variables
@@ -119,28 +114,54 @@ def _block_spec(variables: Mapping[Key, Leaf], layer: Layer, nested: bool, confi
     expected = ("encoder", block[-1]) if nested else (block[-1],)
     if block != expected or layer.name.split("/")[-1] != "seq":
         raise CheckpointError(f"{layer.name}: expected {'/'.join((*expected, 'seq'))} in an S5 or S4D classifier", HINT)
-    gates = _gates(variables, block)
-    if config.activation not in GATES.get(gates, ()):
-        allowed = " or ".join(GATES.get(gates, ())) or "none that is known"
+    glu = _glu(variables, block)
+    if config.activation not in GLU.get(glu, ()):
+        allowed = " or ".join(GLU.get(glu, ())) or "none that is known"
         raise CheckpointError(
-            f"{layer.name}: activation is '{config.activation}' but the tree has the products {list(gates)}, "
+            f"{layer.name}: activation is '{config.activation}' but the tree has the products {list(glu)}, "
             f"which means {allowed}",
             "give ⟦activation⟧, or mend the configuration beside the checkpoint",
         )
-    if ("params", *block, "norm", "scale") not in variables:
+    if layer.shape.outputs is not None:
+        raise CheckpointError(
+            f"{layer.name}: it has {layer.shape.features} inputs and {layer.shape.outputs} outputs, "
+            "and a block adds its inputs to its outputs",
+            HINT,
+        )
+    norm = next((name for name in NORMS if ("params", *block, name, "scale") in variables), None)
+    if norm is None:
         raise CheckpointError(f"{'/'.join(block)}: the tree has no norm/scale", HINT)
     return BlockSpec(
         name=block[-1],
         family=layer.family.name,
         leaves=tuple((name, tuple(variables[("params", *block, "seq", name)].shape)) for name in layer.leaves),
-        norm="batch" if ("batch_stats", *block, "norm", "mean") in variables else "layer",
-        gates=gates,
+        norm="batch" if ("batch_stats", *block, norm, "mean") in variables else "layer",
+        glu=glu,
+        norm_name=norm,
     )
+
+
+def statistics(spec: ModelSpec) -> tuple[Key, Key, Key, Key] | None:
+    """Where the encoder's kernel and bias are, and the running mean and variance of what it makes of the inputs.
+
+    None where no batch norm stands right behind the encoder.
+    """
+    first = spec.blocks[0]
+    if not spec.config.prenorm or first.norm != "batch":
+        return None
+    above = ("encoder",) if spec.nested else ()
+    encoder, norm = ("params", *above, "encoder"), ("batch_stats", *above, first.name, first.norm_name)
+    return (*encoder, "kernel"), (*encoder, "bias"), (*norm, "mean"), (*norm, "var")
+
+
+def block_of(name: str) -> str:
+    """The name of the block that an SSM layer of this name is in."""
+    return name.split("/")[-2]
 
 
 def _block(layer: Layer) -> Key:
     return tuple(layer.name.split("/")[:-1])
 
 
-def _gates(variables: Mapping[Key, Any], block: Key) -> tuple[str, ...]:
+def _glu(variables: Mapping[Key, Any], block: Key) -> tuple[str, ...]:
     return tuple(n for n in ("out", "out1", "out2") if ("params", *block, n, "kernel") in variables)

@@ -1,0 +1,25 @@
+"""A pruned checkpoint on its way to disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import last_cli.formats as formats
+from last_cli.base.errors import UsageError
+from last_cli.checkpoint.checkpoint import Checkpoint
+
+
+def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
+    """Write what pruning made, with its stamp, as a checkpoint that appears whole or not at all.
+
+    Raises:
+        OutputError: the output exists (unless `force`), is the input, or cannot be written; nothing is left behind.
+        UsageError: nothing was pruned.
+    """
+    if pruned.report is None:
+        raise UsageError(f"{pruned.source.path} is as it was: there is nothing to save", "prune it first")
+    out = Path(path)
+    formats.save(
+        out, source=pruned.index, changed=pruned.changed, stamp=dict(pruned.stamp), force=force, also=pruned.also
+    )
+    return out

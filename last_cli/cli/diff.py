@@ -1,0 +1,27 @@
+"""`last diff`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import last_cli as last
+from last_cli.cli.app import command
+from last_cli.cli.options import General
+from last_cli.cli.shared import load, tell
+
+
+@command("last diff ckpt/ pruned/", "last diff runs/3 runs/4 --format json")
+def diff(
+    one: Annotated[Path, typer.Argument(metavar="A", help="A checkpoint.", show_default=False)],
+    other: Annotated[Path, typer.Argument(metavar="B", help="Another.", show_default=False)],
+    general: General,
+) -> None:
+    """States, norms, parameters and configuration of two checkpoints; exit 1 if they differ."""
+    from last_cli.display.compare import diff_lines, show_diff
+
+    result = last.diff(load(one, general.quiet), load(other, general.quiet))
+    show_diff(result, general.form)
+    for line in diff_lines(result):
+        tell(line, general.quiet)
+    raise typer.Exit(0 if result.same else 1)

@@ -1,0 +1,34 @@
+"""`last import`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import last_cli as last
+from last_cli.cli.app import command
+from last_cli.cli.options import Force, General, how_option, output_option
+from last_cli.cli.shared import tell, tell_all, tell_assumed
+
+
+@command("last import model.safetensors -o ckpt", "last import best.pt -o ckpt --format json", name="import")
+def import_(
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="A .safetensors, .pt or msgpack file.", show_default=False)
+    ],
+    output: Annotated[Path, output_option("--output", "-o", help="Where the checkpoint goes.", show_default=False)],
+    *,
+    real_transform: Annotated[str, how_option(help="The full S4 code's transform of A_real.")] = "exp",
+    dt_transform: Annotated[str, how_option(help="The full S4 code's transform of log_dt.")] = "exp",
+    force: Force = False,
+    general: General,
+) -> None:
+    """Make an Orbax checkpoint of PyTorch weights: state-spaces S4D and S4, s5-pytorch."""
+    from last_cli.display.convert import show_keys
+
+    result = last.import_weights(source, output, force=force, real_transform=real_transform, dt_transform=dt_transform)
+    tell_assumed(result.assumed, general.quiet)
+    show_keys(result, general.form)
+    tell_all(result.warnings, "warning")
+    tell(f"wrote {output}", general.quiet, "ok")
+    tell(f"last score {output}", general.quiet, "next")

@@ -1,0 +1,78 @@
+"""`last prune`."""
+
+import last_cli as last
+from last_cli.cli.app import command
+from last_cli.cli.options import (
+    Amount,
+    BudgetCalibration,
+    Ckpt,
+    General,
+    Model,
+    Output,
+    Scoring,
+    Selection,
+    Step,
+    Unstable,
+    Way,
+)
+from last_cli.cli.shared import load, tell, tell_all, tell_assumed, tell_needed
+
+
+@command(
+    "last prune ckpt/ --ratio 0.33",
+    "last prune ckpt/ --ratio 0.5 --criterion aire -o small",
+    "last prune ckpt/ --ratio 0.6 --method reconstruct --calibration 256",
+    "last prune ckpt/ --max-drop 0.5 --task listops --method reconstruct",
+)
+def prune(
+    ckpt: Ckpt,
+    *,
+    amount: Amount,
+    way: Way,
+    scoring: Scoring,
+    selection: Selection,
+    calibration: BudgetCalibration,
+    output: Output,
+    model: Model,
+    allow_unstable: Unstable = False,
+    step: Step,
+    general: General,
+) -> None:
+    """Remove the states that matter least and write a smaller checkpoint. The input is never touched."""
+    from last_cli.display.prune import prune_hints, prune_summary, show_prune
+    from last_cli.display.terminal import progress_bar
+    from last_cli.formats import check_output
+
+    quiet, out = general.quiet, output.output
+    checkpoint = load(ckpt, quiet, **vars(step), **vars(model))
+    if not output.dry_run:
+        check_output(out, source=checkpoint.index, force=output.force)
+    with progress_bar(quiet) as progress:
+        small = last.prune(
+            checkpoint,
+            **vars(amount),
+            **vars(way),
+            **vars(scoring),
+            **vars(selection),
+            **vars(calibration),
+            allow_unstable=allow_unstable,
+            progress=progress,
+        )
+    result = small.report
+    assert result is not None
+    if not output.dry_run:
+        last.save(small, out, force=output.force)
+    tell_assumed(result.assumed, quiet)
+    tell_needed(result, quiet)
+    show_prune(result, general.form, None if output.dry_run else str(out))
+    tell_all(result.warnings, "warning")
+    for line in prune_summary(result):
+        tell(line, quiet)
+    for hint in prune_hints(result):
+        tell(hint, quiet, "hint")
+    if output.dry_run:
+        tell("dry run: nothing was written", quiet)
+    else:
+        judged = small.task.get("name", "TASK")
+        tell(f"wrote {out}", quiet, "ok")
+        tell(f"last eval {out} --task {judged} --baseline {ckpt}", quiet, "next")

@@ -1,0 +1,142 @@
+"""What a network is: its spec as a tree shows it, a forward pass, taps at its layers, and a loss.
+
+A family names the network that its layers stand in, and the rooms above run any network by these functions alone.
+Nothing here imports JAX, and a network does so only where it runs: a spec is read from names and shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from last_cli.base.annotations import Float, Int
+from last_cli.base.errors import CheckpointError, UsageError
+from last_cli.families.find import Layer
+from last_cli.families.lti.config import ModelConfig
+from last_cli.families.lti.system import System
+from last_cli.formats import Key, Leaf
+
+PRECISIONS = ("float32", "bfloat16")
+HINT = "`last score` and `last prune` need the SSM layers alone, unless they are to measure them in the network"
+
+Variables = Mapping[str, Any]
+"""A network's arrays, nested as its module has them."""
+
+Systems = Mapping[str, System]
+"""A discretised System in numpy float64 for every layer, by the layer's name."""
+
+
+@runtime_checkable
+class Spec(Protocol):
+    """What other rooms read of a network's spec. It can be hashed, and its repr tells it from all others."""
+
+    @property
+    def d_input(self) -> int:
+        """How many features a step has, or how many tokens the vocabulary."""
+        ...
+
+    @property
+    def d_output(self) -> int:
+        """How many numbers an answer has."""
+        ...
+
+    @property
+    def documents(self) -> int:
+        """How many sequences a sample has."""
+        ...
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A network with a tap at every layer. All but `variables` can be traced by JAX.
+
+    Attributes:
+        variables: the network's variables, its layers' systems and the length of the sequences -> variables for the
+            others: the systems, prepared for that length, take the place of the layers' own parameters.
+        logits: variables, sequences and their lengths -> (samples, d_output).
+        perturbations: sequences -> zeros by layer name, one for each number that the layer puts out: (sequences,
+            length, features), where a sample of two documents is two sequences.
+        taps: variables, sequences, their lengths and perturbations -> logits with the perturbations added to the
+            layers' outputs, and the layers' inputs (sequences, length, features) by name.
+        states: a system and its layer's inputs -> the coordinates f of all states, (sequences, length, G, d), of which
+            the layer's outputs are W f with W of pruning.moments.readout_matrix; padding is zero.
+    """
+
+    variables: Callable[[Variables, Systems, int], Variables]
+    logits: Callable[[Variables, Any, Any], Any]
+    perturbations: Callable[[Any], dict[str, Any]]
+    taps: Callable[[Variables, Any, Any, Mapping[str, Any]], tuple[Any, dict[str, Any]]]
+    states: Callable[[System, Any], Any]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A kind of model around the layers.
+
+    Attributes:
+        name: what errors call it.
+        options: names of ModelConfig that it depends on, besides those of its layers' families.
+        infer: leaves and layers -> entries of ModelConfig that the tree shows.
+        spec: leaves, layers and configuration -> the model's spec. Raises CheckpointError where the tree is not one of
+            this network.
+        variables: leaves and layers -> the leaves that are the network's own, by their path in its module.
+        module: spec -> a trainable module of Flax.
+        fold: spec, variables, systems, length and precision (one of PRECISIONS) -> parameters for `forward`: a tree of
+            numpy arrays, of equal shapes for checkpoints of equal shapes.
+        forward: spec, parameters, sequences, their lengths and the platform that it is compiled for -> outputs
+            (samples, d_output), to be traced by JAX.
+        watch: spec -> the network with a tap at every layer.
+        loss: outputs of `forward` (n, d_output) and labels -> the loss of each sample in nats.
+        statistics: spec -> paths of the variables that remember the training's inputs: kernel (d_input, d_model) and
+            bias of the encoder, running mean and variance of what it makes of them; None where there are none.
+    """
+
+    name: str
+    options: tuple[str, ...]
+    infer: Callable[[Mapping[Key, Leaf], Sequence[Layer]], dict[str, Any]]
+    spec: Callable[[Mapping[Key, Leaf], Sequence[Layer], ModelConfig], Any]
+    variables: Callable[[Mapping[Key, Any], Sequence[Layer]], dict[Key, Any]]
+    module: Callable[[Any], Any]
+    fold: Callable[[Any, Variables, Systems, int, str], Any]
+    forward: Callable[[Any, Any, Any, Any, str], Any]
+    watch: Callable[[Any], Watch]
+    loss: Callable[[Float[np.ndarray, "n d_output"], Int[np.ndarray, " n"]], Float[np.ndarray, " n"]]
+    statistics: Callable[[Any], tuple[Key, Key, Key, Key] | None] = lambda spec: None
+
+
+def shared_network(layers: Sequence[Layer]) -> Network:
+    """The network that all these layers stand in.
+
+    Raises:
+        CheckpointError: a layer's family has none, or they have different ones.
+    """
+    for layer in layers:
+        if layer.family.network is None:
+            raise CheckpointError(
+                f"{layer.name}: the family '{layer.family.name}' has no network, so no model can be built", HINT
+            )
+    first, *others = layers
+    for layer in others:
+        if layer.family.network != first.family.network:
+            raise CheckpointError(
+                f"{first.name} is a layer of the network '{_network(first).name}' but {layer.name} one of "
+                f"'{_network(layer).name}', so no model can be built",
+                HINT,
+            )
+    return _network(first)
+
+
+def check_precision(name: str) -> None:
+    """Raises UsageError unless it is one of PRECISIONS."""
+    if name not in PRECISIONS:
+        raise UsageError(f"precision is '{name}', expected {' or '.join(PRECISIONS)}", "the default is float32")
+
+
+def _network(layer: Layer) -> Network:
+    assert layer.family.network is not None
+    module, attribute = layer.family.network.split(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,80 @@
+"""What a format of checkpoints is, and the table of those that are known.
+
+A format is one room or file below formats/ and one line in `FORMATS`. It needs no steps, items or metadata of its own:
+a directory of weights with a JSON file beside them is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from last_cli.formats.types import Beside, Index, Key, Location, Tree
+
+FORMATS: dict[str, str] = {
+    "orbax": "last_cli.formats.orbax.format:ORBAX",
+}
+"""Every format by name, imported when it is first asked; a path belongs to the first one that finds a tree there."""
+
+NEW = "orbax"
+"""The format of a checkpoint that mirrors no other."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a mirrored copy has otherwise than its source.
+
+    Attributes:
+        leaves: by key; they may be lazy: each is asked for once, from several threads, and let go once it is written.
+        items: of other items of the step, by item; empty in formats that have no items.
+        stamp: how the copy was made. `save` writes it to `STAMP_FILE`; a format may keep it in metadata of its own too.
+    """
+
+    leaves: Mapping[Key, np.ndarray]
+    items: Mapping[str, Mapping[Key, np.ndarray]]
+    stamp: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Format:
+    """How checkpoints lie on disk in one format: functions that the other files of this room ask.
+
+    Attributes:
+        title: what it is to a user, with an article: "an Orbax or Flax checkpoint".
+        signs: what a directory of it has, for the error where none is found: "manifest.ocdbt or step entries".
+        is_below: directory -> whether one lies there, at a glance; an error about its parent points to it.
+        locate: path as the user named it, step, item -> the tree, or None where nothing there is of this format.
+            Raises CheckpointError where something is, and cannot be used or is not one tree; OSError.
+        read_tree: location -> the leaves, without the data of stored arrays. Raises CheckpointError.
+        read_beside: location -> config, stamp and warnings. Raises CheckpointError where the stamp is damaged.
+        is_part: entry of a checkpoint's directory -> whether it belongs to one, so that `force` may remove it.
+        mirror: source, an empty directory, changes -> writes all of the source into the directory, in its own form.
+            Raises OSError where that cannot be written, CheckpointError where the source cannot be read or written so.
+        write: an empty directory, arrays, stamp -> writes a new one. Raises OSError.
+    """
+
+    title: str
+    signs: str
+    is_below: Callable[[Path], bool]
+    locate: Callable[[Path, int | None, str | None], Location | None]
+    read_tree: Callable[[Location], Tree]
+    read_beside: Callable[[Location], Beside]
+    is_part: Callable[[Path], bool]
+    mirror: Callable[[Index, Path, Changes], None]
+    write: Callable[[Path, Mapping[Key, np.ndarray], dict[str, Any]], None]
+
+
+def format_named(name: str) -> Format:
+    """The entry `name` of the table, imported."""
+    module, attribute = FORMATS[name].split(":")
+    return getattr(import_module(module), attribute)
+
+
+def all_formats() -> list[Format]:
+    """Every format, in the order of the table."""
+    return [format_named(name) for name in FORMATS]

@@ -1,0 +1,42 @@
+"""JSON files in and beside checkpoints, and what is said where they are none."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from last_cli.base.errors import CheckpointError
+from last_cli.formats.types import INCOMPLETE
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        CheckpointError: it cannot be read, or is not valid; names it.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})", INCOMPLETE) from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not valid JSON ({error})", INCOMPLETE) from error
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file, or {} where there is no such file.
+
+    Raises:
+        CheckpointError: it cannot be read, or holds something else; names it.
+    """
+    content = read_json(path) if path.is_file() else {}
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: a JSON object expected, found {type(content).__name__}", INCOMPLETE)
+    return content
+
+
+def read_aside(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The JSON object in a file that reading can do without, and a warning where it is none."""
+    try:
+        return read_json_object(path), ()
+    except CheckpointError as error:
+        return {}, (f"{error.args[0]}; passed over",)

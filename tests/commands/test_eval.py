@@ -1,0 +1,54 @@
+"""`last eval`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from commands import DIGITS, S4D, S5, Run, data
+
+import last_cli as last
+
+
+def test_samples_reach_what_they_promise() -> None:
+    for sample, least in ((S5, 0.5), (S4D, 0.5), (DIGITS, 0.97)):
+        assert last.load(sample).stamp["training"]["accuracy"]["test"] >= least
+        assert sum(f.stat().st_size for f in Path(sample).rglob("*") if f.is_file()) < 3e6
+
+
+def test_gates_decide_the_exit_code(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = ("eval", S5, "--task", "listops", "--limit", "200")
+    assert data(run, *base, "--min-accuracy", "0.3")["gates"][0]["passed"]
+    assert data(run, *base, "--min-accuracy", "30", "--baseline", S5, "--max-drop", "0")["gates"][1]["value"] == 0
+    gate = data(run, *base, "--min-accuracy", "0.99", code=1)["gates"][0]
+    assert gate == {"name": "min_accuracy", "limit": 0.99, "value": gate["value"], "passed": False}
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    code, _, err = run(*base, "--min-accuracy", "99")
+    assert code == 1
+    assert "::error::accuracy" in err
+
+
+def test_a_partial_run_says_so(run: Run) -> None:
+    report = data(run, "eval", S5, "--task", "listops", "--limit", "50")
+    assert report["n"] == report["task"]["limit"] == 50
+    assert any("first 50" in warning for warning in report["warnings"])
+    assert "generated" in run("eval", S5, "--task", "listops", "--limit", "50")[2]
+
+
+def test_eval_in_every_form(run: Run) -> None:
+    arguments = ("eval", S5, "--task", "listops", "--limit", "50", "--baseline", S5)
+    assert "difference (paired)" in run(*arguments)[1]
+    assert run(*arguments, "--format", "md")[1].startswith("|  | accuracy |")
+    rows = list(csv.DictReader(io.StringIO(run(*arguments, "--format", "csv")[1])))
+    assert float(rows[0]["baseline_drop"]) == 0
+    assert (rows[0]["path"], rows[0]["task"], rows[0]["split"]) == (S5, "listops", "test")
+
+
+def test_batch_size_does_not_change_the_answers(run: Run) -> None:
+    results = [
+        data(run, "eval", S5, "--task", "listops", "--limit", "101", "--batch-size", size)["accuracy"]
+        for size in ("1", "7", "64")
+    ]
+    assert len(set(results)) == 1

@@ -1,0 +1,158 @@
+"""Help pages."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import pytest
+from commands import S5, Run
+
+import last_cli as last
+from last_cli.cli.app import COMMANDS as REGISTERED
+from last_cli.cli.app import built
+from last_cli.cli.options import GROUPS, PROCESSES
+from last_cli.evaluation import measure as measuring
+
+COMMANDS = "score prune eval sweep bench inspect verify diff list demo import export"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[], *([name] for name in COMMANDS.split())],
+)
+def test_every_help_page_ends_with_examples(run: Run, command: list[str]) -> None:
+    code, out, _ = run(*command, "--help")
+    assert code == 0
+    assert "…" not in out
+    last_line = out.strip().splitlines()[-1].strip()
+    assert last_line.startswith("Example:  ") and f" last {' '.join(command)}".rstrip() in last_line
+
+
+def test_help_lists_the_commands_by_value(run: Run) -> None:
+    shown = re.findall(r"^│ +([a-z]+) {2,}", run("--help")[1], re.MULTILINE)
+    assert " ".join(name for name in shown if name in COMMANDS.split()) == COMMANDS
+
+
+@pytest.mark.parametrize("command", ["eval", "sweep"])
+def test_the_help_says_which_batch_size_is_taken(run: Run, command: str) -> None:
+    shown = " ".join(run(command, "--help")[1].replace("│", " ").split())
+    assert f"[default: ({measuring.CPU_MICRO_BATCH} on a CPU, {measuring.ACCELERATOR_BATCH} else)]" in shown
+
+
+PROGRAM = {name: built(name) for name in COMMANDS.split()}
+
+
+def options(name: str) -> dict[str, Any]:
+    """A command's options by the name of the parameter, or of the field."""
+    return {param.name: param for param in PROGRAM[name].params if param.param_type_name == "option"}
+
+
+def page(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A help page wide enough for an option a line."""
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 250)
+    return run(name, "--help")[1].splitlines()
+
+
+@pytest.mark.parametrize("name", PROGRAM)
+def test_every_parameter_is_reachable_by_a_flag(name: str) -> None:
+    """Also every field of a dataclass of options: a value on the command line comes out under its name."""
+    taken = get_type_hints(REGISTERED[name][0]).items() - {("return", type(None))}
+    names = {f for n, kind in taken for f in ([f.name for f in fields(kind)] if is_dataclass(kind) else [n])}
+    assert names == {param.name for param in PROGRAM[name].params}
+    asked = {option.name: _asked(option) for option in options(name).values()}
+    arguments = [_value(param) for param in PROGRAM[name].params if param.name not in asked]
+    line = [*arguments, *(word for words, _ in asked.values() for word in words)]
+    found = PROGRAM[name].make_context(name, line).params
+    for option in options(name).values():
+        assert found[option.name] == asked[option.name][1] != option.default, option.name
+
+
+def _asked(option: Any) -> tuple[list[str], Any]:
+    """A flag with a value that is not the default, and what that value is for the command."""
+    if option.is_flag:
+        return [option.opts[0]], True
+    word = _value(option)
+    kind = option.type_descriptor.annotation
+    return [option.opts[0], word], word if get_origin(kind) is Literal else kind(word)
+
+
+def _value(param: Any) -> str:
+    kind = param.type_descriptor.annotation
+    if get_origin(kind) is Literal:
+        return next(choice for choice in reversed(get_args(kind)) if choice != param.default)
+    return {int: "7", float: "0.25"}.get(kind, "other")
+
+
+@pytest.mark.parametrize("name", PROGRAM)
+def test_every_option_shows_its_flags_and_its_default(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = page(run, name, monkeypatch)
+    for option in options(name).values():
+        (line,) = (line for line in lines if re.match(rf"│[ *]+{option.opts[0]}\b(?!-)", line))
+        assert all(flag in line for flag in [*option.opts, *option.secondary_opts])
+        assert option.help in line
+        shown = option.show_default
+        default = f"({shown})" if isinstance(shown, str) else option.default
+        assert ("[required]" if option.required else f"[default: {default}]") in line
+
+
+@pytest.mark.parametrize("name", PROGRAM)
+def test_help_groups_have_one_order(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    titles = [match[1] for line in page(run, name, monkeypatch) if (match := re.match(r"╭─ ([\w ]+) ─", line))]
+    titles = [title for title in titles if title != "Arguments"]
+    assert titles == [title for title in GROUPS if title in titles]
+    assert titles[-1] == "General"
+    if name == "prune":
+        assert titles == ["What to remove", "How", "Calibration data", "Output", "Model settings", "General"]
+
+
+FUNCTIONS = {
+    "score": last.score,
+    "prune": last.prune,
+    "eval": last.evaluate,
+    "sweep": last.sweep,
+    "bench": last.bench,
+    "inspect": last.inspect,
+    "import": last.import_weights,
+    "export": last.export_weights,
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_flags_and_keywords_have_the_same_names_and_defaults(name: str) -> None:
+    parameters = inspect.signature(FUNCTIONS[name]).parameters
+    keywords = {n: p.default for n, p in parameters.items() if p.default is not inspect.Parameter.empty}
+    found = {n: option.default for n, option in options(name).items()}
+    for by_python_alone in ("progress", "tell"):
+        keywords.pop(by_python_alone, None)
+    if name == "sweep":  # one word of the command line
+        keywords["criteria"] = ",".join(keywords["criteria"])
+    assert keywords.items() <= found.items()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_flags_reach_the_public_functions(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    function, load, got = FUNCTIONS[name], last.load, {}
+
+    def opened(path: str, **keywords: Any) -> last.Checkpoint:
+        got.update(keywords)
+        return load(S5)
+
+    def called(*arguments: Any, **keywords: Any) -> None:
+        got.update(inspect.signature(function).bind(*arguments, **keywords).arguments)
+        raise last.LastError("that is enough")
+
+    monkeypatch.setattr(last, "load", opened)
+    monkeypatch.setattr(last, function.__name__, called)
+    # A figure's path is checked first, and other processes are joined.
+    asked = {o.name: _asked(o) for o in options(name).values() if o.name != "plot" and o.rich_help_panel != PROCESSES}
+    assert run(name, S5, *(word for words, _ in asked.values() for word in words))[2].endswith("that is enough\n")
+    expected = {option: value for option, (_, value) in asked.items() if option in got}
+    if name == "sweep":
+        expected["criteria"] = [expected["criteria"]]
+    assert expected.pop("baseline", None) is None or isinstance(got["baseline"], last.Checkpoint)
+    assert {option: got[option] for option in expected} == expected
+    here = {"output", "dry_run", "force", "per_state", "tree", "form", "quiet", "verbose"}
+    assert asked.keys() - got.keys() <= here

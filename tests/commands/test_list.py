@@ -1,0 +1,22 @@
+"""`last list`."""
+
+from __future__ import annotations
+
+import pytest
+from commands import Run, data
+
+
+def test_criteria_and_methods_are_listed(run: Run) -> None:
+    listed = {item["name"]: item["summary"] for item in data(run, "list", "criteria")["items"]}
+    assert "runs the network" in listed["gn"]
+    assert "--horizon" in listed["energy"]
+    assert listed.keys() >= {"reconstruct", "balanced"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("criteria", "aire"), ("families", "s5"), ("tasks", "digits"), ("presets", "s5-lra-pathx")],
+)
+def test_every_kind_is_listed(run: Run, kind: str, name: str) -> None:
+    assert name in [item["name"] for item in data(run, "list", kind)["items"]]
+    assert name in run("list", kind)[1]

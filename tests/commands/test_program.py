@@ -1,0 +1,92 @@
+"""What holds for every command line: exit codes, errors, and the ways to start it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import S5, UNSTABLE, Run, fails
+
+import last_cli as last
+
+
+def test_version_and_no_arguments(run: Run) -> None:
+    assert run("--version") == (0, f"last {last.__version__}\n", "")
+    code, out, err = run()
+    assert code == 2
+    assert "Usage" in out + err
+    assert "error" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["score", "nowhere"], "nowhere: no such file or directory", "path"),
+        (["score", S5, "--criterion", "lost"], "unknown criterion 'lost'", "did you mean 'last'?"),
+        (["score", S5, "--preset", "s5-lra-listop"], "unknown preset", "did you mean 's5-lra-listops'?"),
+        (["score", S5, "--ratio", "1"], "ratio is 1, expected a number from 0", "0.33"),
+        (["score", S5, "--step-rescale", "0"], "step_rescale is 0.0, expected a positive number", "flag"),
+        (["prune", S5, "--ratio", "33"], "ratio is 33", "--ratio 0.33"),
+        (["prune", S5, "--ratio", "-0.1"], "ratio is -0.1", "0.33"),
+        (["prune", S5], "none of --ratio, --max-drop and --max-error", "--ratio 0.33"),
+        (["prune", S5, "--ratio", "0.1", "--max-drop", "1"], "several of --ratio", "--ratio 0.33"),
+        (["prune", S5, "--max-drop", "nan"], "--max-drop is nan, expected 0 or more", "half a percentage point"),
+        (["prune", S5, "--max-error", "-1"], "--max-error is -1, expected 0 or more", "--max-error 0.004"),
+        (["score", S5, "--item", "state"], "has no items", "leave --item out"),
+        (["score", S5, "--plot", "no/such/poles.svg"], "there is no directory no/such", "mkdir -p no/such"),
+        (["score", S5, "--format", "xml"], "'--format': 'xml' is not one of 'table'", "last score --help"),
+        (["eval", S5, "--task", "listops", "--min-accuracy", "150"], "--min-accuracy is 150 %", "60 percent"),
+        (["prune", S5, "--ratio", "x"], "invalid value for '--ratio'", "last prune --help"),
+        (["prune", S5, "--ratio", "0.3", "--min-states", "-1"], "min-states is -1", "lose all its states"),
+        (["prune", S5, "--ratio", "0.3", "-o", S5], "the output is the input", "-o"),
+        (["score", UNSTABLE], "state", "--clip-eigs"),
+        (["eval", S5, "--task", "listop"], "unknown task 'listop'", "did you mean 'listops'?"),
+        (["eval", S5, "--task", "digits"], "the encoder takes 20 inputs", "--task"),
+        (["eval", S5, "--task", "listops", "--max-drop", "1"], "none is given", "--baseline"),
+        (["eval", S5, "--task", "listops", "--split", "tset"], "tset", "test, val, train"),
+        (["eval", S5, "--task", "listops", "--limit", "0"], "limit is 0", ""),
+        (["eval", S5, "--task", "listops", "--device", "gpu"], "no gpu", "cuda13"),
+        (["eval", S5, "--task", "listops", "--activation", "full_glu"], "activation is 'full_glu'", "--activation"),
+        (["eval", S5, "--task", "listops", "--data-dir", "empty"], "basic_test.tsv", "lra_release"),
+        (["prnue", S5], "no such command 'prnue'", "last --help"),
+    ],
+)
+def test_errors_say_what_and_what_next(run: Run, arguments: list[str], message: str, hint: str) -> None:
+    lines = fails(run, *arguments)
+    assert message.lower() in lines[0].lower()
+    assert hint in lines[1]
+
+
+def test_tracebacks_only_on_request(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Traceback" not in run("score", "nowhere")[2]
+    assert "Traceback" in run("score", "nowhere", "-v")[2]
+    monkeypatch.setenv("LAST_DEBUG", "1")
+    assert "Traceback" in run("score", "nowhere")[2]
+
+
+def test_an_internal_error_is_two_lines_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("of course")
+
+    monkeypatch.setattr("last_cli.pruning.score.score", broken)
+    assert fails(run, "score", S5)[0] == "error: internal error: ZeroDivisionError: of course"
+
+
+def test_interrupting_exits_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("last_cli.pruning.score.score", interrupted)
+    assert run("score", S5)[0] == 130
+
+
+def test_the_three_ways_to_start_it_are_one_program() -> None:
+    program = [sys.executable, "-m", "last_cli", "--version"]
+    assert subprocess.run(program, capture_output=True, text=True, check=True).stdout == f"last {last.__version__}\n"
+    for script in ("last", "last-cli"):
+        if path := shutil.which(script, path=str(Path(sys.executable).parent)):
+            done = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
+            assert done.stdout == f"last {last.__version__}\n"
