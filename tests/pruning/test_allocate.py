@@ -23,13 +23,13 @@ from last_cli.pruning.reconstruct.probe import probe
 
 @pytest.fixture(scope="module")
 def fit() -> Fit:
-    return fitted(count=32)
+    return fitted()
 
 
 @pytest.fixture(scope="module")
 def sample() -> Observation:
     ck = last.load(SAMPLES / "s5-listops")
-    return Observation(ck, from_task(ck, "listops", 96))
+    return Observation(ck, from_task(ck, "listops", 64))
 
 
 def test_the_best_measured_candidate_is_taken(fit: Fit) -> None:
@@ -42,7 +42,7 @@ def test_the_best_measured_candidate_is_taken(fit: Fit) -> None:
 
 
 def test_stamp_and_report_say_which() -> None:
-    small = reconstruct(observed(count=32)).at(0.5)
+    small = reconstruct(observed()).at(0.5)
     step = small.checkpoint.stamp["pruned"][-1]
     assert step["logit_errors"][step["allocation"]] == min(step["logit_errors"].values())
     assert step["held_out_logit_errors"].keys() == {"none", *(f"{r:g}" for r in correct.RIDGES)}
@@ -57,11 +57,11 @@ def test_without_a_network_nothing_is_measured() -> None:
 
 
 def test_the_probe_gives_the_networks_own_logits(fit: Fit, tmp_path: Path) -> None:
-    np.testing.assert_allclose(fit.wanted, network.logits(fit.checkpoint, features(32, 20)), atol=1e-5)
-    masked = pruned(reconstruct(observed(count=32), masked=True), 0.5)
+    np.testing.assert_allclose(fit.wanted, network.logits(fit.checkpoint, features()), atol=1e-5)
+    masked = pruned(reconstruct(observed(), masked=True), 0.5)
     last.save(masked, tmp_path / "masked")
     C = [masked.system(layer).C for layer in masked.layers]
-    wanted = network.logits(last.load(tmp_path / "masked"), features(32, 20))
+    wanted = network.logits(last.load(tmp_path / "masked"), features())
     np.testing.assert_allclose(fit.probe.logits(C), wanted, atol=1e-4)
 
 
@@ -75,7 +75,7 @@ def test_the_step_helps_on_sequences_that_it_never_saw(sample: Observation) -> N
     C = [p.readouts(keep) for p, keep in zip(fit.layers, chosen.keep, strict=True)]
     found = correct.corrected(fit, chosen.keep, C)
     assert found is not None and found.ridge is not None
-    other = probe(fit.checkpoint, from_task(fit.checkpoint, "listops", 200, Draw(seed=5)))
+    other = probe(fit.checkpoint, from_task(fit.checkpoint, "listops", 64, Draw(seed=5)))
     wanted = other.logits([p.system.C for p in fit.layers])
     before, after = (allocate.relative_error(other.logits(c), wanted) for c in (C, found.C))
     assert after < 0.95 * before
@@ -87,7 +87,7 @@ def test_three_times_longer_sequences_are_no_worse_than_after_a_plain_criterion(
     ck = sample.checkpoint
     said = dict(ck.stamp["task"]) | {"min_length": 130, "max_length": 192, "length": 193}
     long = replace(ck, stamp={**ck.stamp, "task": said})
-    judge = probe(ck, from_task(long, "listops", 64))
+    judge = probe(ck, from_task(long, "listops", 32))
     wanted = judge.logits([ck.system(layer).C for layer in ck.layers])
     both = pruned(reconstruct(sample), 0.5, draft=True), last.prune(ck, 0.5, "last", masked=True)
     ours, plain = (
@@ -98,7 +98,7 @@ def test_three_times_longer_sequences_are_no_worse_than_after_a_plain_criterion(
 
 def test_a_step_that_does_not_fit_in_memory_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(correct, "MOST_NUMBERS", 1000)
-    assert "step_ridge" not in reconstruct(observed(count=32)).at(0.5).checkpoint.stamp["pruned"][-1]
+    assert "step_ridge" not in reconstruct(observed()).at(0.5).checkpoint.stamp["pruned"][-1]
 
 
 def test_a_metric_is_raised_to_be_positive() -> None:

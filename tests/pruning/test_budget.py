@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import CASES, DATA
-from commands import DIGITS, S5, Run, data, fails
+from commands import S5, Run, data, fails
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_networks import digits, held
 
 import last_cli as last
 from last_cli.base.errors import AnswerIsNo, UsageError
@@ -19,8 +20,17 @@ from last_cli.evaluation import inputs
 from last_cli.evaluation.judge import selection_request
 from last_cli.pruning import budget as searching
 from last_cli.pruning.calibration import measure as network
+from last_cli.pruning.calibration import request
+
+DIGITS = digits("s5-two-directions").source.path
 
 curves = st.lists(st.booleans(), min_size=2, max_size=101)
+
+
+@pytest.fixture(autouse=True)
+def few_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where none are asked for."""
+    monkeypatch.setattr(request, "SEQUENCES", 16)
 
 
 def search(curve: list[bool]) -> tuple[int, list[int]]:
@@ -94,13 +104,12 @@ def test_max_error_needs_no_labels_and_measures_on_other_inputs_than_it_fits(run
 def test_the_chosen_ratio_was_measured_and_keeps_to_the_budget(
     curve: list[float], stderr: float, budget: float, strict: bool
 ) -> None:
-    ck = last.load(S5)
+    ck = held(last.load(S5))
 
     def made_up(checkpoint: last.Checkpoint, *_: Any) -> Any:
         def drop(small: last.Checkpoint) -> tuple[float, float]:
-            assert small.report is not None
             assert small.leaves == checkpoint.leaves  # the shapes that share one program
-            return curve[round(100 * small.report.ratio)] / 100, stderr / 100
+            return curve[round(100 * small.stamp["pruned"][-1]["ratio"])] / 100, stderr / 100
 
         return searching._Loss(drop, {"task": "none"})
 
@@ -119,7 +128,7 @@ def test_the_chosen_ratio_was_measured_and_keeps_to_the_budget(
 
 
 def test_all_ratios_share_one_program_for_the_logits() -> None:
-    ck = last.load(DIGITS)
+    ck = digits("s5-two-directions")
     x = inputs.random(ck, 4)
     network._answers.cache_clear()
     for ratio in (0.2, 0.5):

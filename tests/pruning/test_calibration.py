@@ -131,7 +131,7 @@ def test_the_horizon_is_the_trained_length_or_assumed_and_stamped() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_is_taken_as_a_criterion(name: str) -> None:
-    ck = trained(shared())
+    ck = shared()
     one, other = last.prune(ck, 0.5, name), last.prune(ck, 0.5, method=name)
     assert one.digest == other.digest and one.stamp == other.stamp
     with pytest.raises(UsageError, match="scores no states"):

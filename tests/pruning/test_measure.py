@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_layers import KINDS, simulate
+from random_layers import LAYOUTS, simulate
 from random_networks import features, shared
 
 import last_cli as last
@@ -17,7 +17,7 @@ from last_cli.pruning.calibration import resume, watch
 from last_cli.pruning.moments import energy, readout_matrix
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", LAYOUTS)
 def test_measured_moments_are_those_of_the_states(kind: str) -> None:
     """The energy of a layer's simulated output, for the inputs that the network gives it, is w S w^T."""
     ck = shared(kind, blocks=1, norm="layer")

@@ -12,30 +12,39 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import DIGITS, S4D, Run, data, fails
-from random_networks import pruned
+from commands import Run, data, fails
+from random_networks import digits, pruned
 
 import last_cli as last
 from last_cli.base import registry
 from last_cli.evaluation import program
+from last_cli.pruning import sweep
 from last_cli.pruning.calibration.observe import observe
 from last_cli.pruning.calibration.request import Calibration
 from last_cli.pruning.recipe import Recipe, named
 from last_cli.pruning.sweep import JOURNAL, parse_ratios
 from last_cli.results.sweep import SweepPoint, SweepReport
 
+DIGITS = digits("s5-two-directions").source.path
 SMALL = ["--task", "digits", "--limit", "60", "--ratios", "0,0.4,0.8", "--seeds", "2"]
 
 
-@pytest.mark.parametrize(("sample", "names"), [(DIGITS, ["aire+refit", "reconstruct"]), (S4D, ["last"])])
-def test_masked_points_are_what_the_compact_checkpoints_give(sample: str, names: list[str]) -> None:
-    ck = last.load(sample)
-    task = ck.stamp["task"]["name"]
+@pytest.mark.parametrize(
+    ("kind", "names"), [("s5-two-directions", ["aire+refit", "reconstruct"]), ("s4d", ["last", "reconstruct"])]
+)
+def test_masked_points_are_what_the_compact_checkpoints_give(
+    kind: str, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ck, task = digits(kind), "digits"
+    observation = observe(ck, Recipe(), Calibration(8, task))
+    monkeypatch.setattr(sweep, "observe", lambda *asked: observation)  # measured once
     report = last.sweep(ck, task, ratios=[0.5], criteria=names, seeds=1, calibration=8, limit=60)
     for point, name in zip(report.points, names, strict=True):
         recipe = named(name, Recipe())
-        observation = observe(ck, recipe, Calibration(8, task)) if recipe.needs_inputs else None
-        small = pruned(registry.get("methods", recipe.method).prepare(ck, recipe, observation), 0.5)
+        small = pruned(
+            registry.get("methods", recipe.method).prepare(ck, recipe, observation if recipe.needs_inputs else None),
+            0.5,
+        )
         judged = last.evaluate(small, task, limit=60, baseline=ck)
         assert judged.baseline is not None and small.report is not None
         assert (point.accuracy, point.drop) == (judged.measured.accuracy, judged.baseline.drop)
@@ -141,7 +150,7 @@ def test_means_and_their_errors_and_the_pareto_front() -> None:
 
     points = [point("a", 0, 5, 0.7), point("b", 0, 5, 0.6), point("b", 1, 5, 0.64), point("a", 0, 2, 0.5)]
     points += [point("b", s, 2, 0.5) for s in (0, 1)]
-    source = last.load(DIGITS).source
+    source = digits("s5-two-directions").source
     report = SweepReport(source, "s5", {}, {}, points, {}, {})
     means = {(m.criterion, m.states): m for m in report.means}
     assert means["b", 5].drop == pytest.approx(0.18)
@@ -157,7 +166,9 @@ def test_means_and_their_errors_and_the_pareto_front() -> None:
 
 def test_new_poles_share_the_one_compiled_program() -> None:
     program._compiled.cache_clear()
-    report = last.sweep(last.load(DIGITS), "digits", ratios=[0.3, 0.5], criteria=["balanced", "energy"], limit=30)
+    report = last.sweep(
+        digits("s5-two-directions"), "digits", ratios=[0.3, 0.5], criteria=["balanced", "energy"], limit=30
+    )
     assert [point.criterion for point in report.points] == ["balanced", "balanced", "energy", "energy"]
     assert all(point.states < report.baseline["states"] for point in report.points)
     assert program._compiled.cache_info().misses == 1

@@ -188,8 +188,10 @@ def classifier(
     gates: tuple[str, ...] = ("out2",),
     norm: str = "batch",
     nested: bool = True,
+    inputs: int = 7,
+    classes: int = 5,
 ) -> dict[Key, np.ndarray]:
-    """All variables of a classifier of 7 inputs and 5 classes, as in a checkpoint."""
+    """All variables of a classifier, as in a checkpoint."""
     rng = np.random.default_rng(seed)
     arrays: dict[Key, np.ndarray] = {}
 
@@ -198,8 +200,8 @@ def classifier(
         arrays[("params", *path, "bias")] = rng.normal(size=out) / 10
 
     above = ("encoder",) if nested else ()
-    dense(*above, "encoder", into=7, out=features)
-    dense("decoder", into=features, out=5)
+    dense(*above, "encoder", into=inputs, out=features)
+    dense("decoder", into=features, out=classes)
     for i in range(blocks):
         block = (*above, f"layers_{i}")
         for name, array in KINDS[kind].arrays(rng, states=states, features=features).items():

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from random_layers import KINDS, classifier, leaves_of, written
+from random_layers import KINDS, classifier, leaves_of, leaves_with, write, written
 
 import last_cli as last
 from last_cli.base import arrays as base
@@ -18,6 +18,7 @@ from last_cli.evaluation.inputs import Inputs
 from last_cli.families.find import build_system, find_layers
 from last_cli.families.lti.network.fold import fold
 from last_cli.families.lti.network.spec import infer, read_spec
+from last_cli.families.target import put
 from last_cli.formats import Key
 from last_cli.pruning.balanced.method import BALANCED
 from last_cli.pruning.calibration.observe import Observation
@@ -76,6 +77,19 @@ def shared(kind: str = "s5-two-directions", seed: int = 0, **options: Any) -> la
 def _shared(kind: str, seed: int, options: tuple[tuple[str, Any], ...]) -> last.Checkpoint:
     name = "-".join([kind, str(seed), *(f"{option}={value}" for option, value in options)])
     return held(written(Path(TEMPORARY.name) / name, kind, seed, **dict(options)))
+
+
+@cache
+def digits(kind: str) -> last.Checkpoint:
+    """A random classifier of the task digits; half of its states add next to nothing."""
+    arrays = classifier(kind, states=8, inputs=1, classes=10)
+    for layer in find_layers(leaves_of(arrays)):
+        units = layer.units["states"]
+        small = np.tile(np.arange(units.count) % 2 == 0, (units.groups, 1))
+        for name in leaves_with(layer, "readout"):
+            array = arrays[layer.leaves[name]]
+            arrays[layer.leaves[name]] = put(array, units.segments[name], small, np.float32(1e-4) * array)
+    return held(last.load(write(Path(TEMPORARY.name) / f"digits-{kind}", arrays, {"task": {"name": "digits"}})))
 
 
 def held(ck: last.Checkpoint) -> last.Checkpoint:
