@@ -27,7 +27,7 @@ def system(family: str, leaves: dict, **options):
 
 
 def shape(family: str, **shapes: tuple[int, ...]):
-    return registry.get("families", family).shape(shapes)
+    return registry.get("families", family).sizes(shapes)
 
 
 def complex_of(pair: np.ndarray) -> np.ndarray:
