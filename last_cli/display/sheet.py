@@ -42,7 +42,7 @@ def show_sheet(sheet: Sheet, data: dict[str, Any], form: Format) -> None:
 
 def write_json(data: dict[str, Any]) -> None:
     """One object, its numbers at full precision, infinities as null."""
-    sys.stdout.write(json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.write(json.dumps(as_read(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -103,12 +103,12 @@ def _markdown(sheet: Sheet) -> None:
     sys.stdout.write(spelled("".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |\n" for row in rows)))
 
 
-def _finite(value: Any) -> Any:
+def as_read(value: Any) -> Any:
     """JSON has no infinity and no NaN: they become null. Texts have their options spelled."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: as_read(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [as_read(item) for item in value]
     if isinstance(value, str):
         return spelled(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value

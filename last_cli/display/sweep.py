@@ -11,7 +11,7 @@ from pathlib import Path
 from last_cli.base.errors import OutputError
 from last_cli.display.figures.figure import available
 from last_cli.display.figures.sweep import draw_sweep
-from last_cli.display.sheet import Format, Sheet, show_sheet, write_csv
+from last_cli.display.sheet import Format, Sheet, as_read, show_sheet, write_csv
 from last_cli.results.sweep import SweepMean, SweepReport
 
 FIGURES = ("sweep.svg", "sweep.png")
@@ -47,7 +47,7 @@ def write_files(report: SweepReport, folder: Path) -> list[Path]:
     written = [folder / "sweep.csv", folder / "sweep.json"]
     try:
         written[0].write_text(text.getvalue(), encoding="utf-8")
-        written[1].write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
+        written[1].write_text(json.dumps(as_read(report.as_json()), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}", "choose another ⟦out⟧") from error
     if available():

@@ -14,15 +14,13 @@ from cases import SAMPLES
 from commands import DIGITS, S4D, S5, UNSTABLE, Run, data, fails
 
 import last_cli as last
-from last_cli.evaluation import inputs
-from last_cli.pruning import needs
-from last_cli.pruning import prune as reducing
+from last_cli.pruning.calibration import observe, request
 
 
 @pytest.fixture(autouse=True)
 def few_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where none are asked for."""
-    for module in (needs, inputs, reducing):
+    for module in (observe, request):
         monkeypatch.setattr(module, "SEQUENCES", 20)
 
 

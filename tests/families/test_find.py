@@ -150,7 +150,7 @@ def test_a_long_tree_without_layers_is_not_listed_in_full() -> None:
         ({"D": (5,)}, "B has 4 features but D has 5"),
         ({"B": (12, 4)}, r"B has shape \(12, 4\)"),
         ({"B": (12, 4, 3)}, "real and imaginary part last"),
-        ({"log_step": (12,)}, r"log_step has shape \(12,\), expected \(P, 1\)"),
+        ({"log_step": (12, 1, 1)}, r"log_step has shape \(12, 1, 1\), expected \(P, 1\) or \(P,\)"),
         ({"C": (4, 18, 2)}, "Lambda_re has 12 states but C has 18 columns"),
     ],
 )

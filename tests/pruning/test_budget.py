@@ -22,9 +22,12 @@ from last_cli.pruning import budget as searching
 from last_cli.pruning.calibration import measure as network
 from last_cli.pruning.calibration import request
 
-DIGITS = digits("s5-two-directions").source.path
-
 curves = st.lists(st.booleans(), min_size=2, max_size=101)
+
+
+@pytest.fixture
+def sample() -> str:
+    return digits().source.path
 
 
 @pytest.fixture(autouse=True)
@@ -74,8 +77,8 @@ def test_the_smallest_ratio_is_measured_before_giving_up() -> None:
     assert found == 0 and min(seen) == 1
 
 
-def test_max_drop_takes_the_largest_measured_ratio_within_the_budget(run: Run) -> None:
-    report = data(run, "prune", DIGITS, "--max-drop", "1", "--task", "digits", "-o", "small")
+def test_max_drop_takes_the_largest_measured_ratio_within_the_budget(sample: str, run: Run) -> None:
+    report = data(run, "prune", sample, "--max-drop", "1", "--task", "digits", "-o", "small")
     search = report["search"]
     assert (search["kind"], search["budget"], search["split"], search["sequences"]) == ("max_drop", 1, "val", 200)
     within = [p["ratio"] for p in search["points"] if p["drop"] <= 0.01]
@@ -84,13 +87,13 @@ def test_max_drop_takes_the_largest_measured_ratio_within_the_budget(run: Run) -
     assert search["points"] == sorted(search["points"], key=lambda p: p["ratio"])
     assert last.load("small").stamp["pruned"][-1]["search"] == search
     point = next(p for p in search["points"] if p["ratio"] == report["ratio"])
-    judged = data(run, "eval", "small", "--task", "digits", "--split", "val", "--baseline", DIGITS)["baseline"]
+    judged = data(run, "eval", "small", "--task", "digits", "--split", "val", "--baseline", sample)["baseline"]
     assert judged["drop"] == point["drop"] and judged["drop_stderr"] == pytest.approx(point["stderr"])
 
 
-def test_max_error_needs_no_labels_and_measures_on_other_inputs_than_it_fits(run: Run) -> None:
+def test_max_error_needs_no_labels_and_measures_on_other_inputs_than_it_fits(sample: str, run: Run) -> None:
     arguments = ["--max-error", "0.004", "--method", "reconstruct", "--calibration", "16", "-n", "--format", "json"]
-    code, out, err = run("prune", DIGITS, *arguments)
+    code, out, err = run("prune", sample, *arguments)
     assert code == 0 and "relative squared error of the logits" in err
     report = json.loads(out)
     search = report["search"]
@@ -128,7 +131,7 @@ def test_the_chosen_ratio_was_measured_and_keeps_to_the_budget(
 
 
 def test_all_ratios_share_one_program_for_the_logits() -> None:
-    ck = digits("s5-two-directions")
+    ck = digits()
     x = inputs.random(ck, 4)
     network._answers.cache_clear()
     for ratio in (0.2, 0.5):

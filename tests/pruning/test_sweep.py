@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from commands import Run, data, fails
+from commands import S4D, Run, data, fails
 from random_networks import digits, pruned
 
 import last_cli as last
@@ -21,30 +23,34 @@ from last_cli.evaluation import program
 from last_cli.pruning import sweep
 from last_cli.pruning.calibration.observe import observe
 from last_cli.pruning.calibration.request import Calibration
+from last_cli.pruning.method import Method
 from last_cli.pruning.recipe import Recipe, named
 from last_cli.pruning.sweep import JOURNAL, parse_ratios
 from last_cli.results.sweep import SweepPoint, SweepReport
 
-DIGITS = digits("s5-two-directions").source.path
 SMALL = ["--task", "digits", "--limit", "60", "--ratios", "0,0.4,0.8", "--seeds", "2"]
 
 
+@pytest.fixture
+def sample() -> str:
+    return digits().source.path
+
+
 @pytest.mark.parametrize(
-    ("kind", "names"), [("s5-two-directions", ["aire+refit", "reconstruct"]), ("s4d", ["last", "reconstruct"])]
+    ("ck", "names"), [(digits, ["aire+refit", "reconstruct"]), (partial(last.load, S4D), ["last"])], ids=["S5", "S4D"]
 )
 def test_masked_points_are_what_the_compact_checkpoints_give(
-    kind: str, names: list[str], monkeypatch: pytest.MonkeyPatch
+    ck: Any, names: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ck, task = digits(kind), "digits"
+    ck = ck()
+    task = ck.stamp["task"]["name"]
     observation = observe(ck, Recipe(), Calibration(8, task))
     monkeypatch.setattr(sweep, "observe", lambda *asked: observation)  # measured once
     report = last.sweep(ck, task, ratios=[0.5], criteria=names, seeds=1, calibration=8, limit=60)
     for point, name in zip(report.points, names, strict=True):
         recipe = named(name, Recipe())
-        small = pruned(
-            registry.get("methods", recipe.method).prepare(ck, recipe, observation if recipe.needs_inputs else None),
-            0.5,
-        )
+        method: Method = registry.get("methods", recipe.method)
+        small = pruned(method.prepare(ck, recipe, observation if recipe.needs_inputs else None), 0.5)
         judged = last.evaluate(small, task, limit=60, baseline=ck)
         assert judged.baseline is not None and small.report is not None
         assert (point.accuracy, point.drop) == (judged.measured.accuracy, judged.baseline.drop)
@@ -53,8 +59,8 @@ def test_masked_points_are_what_the_compact_checkpoints_give(
         assert point.states == small.report.states[1]
 
 
-def test_the_command_writes_tables_points_and_figures(run: Run, tmp_path: Path) -> None:
-    report = data(run, "sweep", DIGITS, *SMALL, "--criteria", "last,random", "--out", "out", "--plot", "figure.pdf")
+def test_the_command_writes_tables_points_and_figures(sample: str, run: Run, tmp_path: Path) -> None:
+    report = data(run, "sweep", sample, *SMALL, "--criteria", "last,random", "--out", "out", "--plot", "figure.pdf")
     assert report["schema"] == "last.sweep/1"
     assert report["task"]["split"] == "test" and report["baseline"]["n"] == 60
     keys = [(p["criterion"], p["ratio"], p["seed"]) for p in report["points"]]
@@ -74,15 +80,15 @@ def test_the_command_writes_tables_points_and_figures(run: Run, tmp_path: Path) 
     assert Path("out/sweep.svg").read_text().startswith("<?xml")
     assert Path("out/sweep.png").read_bytes().startswith(b"\x89PNG")
     assert Path("figure.pdf").read_bytes().startswith(b"%PDF")
-    _, table, _ = run("sweep", DIGITS, *SMALL, "--criteria", "last,random", "--out", "out", "--format", "md")
+    _, table, _ = run("sweep", sample, *SMALL, "--criteria", "last,random", "--out", "out", "--format", "md")
     assert table.splitlines()[0] == "| ratio | last | random |"
     header, *rows = Path("out", JOURNAL).read_text().splitlines()
     assert json.loads(header)["checkpoint"] == report["checkpoint"]["digest"]
     assert len(rows) == len(keys)
 
 
-def test_a_killed_sweep_goes_on_where_it_stopped(run: Run, tmp_path: Path) -> None:
-    arguments = ["sweep", DIGITS, *SMALL, "--criteria", "last,aire,random", "--out", "out"]
+def test_a_killed_sweep_goes_on_where_it_stopped(sample: str, run: Run, tmp_path: Path) -> None:
+    arguments = ["sweep", sample, *SMALL, "--criteria", "last,aire,random", "--out", "out"]
     journal = tmp_path / "out" / JOURNAL
     started = subprocess.Popen([sys.executable, "-m", "last_cli", *arguments, "-q"], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
@@ -102,8 +108,8 @@ def test_a_killed_sweep_goes_on_where_it_stopped(run: Run, tmp_path: Path) -> No
     assert fresh["points"] == report["points"]
 
 
-def test_a_sweep_is_extended_but_never_mixed_with_another(run: Run) -> None:
-    base = ["sweep", DIGITS, "--task", "digits", "--seeds", "1", "--out", "out"]
+def test_a_sweep_is_extended_but_never_mixed_with_another(sample: str, run: Run) -> None:
+    base = ["sweep", sample, "--task", "digits", "--seeds", "1", "--out", "out"]
     data(run, *base, "--criteria", "last", "--ratios", "0.4", "--limit", "30")
     more = data(run, *base, "--criteria", "last,aire", "--ratios", "0.4,0.6", "--limit", "30")
     assert len(more["points"]) == 4 == len(Path("out", JOURNAL).read_text().splitlines()) - 1
@@ -130,12 +136,12 @@ def test_a_sweep_is_extended_but_never_mixed_with_another(run: Run) -> None:
         (["--calibration", "0", "--criteria", "reconstruct"], "calibration is 0"),
     ],
 )
-def test_what_a_sweep_refuses(run: Run, arguments: list[str], message: str) -> None:
-    assert message in fails(run, "sweep", DIGITS, "--task", "digits", "--limit", "10", *arguments)[0]
+def test_what_a_sweep_refuses(sample: str, run: Run, arguments: list[str], message: str) -> None:
+    assert message in fails(run, "sweep", sample, "--task", "digits", "--limit", "10", *arguments)[0]
 
 
-def test_a_sweep_needs_a_task(run: Run) -> None:
-    assert "--task" in fails(run, "sweep", DIGITS)[0]
+def test_a_sweep_needs_a_task(sample: str, run: Run) -> None:
+    assert "--task" in fails(run, "sweep", sample)[0]
 
 
 def test_ratios_are_read_in_three_ways() -> None:
@@ -150,7 +156,7 @@ def test_means_and_their_errors_and_the_pareto_front() -> None:
 
     points = [point("a", 0, 5, 0.7), point("b", 0, 5, 0.6), point("b", 1, 5, 0.64), point("a", 0, 2, 0.5)]
     points += [point("b", s, 2, 0.5) for s in (0, 1)]
-    source = digits("s5-two-directions").source
+    source = digits().source
     report = SweepReport(source, "s5", {}, {}, points, {}, {})
     means = {(m.criterion, m.states): m for m in report.means}
     assert means["b", 5].drop == pytest.approx(0.18)
@@ -166,9 +172,8 @@ def test_means_and_their_errors_and_the_pareto_front() -> None:
 
 def test_new_poles_share_the_one_compiled_program() -> None:
     program._compiled.cache_clear()
-    report = last.sweep(
-        digits("s5-two-directions"), "digits", ratios=[0.3, 0.5], criteria=["balanced", "energy"], limit=30
-    )
+    ck = digits()
+    report = last.sweep(ck, "digits", ratios=[0.3, 0.5], criteria=["balanced", "energy"], limit=30)
     assert [point.criterion for point in report.points] == ["balanced", "balanced", "energy", "energy"]
     assert all(point.states < report.baseline["states"] for point in report.points)
     assert program._compiled.cache_info().misses == 1

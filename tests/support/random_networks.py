@@ -80,16 +80,16 @@ def _shared(kind: str, seed: int, options: tuple[tuple[str, Any], ...]) -> last.
 
 
 @cache
-def digits(kind: str) -> last.Checkpoint:
+def digits() -> last.Checkpoint:
     """A random classifier of the task digits; half of its states add next to nothing."""
-    arrays = classifier(kind, states=8, inputs=1, classes=10)
+    arrays = classifier(states=8, inputs=1, classes=10)
     for layer in find_layers(leaves_of(arrays)):
         units = layer.units["states"]
         small = np.tile(np.arange(units.count) % 2 == 0, (units.groups, 1))
         for name in leaves_with(layer, "readout"):
             array = arrays[layer.leaves[name]]
             arrays[layer.leaves[name]] = put(array, units.segments[name], small, np.float32(1e-4) * array)
-    return held(last.load(write(Path(TEMPORARY.name) / f"digits-{kind}", arrays, {"task": {"name": "digits"}})))
+    return held(last.load(write(Path(TEMPORARY.name) / "digits", arrays, {"task": {"name": "digits"}})))
 
 
 def held(ck: last.Checkpoint) -> last.Checkpoint:

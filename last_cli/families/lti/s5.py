@@ -73,10 +73,11 @@ def sizes(shapes: Shapes) -> Sizes:
     for name in matrices:
         expect_pairs(shapes, name, "(.., .., 2)", (3,))
     states = agree("states", {n: shapes[n][0] for n in ("Lambda_re", "Lambda_im", "B", "log_step")})
-    features, outputs = shapes["B"][1], agree("outputs", {n: shapes[n][0] for n in matrices[1:]})
+    features, rows = shapes["B"][1], {n: shapes[n][0] for n in matrices[1:]}
     if "D" in shapes:
         expect_ndim(shapes, "D", "(H,)", (1,))
-        agree("features", {"B": features, "D": shapes["D"][-1]} | dict.fromkeys(matrices[1:], outputs))
+        agree("features", {"B": features, "D": shapes["D"][-1]} | rows)
+    outputs = agree("outputs", rows)
     other = None if outputs == features else outputs
     if "C" not in shapes:
         agree("states", {"Lambda_re": states, "C1": shapes["C1"][1], "C2": shapes["C2"][1]})
