@@ -26,7 +26,7 @@ class Judge:
     request: Request
     base: Measured
 
-    def measure(self, pruned: Checkpoint, progress: Progress | None = None) -> Measured:
+    def answers(self, pruned: Checkpoint, progress: Progress | None = None) -> Measured:
         """A pruned version's answers; versions of the same shapes share one compiled program."""
         return measure(follow_task(pruned, self.data), self.data, self.request, "this ratio", progress)
 

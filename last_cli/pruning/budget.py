@@ -179,7 +179,7 @@ def _drops(checkpoint: Checkpoint, request: Request, fitted: Mapping[str, Any], 
     judged = judge(checkpoint, load_split(checkpoint, request, progress), request, progress)
 
     def drop(small: Checkpoint) -> tuple[float, float]:
-        found = judged.compare(judged.measure(small))
+        found = judged.compare(judged.answers(small))
         return found.drop, found.drop_stderr
 
     said: dict[str, Any] = {"task": request.task, "split": request.split, "sequences": len(judged.data.y)}
@@ -192,7 +192,7 @@ def _errors(
     checkpoint: Checkpoint, fitted: Mapping[str, Any], calibration: Calibration, seed: int, progress: Progress | None
 ) -> _Loss:
     """Relative squared error of the logits, on other sequences than the `fitted` ones where there are any."""
-    from last_cli.pruning.calibration.measure import logits
+    from last_cli.pruning.calibration.measurements import logits
 
     start_devices(None)
     inputs = calibration.inputs(checkpoint, Draw(seed, skip=fitted.get("sequences", 0)), progress)

@@ -104,7 +104,7 @@ def sweep(
         if key not in done:
             name, ratio, seed = key
             found = plan(name, seed).at(ratio, draft=True) if ratio else None
-            done[key] = _point(key, found, judged.measure(found.checkpoint, progress) if found else judged.base, judged)
+            done[key] = _point(key, found, judged.answers(found.checkpoint, progress) if found else judged.base, judged)
             if path:
                 journal.append(path, asdict(done[key]))
         if progress:

@@ -23,7 +23,7 @@ from last_cli.evaluation.inputs import Inputs
 from last_cli.families.lti.network.documents import paired
 from last_cli.families.lti.system import System
 from last_cli.formats import Key
-from last_cli.pruning.calibration import measure as network
+from last_cli.pruning.calibration import measurements as network
 from last_cli.pruning.calibration.observe import Observation
 from last_cli.pruning.calibration.request import from_file, from_task
 from last_cli.pruning.moments import readout_matrix
@@ -46,7 +46,7 @@ def opened(path: Path, kind: str = "s5-two-directions", blocks: int = 2, stamp: 
 
 
 def signs_of(count: int) -> np.ndarray:
-    """The random signs of `network.measure`, centred."""
+    """The random signs of `network.measurements`, centred."""
     signs = np.random.default_rng([0, 1]).choice([-1.0, 1.0], (count, 2))
     return signs - signs.mean(axis=1, keepdims=True)
 
@@ -99,7 +99,7 @@ def test_moments_and_slopes_are_those_of_both_documents(kind: str, tmp_path: Pat
     arrays, x = two_towers(0, kind), documents()
     ck = last.load(write(tmp_path / "ckpt", arrays))
     seq = {key[-1]: a for key, a in arrays.items() if key[-2] == "seq"}
-    found = network.measure(ck, x)[ck.layers[0].name]
+    found = network.measurements(ck, x)[ck.layers[0].name]
     for name, wanted in by_hand(arrays, build_system(as_layer(seq), seq, KINDS[kind].config), x).items():
         np.testing.assert_allclose(getattr(found, name), wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
 
@@ -120,7 +120,7 @@ def test_a_gate_acts_in_both_documents(kind: str, tmp_path: Path) -> None:
         return (model.apply({"params": params}, x.x, x.lengths) * signs_of(len(x.x))).sum(axis=1)
 
     ones = [jnp.ones(ck.system(layer).lam.shape) for layer in ck.layers]
-    measured = network.measure(ck, x)
+    measured = network.measurements(ck, x)
     for layer, slopes in zip(ck.layers, jax.jit(jax.jacrev(answers))(ones), strict=True):
         wanted = np.square(np.asarray(slopes)).mean(axis=0)
         np.testing.assert_allclose(measured[layer.name].sensitivity, wanted, rtol=1e-3, atol=1e-4 * wanted.max())
@@ -188,7 +188,7 @@ def test_the_tasks_own_pairs_calibrate(tmp_path: Path) -> None:
     ck = opened(tmp_path / "ckpt", stamp=STAMP)
     x = from_task(ck, "retrieval", 8, split="train", data_dir=pairs(tmp_path / "data"))
     assert x.lengths is not None and x.x.shape == (2, 2, LENGTH) and x.lengths.tolist() == [[4, 4], [3, 2]]
-    assert all(np.isfinite(one.weighted).all() for one in network.measure(ck, x).values())
+    assert all(np.isfinite(one.weighted).all() for one in network.measurements(ck, x).values())
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from random_networks import check_derivatives, features, fitted, observed, prune
 
 import last_cli as last
 from last_cli.display.prune import prune_summary
-from last_cli.pruning.calibration import measure as network
+from last_cli.pruning.calibration import measurements as network
 from last_cli.pruning.calibration.observe import Observation
 from last_cli.pruning.calibration.request import Draw, from_task
 from last_cli.pruning.moments import METRIC_RIDGE, raised

@@ -16,7 +16,7 @@ from last_cli.base.errors import UnstableStateError, UsageError
 from last_cli.display.prune import prune_summary, show_prune
 from last_cli.families.lti.system import System, subtract, transfer_gain
 from last_cli.families.target import put, zero
-from last_cli.pruning.calibration.measure import logits
+from last_cli.pruning.calibration.measurements import logits
 from last_cli.pruning.compact import compact
 from last_cli.pruning.select import Shape
 

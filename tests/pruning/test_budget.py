@@ -19,7 +19,7 @@ from last_cli.base.errors import AnswerIsNo, UsageError
 from last_cli.evaluation import inputs
 from last_cli.evaluation.judge import selection_request
 from last_cli.pruning import budget as searching
-from last_cli.pruning.calibration import measure as network
+from last_cli.pruning.calibration import measurements as network
 from last_cli.pruning.calibration import request
 
 curves = st.lists(st.booleans(), min_size=2, max_size=101)

@@ -14,7 +14,7 @@ import last_cli as last
 from last_cli.base import registry
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.evaluation.inputs import Inputs
-from last_cli.pruning.calibration import measure as network
+from last_cli.pruning.calibration import measurements as network
 from last_cli.pruning.calibration import observe, request
 from last_cli.pruning.calibration.observe import Observation
 from last_cli.pruning.compact import compact
@@ -60,7 +60,7 @@ def test_a_silent_state_has_no_gate(tmp_path: Path) -> None:
 def test_gates_predict_the_change_of_the_logits() -> None:
     """Removing the state of the smallest gate changes the logits less than removing that of the largest."""
     ck, x = shared(blocks=1), features(32)
-    gates = network.measure(ck, x)[ck.layers[0].name].sensitivity
+    gates = network.measurements(ck, x)[ck.layers[0].name].sensitivity
     before, changes = network.logits(ck, x), []
     for state in (gates.argmin(), gates.argmax()):
         keep = np.arange(gates.shape[1])[None] != state
@@ -82,7 +82,7 @@ def test_random_inputs_of_the_trained_length_are_the_default() -> None:
 
 def test_with_a_refit_the_network_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    measure = network.measure
+    measure = network.measurements
     monkeypatch.setattr(network, "measure", lambda *args: calls.append(args) or measure(*args))
     ck = trained(shared())
     refitted, cut = last.prune(ck, 0.5, "gn", refit=True), last.prune(ck, 0.5, "gn")

@@ -13,7 +13,7 @@ from random_networks import features, observed, pruned, reconstruct, reopened, r
 
 import last_cli as last
 from last_cli.base.errors import UnstableStateError, UsageError
-from last_cli.pruning.calibration import measure as network
+from last_cli.pruning.calibration import measurements as network
 from last_cli.pruning.calibration.observe import Observation
 from last_cli.pruning.compact import compact
 from last_cli.pruning.moments import energy, readout_matrix

@@ -18,7 +18,7 @@ from last_cli.pruning.calibration.request import Calibration, Draw
 from last_cli.pruning.recipe import Recipe
 
 if TYPE_CHECKING:
-    from last_cli.pruning.calibration.measure import Measurement
+    from last_cli.pruning.calibration.measurements import Measurement
 
 WHITE_HORIZON = 1024
 
@@ -56,13 +56,13 @@ class Observation:
         """
         if self.inputs is None:
             return {}
-        from last_cli.pruning.calibration.measure import measure
+        from last_cli.pruning.calibration.measurements import measurements
 
-        return measure(self.checkpoint, self.inputs, self.seed, self.progress)
+        return measurements(self.checkpoint, self.inputs, self.seed, self.progress)
 
     @cached_property
     def sensitivity(self) -> Mapping[str, np.ndarray]:
-        """How much the logits change without each unit, (G, N) for each layer by name; see calibration.measure.
+        """How much the logits change without each unit, (G, N) for each layer by name; see calibration.measurements.
 
         Raises:
             CheckpointError: as `measurements`, or it overflows.

@@ -44,7 +44,7 @@ class Criterion:
         rng: a random generator, of the recipe's seed and the layer's place.
         horizon: a number of steps, by default the trained length.
         sensitivity: E |d logits / d gate|^2 of a factor on each unit's share of the output, (G, N), for which the
-            network runs on input sequences (see calibration.measure.Measurement).
+            network runs on input sequences (see calibration.measurements.Measurement).
 
     Attributes:
         name: what recipes call it.

@@ -32,7 +32,7 @@ from last_cli.pruning.moments import (
 from last_cli.pruning.reconstruct import eliminate
 
 if TYPE_CHECKING:
-    from last_cli.pruning.calibration.measure import Measurement
+    from last_cli.pruning.calibration.measurements import Measurement
 
 # Of the moments that are measured. Sequences made without data are nearly white, and want less of it.
 WHITE_SHARE, WHITE_SHARE_WITHOUT_DATA = 0.3, 0.1
@@ -46,8 +46,8 @@ class LayerFit:
     Attributes:
         moments: S on the calibration inputs alone; None for white inputs.
         problem: readout and moments as the elimination sees them.
-        sensitivity: of the logits to each state, see calibration.measure; ones where no network was run.
-        metric: of the logits to errors of the outputs, together, see calibration.measure; the identity without.
+        sensitivity: of the logits to each state, see calibration.measurements; ones where no network was run.
+        metric: of the logits to errors of the outputs, together, see calibration.measurements; the identity without.
         power: E|y|^2 of the state part of the output.
     """
 

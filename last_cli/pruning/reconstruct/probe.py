@@ -20,7 +20,7 @@ from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.inputs import Inputs
 from last_cli.families.network import Systems, Watch
-from last_cli.pruning.calibration.measure import over_systems
+from last_cli.pruning.calibration.measurements import over_systems
 from last_cli.pruning.calibration.watch import Model, model, on_all_devices, sharded
 
 Readouts = Sequence[Complex[np.ndarray, "R G K N"]]

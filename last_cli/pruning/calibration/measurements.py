@@ -49,7 +49,7 @@ class Measurement:
     reused: int = 0
 
 
-def measure(
+def measurements(
     checkpoint: Checkpoint, inputs: Inputs, seed: int = 0, progress: Progress | None = None
 ) -> dict[str, Measurement]:
     """Moments and sensitivities of every layer, by its name, on these sequences.
