@@ -53,8 +53,12 @@ class Format:
         read_tree: location -> the leaves, without the data of stored arrays. Raises CheckpointError.
         read_beside: location -> config, stamp and warnings. Raises CheckpointError where the stamp is damaged.
         is_part: entry of a checkpoint's directory -> whether it belongs to one, so that `force` may remove it.
+        is_data: directory of a tree, file below it -> whether it holds nothing but arrays of the tree, whose leaves have
+            digests of their own in the stamp; every other file has one.
         mirror: source, an empty directory, changes -> writes all of the source into the directory, in its own form.
-            Raises OSError where that cannot be written, CheckpointError where the source cannot be read or written so.
+            Returns the digests of all leaves that it wrote, by the path of their tree in the directory ("" for the
+            directory itself). Raises OSError where that cannot be written, CheckpointError where the source cannot be
+            read or written so, or is not what its stamp says.
         write: an empty directory, arrays, stamp -> writes a new one. Raises OSError.
     """
 
@@ -65,7 +69,8 @@ class Format:
     read_tree: Callable[[Location], Tree]
     read_beside: Callable[[Location], Beside]
     is_part: Callable[[Path], bool]
-    mirror: Callable[[Index, Path, Changes], None]
+    is_data: Callable[[Path, Path], bool]
+    mirror: Callable[[Index, Path, Changes], Mapping[str, Mapping[Key, str]]]
     write: Callable[[Path, Mapping[Key, np.ndarray], dict[str, Any]], None]
 
 

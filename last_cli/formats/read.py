@@ -8,23 +8,23 @@ import numpy as np
 
 from last_cli.base.arrays import nested
 from last_cli.base.errors import CheckpointError
+from last_cli.formats.digests import NUMERIC, array_digests, inline_digests, refuse_damage, refuse_lost
 from last_cli.formats.format import format_named
 from last_cli.formats.locate import locate
-from last_cli.formats.types import Index, Key, Tree
-
-_NUMERIC = ("array", "scalar")
+from last_cli.formats.types import Beside, Index, Key, Tree
 
 
-def index(path: Path | str, step: int | None = None, item: str | None = None) -> Index:
+def index(path: Path | str, step: int | None = None, item: str | None = None, *, checked: bool = True) -> Index:
     """The leaves of a checkpoint, without their data, with its config and stamp.
 
     Args:
         path: a checkpoint, a step of a run, or a run, whose newest step is taken.
         step: which step, where there are several.
         item: which item of it, where several hold a tree.
+        checked: refuse, now and when arrays are read, what has another digest than the stamp says.
 
     Raises:
-        CheckpointError: no checkpoint is there, or what is there cannot be read.
+        CheckpointError: no checkpoint is there, what is there cannot be read, or is not what `last` wrote there.
     """
     location = locate(path, step, item)
     format = format_named(location.format)
@@ -33,9 +33,14 @@ def index(path: Path | str, step: int | None = None, item: str | None = None) ->
     config = dict(beside.config)
     if tree.custom:
         config["tree_metadata"] = dict(tree.custom)
-    if leaves := _config_leaves(tree):
+    warnings = (*beside.warnings, *_edited(beside), *tree.warnings)
+    found = Index(location, tree.leaves, beside.stamp, config, warnings, tree, beside.written, checked)
+    refuse_lost(found)
+    said = {key: leaf for key, leaf in tree.leaves.items() if leaf.kind not in NUMERIC}
+    refuse_damage(found, location.directory, inline_digests(said, tree.inline))
+    if leaves := _config_leaves(found):
         config["leaves"] = leaves
-    return Index(location, tree.leaves, beside.stamp, config, (*beside.warnings, *tree.warnings), tree)
+    return found
 
 
 def read(index: Index, keys: Iterable[Key] | None = None) -> dict[Key, np.ndarray]:
@@ -46,18 +51,32 @@ def read(index: Index, keys: Iterable[Key] | None = None) -> dict[Key, np.ndarra
         keys: which leaves; None: all that hold numbers.
 
     Raises:
-        CheckpointError: one cannot be read, or holds no number; names leaf and file.
+        CheckpointError: one cannot be read, holds no number, or has another digest than the stamp says; names leaf and
+            file.
         KeyError: a key is no leaf.
     """
     if keys is None:
-        keys = [key for key, leaf in index.leaves.items() if leaf.kind in _NUMERIC]
+        keys = [key for key, leaf in index.leaves.items() if leaf.kind in NUMERIC]
     keys = list(keys)
     for key in keys:
-        if index.leaves[key].kind not in _NUMERIC:
+        if index.leaves[key].kind not in NUMERIC:
             raise CheckpointError(
                 f"{index.location.path}: leaf {'/'.join(key)} is no array but {index.leaves[key].kind}"
             )
-    return _arrays(index.tree, keys)
+    arrays = _arrays(index.tree, keys)
+    if index.checked and index.written:
+        refuse_damage(index, index.location.directory, array_digests(arrays), index.tree.names)
+    return arrays
+
+
+def _edited(beside: Beside) -> tuple[str, ...]:
+    """A warning where somebody has edited the stamp, or damaged it."""
+    if beside.written is None or beside.written.intact:
+        return ()
+    return (
+        f"{beside.written.file}: is not as `last` wrote it: it was edited or damaged; `last config` writes a "
+        "configuration in, with a new digest",
+    )
 
 
 def _arrays(tree: Tree, keys: list[Key]) -> dict[Key, np.ndarray]:
@@ -66,10 +85,10 @@ def _arrays(tree: Tree, keys: list[Key]) -> dict[Key, np.ndarray]:
     return {key: arrays[tree.names[key]] if key in tree.names else np.asarray(tree.inline[key]) for key in keys}
 
 
-def _config_leaves(tree: Tree) -> dict[str, Any]:
+def _config_leaves(index: Index) -> dict[str, Any]:
     """The leaves below a key `config`, as LOBS5 keeps its arguments inside the tree, nested as they are there."""
-    below = {key: key[key.index("config") + 1 :] for key in tree.leaves if "config" in key[:-1]}
-    scalars = _arrays(tree, [key for key in below if tree.leaves[key].kind == "scalar"])
+    below = {key: key[key.index("config") + 1 :] for key in index.leaves if "config" in key[:-1]}
+    scalars = read(index, [key for key in below if index.leaves[key].kind == "scalar"])
     values: dict[Key, Any] = {key: scalar.item() for key, scalar in scalars.items()}
-    values |= {key: tree.inline.get(key) for key in below if tree.leaves[key].kind in ("string", "none")}
+    values |= {key: index.tree.inline.get(key) for key in below if index.leaves[key].kind in ("string", "none")}
     return nested({path: values[key] for key, path in below.items() if key in values})

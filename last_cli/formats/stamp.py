@@ -1,12 +1,13 @@
 """The stamp that `last` leaves in a checkpoint, and what it must look like for the rest of `last` to rely on it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from last_cli.base.errors import CheckpointError
+from last_cli.formats.digests import stamp_digest
 from last_cli.formats.json_file import read_aside
-from last_cli.formats.types import INCOMPLETE, STAMP_FILE
+from last_cli.formats.types import INCOMPLETE, STAMP_FILE, Written
 
 STAMP_SCHEMA = "last.stamp/1"
 _NUMBER = (int, float)
@@ -25,23 +26,51 @@ _FORM: dict[str, Any] = {
             "ratio": _NUMBER,
             "source": {"path": str, "digest": str},
             "layers": [{"name": str, "kept": list, "standin?": int}],
+            "target?": str,
+            "method?": str,
+            "gain_bound?": {"*": _NUMBER},
         }
     ],
+    "written?": {"arrays": {"*": {"*": str}}, "files": {"*": str}, "stamp": str},
 }
 
+# What tells the file of a stamp from another `last.json`, where it cannot be read.
+_SIGNS = (STAMP_SCHEMA.encode(), b'"written"')
 
-def read_stamp(directories: Iterable[Path]) -> dict[str, Any] | None:
-    """The stamp in the first of these directories that has one, or None.
+
+def read_stamp(directories: Iterable[Path]) -> tuple[dict[str, Any] | None, Written | None]:
+    """The stamp in the first of these directories that has one, and the digests in it; None for what there is not.
 
     Raises:
         CheckpointError: it is not as `last` writes it; names the entry.
     """
     for directory in directories:
-        stamp, _ = read_aside(directory / STAMP_FILE)
+        file = directory / STAMP_FILE
+        stamp, trouble = read_aside(file)
+        if trouble and any(sign in file.read_bytes() for sign in _SIGNS):
+            raise CheckpointError(trouble[0].removesuffix("; passed over"), INCOMPLETE)
         if stamp:
-            check_stamp(stamp, directory / STAMP_FILE)
-            return stamp
-    return None
+            check_stamp(stamp, file)
+            return without_digests(stamp), _written(stamp, file)
+    return None, None
+
+
+def without_digests(stamp: Mapping[str, Any]) -> dict[str, Any]:
+    """A stamp as it goes on into what is made of its checkpoint: without the digests of the checkpoint itself."""
+    return {key: value for key, value in stamp.items() if key != "written"}
+
+
+def renewed(stamp: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a stamp's file after an edit: where it holds digests, that of the stamp itself is made anew."""
+    written = stamp.get("written")
+    return {**stamp, "written": {**written, "stamp": stamp_digest(stamp)}} if written else dict(stamp)
+
+
+def _written(stamp: Mapping[str, Any], file: Path) -> Written | None:
+    said = stamp.get("written")
+    if not said:
+        return None
+    return Written(file.parent, file, said["arrays"], said["files"], said["stamp"] == stamp_digest(stamp))
 
 
 def check_stamp(stamp: dict[str, Any], file: Path) -> None:

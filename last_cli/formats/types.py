@@ -100,12 +100,35 @@ class Tree:
 
 
 @dataclass(frozen=True)
+class Written:
+    """The digests in a stamp, of the checkpoint as `last` wrote it.
+
+    Attributes:
+        root: the directory that they describe.
+        file: that holds the stamp.
+        arrays: of the leaves, by the path of their tree in `root` ("" for `root` itself) and by name.
+        files: of all files but those that hold arrays, by path in `root`.
+        intact: whether the rest of the stamp still has the digest that it was written with.
+    """
+
+    root: Path
+    file: Path
+    arrays: Mapping[str, Mapping[str, str]]
+    files: Mapping[str, str]
+    intact: bool
+
+
+@dataclass(frozen=True)
 class Beside:
-    """What lies beside a tree: see Index for `config` and `stamp`. `warnings`: files that could not be read."""
+    """What lies beside a tree: see Index for `config`, `stamp` and `written`.
+
+    `warnings`: files that could not be read.
+    """
 
     config: Mapping[str, Any]
     stamp: dict[str, Any] | None
     warnings: tuple[str, ...] = ()
+    written: Written | None = None
 
 
 @dataclass(frozen=True)
@@ -115,12 +138,14 @@ class Index:
     Attributes:
         location: where it lies.
         leaves: of its tree.
-        stamp: what `last` wrote when it made the checkpoint, None where it did not.
+        stamp: what `last` wrote when it made the checkpoint, None where it did not; its digests stand in `written`.
         config: what was found, by where: "custom_metadata" (of the step), "tree_metadata" (of the tree),
             "root_metadata" (of the run), "item:NAME" (a JSON item), "file:NAME" (a JSON file), "leaves" (the leaves
             below a key `config`).
         warnings: anything odd.
         tree: where the values of the leaves are.
+        written: the digests that the stamp holds; None where it has none, as those of `last` 0.1.
+        checked: whether what is read must have these digests.
     """
 
     location: Location
@@ -129,3 +154,5 @@ class Index:
     config: dict[str, Any]
     warnings: tuple[str, ...]
     tree: Tree = field(repr=False)
+    written: Written | None = field(default=None, repr=False)
+    checked: bool = True

@@ -17,6 +17,7 @@ from random_layers import classifier
 from last_cli import formats
 from last_cli.base.errors import CheckpointError, OutputError
 from last_cli.formats import Index, Key, Leaf, Location
+from last_cli.formats.digests import array_digests
 from last_cli.formats.format import FORMATS, Changes, Format, format_named
 from last_cli.formats.json_file import read_aside
 from last_cli.formats.stamp import read_stamp
@@ -54,14 +55,17 @@ def read_tree(location: Location) -> Tree:
 
 def read_beside(location: Location) -> Beside:
     config, warnings = read_aside(location.root / CONFIG)
-    return Beside({f"file:{CONFIG}": config} if config else {}, read_stamp([location.root]), warnings)
+    stamp, written = read_stamp([location.root])
+    return Beside({f"file:{CONFIG}": config} if config else {}, stamp, warnings, written)
 
 
-def mirror(source: Index, stage: Path, changes: Changes) -> None:
-    arrays = formats.read(source, [key for key in source.leaves if key not in changes.leaves])
-    write(stage, {key: changes.leaves.get(key, arrays.get(key)) for key in source.leaves}, changes.stamp)
+def mirror(source: Index, stage: Path, changes: Changes) -> dict[str, dict[Key, str]]:
+    read = formats.read(source, [key for key in source.leaves if key not in changes.leaves])
+    arrays = {key: changes.leaves.get(key, read.get(key)) for key in source.leaves}
+    write(stage, arrays, changes.stamp)
     if (source.location.root / CONFIG).is_file():
         shutil.copy2(source.location.root / CONFIG, stage / CONFIG)
+    return {"": array_digests(arrays)}
 
 
 def write(stage: Path, arrays: Mapping[Key, Any], stamp: dict[str, Any]) -> None:
@@ -76,6 +80,7 @@ TOY = Format(
     read_tree=read_tree,
     read_beside=read_beside,
     is_part=lambda entry: entry.name in (WEIGHTS, CONFIG, formats.STAMP_FILE),
+    is_data=lambda directory, file: file.name == WEIGHTS,
     mirror=mirror,
     write=write,
 )

@@ -7,7 +7,7 @@ from typing import Any
 from last_cli.formats.json_file import read_aside
 from last_cli.formats.orbax.metadata import ROOT_FILE, STEP_FILE, STRINGS_FILE, TREE_FILE
 from last_cli.formats.stamp import check_stamp, read_stamp
-from last_cli.formats.types import STAMP_FILE, Beside, Location
+from last_cli.formats.types import STAMP_FILE, Beside, Location, Written
 
 # The metadata of a whole run, in the names of Orbax up to 0.9 and since.
 _ROOT_FILES = ("metadata/metadata", f"metadata/{ROOT_FILE}", ROOT_FILE)
@@ -28,7 +28,8 @@ def read_beside(location: Location) -> Beside:
         found = _unwrap(content) if custom else content
         if found := {key: value for key, value in found.items() if not (custom and key == "last")}:
             config[name] = found
-    return Beside(config, _stamp(location), tuple(warnings))
+    stamp, written = _stamp(location)
+    return Beside(config, stamp, tuple(warnings), written)
 
 
 def step_directory(location: Location) -> Path:
@@ -36,18 +37,19 @@ def step_directory(location: Location) -> Path:
     return location.directory if location.item is None else location.directory.parent
 
 
-def _stamp(location: Location) -> dict[str, Any] | None:
+def _stamp(location: Location) -> tuple[dict[str, Any] | None, Written | None]:
     """The stamp: in a file of its own, or in the metadata of the step that Orbax keeps for its users."""
     step = step_directory(location)
     run = [step.parent] if step.is_file() or location.step is not None else []
-    if stamp := read_stamp(dict.fromkeys((location.root, location.directory, step, *run))):
-        return stamp
+    stamp, written = read_stamp(dict.fromkeys((location.root, location.directory, step, *run)))
+    if stamp:
+        return stamp, written
     custom = read_aside(step / STEP_FILE)[0].get("custom_metadata")
     stamp = custom.get("last") if isinstance(custom, dict) else None
     if not isinstance(stamp, dict):
-        return None
+        return None, None
     check_stamp(stamp, step / STEP_FILE)
-    return stamp
+    return stamp, None
 
 
 def _files(location: Location) -> Iterator[tuple[str, Path, bool]]:

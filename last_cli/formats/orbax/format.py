@@ -5,7 +5,7 @@ from last_cli.formats.orbax.beside import read_beside
 from last_cli.formats.orbax.locate import is_below, locate
 from last_cli.formats.orbax.metadata import TREE_FILE
 from last_cli.formats.orbax.mirror import mirror
-from last_cli.formats.orbax.parts import is_part
+from last_cli.formats.orbax.parts import is_data, is_part
 from last_cli.formats.orbax.tree import read_tree
 from last_cli.formats.orbax.write import write
 
@@ -17,6 +17,7 @@ ORBAX = Format(
     read_tree=lambda location: read_tree(location.directory),
     read_beside=read_beside,
     is_part=is_part,
+    is_data=is_data,
     mirror=mirror,
     write=write,
 )

@@ -1,5 +1,6 @@
 """Writes a changed copy of a checkpoint that looks like the original: items, step, wrapping, format, metadata."""
 
+import contextlib
 import shutil
 from collections.abc import Mapping
 from functools import partial
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from last_cli.base.errors import CheckpointError
+from last_cli.formats.digests import inline_digests, refuse_damage, tree_digests
 from last_cli.formats.format import Changes
 from last_cli.formats.msgpack import pack_msgpack, read_msgpack, with_leaves
 from last_cli.formats.orbax.beside import step_directory
@@ -23,7 +25,7 @@ from last_cli.formats.types import STAMP_FILE, Index, Key, Tree
 _DATABASE = {"manifest.ocdbt", "d", "ocdbt_data", "ocdbt_meta"}
 
 
-def mirror(source: Index, stage: Path, changes: Changes) -> None:
+def mirror(source: Index, stage: Path, changes: Changes) -> dict[str, dict[Key, str]]:
     """Writes what lies below the root of the source, of a run the one step that was read; see Format.mirror."""
     location = source.location
     if not source.tree.writable:
@@ -35,15 +37,33 @@ def mirror(source: Index, stage: Path, changes: Changes) -> None:
     if root not in (step, directory):
         _copy_run(root, stage)
     if directory.is_file():
-        _mirror_msgpack(directory, stage / directory.name, changes.leaves)
-        return
+        return {directory.name: _mirror_file(source, stage / directory.name, changes.leaves)}
     if step != directory and step.is_relative_to(root):
         _copy(step, stage / step.relative_to(root), without={directory.name, STAMP_FILE, *changes.items})
-    _mirror_tree(source.tree, directory, stage / directory.relative_to(root), changes.leaves)
+    trees = {directory: _mirror_tree(source, source.tree, directory, stage, changes.leaves)}
     for item, leaves in changes.items.items():
-        _mirror_tree(read_tree(step / item), step / item, stage / (step / item).relative_to(root), leaves)
+        trees[step / item] = _mirror_tree(source, read_tree(step / item), step / item, stage, leaves)
     if step.is_relative_to(root):
+        trees |= _copied_items(source, step, {location.item, *changes.items})
         stamp_step(stage / step.relative_to(root) / STEP_FILE, changes.stamp)
+    return {_place(tree, root): digests for tree, digests in trees.items()}
+
+
+def _place(tree: Path, root: Path) -> str:
+    """The path of a tree in the checkpoint, as stamps have it."""
+    return "" if tree == root else tree.relative_to(root).as_posix()
+
+
+def _copied_items(source: Index, step: Path, without: set[str | None]) -> dict[Path, dict[Key, str]]:
+    """The digests of the items that were copied as they are; of one that cannot be read, its files alone have them."""
+    found: dict[Path, dict[Key, str]] = {}
+    for item in source.location.items:
+        if item not in without:
+            with contextlib.suppress(CheckpointError):
+                found[step / item] = tree_digests(read_tree(step / item))
+    for directory, digests in found.items():
+        refuse_damage(source, directory, digests)
+    return found
 
 
 def _copy_run(run: Path, stage: Path) -> None:
@@ -67,7 +87,10 @@ def _copy(directory: Path, target: Path, without: set[str]) -> None:
             shutil.copy2(entry, target / entry.name)
 
 
-def _mirror_tree(tree: Tree, directory: Path, target: Path, changed: Mapping[Key, np.ndarray]) -> None:
+def _mirror_tree(
+    source: Index, tree: Tree, directory: Path, stage: Path, changed: Mapping[Key, np.ndarray]
+) -> dict[Key, str]:
+    target = stage / directory.relative_to(source.location.root)
     arrays = {name.partition("/")[0] for name in tree.names.values()}
     processes = {entry.name for entry in directory.glob("ocdbt.process_*")}
     rewritten = {STRUCTURE_FILE, STAMP_FILE}
@@ -75,13 +98,27 @@ def _mirror_tree(tree: Tree, directory: Path, target: Path, changed: Mapping[Key
         rewritten |= {TREE_FILE, SHARDING_FILE, ARRAY_METADATA}
     strangers = {entry.name for entry in directory.iterdir() if not is_part(entry)}
     _copy(directory, target, without=strangers | arrays | processes | _DATABASE | rewritten)
+    inline = {key: changed[key] for key in changed if key in tree.inline}
+    digests = inline_digests(tree.leaves, {**tree.inline, **inline}, tree.names)
     if isinstance(tree.store, ZarrStore):
         values = {tree.names[key]: partial(changed.__getitem__, key) for key in changed if key in tree.names}
-        write_arrays(tree.store, target, values)
+        written = write_arrays(tree.store, target, values)
+        digests |= {key: written[name] for key, name in tree.names.items()}
         as_numpy(directory, target)
     if (directory / STRUCTURE_FILE).is_file():
-        inline = {key: changed[key] for key in changed if key in tree.inline}
         _mirror_msgpack(directory / STRUCTURE_FILE, target / STRUCTURE_FILE, inline)
+    refuse_damage(source, directory, {k: v for k, v in digests.items() if k not in changed}, tree.names)
+    return digests
+
+
+def _mirror_file(source: Index, target: Path, changed: Mapping[Key, np.ndarray]) -> dict[Key, str]:
+    """A tree that is one msgpack file."""
+    tree, file = source.tree, source.location.directory
+    values = {key: changed[key] for key in changed}
+    digests = inline_digests(tree.leaves, {**tree.inline, **values})
+    refuse_damage(source, file, {k: v for k, v in digests.items() if k not in values})
+    _mirror_msgpack(file, target, values)
+    return digests
 
 
 def _mirror_msgpack(file: Path, target: Path, changed: Mapping[Key, np.ndarray]) -> None:

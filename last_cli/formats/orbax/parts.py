@@ -11,6 +11,7 @@ _FILES = re.compile(
     "|".join(map(re.escape, (TREE_FILE, STEP_FILE, ROOT_FILE, STRINGS_FILE, "_sharding", "manifest.ocdbt")))
     + r"|checkpoint|commit_success\.txt|orbax\.checkpoint|checkpoint_\d+|.*\.json|.*\.msgpack"
 )
+_DATABASES = re.compile(r"d|ocdbt\.process_.*|ocdbt_data|ocdbt_meta")
 _DIRECTORIES = re.compile(r"d|ocdbt\.process_.*|ocdbt_data|ocdbt_meta|array_metadatas|descriptor")
 _ITEM_FILES = ("metadata", "metrics", ROOT_FILE, STEP_FILE)
 
@@ -25,6 +26,17 @@ def is_part(entry: Path) -> bool:
     if _DIRECTORIES.fullmatch(entry.name) or tree_layout(entry) or items_in(entry) or _is_item(entry):
         return True
     return any(entry.rglob(".zarray")) or any(entry.rglob("zarr.json"))
+
+
+def is_data(tree: Path, file: Path) -> bool:
+    """Whether a file below a tree holds its arrays: a part of a database, or of an array with a directory of its own."""
+    first, *below = file.relative_to(tree).parts
+    if not below:
+        return first == "manifest.ocdbt"
+    if _DATABASES.fullmatch(first):
+        return True
+    holders = [parent for parent in file.parents if parent != tree and parent.is_relative_to(tree)]
+    return any((holder / name).is_file() for holder in holders for name in (".zarray", "zarr.json"))
 
 
 def _is_item(directory: Path) -> bool:

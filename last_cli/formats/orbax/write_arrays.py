@@ -5,11 +5,13 @@ import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from last_cli.formats.digests import array_digest
 from last_cli.formats.orbax.store import (
     TENSORSTORE_ERRORS,
     ArrayInfo,
@@ -36,13 +38,18 @@ _OCDBT_OPTIONS = {
 _KEPT = ("compressor", "filters", "order", "dimension_separator", "chunk_grid", "chunk_key_encoding", "codecs")
 
 
-def write_arrays(store: ZarrStore, directory: Path, changed: Mapping[str, Callable[[], np.ndarray]]) -> None:
+def write_arrays(
+    store: ZarrStore, directory: Path, changed: Mapping[str, Callable[[], np.ndarray]]
+) -> dict[str, str]:
     """Writes all arrays of a store into another, most of them copied as they are encoded. Files are not synced.
 
     Args:
         store: the arrays as they are.
         directory: of the new store, in the same format.
         changed: functions that give the values of those that changed; they are called from several threads.
+
+    Returns:
+        The digests of all arrays as they were written.
 
     Raises:
         OSError: the directory cannot be written.
@@ -52,15 +59,21 @@ def write_arrays(store: ZarrStore, directory: Path, changed: Mapping[str, Callab
     with writing():
         target = open_database(directory, ocdbt=ocdbt, sync=False, **(_OCDBT_OPTIONS if ocdbt else {}))
     pending: list[Any] = []
+    digests: dict[str, str] = {}
 
     def start(name: str) -> None:
         """Begins to write one array."""
         if name in changed:
-            pending.append(_write(store, name, changed[name](), target))
+            array = changed[name]()
+            pending.append(_write(store, name, array, target))
         elif ocdbt:
-            pending.extend(_copy_values(store, name, target))
+            values = _encoded(store, name)
+            pending.extend(_copy(values, target))
+            array = _decoded(store, name, values)
         else:
             shutil.copytree(store.directory / name, directory / name)
+            array = store.read([name])[name]
+        digests[name] = array_digest(array)
 
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -79,6 +92,7 @@ def write_arrays(store: ZarrStore, directory: Path, changed: Mapping[str, Callab
             with contextlib.suppress(*TENSORSTORE_ERRORS):
                 write.result()
         raise
+    return digests
 
 
 def _write(store: ZarrStore, name: str, array: np.ndarray, target: Any) -> Any:
@@ -90,12 +104,25 @@ def _write(store: ZarrStore, name: str, array: np.ndarray, target: Any) -> Any:
         return opened.write(array, can_reference_source_data_indefinitely=True)
 
 
-def _copy_values(store: ZarrStore, name: str, target: Any) -> list[Any]:
+def _encoded(store: ZarrStore, name: str) -> dict[str, bytes]:
     with readable(store.directory, f"array data of leaf {name}"):
-        reading = [(key, store.database.read(key)) for key in store.keys.get(name, ())]
-        values = [(key, future.result().value) for key, future in reading]
+        reading = {key: store.database.read(key) for key in store.keys.get(name, ())}
+        return {key: future.result().value for key, future in reading.items()}
+
+
+def _copy(values: Mapping[str, bytes], target: Any) -> list[Any]:
     with writing():
-        return [target.write(key, value) for key, value in values]
+        return [target.write(key, value) for key, value in values.items()]
+
+
+def _decoded(store: ZarrStore, name: str, values: Mapping[str, bytes]) -> np.ndarray:
+    """An array from its values in memory: the disk is not read twice, and what was read is what is copied."""
+    import tensorstore as ts
+
+    memory = ts.KvStore.open({"driver": "memory"}, context=ts.Context()).result()
+    for key, value in values.items():
+        memory.write(key, value).result()
+    return replace(store, database=memory).read([name])[name]
 
 
 def _batches(store: ZarrStore) -> Iterator[list[str]]:
