@@ -196,20 +196,24 @@ def prune(
     return pruning.prune(_opened(checkpoint), extent, how, sequences, progress)
 
 
-def verify(pruned: Checkpoint | str | Path, against: Checkpoint | str | Path, *, seed: int = 0) -> VerifyReport:
-    """Check a pruned checkpoint against the one that it was made from, directly or by several prunings.
+def verify(
+    pruned: Checkpoint | str | Path, against: Checkpoint | str | Path | None = None, *, seed: int = 0
+) -> VerifyReport:
+    """Check a checkpoint that `last` wrote against its own digests, and against the one that it was pruned from.
 
     Args:
         pruned: what `prune` made.
-        against: what it was made from.
+        against: what it was made from, directly or by several prunings; without it, only the digests are compared.
         seed: of the random inputs that the outputs of both are compared on.
 
     Raises:
-        CheckpointError: it has no stamp of a pruning, or its stamp names other layers.
+        CheckpointError: it has neither digests nor `against`, no stamp of a pruning, or one that names other layers.
     """
+    from last_cli.checkpoint import checkpoint as opening
     from last_cli.pruning import verify as verifying
 
-    return verifying.verify(_opened(pruned), _opened(against), seed=seed)
+    opened = pruned if isinstance(pruned, opening.Checkpoint) else opening.load(pruned, checked=False)
+    return verifying.verify(opened, None if against is None else _opened(against), seed=seed)
 
 
 def diff(one: Checkpoint | str | Path, other: Checkpoint | str | Path) -> DiffReport:

@@ -152,6 +152,7 @@ def load(
     step: int | None = None,
     item: str | None = None,
     preset: str | None = None,
+    checked: bool = True,
     **options: Any,
 ) -> Checkpoint:
     """Open a checkpoint; its arrays are read when they are needed.
@@ -161,13 +162,14 @@ def load(
         step: which step, where there are several.
         item: which item of the step, where there are several.
         preset: name of a published configuration, for what the tree does not say.
+        checked: refuse, now and when arrays are read, what has another digest than the stamp of `last` says.
         options: entries of ModelConfig, such as `discretization="bilinear"`; they win over everything else.
 
     Raises:
-        CheckpointError: no checkpoint is there, it cannot be read, or it has no SSM layer.
+        CheckpointError: no checkpoint is there, it cannot be read, is not what `last` wrote, or has no SSM layer.
         UsageError: an unknown preset or option value.
     """
-    return from_index(formats.index(path, step, item), preset=preset, **options)
+    return from_index(formats.index(path, step, item, checked=checked), preset=preset, **options)
 
 
 def from_index(index: Index, *, preset: str | None = None, **options: Any) -> Checkpoint:

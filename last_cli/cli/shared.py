@@ -12,9 +12,13 @@ from last_cli.base.errors import spelled
 
 def load(path: Path, quiet: bool, **options: Any) -> Any:
     """Open a checkpoint, and say what was read."""
+    return tell_read(last.load(path, **options), quiet)
+
+
+def tell_read(checkpoint: Any, quiet: bool) -> Any:
+    """Say what was read, and give it back."""
     from last_cli.display.opened import read_line
 
-    checkpoint = last.load(path, **options)
     tell_all(checkpoint.index.location.notes, "")
     tell(read_line(checkpoint), quiet)
     return checkpoint

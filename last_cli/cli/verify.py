@@ -8,21 +8,26 @@ import typer
 import last_cli as last
 from last_cli.cli.app import command
 from last_cli.cli.options import General, gate_option
-from last_cli.cli.shared import load, tell
+from last_cli.cli.shared import load, tell, tell_all, tell_read
 
 
-@command("last verify pruned/ --against ckpt/", "last verify pruned/ --against ckpt/ --format md >> summary.md")
+@command("last verify pruned/", "last verify pruned/ --against ckpt/", "last verify pruned/ --format md >> summary.md")
 def verify(
-    pruned: Annotated[Path, typer.Argument(metavar="PRUNED", help="What `last prune` wrote.", show_default=False)],
-    against: Annotated[
-        Path, gate_option(metavar="CKPT", help="The checkpoint that it was made from.", show_default=False)
-    ],
+    pruned: Annotated[Path, typer.Argument(metavar="PRUNED", help="What `last` wrote.", show_default=False)],
     general: General,
+    against: Annotated[
+        Path | None,
+        gate_option(metavar="CKPT", help="The checkpoint that it was pruned from.", show_default="its own digests"),
+    ] = None,
 ) -> None:
-    """Check a pruned checkpoint against its source; exit 1 if anything is not as its stamp says."""
+    """Check a checkpoint that `last` wrote against its digests and its source; exit 1 if anything is otherwise."""
+    from last_cli.checkpoint import checkpoint as opening
     from last_cli.display.compare import show_verify
 
-    result = last.verify(load(pruned, general.quiet), load(against, general.quiet))
+    # What has another digest is no error here but a check that fails.
+    opened = tell_read(opening.load(pruned, checked=False), general.quiet)
+    result = last.verify(opened, None if against is None else load(against, general.quiet))
     show_verify(result, general.form)
+    tell_all(result.warnings, "warning")
     tell("PASS" if result.passed else "FAIL", general.quiet, "ok" if result.passed else "error")
     raise typer.Exit(0 if result.passed else 1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Container, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -141,7 +142,7 @@ def refuse_damage(source: Index, directory: Path, found: Mapping[Key, str], name
             expected = said[name_of(key)]
             stored = directory / names.get(key, "")
             raise CheckpointError(
-                f"{stored if stored.exists() else directory}: leaf {'/'.join(key)} is not as `last` wrote it: "
+                f"{stored if os.path.exists(stored) else directory}: leaf {'/'.join(key)} is not as `last` wrote it: "
                 f"{expected[:19]} in the stamp, {value[:19]} there",
                 _hint(source.written),
             )

@@ -1,7 +1,7 @@
 """The stamp that `last` leaves in a checkpoint, and what it must look like for the rest of `last` to rely on it."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from last_cli.base.errors import CheckpointError
@@ -70,6 +70,9 @@ def _written(stamp: Mapping[str, Any], file: Path) -> Written | None:
     said = stamp.get("written")
     if not said:
         return None
+    for place in (*said["arrays"], *said["files"]):
+        if ".." in PurePosixPath(place).parts or place.startswith("/") or "\0" in place:
+            raise CheckpointError(f"{file}: names {place!r}, which is no path in the checkpoint", INCOMPLETE)
     return Written(file.parent, file, said["arrays"], said["files"], said["stamp"] == stamp_digest(stamp))
 
 

@@ -1,4 +1,4 @@
-"""Does a pruned checkpoint hold what its stamp says? A list of checks against the checkpoint it was made from."""
+"""Does a checkpoint hold what its stamp says? Its own digests, and checks against the checkpoint it was pruned from."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from last_cli.base.errors import CheckpointError
+from last_cli.base.words import some
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.find import Layer, companions
 from last_cli.families.lti.system import System, gain_bound, subtract, transfer_gain
 from last_cli.families.target import Units
+from last_cli.formats.damage import damage
 from last_cli.pruning.cut import Cut, Kept, own_cuts
 from last_cli.results.verify import Check, VerifyReport
 
@@ -20,12 +22,71 @@ STEPS, FREQUENCIES = 64, 257
 TOLERANCE = 1e-9
 
 
-def verify(pruned: Checkpoint, against: Checkpoint, *, seed: int = 0) -> VerifyReport:
-    """Check a pruned checkpoint against the one that it was made from, directly or by several prunings.
+def verify(pruned: Checkpoint, against: Checkpoint | None = None, *, seed: int = 0) -> VerifyReport:
+    """Check a checkpoint that `last` wrote against its own digests, and against the one that it was pruned from.
+
+    Args:
+        pruned: what is checked.
+        against: what it was made from, directly or by several prunings.
+        seed: of the random inputs that the outputs of both are compared on.
 
     Raises:
-        CheckpointError: it has no stamp of a pruning, or its stamp names other layers.
+        CheckpointError: there is nothing to check it against, or no stamp of a pruning that fits the other.
     """
+    # What is not as the stamp says is a failed check here, and no error.
+    pruned = replace(pruned, index=replace(pruned.index, checked=False))
+    own, warnings = _as_written(pruned)
+    if against is not None:
+        own = [*_compared(pruned, against, seed, own), *own]
+    elif not own:
+        raise CheckpointError(
+            f"{pruned.source.path}: nothing to check it against: {warnings[0]}",
+            "name the checkpoint that it was made from: ⟦against CKPT⟧",
+        )
+    return VerifyReport(pruned.source, against and against.source, own, warnings)
+
+
+def _as_written(pruned: Checkpoint) -> tuple[list[Check], list[str]]:
+    """The checks that need no other checkpoint, and a warning where some cannot be made."""
+    written = pruned.index.written
+    if pruned.changed or pruned.also:
+        return [], ["it is not written yet, so there are no digests of it"]
+    if written is None:
+        what = "its stamp holds no digests" if pruned.index.stamp else "there is no stamp in it"
+        return [], [f"{what}: what changed in the optimizer, in refitted values and in files beside cannot be seen"]
+    found = damage(pruned.index, written)
+    stamp = "model, task and history" if written.intact else f"{written.file.name} was edited or damaged"
+    leaves, files = f"{found.leaves} leaves", f"{found.files} files without arrays"
+    checks = [
+        Check("stamp as written", written.intact, stamp),
+        Check("arrays as written", not found.wrong_leaves, _seen(found.wrong_leaves, leaves)),
+        Check("other files as written", not found.wrong_files, _seen(found.wrong_files, files)),
+    ]
+    place = pruned.index.location.directory
+    return checks, [] if found.described else [f"{place}: written after {written.file}, which has no digests of it"]
+
+
+def _seen(wrong: Sequence[str], all_: str) -> str:
+    return f"{len(wrong)} of {all_} differ: {some(wrong)}" if wrong else all_
+
+
+def _compared(pruned: Checkpoint, against: Checkpoint, seed: int, own: Sequence[Check]) -> list[Check]:
+    """The checks against the source; of what is known to be damaged, an error is one that failed."""
+    try:
+        try:
+            return _against(pruned, against, seed)
+        except (IndexError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise CheckpointError(
+                f"{pruned.source.path}: the stamp does not fit {against.source.path} ({type(error).__name__}: {error})",
+                "is that what it was made from? else last.json was damaged",
+            ) from error
+    except CheckpointError as error:
+        if all(check.passed for check in own):
+            raise
+        return [Check("comparison with the source", False, error.message)]
+
+
+def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     chain = pruned.stamp.get("pruned", [])
     if not chain:
         raise CheckpointError(
@@ -37,13 +98,7 @@ def verify(pruned: Checkpoint, against: Checkpoint, *, seed: int = 0) -> VerifyR
     checks = [Check("source digest", since is not None, said)]
     steps = chain[-1 if since is None else since :]
     masked, target = _all_or_none(steps, pruned), steps[-1].get("target", "states")
-    try:
-        index = {layer.name: _index(layer, layer.units[target], against, steps) for layer in against.layers}
-    except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{pruned.source.path}: the stamp does not fit {against.source.path} ({type(error).__name__}: {error})",
-            "is that what it was made from? else last.json was damaged",
-        ) from error
+    index = {layer.name: _index(layer, layer.units[target], against, steps) for layer in against.layers}
     emptied = {name for name, (_, live) in index.items() if not live}
     keep = {layer.name: _mask(layer.units[target], *index[layer.name]) for layer in against.layers}
     placeholders = {name: index[name][0] for name in emptied} if not masked else {}
@@ -56,12 +111,12 @@ def verify(pruned: Checkpoint, against: Checkpoint, *, seed: int = 0) -> VerifyR
         checks += [replace(kept, name=f"kept entries bit-equal, {new}"), untouched]
         if methods == {"balanced"} and len(steps) == 1 and since is not None:
             checks.append(_new_poles_hold(pruned, against, steps[0]["gain_bound"]))
-        return VerifyReport(pruned.source, against.source, checks)
+        return checks
     checks += [_bit_equal(pruned, against, cuts), untouched]
-    rng = np.random.default_rng(seed)
     if all(check.passed for check in checks[1:]):
+        rng = np.random.default_rng(seed)
         checks += [_same_outputs(pruned, against, keep, rng), _bound_holds(against, keep)]
-    return VerifyReport(pruned.source, against.source, checks)
+    return checks
 
 
 def _all_or_none(steps: Sequence[Mapping[str, Any]], pruned: Checkpoint) -> bool:

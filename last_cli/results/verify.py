@@ -20,11 +20,19 @@ class Check:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What `last verify` shows."""
+    """What `last verify` shows.
+
+    Attributes:
+        checkpoint: what was checked.
+        against: what it was compared with; None where only with the digests in its own stamp.
+        checks: one by one.
+        warnings: what could not be checked.
+    """
 
     checkpoint: Source
-    against: Source
+    against: Source | None
     checks: Sequence[Check]
+    warnings: Sequence[str] = ()
 
     @property
     def passed(self) -> bool:
@@ -37,7 +45,8 @@ class VerifyReport:
             "schema": "last.verify/1",
             "last": __version__,
             "checkpoint": self.checkpoint.as_json(),
-            "against": self.against.as_json(),
+            "against": self.against and self.against.as_json(),
             "passed": self.passed,
             "checks": [vars(check) for check in self.checks],
+            "warnings": list(self.warnings),
         }

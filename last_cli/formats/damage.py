@@ -1,0 +1,70 @@
+"""What of a checkpoint is no more as `last` wrote it: everything that its stamp has a digest of is read again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from last_cli.base.errors import CheckpointError
+from last_cli.formats.digests import digests_at, file_digest, name_of, tree_digests
+from last_cli.formats.format import format_named
+from last_cli.formats.types import Index, Written
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What was compared with the digests in a stamp.
+
+    Attributes:
+        leaves: how many there are of, in all items of the step.
+        wrong_leaves: those that are otherwise, lost or new, each in words.
+        files: how many files without arrays there are of.
+        wrong_files: those that are otherwise or lost.
+        described: whether the tree that was opened is one of those that the stamp describes.
+    """
+
+    leaves: int
+    wrong_leaves: tuple[str, ...]
+    files: int
+    wrong_files: tuple[str, ...]
+    described: bool
+
+
+def damage(index: Index, written: Written) -> Damage:
+    """Reads all leaves of all trees, and all files, that a stamp has digests of; see Damage."""
+    return Damage(
+        leaves=sum(map(len, written.arrays.values())),
+        wrong_leaves=tuple(wrong for place in written.arrays for wrong in _wrong_leaves(index, written, place)),
+        files=len(written.files),
+        wrong_files=tuple(_wrong_files(written)),
+        described=bool(digests_at(written, index.location.directory)),
+    )
+
+
+def _wrong_leaves(index: Index, written: Written, place: str) -> Iterator[str]:
+    said = written.arrays[place]
+    location = replace(index.location, directory=written.root / place)
+    if not location.directory.exists():
+        yield f"{place}: lost"
+        return
+    try:
+        digests = tree_digests(format_named(location.format).read_tree(location))
+    except CheckpointError as error:
+        yield error.args[0]
+        return
+    found = {name_of(key): digest for key, digest in digests.items()}
+    for name in dict.fromkeys([*said, *found]):
+        what = "lost" if name not in found else "new" if name not in said else "changed"
+        if said.get(name) != found.get(name):
+            yield f"{f'{place}: ' if place else ''}{name} {what}"
+
+
+def _wrong_files(written: Written) -> Iterator[str]:
+    for name, digest in written.files.items():
+        try:
+            if file_digest(written.root / name) != digest:
+                yield f"{name} changed"
+        except FileNotFoundError:
+            yield f"{name} lost"
+        except OSError as error:
+            yield f"{name} cannot be read ({error.strerror})"
