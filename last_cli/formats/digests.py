@@ -141,8 +141,9 @@ def refuse_damage(source: Index, directory: Path, found: Mapping[Key, str], name
         if said.get(name_of(key), value) != value:
             expected = said[name_of(key)]
             stored = directory / names.get(key, "")
+            there = os.path.exists(stored)  # noqa: PTH110 - a name that is too long for a file is no error here.
             raise CheckpointError(
-                f"{stored if os.path.exists(stored) else directory}: leaf {'/'.join(key)} is not as `last` wrote it: "
+                f"{stored if there else directory}: leaf {'/'.join(key)} is not as `last` wrote it: "
                 f"{expected[:19]} in the stamp, {value[:19]} there",
                 _hint(source.written),
             )
@@ -161,7 +162,8 @@ def refuse_lost(source: Index) -> None:
     if lost:
         more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
         raise CheckpointError(
-            f"{source.location.directory}: leaf {lost[0]}{more}, which `last` wrote, is not there", _hint(source.written)
+            f"{source.location.directory}: leaf {lost[0]}{more}, which `last` wrote, is not there",
+            _hint(source.written),
         )
 
 

@@ -53,8 +53,8 @@ class Format:
         read_tree: location -> the leaves, without the data of stored arrays. Raises CheckpointError.
         read_beside: location -> config, stamp and warnings. Raises CheckpointError where the stamp is damaged.
         is_part: entry of a checkpoint's directory -> whether it belongs to one, so that `force` may remove it.
-        is_data: directory of a tree, file below it -> whether it holds nothing but arrays of the tree, whose leaves have
-            digests of their own in the stamp; every other file has one.
+        is_data: directory of a tree, file below it -> whether it holds nothing but arrays of the tree, whose leaves
+            have digests of their own in the stamp; every other file has one.
         mirror: source, an empty directory, changes -> writes all of the source into the directory, in its own form.
             Returns the digests of all leaves that it wrote, by the path of their tree in the directory ("" for the
             directory itself). Raises OSError where that cannot be written, CheckpointError where the source cannot be

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from commands import S4D, S5, Run, data, fails
+from commands import DIGITS, S4D, S5, Run, data, fails
 
 import last_cli as last
 from last_cli import formats
+from last_cli.formats.stamp import renewed
+
+OWN = ["stamp as written", "arrays as written", "other files as written"]
 
 
 @pytest.mark.parametrize("sample", [S5, S4D])
@@ -18,7 +23,7 @@ def test_verify_passes_what_prune_wrote_and_fails_what_was_changed(run: Run, tmp
     for pruned, against in (("once", sample), ("twice", "once"), ("twice", sample)):
         report = data(run, "verify", pruned, "--against", against)
         assert report["passed"]
-        assert len(report["checks"]) == 5
+        assert len(report["checks"]) == 8
     ck = last.load("once")
     name, key = next(iter(ck.layers[0].leaves.items()))
     array = ck.read([key])[key].copy()
@@ -28,6 +33,62 @@ def test_verify_passes_what_prune_wrote_and_fails_what_was_changed(run: Run, tmp
     assert [check["name"] for check in report["checks"] if not check["passed"]] == ["kept entries bit-equal"]
     assert name in report["checks"][1]["seen"]
     assert "no stamp of a pruning" in fails(run, "verify", sample, "--against", sample)[0]
+
+
+@pytest.mark.parametrize("sample", [S5, S4D, DIGITS])
+def test_the_samples_are_as_they_were_written(run: Run, sample: str) -> None:
+    """After a change on purpose: python sample_checkpoints/stamp.py SAMPLE."""
+    report = data(run, "verify", sample)
+    assert (report["passed"], report["against"], report["warnings"]) == (True, None, [])
+    assert [check["name"] for check in report["checks"]] == OWN
+
+
+def test_verify_fails_a_changed_configuration_array_and_file(run: Run, tmp_path: Path) -> None:
+    run("prune", S5, "--ratio", "0.3")
+    stamp = json.loads((tmp_path / "pruned" / "last.json").read_text())
+    stamp["model"]["activation"] = "gelu"
+    written = stamp["written"]
+    written["arrays"][""]["params/decoder/bias"] = written["files"]["_METADATA"] = "sha256:0"
+    (tmp_path / "pruned" / "last.json").write_text(json.dumps(stamp))
+    for against in ([], ["--against", S5]):
+        checks = data(run, "verify", "pruned", *against, code=1)["checks"]
+        assert [check["name"] for check in checks if not check["passed"]] == OWN
+    assert [check["seen"] for check in checks[-3:]] == [
+        "last.json was edited or damaged",
+        "1 of 56 leaves differ: params/decoder/bias changed",
+        "1 of 3 files without arrays differ: _METADATA changed",
+    ]
+
+
+def test_verify_says_what_it_cannot_check_without_digests(run: Run, tmp_path: Path) -> None:
+    run("prune", S5, "--ratio", "0.3")
+    stamp = json.loads((tmp_path / "pruned" / "last.json").read_text())
+    del stamp["written"]
+    (tmp_path / "pruned" / "last.json").write_text(json.dumps(stamp))
+    report = data(run, "verify", "pruned", "--against", S5)
+    assert (report["passed"], len(report["checks"])) == (True, 5)
+    assert report["warnings"][0].startswith("its stamp holds no digests")
+    error, hint = fails(run, "verify", "pruned")
+    assert "nothing to check it against: its stamp holds no digests" in error and "--against CKPT" in hint
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"gain_bound": {}, "method": "balanced"},
+        {"target": "nothing"},
+        {"layers": []},
+        {"method": ["balanced"]},
+        {"layers": [{"name": "encoder/layers_0/seq", "kept": [[10**30]]}]},
+        {"layers": [{"name": "encoder/layers_0/seq", "kept": [{}]}]},
+    ],
+)
+def test_a_stamp_that_lies_is_an_error_in_words(run: Run, tmp_path: Path, lie: dict[str, Any]) -> None:
+    run("prune", S5, "--ratio", "0.3")
+    stamp = json.loads((tmp_path / "pruned" / "last.json").read_text())
+    stamp["pruned"][0] |= lie
+    (tmp_path / "pruned" / "last.json").write_text(json.dumps(renewed(stamp)))
+    assert "last.json" in " ".join(fails(run, "verify", "pruned", "--against", S5))
 
 
 def test_verify_knows_another_source_and_a_damaged_stamp(run: Run, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def is_part(entry: Path) -> bool:
 
 
 def is_data(tree: Path, file: Path) -> bool:
-    """Whether a file below a tree holds its arrays: a part of a database, or of an array with a directory of its own."""
+    """Whether a file below a tree holds its arrays: of a database, or of an array with a directory."""
     first, *below = file.relative_to(tree).parts
     if not below:
         return first == "manifest.ocdbt"

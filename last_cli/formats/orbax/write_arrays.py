@@ -38,9 +38,7 @@ _OCDBT_OPTIONS = {
 _KEPT = ("compressor", "filters", "order", "dimension_separator", "chunk_grid", "chunk_key_encoding", "codecs")
 
 
-def write_arrays(
-    store: ZarrStore, directory: Path, changed: Mapping[str, Callable[[], np.ndarray]]
-) -> dict[str, str]:
+def write_arrays(store: ZarrStore, directory: Path, changed: Mapping[str, Callable[[], np.ndarray]]) -> dict[str, str]:
     """Writes all arrays of a store into another, most of them copied as they are encoded. Files are not synced.
 
     Args:
