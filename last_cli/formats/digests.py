@@ -108,7 +108,8 @@ def file_digest(file: Path) -> str:
 def stamp_digest(stamp: Mapping[str, Any]) -> str:
     """Of a stamp without its entry `written`, however it is laid out in its file."""
     told = {key: value for key, value in stamp.items() if key != "written"}
-    return _sha256(json.dumps(told, sort_keys=True).encode())
+    text = json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _sha256(text.encode(errors="surrogatepass"))
 
 
 def digests_at(written: Written | None, directory: Path) -> Mapping[str, str]:
