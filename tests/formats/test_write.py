@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checkpoint_fixtures import READABLE, paths_of
+from stamps import said
 
 from last_cli import formats
 from last_cli.base.errors import CheckpointError, OutputError
 from last_cli.formats import Key
+from last_cli.formats.account import check_replaceable
 
 STAMP = {"last": "0", "kept": [1, 2]}
 
@@ -56,12 +58,13 @@ def test_mirrors_every_layout(fixtures: Path, tmp_path: Path, name: str, path: s
         assert after[key].tobytes() == wanted.tobytes(), key
     assert {key: leaf.kind for key, leaf in out.leaves.items()} == {k: leaf.kind for k, leaf in source.leaves.items()}
     assert all(out.tree.inline[key] == value for key, value in source.tree.inline.items() if isinstance(value, str))
-    assert (out.location.layout, out.stamp, out.warnings) == (source.location.layout, STAMP, ())
+    assert (out.location.layout, said(out), out.warnings) == (source.location.layout, STAMP, ())
     if path == "ckpt":
         assert (out.location.step, out.location.item) == (source.location.step, source.location.item)
         assert out.config == source.config
         assert _names(source) == _names(out) - {"last.json"}
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["out"]
+    check_replaceable(tmp_path / "out")
 
 
 def test_leaves_the_source_alone(fixtures: Path, tmp_path: Path) -> None:
@@ -121,7 +124,7 @@ def test_writes_a_new_checkpoint(tmp_path: Path) -> None:
     arrays = {("params", "a.b"): np.arange(3, dtype=np.float32), ("step",): np.int32(4)}
     formats.save(tmp_path / "new", source=None, changed=arrays, stamp=STAMP)
     index = formats.index(tmp_path / "new")
-    assert index.stamp == STAMP
+    assert said(index) == STAMP
     for key, array in formats.read(index).items():
         assert array.dtype == arrays[key].dtype
         assert np.array_equal(array, arrays[key])
@@ -149,41 +152,16 @@ def test_replaces_only_a_checkpoint_and_only_when_told(fixtures: Path, tmp_path:
         formats.save(out, source=source, changed={}, stamp=STAMP)
     assert "force" in caught.value.options
     formats.save(out, source=source, changed={}, stamp={"again": 1}, force=True)
-    assert formats.index(out).stamp == {"again": 1}
+    assert said(formats.index(out)) == {"again": 1}
     (out / "thesis.tex").write_text("years of work")
     with pytest.raises(OutputError, match=r"holds more than a checkpoint \(thesis.tex\)"):
         formats.save(out, source=source, changed={}, stamp=STAMP, force=True)
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "notes").write_text("")
-    with pytest.raises(OutputError, match=r"holds more than a checkpoint"):
+    with pytest.raises(OutputError, match=r"not known as one checkpoint"):
         formats.save(tmp_path / "home", source=source, changed={}, stamp=STAMP, force=True)
     with pytest.raises(OutputError, match="there is no directory"):
         formats.save(tmp_path / "nowhere" / "out", source=source, changed={}, stamp=STAMP)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "cur_flax_legacy_msgpack",
-        "cur_flax_orbax_trainstate",
-        "cur_manager_best_metrics_prefix",
-        "cur_manager_gap_hidden_tmp",
-        "cur_msgpack_to_bytes_aire",
-        "cur_pytree_noocdbt",
-        "cur_v1_save_checkpointables",
-        "o01125_manager_composite_qs5",
-        "o027_manager_legacy_items",
-        "o027_pytree_default",
-        "o048_manager_legacy",
-        "o048_flax_orbax_ckptr_aggregate",
-        "shard8_standard",
-    ],
-)
-def test_every_layout_can_be_replaced(fixtures: Path, tmp_path: Path, name: str) -> None:
-    out = shutil.copytree(fixtures / name / "ckpt", tmp_path / "out")
-    source = formats.index(fixtures / "cur_pytree_ocdbt" / "ckpt")
-    formats.save(out, source=source, changed={}, stamp=STAMP, force=True)
-    assert formats.index(out).stamp == STAMP
 
 
 def test_a_damaged_source_leaves_no_output(fixtures: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from last_cli.formats.orbax.beside import read_beside
 from last_cli.formats.orbax.locate import is_below, locate
 from last_cli.formats.orbax.metadata import TREE_FILE
 from last_cli.formats.orbax.mirror import mirror
-from last_cli.formats.orbax.parts import is_part
+from last_cli.formats.orbax.parts import parts
 from last_cli.formats.orbax.tree import read_tree
 from last_cli.formats.orbax.write import write
 
@@ -16,7 +16,7 @@ ORBAX = Format(
     locate=locate,
     read_tree=lambda location: read_tree(location.directory),
     read_beside=read_beside,
-    is_part=is_part,
+    parts=parts,
     mirror=mirror,
     write=write,
 )

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from last_cli.formats.orbax.copies import copy_array
 from last_cli.formats.orbax.store import (
     TENSORSTORE_ERRORS,
     ArrayInfo,
@@ -60,7 +60,7 @@ def write_arrays(store: ZarrStore, directory: Path, changed: Mapping[str, Callab
         elif ocdbt:
             pending.extend(_copy_values(store, name, target))
         else:
-            shutil.copytree(store.directory / name, directory / name)
+            copy_array(store.directory / name, directory / name)
 
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
