@@ -105,7 +105,7 @@ def _named(stamp: Mapping[str, Any]) -> Mapping[str, str]:
 def _files(root: Path) -> Iterator[tuple[str, Path]]:
     """All that is no directory, and links to directories, by its path below a root."""
     for folder, folders, files in os.walk(root):
-        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        links = [name for name in folders if Path(folder, name).is_symlink()]
         for name in sorted([*files, *links]):
             file = Path(folder, name)
             yield file.relative_to(root).as_posix(), file

@@ -1,7 +1,7 @@
 """An output that appears whole, by one rename, or not at all: a directory or a file.
 
-It is made in a hidden directory beside it, which its writer holds by a lock. What a killed writer left is cleared by the
-next one with the same output, and what was there before is where it was, or is brought back.
+It is made in a hidden directory beside it, which its writer holds by a lock. What a killed writer left is cleared by
+the next one with the same output, and what was there before is where it was, or is brought back.
 """
 
 import contextlib

@@ -121,7 +121,7 @@ def _delete(entry: Path) -> None:
     if entry.is_dir() and not entry.is_symlink():
         for directory, _, _ in os.walk(entry):
             with contextlib.suppress(OSError):
-                os.chmod(directory, 0o700)  # A directory without write permission keeps what is in it.
+                Path(directory).chmod(0o700)  # A directory without write permission keeps what is in it.
         shutil.rmtree(entry, ignore_errors=True)
     else:
         with contextlib.suppress(OSError):

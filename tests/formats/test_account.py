@@ -16,9 +16,8 @@ from last_cli.formats import locate, msgpack
 from last_cli.formats.account import check_replaceable
 
 STAMP = {"schema": "last.stamp/1", "last": "0.1.0"}
-FOLDERS = [
-    name for name in READABLE if "msgpack" not in name and name not in ("cur_flax_orbax_s4d", "shape_zero_states")
-]
+NO_FOLDERS = ("cur_flax_orbax_s4d", "shape_zero_states")
+FOLDERS = [name for name in READABLE if "msgpack" not in name and name not in NO_FOLDERS]
 
 
 def is_replaceable(out: Path) -> bool:
@@ -33,6 +32,11 @@ def is_replaceable(out: Path) -> bool:
 def add(path: Path, text: str = "years of work") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
+
+
+def linked(file: Path) -> None:
+    """A link in the place of a file."""
+    file.symlink_to(file.rename(file.parent.parent / file.name))
 
 
 @pytest.mark.parametrize("name", FOLDERS)
@@ -54,9 +58,7 @@ WAYS: dict[str, Callable[[Path], object]] = {
     "another model": lambda out: add(out / "best.msgpack", "\x80"),
     "a last.json of a trainer": lambda out: add(out / "last.json", '{"loss": 0.1}'),
     "a link to a directory": lambda out: (out / "plots").symlink_to(out.parent),
-    "a link to a file": lambda out: (
-        (out / "commit_success.txt").unlink() or (out / "commit_success.txt").symlink_to("x")
-    ),
+    "a link to a file": lambda out: linked(out / "_sharding"),
     "an array of one's own": lambda out: add(out / "measured" / ".zarray"),
 }
 

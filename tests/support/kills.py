@@ -1,9 +1,9 @@
 """Writers that are killed at random moments; what is there then must be the old or the new, and nothing else later.
 
-    python tests/support/kills.py [KILLS]      # a hundred by default, with and without force; exit 1 where one left more
+    python tests/support/kills.py [KILLS]    # a hundred by default, with and without force; exit 1 where one left more
 
-Each writer is forked from a process that has all imported, and writes a checkpoint of few files, so that most are killed
-while they write or swap.
+Each writer is forked from a process that has all imported, and writes a checkpoint of few files, so that most are
+killed while they write or swap.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _forked(out: Path, number: int, force: bool) -> int:
 def _write(new: Path, number: int) -> None:
     """A tree of arrays in msgpack files, which an older Orbax would have written."""
     array = msgpack.ExtType(1, msgpack.packb(((1,), "int64", number.to_bytes(8, "little")), use_bin_type=True))
-    (new / "checkpoint").write_bytes(msgpack.packb({"a": array}))
+    (new / "checkpoint").write_bytes(msgpack.packb({"a": array}) or b"")
     (new / "array_metadatas").mkdir()
     for i in range(FILES):
         (new / "array_metadatas" / f"process_{i}").write_text(str(number))

@@ -1,4 +1,4 @@
-"""Copies of files as they are: their content alone, without permissions, and nothing that a link points to elsewhere."""
+"""Copies of files as they are: their content alone, without permissions, and nothing that a link has elsewhere."""
 
 import shutil
 from collections.abc import Collection, Iterator

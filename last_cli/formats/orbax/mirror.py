@@ -19,7 +19,7 @@ from last_cli.formats.orbax.tree import STRUCTURE_FILE, read_tree
 from last_cli.formats.orbax.write_arrays import write_arrays
 from last_cli.formats.types import STAMP_FILE, Index, Key, Tree
 
-# What goes along with a tree as it is, beside its configuration in JSON; its arrays and their metadata are written anew.
+# What goes along with a tree as it is, beside configuration in JSON; its arrays and their metadata are written anew.
 _CARRIED = {
     *(TREE_FILE, SHARDING_FILE, ARRAY_METADATA, STRINGS_FILE, STEP_FILE, ROOT_FILE, COMMIT_FILE),
     *("orbax.checkpoint", "descriptor"),

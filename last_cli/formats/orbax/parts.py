@@ -23,7 +23,7 @@ _RUN_FILES = (ROOT_FILE, *(f"metadata/{name}" for name in ("metadata", ROOT_FILE
 
 
 def parts(location: Location) -> set[str]:
-    """The files of one step, or of what stands alone, that their names or the tree's metadata explain; see Format.parts.
+    """The files of one step, or of what stands alone, that names or the tree's metadata explain; see Format.parts.
 
     A database or arrays without the metadata of a tree are no checkpoint, and neither is a msgpack file without arrays.
     """
