@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from last_cli.base.errors import LastError, UsageError, spelling
+from last_cli.base.errors import Interrupted, LastError, UsageError, spelling
 from last_cli.cli.app import COMMANDS, app
 from last_cli.cli.flags import as_flags
 
@@ -29,11 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str]) -> int:
     try:
         code = int(_parser()(arguments, prog_name="last", standalone_mode=False) or 0)
-        return _interrupted() if code == 130 else code  # the parser's word for Ctrl-C
+        return _fail(Interrupted(KeyboardInterrupt()), arguments) if code == 130 else code
     except LastError as error:
         return _fail(error, arguments)
-    except KeyboardInterrupt:
-        return _interrupted()
+    except KeyboardInterrupt as stop:
+        return _fail(Interrupted(stop), arguments)
     except typer.Exit as stop:
         return stop.exit_code
     except BrokenPipeError:
@@ -53,11 +53,6 @@ def _run(arguments: Sequence[str]) -> int:
         return _fail(
             UsageError(message[:1].lower() + message[1:], f"last {command} --help".replace("  ", " ")), arguments
         )
-
-
-def _interrupted() -> int:
-    sys.stderr.write("error: interrupted\nhint: nothing is left half-written: run it again\n")
-    return 130
 
 
 @cache

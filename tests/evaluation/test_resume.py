@@ -78,7 +78,7 @@ def test_ctrl_c_says_how_to_go_on(cache: Path) -> None:
     assert process.stderr is not None
     err = process.stderr.read()
     assert process.returncode == 130
-    assert "--resume" in err.splitlines()[-2]
+    assert "--resume" in err.splitlines()[-1]
 
 
 class Cut(Exception):
