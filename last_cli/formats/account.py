@@ -49,6 +49,28 @@ def check_replaceable(out: Path) -> None:
         )
 
 
+def check_file_replaceable(out: Path) -> None:
+    """Looks at a file before it is replaced, with the stamp beside it; either may be missing.
+
+    Raises:
+        OutputError: they are no checkpoint.
+    """
+    if os.path.lexists(out):
+        if out.is_symlink() or not out.is_file():
+            raise OutputError(f"{out}: is no file, so it is not replaced", _ELSEWHERE.format("it"))
+        location = _one_checkpoint(out)
+        if not format_named(location.format).parts(location):
+            raise OutputError(f"{out}: holds no arrays, so it is not replaced", _ELSEWHERE.format("it"))
+    beside = stamp_beside(out)
+    if os.path.lexists(beside) and not _stamp(beside):
+        raise OutputError(f"{beside}: is no stamp of `last`, so it is not replaced", _ELSEWHERE.format("it"))
+
+
+def stamp_beside(file: Path) -> Path:
+    """Where the stamp of a file lies that may not be there yet."""
+    return file.with_name(f"{file.name}.{STAMP_FILE}")
+
+
 def beyond_layout(directory: Path) -> dict[str, str]:
     """The files of a checkpoint that was just written that are no part of its layout, each with its digest.
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from last_cli.base.errors import CheckpointError, OutputError
-from last_cli.formats.account import check_replaceable
+from last_cli.formats.account import check_file_replaceable, check_replaceable, stamp_beside
+from last_cli.formats.remote import remote_url
 from last_cli.formats.swap import exchange, put
 from last_cli.formats.types import INCOMPLETE
-from last_cli.formats.workplace import ASIDE, clear_left, sync, sync_one, workplace
+from last_cli.formats.workplace import ASIDE, STAMP, clear_left, sync, sync_one, workplace
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space, or write to another disk with ⟦output⟧"),
@@ -51,7 +52,7 @@ def staged(out: Path, *, source: Path | None, force: bool) -> Iterator[Path]:
             stage.mkdir()
             yield stage
             sync(stage)
-            _appear(stage, out, force, lambda: exchange(stage, target, place / ASIDE))
+            _appear(stage, out, lambda: exchange(stage, target, place / ASIDE), lambda: _check(out, None, force))
 
 
 @contextlib.contextmanager
@@ -74,17 +75,48 @@ def staged_file(out: Path, *, force: bool) -> Iterator[BinaryIO]:
             with stage.open("xb") as file:
                 yield file
             sync_one(stage)
-            _appear(stage, out, force, lambda: stage.replace(target))
+            _appear(stage, out, lambda: stage.replace(target), lambda: _check_file(out, force))
 
 
-def check(out: Path, *, source: Path | None, force: bool) -> None:
-    """What `staged` checks first, for before any long work.
+@contextlib.contextmanager
+def staged_with_stamp(out: Path, *, source: Path | None, force: bool) -> Iterator[Path]:
+    """A hidden directory; a file in it of the name of `out` becomes `out`, and its stamp, NAME.last.json, follows.
+
+    A writer that is killed between the two leaves the stamp to the next one.
+
+    Args:
+        out: the file that appears.
+        source: the checkpoint that is read meanwhile; `out` may not touch it.
+        force: replace `out` and its stamp where they are a checkpoint and its stamp.
 
     Raises:
-        OutputError: `staged` would not begin.
+        OutputError: `out` exists and is not to be replaced, or cannot be written.
+        CheckpointError: the block failed to read the source.
+    """
+    target = out.absolute()
+    with _in_words(out, source):
+        clear_left(target)
+        _check_with_stamp(out, source, force)
+        with workplace(target) as place:
+            stage, new = place / "files", place / "new"
+            stage.mkdir()
+            yield stage
+            sync(stage)
+            (stage / out.name).rename(new)
+            (stage / stamp_beside(out).name).rename(place / STAMP)
+            _appear(new, out, lambda: new.replace(target), lambda: _check_with_stamp(out, None, force))
+            (place / STAMP).replace(stamp_beside(target))
+            sync_one(target.parent)
+
+
+def check(out: Path, *, source: Path | None, force: bool, file: bool = False) -> None:
+    """What `staged` checks first, or for a file `staged_with_stamp`, for before any long work.
+
+    Raises:
+        OutputError: it would not begin.
     """
     with _in_words(out, source):
-        _check(out, source, force)
+        (_check_with_stamp if file else _check)(out, source, force)
 
 
 @contextlib.contextmanager
@@ -100,7 +132,25 @@ def _in_words(out: Path, source: Path | None) -> Iterator[None]:
 
 
 def _check(out: Path, source: Path | None, force: bool) -> None:
+    _check_place(out, source)
+    _check_absent(out, force)
+    if not os.path.lexists(out):
+        return
+    if out.is_symlink() or not out.is_dir():
+        raise OutputError(f"{out}: is no directory, so it is not replaced", _ANOTHER)
+    check_replaceable(out)
+
+
+def _check_with_stamp(out: Path, source: Path | None, force: bool) -> None:
+    _check_place(out, source)
+    _check_file(out, force)
+    check_file_replaceable(out)
+
+
+def _check_place(out: Path, source: Path | None) -> None:
     target = out.absolute()
+    if url := remote_url(out):
+        raise OutputError(f"{url}: remote paths are not written", "write to a directory here, and copy it there")
     if source is not None:
         ours, theirs = target.resolve(), source.resolve()
         if ours == theirs:
@@ -110,12 +160,6 @@ def _check(out: Path, source: Path | None, force: bool) -> None:
             raise OutputError(f"{out}: the output lies {relation} the input {source}", _ANOTHER)
     if not target.parent.is_dir():
         raise OutputError(f"{out}: there is no directory {target.parent}", f"make it: mkdir -p {target.parent}")
-    _check_absent(out, force)
-    if not os.path.lexists(target):
-        return
-    if target.is_symlink() or not target.is_dir():
-        raise OutputError(f"{out}: is no directory, so it is not replaced", _ANOTHER)
-    check_replaceable(out)
 
 
 def _check_file(out: Path, force: bool) -> None:
@@ -129,25 +173,22 @@ def _check_absent(out: Path, force: bool) -> None:
         raise OutputError(f"{out}: exists already", f"{_ANOTHER}, or replace it with ⟦force⟧")
 
 
-def _appear(stage: Path, out: Path, force: bool, replace: Callable[[], object]) -> None:
+def _appear(stage: Path, out: Path, replace: Callable[[], object], check_again: Callable[[], None]) -> None:
     """Gives what is finished its name; nothing is replaced that appeared meanwhile and may not be.
 
     Args:
         stage: what is finished, a directory or a file.
         out: its name.
-        force: replace what has that name, if it still may be.
         replace: puts `stage` there where something is.
+        check_again: raises OutputError where what is there may not be replaced.
     """
-    target, is_file = out.absolute(), stage.is_file()
+    target = out.absolute()
     while True:
         try:
             put(stage, target)
             break
         except FileExistsError:
-            if is_file:
-                _check_file(out, force)
-            else:
-                _check(out, None, force)
+            check_again()
         with contextlib.suppress(FileNotFoundError):  # Another has moved it away meanwhile.
             replace()
             break

@@ -6,7 +6,7 @@ from typing import Any
 
 from last_cli.base.errors import CheckpointError
 from last_cli.formats.json_file import read_aside
-from last_cli.formats.types import INCOMPLETE, STAMP_FILE
+from last_cli.formats.types import INCOMPLETE, stamp_file
 
 STAMP_SCHEMA = "last.stamp/1"
 _NUMBER = (int, float)
@@ -30,16 +30,16 @@ _FORM: dict[str, Any] = {
 }
 
 
-def read_stamp(directories: Iterable[Path]) -> dict[str, Any] | None:
-    """The stamp in the first of these directories that has one, or None.
+def read_stamp(places: Iterable[Path]) -> dict[str, Any] | None:
+    """The stamp of the first of these directories and files that has one, or None; see `stamp_file`.
 
     Raises:
         CheckpointError: it is not as `last` writes it; names the entry.
     """
-    for directory in directories:
-        stamp, _ = read_aside(directory / STAMP_FILE)
+    for file in map(stamp_file, places):
+        stamp, _ = read_aside(file)
         if stamp:
-            check_stamp(stamp, directory / STAMP_FILE)
+            check_stamp(stamp, file)
             return stamp
     return None
 

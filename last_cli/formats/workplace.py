@@ -10,9 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from last_cli.base.locks import hold, is_old, left
+from last_cli.formats.types import stamp_file
 
 ASIDE = "old"
 """The name in it of what was there before, on systems that cannot swap old and new in one step."""
+
+STAMP = "stamp"
+"""The name in it of the stamp of a file, which follows once the file is in its place."""
 
 _LOCK = "lock"
 _SYNCS = 16
@@ -30,13 +34,15 @@ def workplace(target: Path) -> Iterator[Path]:
 
 
 def clear_left(target: Path) -> None:
-    """Removes what dead writers left beside `target`; brings back what one had moved aside and not yet replaced."""
+    """Removes what dead writers left beside `target`; brings back what one had moved aside, finishes what it began."""
     beside = target.parent.iterdir() if target.parent.is_dir() else ()
     for place in [entry for entry in beside if entry.name.startswith(_prefix(target)) and not entry.is_symlink()]:
         with _left(place) as dead:
             if dead:
                 if (place / ASIDE).exists() and not os.path.lexists(target):
                     (place / ASIDE).rename(target)
+                if (place / STAMP).exists() and not (place / "new").exists() and target.is_file():
+                    (place / STAMP).replace(stamp_file(target))
                 _remove(place)
 
 

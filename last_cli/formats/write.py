@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from last_cli.formats.account import beyond_layout
+from last_cli.base.errors import OutputError
+from last_cli.formats.account import beyond_layout, stamp_beside
 from last_cli.formats.format import NEW, Changes, format_named
-from last_cli.formats.stage import check, staged
+from last_cli.formats.stage import check, staged, staged_with_stamp
 from last_cli.formats.types import STAMP_FILE, Index, Key
 
 
@@ -29,7 +30,7 @@ def save(
     leaf of it. Without one, it is a new checkpoint of `changed` alone.
 
     Args:
-        out: the directory that appears.
+        out: the directory that appears; a name that ends in `.msgpack` is that of a file, with its stamp beside it.
         source: what is mirrored.
         changed: the leaves that replace those of the source; shapes may differ. They may be lazy: each value is asked
             for once, from several threads, and let go once it is written.
@@ -42,15 +43,20 @@ def save(
         OutputError: the output exists, lies in the source, or cannot be written.
         CheckpointError: the source cannot be read.
     """
-    root = source.location.root if source else None
+    out, root = Path(out), source.location.root if source else None
     stamp = {key: value for key, value in stamp.items() if key != "written"}  # That of the source is not of the copy.
-    with staged(Path(out), source=root, force=force) as stage:
+    if _is_file(out, source) and source:
+        with staged_with_stamp(out, source=root, force=force) as stage:
+            format_named(source.location.format).mirror(source, stage, Changes(changed, also, stamp))
+            (stage / source.location.directory.name).rename(stage / out.name)
+            _write_stamp(stamp_beside(stage / out.name), stamp, {})
+        return
+    with staged(out, source=root, force=force) as stage:
         if source:
             format_named(source.location.format).mirror(source, stage, Changes(changed, also, stamp))
         else:
             format_named(NEW).write(stage, changed, stamp)
-        written = {"files": beyond_layout(stage)}
-        (stage / STAMP_FILE).write_text(json.dumps({**stamp, "written": written}, indent=1))
+        _write_stamp(stage / STAMP_FILE, stamp, beyond_layout(stage))
 
 
 def check_output(out: Path | str, *, source: Index, force: bool = False) -> None:
@@ -59,4 +65,25 @@ def check_output(out: Path | str, *, source: Index, force: bool = False) -> None
     Raises:
         OutputError: `save` would refuse the output.
     """
-    check(Path(out), source=source.location.root, force=force)
+    out = Path(out)
+    check(out, source=source.location.root, force=force, file=_is_file(out, source))
+
+
+def _is_file(out: Path, source: Index | None) -> bool:
+    """Whether the output is the one file that the source is.
+
+    Raises:
+        OutputError: it has the name of such a file, and the source is none.
+    """
+    if out.suffix != ".msgpack":
+        return False
+    if source is None or not source.location.directory.is_file():
+        raise OutputError(
+            f"{out}: only a tree that is a msgpack file is written as one",
+            "name a directory with ⟦output⟧; of that, `last export` writes such a file",
+        )
+    return True
+
+
+def _write_stamp(file: Path, stamp: dict[str, Any], files: Mapping[str, str]) -> None:
+    file.write_text(json.dumps({**stamp, "written": {"files": files}}, indent=1))

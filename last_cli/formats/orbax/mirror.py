@@ -77,7 +77,7 @@ def _mirror_tree(tree: Tree, root: Path, directory: Path, stage: Path, changed: 
 
 
 def _is_config(entry: Path) -> bool:
-    return entry.suffix == ".json" and entry.is_file()
+    return entry.suffix == ".json" and entry.is_file() and not entry.name.endswith(f".{STAMP_FILE}")
 
 
 def _mirror_msgpack(file: Path, target: Path, changed: Mapping[Key, np.ndarray]) -> None:
