@@ -1,6 +1,7 @@
 """A cache of computed arrays on disk, which may speed things up and never breaks them.
 
-It grows to 20 GB (`LAST_CACHE_GB`); what was used least recently then makes room.
+It grows to 20 GB (`LAST_CACHE_GB`); what was used least recently then makes room. It has a folder of its own below the
+cache directory, and in that touches only what has a name as it gives them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatch
@@ -17,11 +19,16 @@ from typing import Any
 
 import numpy as np
 
+from last_cli.base.locks import hold, left
 from last_cli.base.rows import Stored, stored_in
 
 Arrays = dict[str, np.ndarray]
 Entry = dict[str, np.ndarray | Stored]
 LIMIT = 20.0
+
+_FOLDER = "arrays"
+_ENTRY = re.compile(r"[\w.-]+-[0-9a-f]{24}(-\d{8})?\.npz")
+_PART = re.compile(rf"{_ENTRY.pattern}\.\w+\.part")
 
 
 def cached(name: str, key: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
@@ -64,7 +71,7 @@ def cached_rows(name: str, key: Mapping[str, Any], large: str, compute: Callable
 def entry(name: str, key: Mapping[str, Any]) -> Path | None:
     """The file of a key; None where there is no home directory."""
     try:
-        return cache_dir() / f"{name}-{_digest(key)}.npz"
+        return cache_dir() / _FOLDER / f"{name}-{_digest(key)}.npz"
     except RuntimeError:
         return None
 
@@ -95,10 +102,13 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        _clear_parts(path.parent)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.", suffix=".part", delete=False) as file:
             temporary = Path(file.name)
+            hold(file.fileno())
             np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
-        temporary.replace(path)
+            file.flush()
+            temporary.replace(path)
         _make_room(path)
     except OSError:
         if temporary is not None:
@@ -130,11 +140,20 @@ def _make_room(new: Path) -> None:
         room = 1e9 * float(os.environ.get("LAST_CACHE_GB", LIMIT))
     except ValueError:
         room = 1e9 * LIMIT
-    entries = sorted(((path.stat(), path) for path in new.parent.glob("*.npz")), key=lambda e: -e[0].st_mtime_ns)
-    for stat, path in entries:
+    entries = [(path.stat(), path) for path in new.parent.iterdir() if _ENTRY.fullmatch(path.name)]
+    for stat, path in sorted(entries, key=lambda entry: -entry[0].st_mtime_ns):
         room -= stat.st_size
         if room < 0 and path != new:
             path.unlink(missing_ok=True)
+
+
+def _clear_parts(folder: Path) -> None:
+    """Remove what killed writers left."""
+    for path in folder.iterdir():
+        if _PART.fullmatch(path.name):
+            with left(path) as free, contextlib.suppress(OSError):
+                if free:
+                    path.unlink()
 
 
 def fingerprint(path: Path) -> list[str | int]:

@@ -88,6 +88,15 @@ class AnswerIsNo(LastError):
     code = 1
 
 
+class Interrupted(LastError):
+    """A signal ended the program; nothing is left half-written."""
+
+    def __init__(self, stop: BaseException, what: str = "interrupted", code: int = 130) -> None:
+        notes = getattr(stop, "__notes__", ["nothing is left half-written: run it again"])
+        super().__init__(what, notes[0])
+        self.code = code
+
+
 class UsageError(LastError):
     """The arguments do not make sense together, or name something unknown."""
 

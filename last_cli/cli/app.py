@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from last_cli.base.errors import Interrupted
 from last_cli.base.version import __version__
 from last_cli.cli.expand import expand
 from last_cli.cli.options import GENERAL, GROUPS
@@ -27,6 +28,13 @@ class Program(TyperGroup):
         """The command's name, the command, and the arguments that are left."""
         name, found, rest = super().resolve_command(ctx, args)
         return name, found and built(found.name), rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command; what an interrupt says of how to go on would be lost in the parser."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise Interrupted(stop) from stop
 
 
 class GroupedCommand(TyperCommand):

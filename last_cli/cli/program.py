@@ -12,9 +12,11 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from last_cli.base.errors import LastError, UsageError, spelling
+from last_cli.base.errors import Interrupted, LastError, UsageError, spelling
 from last_cli.cli.app import COMMANDS, app
 from last_cli.cli.flags import as_flags
+
+_REPORT = "run it again with -v for the traceback, and report it"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,24 +29,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str]) -> int:
     try:
         code = int(_parser()(arguments, prog_name="last", standalone_mode=False) or 0)
-        if code == 130:  # the parser's word for Ctrl-C
-            sys.stderr.write("interrupted\n")
-        return code
+        return _fail(Interrupted(KeyboardInterrupt()), arguments) if code == 130 else code
     except LastError as error:
         return _fail(error, arguments)
-    except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("interrupted\n")
-        return 130
+    except KeyboardInterrupt as stop:
+        return _fail(Interrupted(stop), arguments)
     except typer.Exit as stop:
         return stop.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except typer.Abort:  # the parser's word for the end of a file
+        return _fail(LastError("internal error: EOFError: a file ended before its end", _REPORT), arguments)
     except Exception as error:
         if not hasattr(error, "format_message"):
             kind = type(error).__name__
             message = f"internal error: {kind}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-            return _fail(LastError(message, "run it again with -v for the traceback, and report it"), arguments)
+            return _fail(LastError(message, _REPORT), arguments)
         message = error.format_message().replace("\n", " ").replace("Value error, ", "").removesuffix(".")  # pyright: ignore[reportAttributeAccessIssue]
         if not message:  # no arguments at all: the help was shown
             return 2

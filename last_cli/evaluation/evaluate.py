@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from last_cli.base.errors import DataError, UsageError, spelled
+from last_cli.base.errors import DataError, UsageError
 from last_cli.base.progress import Progress
 from last_cli.base.rows import blocks
 from last_cli.checkpoint.checkpoint import Checkpoint, load
@@ -85,8 +85,8 @@ def evaluate(
         measured = found(checkpoint, "evaluate", request.precision)
         exact = measured if request.precision == "float32" else found(checkpoint, "float32")
         comparison = compare(other.source.path, measured, found(other, "baseline")) if other else None
-    except KeyboardInterrupt:
-        session.tell(spelled("what was evaluated is kept: the same command with ⟦resume⟧ goes on from there"), "hint")
+    except (KeyboardInterrupt, SystemExit) as stop:
+        stop.add_note("what was evaluated is kept: the same command with ⟦resume⟧ goes on from there")
         raise
     session.clear()
     return EvalReport(

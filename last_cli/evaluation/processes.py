@@ -1,23 +1,34 @@
 """Several processes as one, on one host or many: each does its share, and JAX's runtime brings the results together.
 
-A process that ends without a word is noticed by JAX's runtime, which ends the others too.
+Where one ends without a word, the others end within a minute, with an error that says so.
 """
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import os
+import signal
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TextIO, TypeVar
 
 import numpy as np
 
-from last_cli.base.errors import LastError, UsageError
+from last_cli.base.errors import LastError, UsageError, spelled
 from last_cli.evaluation.devices import configure
 
 T = TypeVar("T")
+
+HEARTBEAT = 30
+"""Seconds without a sign of life after which a process is taken for dead."""
+
+_LOST = (
+    "another process ended, or cannot be reached any more",
+    "its own error, on its own stderr or in the log of the cluster, says why; ⟦resume⟧ goes on from what is kept",
+)
 
 
 class HostError(LastError):
@@ -47,16 +58,24 @@ def connect(
         UsageError: the numbers make no sense, there is no cluster to ask, or not all processes came in time.
     """
     _check(coordinator, processes, process_id)
-    _keep_stdout()
+    _keep_outputs()
+    _end_in_words()
     configure(device)
     import jax
 
+    jax.config.update("jax_enable_preemption_service", False)  # It would take SIGTERM for itself.
     failure: list[Exception] = []
 
     def join() -> None:
         try:
             # Where time runs out, the runtime would end the process: let it wait longer than we do.
-            jax.distributed.initialize(coordinator, processes, process_id, initialization_timeout=int(timeout) + 600)
+            jax.distributed.initialize(
+                coordinator,
+                processes,
+                process_id,
+                initialization_timeout=int(timeout) + 600,
+                heartbeat_timeout_seconds=HEARTBEAT,
+            )
         except Exception as error:
             failure.append(error)
 
@@ -119,7 +138,11 @@ def together(work: Callable[[], T]) -> T:
 
 
 def gather(array: np.ndarray) -> np.ndarray:
-    """The arrays of all processes, which have one shape and type, along a new first axis; of one process, its own."""
+    """The arrays of all processes, which have one shape and type, along a new first axis; of one process, its own.
+
+    Raises:
+        HostError: another process is gone.
+    """
     if count() == 1:
         return array[None]
     import jax
@@ -130,8 +153,13 @@ def gather(array: np.ndarray) -> np.ndarray:
     words = np.ascontiguousarray(array).view(np.uint8)  # JAX would make single precision of float64
     split, whole = NamedSharding(mesh, PartitionSpec("process")), NamedSharding(mesh, PartitionSpec())
     spread = jax.make_array_from_process_local_data(split, words[None])
-    joined = jax.jit(lambda parts: parts, out_shardings=whole)(spread)
-    return np.asarray(joined.addressable_data(0)).view(array.dtype)
+    try:
+        joined = jax.jit(lambda parts: parts, out_shardings=whole)(spread)
+        return np.asarray(joined.addressable_data(0)).view(array.dtype)
+    except jax.errors.JaxRuntimeError as error:
+        _told.set()
+        atexit.register(_leave)
+        raise HostError(*_LOST) from error
 
 
 def concatenate(own: Sequence[np.ndarray], total: int, dtype: type[np.generic]) -> np.ndarray:
@@ -156,10 +184,42 @@ def _check(coordinator: str | None, processes: int | None, process_id: int | Non
         raise UsageError(f"⟦process_id⟧ is {process_id}, expected 0 to {processes - 1}", hint)
 
 
-def _keep_stdout() -> None:
-    """From now on only Python writes to stdout: the collectives of CPUs announce themselves there."""
-    sys.stdout.flush()
-    kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 1)
+_told = threading.Event()
+"""Set where the error is reported that another process is gone."""
+
+_handlers: list[Any] = []
+
+
+def _keep_outputs() -> None:
+    """From now on only Python writes to stdout and stderr: the runtime and its collectives have much to say there."""
+    sys.stdout, sys.stderr = _kept(sys.stdout, 1), _kept(sys.stderr, 2)
+
+
+def _kept(stream: TextIO, number: int) -> TextIO:
+    stream.flush()
+    kept, nothing = os.dup(number), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, number)
     os.close(nothing)
-    sys.stdout = os.fdopen(kept, "w", encoding=sys.stdout.encoding)
+    return os.fdopen(kept, "w", encoding=stream.encoding, buffering=1)
+
+
+def _leave() -> None:
+    """Ends this process before the runtime takes its leave of the others, for which it would wait."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(LastError.code)
+
+
+def _end_in_words() -> None:
+    """JAX's runtime aborts this process where another one is gone. A handler in Python would run after the end."""
+    said = "error: {}\nhint: {}\n".format(*map(spelled, _LOST)).encode()
+    stderr = sys.stderr.fileno()
+
+    def aborted(_: int) -> None:
+        if not _told.is_set():
+            os.write(stderr, said)
+        os._exit(LastError.code)
+
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(aborted)
+    _handlers.append(handler)  # As long as it may be called.
+    ctypes.CDLL(None).signal(int(signal.SIGABRT), handler)

@@ -86,15 +86,17 @@ def inline_digests(
 
 
 def file_digests(root: Path, skip: Callable[[Path], bool]) -> dict[str, str]:
-    """Of the files below a directory but the stamp at its root, by their paths in it.
+    """Of the files below a directory but the stamp at its root, by their paths in it; of a file, "" is its own.
 
     Args:
-        root: the directory.
+        root: the directory or file.
         skip: whether a file is passed over.
 
     Raises:
         OSError: one cannot be read.
     """
+    if root.is_file():
+        return {"": file_digest(root)}
     files = [file for file in sorted(root.rglob("*")) if file.is_file() and file != root / STAMP_FILE]
     return {file.relative_to(root).as_posix(): file_digest(file) for file in files if not skip(file)}
 

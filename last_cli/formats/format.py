@@ -6,7 +6,7 @@ a directory of weights with a JSON file beside them is one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -52,7 +52,8 @@ class Format:
             Raises CheckpointError where something is, and cannot be used or is not one tree; OSError.
         read_tree: location -> the leaves, without the data of stored arrays. Raises CheckpointError.
         read_beside: location -> config, stamp and warnings. Raises CheckpointError where the stamp is damaged.
-        is_part: entry of a checkpoint's directory -> whether it belongs to one, so that `force` may remove it.
+        parts: location -> the files of that one checkpoint, as paths below its root, that the layout explains, so that
+            `force` may remove them. A user's own files, a configuration too, are none.
         is_data: directory of a tree, file below it -> whether it holds nothing but arrays of the tree, whose leaves
             have digests of their own in the stamp; every other file has one.
         mirror: source, an empty directory, changes -> writes all of the source into the directory, in its own form.
@@ -68,7 +69,7 @@ class Format:
     locate: Callable[[Path, int | None, str | None], Location | None]
     read_tree: Callable[[Location], Tree]
     read_beside: Callable[[Location], Beside]
-    is_part: Callable[[Path], bool]
+    parts: Callable[[Location], Set[str]]
     is_data: Callable[[Path, Path], bool]
     mirror: Callable[[Index, Path, Changes], Mapping[str, Mapping[Key, str]]]
     write: Callable[[Path, Mapping[Key, np.ndarray], dict[str, Any]], None]

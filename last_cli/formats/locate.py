@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from last_cli.base.errors import CheckpointError
 from last_cli.formats.format import all_formats
+from last_cli.formats.remote import copy_command, remote_url
 from last_cli.formats.sniff import FOREIGN, refuse_file
 from last_cli.formats.types import STAMP_FILE, Location
 
@@ -25,6 +26,8 @@ def locate(path: Path | str, step: int | None = None, item: str | None = None) -
         CheckpointError: there is no such checkpoint, or several that the arguments do not tell apart.
     """
     given = Path(path)
+    if url := remote_url(path):
+        raise CheckpointError(f"{url}: remote paths are not read", f"copy it here and name that: {copy_command(url)}")
     try:
         if not given.absolute().exists():
             raise CheckpointError(f"{given}: no such file or directory", "check the path")

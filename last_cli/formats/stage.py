@@ -1,21 +1,22 @@
-"""An output that appears whole, by one rename, or not at all: a directory or a file."""
+"""An output that appears whole, by one rename, or not at all: a directory or a file.
+
+It is made in a hidden directory beside it, which its writer holds by a lock. What a killed writer left is cleared by
+the next one with the same output, and what was there before is where it was, or is brought back.
+"""
 
 import contextlib
 import errno
 import os
-import re
-import secrets
-import shutil
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from last_cli.base.errors import CheckpointError, OutputError
-from last_cli.formats.format import format_named
-from last_cli.formats.locate import locate
+from last_cli.formats.account import check_file_replaceable, check_replaceable, stamp_beside
+from last_cli.formats.remote import remote_url
+from last_cli.formats.swap import exchange, put
 from last_cli.formats.types import INCOMPLETE
+from last_cli.formats.workplace import ASIDE, STAMP, clear_left, sync, sync_one, workplace
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space, or write to another disk with ⟦output⟧"),
@@ -28,12 +29,10 @@ _REASONS = {
 }
 _ANOTHER = "name another output with ⟦output⟧"
 
-_SYNCS = 16
-
 
 @contextlib.contextmanager
 def staged(out: Path, *, source: Path | None, force: bool) -> Iterator[Path]:
-    """A hidden directory beside `out` that becomes `out` when the block ends, and is removed when it fails.
+    """A hidden directory that becomes `out` when the block ends, and is removed when it fails.
 
     Args:
         out: the directory that appears.
@@ -44,17 +43,21 @@ def staged(out: Path, *, source: Path | None, force: bool) -> Iterator[Path]:
         OutputError: `out` exists and is not to be replaced, or cannot be written.
         CheckpointError: the block failed to read the source.
     """
+    target = out.absolute()
     with _in_words(out, source):
-        _clear_stale(out.absolute())
+        clear_left(target)
         _check(out, source, force)
-        with _appearing(out.absolute()) as stage:
+        with workplace(target) as place:
+            stage = place / "new"
             stage.mkdir()
             yield stage
+            sync(stage)
+            _appear(stage, out, lambda: exchange(stage, target, place / ASIDE), lambda: _check(out, None, force))
 
 
 @contextlib.contextmanager
 def staged_file(out: Path, *, force: bool) -> Iterator[BinaryIO]:
-    """An open file beside `out` that becomes `out` when the block ends, and is removed when it fails.
+    """An open file that becomes `out` when the block ends, and is removed when it fails.
 
     Args:
         out: the file that appears.
@@ -63,23 +66,57 @@ def staged_file(out: Path, *, force: bool) -> Iterator[BinaryIO]:
     Raises:
         OutputError: `out` exists and is not to be replaced, or cannot be written.
     """
+    target = out.absolute()
     with _in_words(out, None):
-        _clear_stale(out.absolute())
-        _check_absent(out, force)
-        if out.is_dir():
-            raise OutputError(f"{out}: is a directory, expected a file to write", _ANOTHER)
-        with _appearing(out.absolute()) as stage, stage.open("xb") as file:
-            yield file
+        clear_left(target)
+        _check_file(out, force)
+        with workplace(target) as place:
+            stage = place / "new"
+            with stage.open("xb") as file:
+                yield file
+            sync_one(stage)
+            _appear(stage, out, lambda: stage.replace(target), lambda: _check_file(out, force))
 
 
-def check(out: Path, *, source: Path | None, force: bool) -> None:
-    """What `staged` checks first, for before any long work.
+@contextlib.contextmanager
+def staged_with_stamp(out: Path, *, source: Path | None, force: bool) -> Iterator[Path]:
+    """A hidden directory; a file in it of the name of `out` becomes `out`, and its stamp, NAME.last.json, follows.
+
+    A writer that is killed between the two leaves the stamp to the next one.
+
+    Args:
+        out: the file that appears.
+        source: the checkpoint that is read meanwhile; `out` may not touch it.
+        force: replace `out` and its stamp where they are a checkpoint and its stamp.
 
     Raises:
-        OutputError: `staged` would not begin.
+        OutputError: `out` exists and is not to be replaced, or cannot be written.
+        CheckpointError: the block failed to read the source.
+    """
+    target = out.absolute()
+    with _in_words(out, source):
+        clear_left(target)
+        _check_with_stamp(out, source, force)
+        with workplace(target) as place:
+            stage, new = place / "files", place / "new"
+            stage.mkdir()
+            yield stage
+            sync(stage)
+            (stage / out.name).rename(new)
+            (stage / stamp_beside(out).name).rename(place / STAMP)
+            _appear(new, out, lambda: new.replace(target), lambda: _check_with_stamp(out, None, force))
+            (place / STAMP).replace(stamp_beside(target))
+            sync_one(target.parent)
+
+
+def check(out: Path, *, source: Path | None, force: bool, file: bool = False) -> None:
+    """What `staged` checks first, or for a file `staged_with_stamp`, for before any long work.
+
+    Raises:
+        OutputError: it would not begin.
     """
     with _in_words(out, source):
-        _check(out, source, force)
+        (_check_with_stamp if file else _check)(out, source, force)
 
 
 @contextlib.contextmanager
@@ -95,7 +132,25 @@ def _in_words(out: Path, source: Path | None) -> Iterator[None]:
 
 
 def _check(out: Path, source: Path | None, force: bool) -> None:
+    _check_place(out, source)
+    _check_absent(out, force)
+    if not os.path.lexists(out):
+        return
+    if out.is_symlink() or not out.is_dir():
+        raise OutputError(f"{out}: is no directory, so it is not replaced", _ANOTHER)
+    check_replaceable(out)
+
+
+def _check_with_stamp(out: Path, source: Path | None, force: bool) -> None:
+    _check_place(out, source)
+    _check_file(out, force)
+    check_file_replaceable(out)
+
+
+def _check_place(out: Path, source: Path | None) -> None:
     target = out.absolute()
+    if url := remote_url(out):
+        raise OutputError(f"{url}: remote paths are not written", "write to a directory here, and copy it there")
     if source is not None:
         ours, theirs = target.resolve(), source.resolve()
         if ours == theirs:
@@ -105,16 +160,12 @@ def _check(out: Path, source: Path | None, force: bool) -> None:
             raise OutputError(f"{out}: the output lies {relation} the input {source}", _ANOTHER)
     if not target.parent.is_dir():
         raise OutputError(f"{out}: there is no directory {target.parent}", f"make it: mkdir -p {target.parent}")
+
+
+def _check_file(out: Path, force: bool) -> None:
     _check_absent(out, force)
-    if not os.path.lexists(target):
-        return
-    if target.is_symlink() or not target.is_dir():
-        raise OutputError(f"{out}: is no directory, so it is not replaced", _ANOTHER)
-    if any(target.iterdir()) and (foreign := _foreign(target)):
-        raise OutputError(
-            f"{out}: holds more than a checkpoint ({foreign}), so it is not replaced",
-            f"{_ANOTHER}, or move these files away",
-        )
+    if out.is_dir():
+        raise OutputError(f"{out}: is a directory, expected a file to write", _ANOTHER)
 
 
 def _check_absent(out: Path, force: bool) -> None:
@@ -122,102 +173,23 @@ def _check_absent(out: Path, force: bool) -> None:
         raise OutputError(f"{out}: exists already", f"{_ANOTHER}, or replace it with ⟦force⟧")
 
 
-def _foreign(directory: Path) -> str | None:
-    """The first entry of `directory` that no checkpoint has, or None where all of it is one checkpoint."""
-    try:
-        format = format_named(locate(directory).format)
-    except CheckpointError:
-        return "no checkpoint in it"
-    return next((entry.name for entry in sorted(directory.iterdir()) if not format.is_part(entry)), None)
+def _appear(stage: Path, out: Path, replace: Callable[[], object], check_again: Callable[[], None]) -> None:
+    """Gives what is finished its name; nothing is replaced that appeared meanwhile and may not be.
 
-
-@contextlib.contextmanager
-def _appearing(target: Path) -> Iterator[Path]:
-    """A name beside `target`; what the block makes there becomes `target`, or is removed when the block fails."""
-    stage = _beside(target, "stage")
-    try:
-        yield stage
-        _sync(stage)
-        _appear(stage, target)
-    finally:
-        for entry in _siblings(target):
-            if entry.name.startswith(stage.name):  # Orbax makes a directory of its own beside the one it is given.
-                _remove(entry)
-
-
-def _appear(stage: Path, target: Path) -> None:
-    """Puts `stage` in the place of `target`; what was there comes back if that fails."""
-    old = _beside(target, "old")
-    if replaces := target.is_dir():  # A file is replaced by the rename itself.
-        target.rename(old)
-    try:
-        stage.replace(target)
-    except OSError:
-        if replaces:
-            old.rename(target)
-        raise
-    _sync_one(target.parent)
-    if replaces:
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _clear_stale(target: Path) -> None:
-    """Removes what a killed run left beside `target`; brings back what it had moved aside and not yet replaced."""
-    pattern = re.compile(rf"\.{re.escape(target.name)}\.last-(stage|old)-(\d+)-[0-9a-f]+.*")
-    for entry in _siblings(target):
-        match = pattern.fullmatch(entry.name)
-        if not match or _is_alive(int(match[2])):
-            continue
-        if match[1] == "old" and not target.exists():
-            entry.rename(target)
-        else:
-            _delete(entry)
-
-
-def _remove(entry: Path) -> None:
-    """Removes a file, or a directory in which writes that had begun may still come to their end."""
-    for _ in range(100):
-        _delete(entry)
-        if not entry.exists():
-            return
-        time.sleep(0.02)
-
-
-def _delete(entry: Path) -> None:
-    if entry.is_dir():
-        shutil.rmtree(entry, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            entry.unlink()
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
-def _siblings(target: Path) -> list[Path]:
-    return list(target.parent.iterdir()) if target.parent.is_dir() else []
-
-
-def _beside(target: Path, what: str) -> Path:
-    return target.with_name(f".{target.name}.last-{what}-{os.getpid()}-{secrets.token_hex(4)}")
-
-
-def _sync(stage: Path) -> None:
-    with ThreadPoolExecutor(_SYNCS) as pool:  # a disk takes many at once faster than one after the other
-        list(pool.map(_sync_one, stage.rglob("*")))
-    _sync_one(stage)
-
-
-def _sync_one(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    Args:
+        stage: what is finished, a directory or a file.
+        out: its name.
+        replace: puts `stage` there where something is.
+        check_again: raises OutputError where what is there may not be replaced.
+    """
+    target = out.absolute()
+    while True:
+        try:
+            put(stage, target)
+            break
+        except FileExistsError:
+            check_again()
+        with contextlib.suppress(FileNotFoundError):  # Another has moved it away meanwhile.
+            replace()
+            break
+    sync_one(target.parent)

@@ -7,7 +7,7 @@ from typing import Any
 from last_cli.base.errors import CheckpointError
 from last_cli.formats.digests import stamp_digest
 from last_cli.formats.json_file import read_aside
-from last_cli.formats.types import INCOMPLETE, STAMP_FILE, Written
+from last_cli.formats.types import INCOMPLETE, Written, stamp_file
 
 STAMP_SCHEMA = "last.stamp/1"
 _NUMBER = (int, float)
@@ -38,20 +38,20 @@ _FORM: dict[str, Any] = {
 _SIGNS = (STAMP_SCHEMA.encode(), b'"written"')
 
 
-def read_stamp(directories: Iterable[Path]) -> tuple[dict[str, Any] | None, Written | None]:
-    """The stamp in the first of these directories that has one, and the digests in it; None for what there is not.
+def read_stamp(places: Iterable[Path]) -> tuple[dict[str, Any] | None, Written | None]:
+    """The stamp of the first of these directories and files that has one, and the digests in it; see `stamp_file`.
 
     Raises:
         CheckpointError: it is not as `last` writes it; names the entry.
     """
-    for directory in directories:
-        file = directory / STAMP_FILE
+    for place in places:
+        file = stamp_file(place)
         stamp, trouble = read_aside(file)
         if trouble and any(sign in file.read_bytes() for sign in _SIGNS):
             raise CheckpointError(trouble[0].removesuffix("; passed over"), INCOMPLETE)
         if stamp:
             check_stamp(stamp, file)
-            return without_digests(stamp), _written(stamp, file)
+            return without_digests(stamp), _written(stamp, place, file)
     return None, None
 
 
@@ -66,14 +66,14 @@ def renewed(stamp: Mapping[str, Any]) -> dict[str, Any]:
     return {**stamp, "written": {**written, "stamp": stamp_digest(stamp)}} if written else dict(stamp)
 
 
-def _written(stamp: Mapping[str, Any], file: Path) -> Written | None:
+def _written(stamp: Mapping[str, Any], root: Path, file: Path) -> Written | None:
     said = stamp.get("written")
     if not said:
         return None
     for place in (*said["arrays"], *said["files"]):
         if ".." in PurePosixPath(place).parts or place.startswith("/") or "\0" in place:
             raise CheckpointError(f"{file}: names {place!r}, which is no path in the checkpoint", INCOMPLETE)
-    return Written(file.parent, file, said["arrays"], said["files"], said["stamp"] == stamp_digest(stamp))
+    return Written(root, file, said["arrays"], said["files"], said["stamp"] == stamp_digest(stamp))
 
 
 def check_stamp(stamp: dict[str, Any], file: Path) -> None:

@@ -18,6 +18,11 @@ INCOMPLETE = "the checkpoint is damaged or incomplete: copy it again from where 
 """The hint of an error about files that are not as they were written."""
 
 
+def stamp_file(checkpoint: Path) -> Path:
+    """Where the stamp of a checkpoint lies: in its directory, or beside a file as NAME.last.json."""
+    return checkpoint.with_name(f"{checkpoint.name}.{STAMP_FILE}") if checkpoint.is_file() else checkpoint / STAMP_FILE
+
+
 def dtype_of(name: str) -> np.dtype:
     """A numpy dtype by its name, those of ml_dtypes (bfloat16, float8_e4m3fn, ...) included."""
     return np.dtype(getattr(ml_dtypes, name, name))
@@ -104,7 +109,7 @@ class Written:
     """The digests in a stamp, of the checkpoint as `last` wrote it.
 
     Attributes:
-        root: the directory that they describe.
+        root: the directory or file that they describe.
         file: that holds the stamp.
         arrays: of the leaves, by the path of their tree in `root` ("" for `root` itself) and by name.
         files: of all files but those that hold arrays, by path in `root`.

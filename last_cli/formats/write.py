@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from last_cli.base.errors import OutputError
+from last_cli.formats.account import stamp_beside
 from last_cli.formats.digests import array_digests, file_digests, name_of, stamp_digest
 from last_cli.formats.format import NEW, Changes, Format, format_named
-from last_cli.formats.stage import check, staged
+from last_cli.formats.stage import check, staged, staged_with_stamp
+from last_cli.formats.stamp import without_digests
 from last_cli.formats.types import STAMP_FILE, Index, Key
 
 
@@ -29,7 +32,7 @@ def save(
     leaf of it. Without one, it is a new checkpoint of `changed` alone.
 
     Args:
-        out: the directory that appears.
+        out: the directory that appears; a name that ends in `.msgpack` is that of a file, with its stamp beside it.
         source: what is mirrored.
         changed: the leaves that replace those of the source; shapes may differ. They may be lazy: each value is asked
             for once, from several threads, and let go once it is written.
@@ -42,16 +45,22 @@ def save(
         OutputError: the output exists, lies in the source, or cannot be written.
         CheckpointError: the source cannot be read.
     """
-    root = source.location.root if source else None
-    with staged(Path(out), source=root, force=force) as stage:
-        format = format_named(source.location.format if source else NEW)
+    out, root = Path(out), source.location.root if source else None
+    format = format_named(source.location.format if source else NEW)
+    stamp = without_digests(stamp)  # Those of the source are not of the copy.
+    if _is_file(out, source) and source:
+        with staged_with_stamp(out, source=root, force=force) as stage:
+            (digests,) = format.mirror(source, stage, Changes(changed, also, stamp)).values()
+            file = (stage / source.location.directory.name).rename(stage / out.name)
+            _write_stamp(stamp_beside(file), stamp, written_entry(file, format, {"": digests}, stamp))
+        return
+    with staged(out, source=root, force=force) as stage:
         if source:
             trees = format.mirror(source, stage, Changes(changed, also, stamp))
         else:
             format.write(stage, changed, stamp)
             trees = {"": array_digests(changed)}
-        written = {"written": written_entry(stage, format, trees, stamp)} if stamp else {}
-        (stage / STAMP_FILE).write_text(json.dumps({**stamp, **written}, indent=1))
+        _write_stamp(stage / STAMP_FILE, stamp, written_entry(stage, format, trees, stamp))
 
 
 def written_entry(
@@ -60,7 +69,7 @@ def written_entry(
     """The digests that the stamp of a checkpoint keeps; see Written.
 
     Args:
-        root: of the checkpoint, complete but for its stamp.
+        root: of the checkpoint, a directory or a file, complete but for its stamp.
         format: that it is in.
         trees: digests of the leaves, as `Format.mirror` gives them.
         stamp: what else stands in the stamp.
@@ -84,4 +93,25 @@ def check_output(out: Path | str, *, source: Index, force: bool = False) -> None
     Raises:
         OutputError: `save` would refuse the output.
     """
-    check(Path(out), source=source.location.root, force=force)
+    out = Path(out)
+    check(out, source=source.location.root, force=force, file=_is_file(out, source))
+
+
+def _is_file(out: Path, source: Index | None) -> bool:
+    """Whether the output is the one file that the source is.
+
+    Raises:
+        OutputError: it has the name of such a file, and the source is none.
+    """
+    if out.suffix != ".msgpack":
+        return False
+    if source is None or not source.location.directory.is_file():
+        raise OutputError(
+            f"{out}: only a tree that is a msgpack file is written as one",
+            "name a directory with ⟦output⟧; of that, `last export` writes such a file",
+        )
+    return True
+
+
+def _write_stamp(file: Path, stamp: dict[str, Any], written: dict[str, Any]) -> None:
+    file.write_text(json.dumps({**stamp, "written": written} if stamp else {}, indent=1))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from last_cli.base.cache import Arrays, cache_dir, cached, cached_rows
+from last_cli.base.locks import hold
 from last_cli.base.rows import Stored
 
 
@@ -32,7 +33,7 @@ def test_an_equal_key_is_computed_once(cache: Path) -> None:
     assert compute.calls == 1
     fetch(compute, key=[2, "b"])
     assert compute.calls == 2
-    assert [path.suffix for path in cache.iterdir()] == [".npz", ".npz"]
+    assert [path.suffix for path in (cache / "arrays").iterdir()] == [".npz", ".npz"]
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -40,7 +41,7 @@ def test_an_equal_key_is_computed_once(cache: Path) -> None:
 def test_a_damaged_entry_is_computed_anew(cache: Path, damage: str, large: bool) -> None:
     compute = Counter()
     fetch(compute, large=large)
-    (path,) = cache.iterdir()
+    (path,) = (cache / "arrays").iterdir()
     whole = path.read_bytes()
     if damage == "pickle":
         np.savez(path, a=np.array([{}, None], dtype=object))
@@ -73,7 +74,7 @@ def test_a_failed_write_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(np, "savez", full)
     fetch(Counter())
-    assert list(cache.iterdir()) == []
+    assert list((cache / "arrays").iterdir()) == []
 
 
 def test_no_home_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,14 +101,44 @@ def test_what_was_used_least_recently_makes_room(cache: Path, monkeypatch: pytes
     compute = Counter()
     for key in range(3):
         fetch(compute, key=key)
-    ages = dict(zip(sorted(cache.iterdir(), key=lambda path: path.stat().st_mtime_ns), (3, 2, 1), strict=True))
+    ages = dict(
+        zip(sorted((cache / "arrays").iterdir(), key=lambda path: path.stat().st_mtime_ns), (3, 2, 1), strict=True)
+    )
     for path, age in ages.items():
         os.utime(path, (10**9 - age, 10**9 - age))
     fetch(compute, key=0)  # the oldest, and from now on the newest
     assert compute.calls == 3
     monkeypatch.setenv("LAST_CACHE_GB", str(2.5e-9 * next(iter(ages)).stat().st_size))
     fetch(compute, key=3)
-    assert len(list(cache.iterdir())) == 2 and compute.calls == 4
+    assert len(list((cache / "arrays").iterdir())) == 2 and compute.calls == 4
     fetch(compute, key=0)
     fetch(compute, key=3)
     assert compute.calls == 4
+
+
+def test_files_of_others_stay(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = [cache / "mine.npz", cache / "arrays" / "mine.npz", cache / "arrays" / "mine.part"]
+    (cache / "arrays").mkdir(parents=True)
+    for path in others:
+        path.write_bytes(bytes(1000))
+        os.utime(path, (0, 0))
+    monkeypatch.setenv("LAST_CACHE_GB", "0")
+    compute = Counter()
+    for key in range(2):
+        fetch(compute, key=key)
+    assert all(path.exists() for path in others)
+    assert len(list((cache / "arrays").iterdir())) == 3
+
+
+def test_what_a_killed_writer_left_is_cleared_and_no_living_ones(cache: Path) -> None:
+    fetch(Counter())
+    (path,) = (cache / "arrays").iterdir()
+    dead, living = (path.with_name(f"{path.name}.{name}.part") for name in ("dead", "living"))
+    dead.write_text("half")
+    with living.open("w") as file:
+        hold(file.fileno())
+        fetch(Counter(), key=2)
+        assert not dead.exists()
+        assert living.exists()
+    fetch(Counter(), key=3)
+    assert not living.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -80,7 +81,47 @@ def test_interrupting_exits_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
         raise KeyboardInterrupt
 
     monkeypatch.setattr("last_cli.pruning.score.score", interrupted)
-    assert run("score", S5)[0] == 130
+    assert run("score", S5, "-q") == (130, "", "error: interrupted\nhint: nothing is left half-written: run it again\n")
+
+
+# Sends itself a signal when a module is first imported, or when the first arrays have been written.
+SIGNALLED = """
+import os, sys
+from last_cli.__main__ import run
+
+moment, number, *sys.argv[1:] = sys.argv[1:]
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == moment:
+            os.kill(os.getpid(), int(number))
+
+sys.meta_path.insert(0, Finder())
+if moment == "writing":
+    import last_cli.formats.orbax.mirror as mirror
+    write = mirror.write_arrays
+    mirror.write_arrays = lambda *given: (write(*given), os.kill(os.getpid(), int(number)))
+sys.exit(run())
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "moment", "line"),
+    [
+        (signal.SIGINT, "typer", "interrupted"),
+        (signal.SIGINT, "writing", "interrupted"),
+        (signal.SIGTERM, "writing", "ended by SIGTERM"),
+    ],
+)
+def test_a_signal_ends_it_in_two_lines_and_leaves_nothing(
+    tmp_path: Path, number: signal.Signals, moment: str, line: str
+) -> None:
+    command = [sys.executable, "-c", SIGNALLED, moment, str(int(number))]
+    arguments = ["prune", S5, "--ratio", "0.3", "-o", tmp_path / "out", "-q"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (128 + number, "")
+    assert done.stderr == f"error: {line}\nhint: nothing is left half-written: run it again\n"
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_three_ways_to_start_it_are_one_program() -> None:

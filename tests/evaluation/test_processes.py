@@ -63,6 +63,47 @@ def test_where_one_process_fails_all_do(port: int) -> None:
     assert "basic_test.tsv" in other_err
 
 
+# Joins the others, and then works alone or meets them again and again, until one of them is gone.
+WORK = """
+import sys, time
+import numpy as np
+from last_cli.base.errors import LastError
+from last_cli.evaluation import processes
+
+number, where, meets = sys.argv[1:]
+processes.connect(where, 2, int(number), device="cpu")
+try:
+    processes.gather(np.ones(1))
+    print("joined", file=sys.stderr, flush=True)
+    while True:
+        time.sleep(0.05)
+        if meets == "meets":
+            processes.gather(np.ones(1))
+except LastError as error:
+    sys.stderr.write(f"error: {error.message}\\nhint: {error.hint}\\n")
+    sys.exit(2)
+"""
+
+
+@pytest.mark.parametrize(("dies", "meets"), [(0, "alone"), (1, "meets")])
+def test_where_one_dies_the_others_end_in_words(port: int, dies: int, meets: str) -> None:
+    where = f"127.0.0.1:{port}"
+    both = [
+        subprocess.Popen([sys.executable, "-c", WORK, number, where, meets], stderr=subprocess.PIPE, text=True)
+        for number in "01"
+    ]
+    for process in both:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "joined\n"
+    both[dies].kill()
+    _, err = both[1 - dies].communicate(timeout=60)
+    both[dies].communicate()
+    lines = err.splitlines()
+    assert (both[1 - dies].returncode, len(lines)) == (2, 2), err
+    assert lines[0] == "error: another process ended, or cannot be reached any more"
+    assert lines[1].startswith("hint: ")
+
+
 def test_the_environment_of_slurm_is_known(run: Run, port: int) -> None:
     cluster = {"SLURM_JOB_ID": str(port), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
     plain = EVAL[:-2]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from commands import Run, data, fails
 from random_layers import classifier
+from stamps import said
 
 from last_cli import formats
 from last_cli.base.errors import CheckpointError, OutputError
@@ -79,7 +80,7 @@ TOY = Format(
     locate=locate,
     read_tree=read_tree,
     read_beside=read_beside,
-    is_part=lambda entry: entry.name in (WEIGHTS, CONFIG, formats.STAMP_FILE),
+    parts=lambda location: {WEIGHTS},
     is_data=lambda directory, file: file.name == WEIGHTS,
     mirror=mirror,
     write=write,
@@ -116,7 +117,7 @@ def test_a_copy_mirrors_it_whole_or_not_at_all(toy: Path, tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["ckpt"]
     formats.save(tmp_path / "out", source=source, changed={key: np.ones(2)}, stamp={"first": 1})
     out = formats.index(tmp_path / "out")
-    assert (out.location.layout, out.stamp, out.config) == ("npz", {"first": 1}, source.config)
+    assert (out.location.layout, said(out), out.config) == ("npz", {"first": 1}, source.config)
     assert out.leaves.keys() == source.leaves.keys() and out.leaves[key].shape == (2,)
 
 
@@ -126,7 +127,7 @@ def test_force_replaces_it_and_nothing_else(toy: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="exists already"):
         formats.save(out, source=source, changed={}, stamp={"second": 2})
     formats.save(out, source=source, changed={}, stamp={"second": 2}, force=True)
-    assert formats.index(out).stamp == {"second": 2}
+    assert said(formats.index(out)) == {"second": 2}
     (out / "best.msgpack").write_text("")  # Which Orbax's format would have replaced.
     with pytest.raises(OutputError, match=r"holds more than a checkpoint \(best.msgpack\)"):
         formats.check_output(out, source=source, force=True)

@@ -66,6 +66,41 @@ def test_knows_step_item_and_root(fixtures: Path, path: str, step: int | None, i
     assert (location.step, location.item, location.root.name) == (step, item, root)
 
 
+@pytest.mark.parametrize("form", ["step-{}", "step_{}", "ckpt-{}", "checkpoint-{}", "s5-lr-0.01-step-{}", "epoch{}"])
+def test_knows_the_ways_to_name_a_step(fixtures: Path, tmp_path: Path, form: str) -> None:
+    for step in (99, 100):
+        (tmp_path / form.format(step)).symlink_to(fixtures / "cur_standard_params" / "ckpt")
+    location = locate(tmp_path)
+    assert (location.step, location.directory.name) == (100, form.format(100))
+    assert location.notes == ("took step 100, the newest of 99, 100",)
+    assert locate(tmp_path, step=99).directory.name == form.format(99)
+    if "lr" not in form:
+        assert locate(tmp_path / form.format(99)).step == 99
+
+
+def test_a_day_is_no_step(fixtures: Path, tmp_path: Path) -> None:
+    for day in (27, 28):
+        (tmp_path / f"2026-11-{day}").symlink_to(fixtures / "cur_standard_params" / "ckpt")
+    with pytest.raises(CheckpointError, match="several items hold a tree"):
+        locate(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("url", "command"),
+    [
+        ("gs://bucket/runs/s5", "gcloud storage cp -r gs://bucket/runs/s5 s5"),
+        ("s3://bucket/s5/", "aws s3 sync s3://bucket/s5"),
+        ("hf://me/s5", "hf download me/s5"),
+        ("https://example.org/s5.msgpack", "curl -LO https://example.org/s5.msgpack"),
+    ],
+)
+def test_remote_paths_are_named_as_typed_with_the_command_that_copies(url: str, command: str) -> None:
+    for path in (url, Path(url)):
+        with pytest.raises(CheckpointError, match=f"^{url.rstrip('/')}/?: remote paths are not read") as caught:
+            locate(path)
+        assert command in caught.value.hint
+
+
 def test_a_number_in_the_name_of_a_tree_is_no_step(fixtures: Path, tmp_path: Path) -> None:
     (tmp_path / "run_5").symlink_to(fixtures / "cur_standard_params" / "ckpt")
     assert locate(tmp_path / "run_5").step is None

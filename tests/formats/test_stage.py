@@ -1,86 +1,32 @@
-"""An output appears whole or not at all: killed, interrupted, out of space, or replaced."""
+"""An output appears whole or not at all: killed, interrupted, out of space, raced, or replaced."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
 import resource
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
+from kills import kill_while_writing
 
 from last_cli import formats
+from last_cli.base import locks
 from last_cli.base.errors import OutputError
-from last_cli.formats import stage
+from last_cli.formats import stage, swap, workplace
 
-# Each run is forked from a process that has everything imported, so that it is killed while it works. That process
-# itself must not touch a store: tensorstore forbids forking afterwards.
-KILLS = """
-import os, random, shutil, signal, sys, time
-from pathlib import Path
-import tensorstore
-from last_cli import formats
-
-path, directory, kills = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-
-def save(out, force):
-    source = formats.index(path)
-    formats.save(out, source=source, changed=formats.read(source), stamp={"whole": 1}, force=force)
-
-def verify(out):
-    found = formats.index(out)
-    assert len(formats.read(found)) == len(found.leaves) and found.stamp == {"whole": 1}
-
-def forked(function, *arguments):
-    child = os.fork()
-    if not child:
-        try:
-            function(*arguments)
-            os._exit(0)
-        except BaseException as error:
-            print(repr(error), file=sys.stderr)
-            os._exit(1)
-    return child
-
-def succeeds(function, *arguments):
-    return os.waitpid(forked(function, *arguments), 0)[1] == 0
-
-start = time.perf_counter()
-assert succeeds(save, directory / "warm", False)
-duration = time.perf_counter() - start
-random.seed(0)
-whole = partial = 0
-for number in range(kills):
-    force = number % 2 == 1
-    out = directory / ("replaced" if force else "new")
-    child = forked(save, out, force)
-    time.sleep(random.uniform(0, 1.5 * duration))
-    finished = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    duration *= 0.9 if finished else 1.1  # How long it takes depends on what else the machine does.
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    if out.exists():
-        complete = succeeds(verify, out)
-        whole, partial = whole + complete, partial + (not complete)
-        if not force:
-            shutil.rmtree(out)
-for name in ("new", "replaced"):
-    assert succeeds(save, directory / name, True)
-print(whole, partial, sorted(entry.name for entry in directory.iterdir()))
-"""
+PLACE = ".out.last-stage-0a"
 
 
-def test_a_hundred_kills_leave_nothing_partial(fixtures: Path, tmp_path: Path) -> None:
-    path = fixtures / "cur_pytree_zarr3" / "ckpt"
-    command = [sys.executable, "-c", KILLS, path, tmp_path, "100"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    whole, partial, left = done.stdout.split(" ", 2)
-    assert int(whole) > 5
-    assert int(partial) == 0
-    assert left.strip() == "['new', 'replaced', 'warm']"
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("swaps", [True, False])
+def test_kills_leave_the_old_or_the_new(tmp_path: Path, force: bool, swaps: bool) -> None:
+    found = kill_while_writing(tmp_path, 12, force=force, swaps=swaps)
+    assert found["partial"] == 0
+    assert found["left"] == ["out"]
 
 
 def test_an_interrupt_leaves_nothing(fixtures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +34,7 @@ def test_an_interrupt_leaves_nothing(fixtures: Path, tmp_path: Path, monkeypatch
         raise KeyboardInterrupt
 
     source = formats.index(fixtures / "cur_pytree_ocdbt" / "ckpt")
-    monkeypatch.setattr(stage, "_sync", interrupted)
+    monkeypatch.setattr(stage, "sync", interrupted)
     with pytest.raises(KeyboardInterrupt):
         formats.save(tmp_path / "out", source=source, changed={}, stamp={})
     assert not list(tmp_path.iterdir())
@@ -118,66 +64,147 @@ def test_a_file_that_grows_too_large_leaves_nothing(fixtures: Path, tmp_path: Pa
         (errno.EROFS, "the file system is read-only"),
     ],
 )
-def test_says_why_it_cannot_write(
-    fixtures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, words: str
-) -> None:
+def test_says_why_it_cannot_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, words: str) -> None:
     def failing(_: Path) -> None:
         raise OSError(code, os.strerror(code))
 
-    source = formats.index(fixtures / "cur_pytree_ocdbt" / "ckpt")
-    monkeypatch.setattr(stage, "_sync", failing)
-    with pytest.raises(OutputError, match=f"out: cannot be written: {words}") as caught:
-        formats.save(tmp_path / "out", source=source, changed={}, stamp={})
+    monkeypatch.setattr(stage, "sync", failing)
+    with (
+        pytest.raises(OutputError, match=f"out: cannot be written: {words}") as caught,
+        stage.staged(tmp_path / "out", source=None, force=False),
+    ):
+        pass
     assert caught.value.hint
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("swaps", [True, False])
 def test_what_was_there_stays_when_replacing_fails(
-    fixtures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fixtures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swaps: bool
 ) -> None:
-    source = formats.index(fixtures / "cur_pytree_ocdbt" / "ckpt")
-    formats.save(tmp_path / "out", source=source, changed={}, stamp={"first": 1})
+    out = shutil.copytree(fixtures / "cur_pytree_ocdbt" / "ckpt", tmp_path / "out")
+    rename = Path.rename
 
     def failing(self: Path, target: Path) -> Path:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+        if self.name == "new":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(self, target)
 
-    monkeypatch.setattr(Path, "replace", failing)
-    with pytest.raises(OutputError):
-        formats.save(tmp_path / "out", source=source, changed={}, stamp={"second": 2}, force=True)
-    assert formats.index(tmp_path / "out").stamp == {"first": 1}
+    def broken(new: Path, *_: object) -> bool:
+        if swaps and new.name == "new" and out.exists():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return False
+
+    monkeypatch.setattr(Path, "rename", failing)
+    monkeypatch.setattr(swap, "_renamed", broken)
+    with pytest.raises(OutputError), stage.staged(out, source=None, force=True) as new:
+        (new / "half").write_text("")
+    assert formats.read(formats.index(out))
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 
 
-def test_clears_what_dead_runs_left_and_nothing_else(fixtures: Path, tmp_path: Path) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    for name in (
-        f".out.last-stage-{dead.pid}-0a",
-        f".out.last-stage-{os.getpid()}-0b",
-        f".other.last-stage-{dead.pid}-0c",
+@pytest.mark.parametrize("swaps", [True, False])
+def test_of_many_at_once_one_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swaps: bool) -> None:
+    if not swaps:
+        monkeypatch.setattr(swap, "_renamed", lambda *_: False)
+    with contextlib.ExitStack() as all_of_them:
+        first, *others = [stage.staged(tmp_path / "out", source=None, force=False) for _ in range(4)]
+        (all_of_them.enter_context(first) / "whose").write_text("first")
+        for other in others:
+            (other.__enter__() / "whose").write_text("other")
+    for other in others:
+        with pytest.raises(OutputError, match="exists already"):
+            other.__exit__(None, None, None)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out" / "whose").read_text() == "first"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_of_two_files_at_once_one_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    if links:
+        monkeypatch.setattr(swap, "_renamed", lambda *_: False)
+    with pytest.raises(OutputError, match="exists already"), stage.staged_file(tmp_path / "out", force=False) as file:
+        file.write(b"second")
+        with stage.staged_file(tmp_path / "out", force=False) as other:
+            other.write(b"first")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out").read_bytes() == b"first"
+
+
+def test_notes_that_came_while_it_was_written_are_not_replaced(fixtures: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(fixtures / "cur_pytree_ocdbt" / "ckpt", tmp_path / "out")
+    with (
+        pytest.raises(OutputError, match=r"holds more than a checkpoint \(notes.txt\)"),
+        stage.staged(out, source=None, force=True) as new,
     ):
-        (tmp_path / name).mkdir()
-    source = formats.index(fixtures / "cur_pytree_ocdbt" / "ckpt")
-    formats.save(tmp_path / "out", source=source, changed={}, stamp={})
-    left = sorted(entry.name for entry in tmp_path.iterdir())
-    assert left == [f".other.last-stage-{dead.pid}-0c", f".out.last-stage-{os.getpid()}-0b", "out"]
+        (new / "whole").write_text("")
+        (out / "notes.txt").write_text("years of work")
+    assert (out / "notes.txt").exists()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 
 
-def test_brings_back_what_a_killed_run_had_moved_aside(fixtures: Path, tmp_path: Path) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    source = formats.index(fixtures / "cur_pytree_ocdbt" / "ckpt")
-    formats.save(tmp_path / "out", source=source, changed={}, stamp={"first": 1})
-    (tmp_path / "out").rename(tmp_path / f".out.last-old-{dead.pid}-0a")
-    with pytest.raises(OutputError, match="exists already"):
-        formats.save(tmp_path / "out", source=source, changed={}, stamp={"second": 2})
-    assert formats.index(tmp_path / "out").stamp == {"first": 1}
+def test_the_place_of_a_living_writer_is_left_alone(tmp_path: Path) -> None:
+    """Whatever its process id is here: in another container it is another."""
+    with stage.staged(tmp_path / "out", source=None, force=False) as new:
+        workplace.clear_left(tmp_path / "out")
+        assert new.exists()
+
+
+def test_what_dead_writers_left_is_cleared_and_nothing_else(tmp_path: Path) -> None:
+    for name in (PLACE, ".other.last-stage-0a"):
+        left(tmp_path / name)
+    workplace.clear_left(tmp_path / "out")
+    assert [entry.name for entry in tmp_path.iterdir()] == [".other.last-stage-0a"]
+
+
+@pytest.mark.parametrize(("age", "cleared"), [(0.0, False), (2 * locks.STALE, True)])
+@pytest.mark.parametrize("why", ["no locks", "another host", "no lock file"])
+def test_where_locks_do_not_reach_age_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str, age: float, cleared: bool
+) -> None:
+    left(tmp_path / PLACE)
+    if why == "another host":
+        (tmp_path / PLACE / "lock").write_text("other")
+    elif why == "no lock file":
+        (tmp_path / PLACE / "lock").unlink()
+    else:
+        monkeypatch.setattr(fcntl, "flock", without_locks)
+    for path in (*(tmp_path / PLACE).rglob("*"), tmp_path / PLACE):
+        then = path.stat().st_mtime - age
+        os.utime(path, (then, then))
+    workplace.clear_left(tmp_path / "out")
+    assert (tmp_path / PLACE).exists() != cleared
+
+
+def test_without_locks_it_is_written_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    with stage.staged(tmp_path / "out", source=None, force=False) as new:
+        (new / "whole").write_text("")
+        workplace.clear_left(tmp_path / "out")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_brings_back_what_a_killed_run_had_moved_aside(tmp_path: Path) -> None:
+    left(tmp_path / PLACE)
+    (tmp_path / PLACE / workplace.ASIDE).mkdir()
+    (tmp_path / PLACE / workplace.ASIDE / "first").write_text("")
+    workplace.clear_left(tmp_path / "out")
+    assert [entry.name for entry in tmp_path.rglob("*")] == ["out", "first"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
+def test_a_read_only_output_is_replaced(fixtures: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(fixtures / "cur_pytree_ocdbt" / "ckpt", tmp_path / "out")
+    for directory in (*(entry for entry in out.rglob("*") if entry.is_dir()), out):
+        directory.chmod(0o555)
+    with stage.staged(out, source=None, force=True) as new:
+        (new / "whole").write_text("")
+    assert [entry.name for entry in out.iterdir()] == ["whole"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_file_appears_by_the_same_rule(tmp_path: Path) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    (tmp_path / f".out.last-stage-{dead.pid}-0a").write_text("half of a file")
+    left(tmp_path / PLACE)
     with pytest.raises(KeyboardInterrupt), stage.staged_file(tmp_path / "out", force=False) as file:
         file.write(b"half")
         raise KeyboardInterrupt
@@ -188,3 +215,15 @@ def test_a_file_appears_by_the_same_rule(tmp_path: Path) -> None:
             assert (tmp_path / "out").exists() == (content == b"two")
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out").read_bytes() == b"two"
+
+
+def left(place: Path) -> None:
+    """What a writer left that was killed while it wrote."""
+    place.mkdir()
+    (place / "lock").write_bytes(workplace._kernel())
+    (place / "new").mkdir()
+    (place / "new" / "half").write_text("")
+
+
+def without_locks(*_: object) -> None:
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))

@@ -65,6 +65,7 @@ def _files(location: Location) -> Iterator[tuple[str, Path, bool]]:
     if location.item is not None:
         yield from ((f"item:{item.name}", file, False) for item in sorted(step.iterdir()) for file in _json_of(item))
     found = (file for file in sorted(step.glob("*.json")) if file.name not in (STAMP_FILE, STRINGS_FILE))
+    found = (file for file in found if not file.name.endswith(f".{STAMP_FILE}"))  # Of a file beside.
     yield from ((f"file:{file.name}", file, False) for file in found)
 
 

@@ -18,6 +18,9 @@ UNCOMMITTED = ".orbax-checkpoint-tmp"
 # How many steps of a run are listed one by one.
 _SHOWN_STEPS = 12
 
+# What stands before the number in the name of a step. Before a hyphen it takes such a word: `2026-11-28` is a day.
+_WORD = r"(?:[sS]teps?|[cC]kpt|[cC]heckpoint|[eE]poch|[iI]ter(?:ation)?)[_-]?"
+
 # Where a step holds several trees: the names under which Orbax and its users keep the model.
 _PREFERRED_ITEMS = ("default", "state", "pytree", "params", "model", "train_state")
 
@@ -68,7 +71,7 @@ def _is_array(directory: Path) -> bool:
 
 
 def steps_in(directory: Path) -> dict[int, Path]:
-    """The committed steps of a run: `3`, `epoch_000003`, flax's `checkpoint_3` (a directory or a msgpack file)."""
+    """The committed steps of a run: `3`, `epoch_000003`, `step-3`, flax's `checkpoint_3` (also msgpack files)."""
     numbered = {entry: step_of(entry.name) for entry in sorted(directory.iterdir())}
     return {
         number: entry
@@ -81,7 +84,7 @@ def step_of(name: str) -> int | None:
     """The number in the name of a committed step, or None where it is no such name."""
     if UNCOMMITTED in name:
         return None
-    match = re.fullmatch(r"(?:.*_)?(\d+)", name)
+    match = re.fullmatch(rf"(?:.*_|(?:.*[_-])?{_WORD})?(\d+)", name)
     return int(match[1]) if match else None
 
 
@@ -186,7 +189,7 @@ def _step_above(directory: Path) -> int | None:
 
 def _step_alone(path: Path) -> int | None:
     """The step in the name of `path`, seen without its run: `run_5` may be a name, `epoch_000005` is none."""
-    return step_of(path.name) if re.fullmatch(r"(checkpoint_|.*_(?=0))?\d+", path.name) else None
+    return step_of(path.name) if re.fullmatch(rf"({_WORD}|.*_(?=0))?\d+", path.name) else None
 
 
 def _names(entries: Iterable[Path]) -> str:

@@ -14,6 +14,7 @@ TREE_FILE = "_METADATA"
 STEP_FILE = "_CHECKPOINT_METADATA"
 ROOT_FILE = "_ROOT_METADATA"
 STRINGS_FILE = "_strings.json"
+COMMIT_FILE = "commit_success.txt"
 
 _EMPTY = ("Dict", "List", "Tuple", "NamedTuple")
 _KINDS = {"scalar": "scalar", "string": "string", "None": "none"} | dict.fromkeys(_EMPTY, "empty")

@@ -1,7 +1,6 @@
 """Writes a changed copy of a checkpoint that looks like the original: items, step, wrapping, format, metadata."""
 
 import contextlib
-import shutil
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,16 +12,20 @@ from last_cli.formats.digests import inline_digests, refuse_damage, tree_digests
 from last_cli.formats.format import Changes
 from last_cli.formats.msgpack import pack_msgpack, read_msgpack, with_leaves
 from last_cli.formats.orbax.beside import step_directory
+from last_cli.formats.orbax.copies import copy_file, copy_tree, leads_out
 from last_cli.formats.orbax.locate import UNCOMMITTED
-from last_cli.formats.orbax.metadata import ROOT_FILE, STEP_FILE, TREE_FILE
+from last_cli.formats.orbax.metadata import COMMIT_FILE, ROOT_FILE, STEP_FILE, STRINGS_FILE, TREE_FILE
 from last_cli.formats.orbax.mirror_metadata import ARRAY_METADATA, SHARDING_FILE, as_numpy, stamp_step
-from last_cli.formats.orbax.parts import is_part
 from last_cli.formats.orbax.store import ZarrStore
 from last_cli.formats.orbax.tree import STRUCTURE_FILE, read_tree
 from last_cli.formats.orbax.write_arrays import write_arrays
 from last_cli.formats.types import STAMP_FILE, Index, Key, Tree
 
-_DATABASE = {"manifest.ocdbt", "d", "ocdbt_data", "ocdbt_meta"}
+# What goes along with a tree as it is, beside configuration in JSON; its arrays and their metadata are written anew.
+_CARRIED = {
+    *(TREE_FILE, SHARDING_FILE, ARRAY_METADATA, STRINGS_FILE, STEP_FILE, ROOT_FILE, COMMIT_FILE),
+    *("orbax.checkpoint", "descriptor"),
+}
 
 
 def mirror(source: Index, stage: Path, changes: Changes) -> dict[str, dict[Key, str]]:
@@ -39,7 +42,9 @@ def mirror(source: Index, stage: Path, changes: Changes) -> dict[str, dict[Key, 
     if directory.is_file():
         return {directory.name: _mirror_file(source, stage / directory.name, changes.leaves)}
     if step != directory and step.is_relative_to(root):
-        _copy(step, stage / step.relative_to(root), without={directory.name, STAMP_FILE, *changes.items})
+        pending = {entry.name for entry in step.iterdir() if UNCOMMITTED in entry.name}
+        without = {directory.name, STAMP_FILE, *changes.items} | pending
+        copy_tree(step, stage / step.relative_to(root), root=root, without=without)
     trees = {directory: _mirror_tree(source, source.tree, directory, stage, changes.leaves)}
     for item, leaves in changes.items.items():
         trees[step / item] = _mirror_tree(source, read_tree(step / item), step / item, stage, leaves)
@@ -69,35 +74,22 @@ def _copied_items(source: Index, step: Path, without: set[str | None]) -> dict[P
 def _copy_run(run: Path, stage: Path) -> None:
     """What belongs to a run and to none of its steps; the logs and plots that users keep there do not."""
     for entry in run.iterdir():
-        if entry.name == "metadata" and entry.is_dir():
-            shutil.copytree(entry, stage / entry.name)
-        elif entry.is_file() and (entry.name == ROOT_FILE or entry.suffix == ".json"):
-            shutil.copy2(entry, stage / entry.name)
-
-
-def _copy(directory: Path, target: Path, without: set[str]) -> None:
-    """Copies what lies in `directory` but the entries `without`."""
-    target.mkdir(parents=True, exist_ok=True)
-    for entry in directory.iterdir():
-        if entry.name in without or UNCOMMITTED in entry.name:
-            continue
-        if entry.is_dir():
-            shutil.copytree(entry, target / entry.name)
-        else:
-            shutil.copy2(entry, target / entry.name)
+        if entry.name == "metadata" and entry.is_dir() and not entry.is_symlink():
+            copy_tree(entry, stage / entry.name, root=run)
+        elif entry.name == ROOT_FILE or (_is_config(entry) and not leads_out(entry, run)):
+            copy_file(entry, stage / entry.name)
 
 
 def _mirror_tree(
     source: Index, tree: Tree, directory: Path, stage: Path, changed: Mapping[Key, np.ndarray]
 ) -> dict[Key, str]:
-    target = stage / directory.relative_to(source.location.root)
-    arrays = {name.partition("/")[0] for name in tree.names.values()}
-    processes = {entry.name for entry in directory.glob("ocdbt.process_*")}
+    root = source.location.root
+    target = stage / directory.relative_to(root)
     rewritten = {STRUCTURE_FILE, STAMP_FILE}
     if isinstance(tree.store, ZarrStore):
         rewritten |= {TREE_FILE, SHARDING_FILE, ARRAY_METADATA}
-    strangers = {entry.name for entry in directory.iterdir() if not is_part(entry)}
-    _copy(directory, target, without=strangers | arrays | processes | _DATABASE | rewritten)
+    others = {entry.name for entry in directory.iterdir() if not (entry.name in _CARRIED or _is_config(entry))}
+    copy_tree(directory, target, root=root, without=others | rewritten)
     inline = {key: changed[key] for key in changed if key in tree.inline}
     digests = inline_digests(tree.leaves, {**tree.inline, **inline}, tree.names)
     if isinstance(tree.store, ZarrStore):
@@ -121,8 +113,12 @@ def _mirror_file(source: Index, target: Path, changed: Mapping[Key, np.ndarray])
     return digests
 
 
+def _is_config(entry: Path) -> bool:
+    return entry.suffix == ".json" and entry.is_file() and not entry.name.endswith(f".{STAMP_FILE}")
+
+
 def _mirror_msgpack(file: Path, target: Path, changed: Mapping[Key, np.ndarray]) -> None:
     if changed:
         target.write_bytes(pack_msgpack(with_leaves(read_msgpack(file), changed)))
     else:
-        shutil.copy2(file, target)
+        copy_file(file, target)

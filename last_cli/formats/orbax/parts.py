@@ -1,31 +1,109 @@
-"""What belongs to a checkpoint, and what merely lies in its directory."""
+"""The files of which a checkpoint of Orbax or flax consists, by the names that these give them."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+from last_cli.base.errors import CheckpointError
 from last_cli.formats.json_file import read_aside
-from last_cli.formats.orbax.locate import items_in, tree_layout
-from last_cli.formats.orbax.metadata import ROOT_FILE, STEP_FILE, STRINGS_FILE, TREE_FILE
+from last_cli.formats.orbax.beside import step_directory
+from last_cli.formats.orbax.metadata import COMMIT_FILE, ROOT_FILE, STEP_FILE, STRINGS_FILE, TREE_FILE
+from last_cli.formats.orbax.mirror_metadata import SHARDING_FILE
+from last_cli.formats.orbax.store import ArrayInfo, ZarrStore
+from last_cli.formats.orbax.tree import STRUCTURE_FILE, read_tree
+from last_cli.formats.types import Location
 
-_FILES = re.compile(
-    "|".join(map(re.escape, (TREE_FILE, STEP_FILE, ROOT_FILE, STRINGS_FILE, "_sharding", "manifest.ocdbt")))
-    + r"|checkpoint|commit_success\.txt|orbax\.checkpoint|checkpoint_\d+|.*\.json|.*\.msgpack"
+# Of any directory that Orbax commits.
+_COMMITTED = (COMMIT_FILE, STEP_FILE, "orbax.checkpoint", "descriptor/descriptor.pbtxt")
+_DATABASE = re.compile(
+    r"(?:ocdbt\.process_[\w-]+/)?(?:manifest\.ocdbt|(?:d|ocdbt_data|ocdbt_meta)/(?:d/)?[0-9a-f]{32})"
 )
 _DATABASES = re.compile(r"d|ocdbt\.process_.*|ocdbt_data|ocdbt_meta")
-_DIRECTORIES = re.compile(r"d|ocdbt\.process_.*|ocdbt_data|ocdbt_meta|array_metadatas|descriptor")
-_ITEM_FILES = ("metadata", "metrics", ROOT_FILE, STEP_FILE)
+_TREE = re.compile("|".join(map(re.escape, (TREE_FILE, SHARDING_FILE, STRINGS_FILE))) + r"|array_metadatas/process_\d+")
+_RUN_FILES = (ROOT_FILE, *(f"metadata/{name}" for name in ("metadata", ROOT_FILE, STEP_FILE, COMMIT_FILE)))
 
 
-def is_part(entry: Path) -> bool:
-    """Whether `entry` is a file or directory as checkpoints have them: metadata, data, a step, an item, a zarr array.
+def parts(location: Location) -> set[str]:
+    """The files of one step, or of what stands alone, that names or the tree's metadata explain; see Format.parts.
 
-    JSON files count, because a checkpoint keeps its config in them.
+    A database or arrays without the metadata of a tree are no checkpoint, and neither is a msgpack file without arrays.
     """
-    if not entry.is_dir():
-        return bool(_FILES.fullmatch(entry.name))
-    if _DIRECTORIES.fullmatch(entry.name) or tree_layout(entry) or items_in(entry) or _is_item(entry):
+    root, directory, step = location.root, location.directory, step_directory(location)
+    found = set(_of_file(directory) if directory.is_file() else _of_tree(directory))
+    if location.item is not None:
+        found |= set(_of_step(step, directory))
+    if root not in (step, directory):
+        found |= {root / name for name in _RUN_FILES}
+    return {file.relative_to(root).as_posix() for file in found if file.is_relative_to(root) and _is_plain(file)}
+
+
+def _of_file(file: Path) -> Iterator[Path]:
+    try:
+        if any(leaf.kind == "array" for leaf in read_tree(file).leaves.values()):
+            yield file
+    except CheckpointError:
+        return
+
+
+def _of_step(step: Path, chosen: Path) -> Iterator[Path]:
+    yield from (step / name for name in _COMMITTED)
+    for item in step.iterdir():
+        if item == chosen or item.is_symlink() or not item.is_dir():
+            continue
+        yield from _of_tree(item)
+        if not (item / TREE_FILE).exists():
+            yield from _of_json(item)
+
+
+def _of_json(item: Path) -> Iterator[Path]:
+    """An item that is one JSON object, under the names that Orbax has had for its file."""
+    for name in ("metadata", item.name):
+        if read_aside(item / name)[0]:
+            yield from (item / name, item / COMMIT_FILE)
+
+
+def _of_tree(directory: Path) -> Iterator[Path]:
+    structure = directory / STRUCTURE_FILE
+    if not (directory / TREE_FILE).is_file() and not structure.is_file():
+        return
+    try:
+        tree = read_tree(directory)
+    except CheckpointError:
+        return
+    yield from (directory / name for name in _COMMITTED)
+    if structure.is_file():
+        yield structure
+    files = (file for file in directory.rglob("*") if file.is_file())
+    names = {file.relative_to(directory).as_posix(): file for file in files}
+    yield from (file for name, file in names.items() if _TREE.fullmatch(name))
+    if not isinstance(tree.store, ZarrStore):
+        return
+    if tree.store.database is not None:
+        yield from (file for name, file in names.items() if _DATABASE.fullmatch(name))
+    else:
+        yield from (directory / key for key in _of_arrays(tree.store))
+
+
+def _of_arrays(store: ZarrStore) -> Iterator[str]:
+    """The files of the arrays that the tree has, among those that are stored."""
+    for name, info in store.arrays.items():
+        below = (key.removeprefix(f"{name}/") for key in store.keys.get(name, ()))
+        yield from (f"{name}/{key}" for key in below if _is_of_array(key, info, zarr3=store.zarr3))
+
+
+def _is_of_array(key: str, info: ArrayInfo, *, zarr3: bool) -> bool:
+    """Whether it is the metadata of an array, or a chunk that its shape has."""
+    if key == ("zarr.json" if zarr3 else ".zarray"):
         return True
-    return any(entry.rglob(".zarray")) or any(entry.rglob("zarr.json"))
+    parts = re.split(r"[./]", key)
+    if parts[0] == "c" and zarr3:
+        parts = parts[1:]
+    elif not info.shape:
+        return key == "0"
+    sizes = zip(info.shape, info.chunks, strict=True)
+    return len(parts) == len(info.shape) and all(
+        _is_index(part, -(-size // chunk)) for part, (size, chunk) in zip(parts, sizes, strict=True)
+    )
 
 
 def is_data(tree: Path, file: Path) -> bool:
@@ -39,7 +117,9 @@ def is_data(tree: Path, file: Path) -> bool:
     return any((holder / name).is_file() for holder in holders for name in (".zarray", "zarr.json"))
 
 
-def _is_item(directory: Path) -> bool:
-    handlers = read_aside(directory.parent / STEP_FILE)[0].get("item_handlers")
-    named = isinstance(handlers, dict) and directory.name in handlers
-    return named or any((directory / name).is_file() for name in _ITEM_FILES)
+def _is_index(text: str, count: int) -> bool:
+    return text.isascii() and text.isdigit() and int(text) < count
+
+
+def _is_plain(file: Path) -> bool:
+    return file.is_file() and not file.is_symlink()

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from last_cli.base.arrays import nested
+from last_cli.formats.orbax.copies import sign_commit
+from last_cli.formats.orbax.metadata import COMMIT_FILE
 from last_cli.formats.orbax.store import writing
 from last_cli.formats.types import Key
 
@@ -19,3 +21,4 @@ def write(stage: Path, arrays: Mapping[Key, np.ndarray], stamp: dict[str, Any]) 
         arguments = ocp.args.StandardSave(nested(arrays))  # pyright: ignore[reportCallIssue]
         with writing():
             checkpointer.save(stage.absolute(), arguments, force=True, custom_metadata={"last": stamp})
+    sign_commit(stage / COMMIT_FILE)  # Orbax names the directory in it, which is not where it stays.

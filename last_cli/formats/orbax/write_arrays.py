@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from last_cli.formats.digests import array_digest
+from last_cli.formats.orbax.copies import copy_array
 from last_cli.formats.orbax.store import (
     TENSORSTORE_ERRORS,
     ArrayInfo,
@@ -69,7 +69,7 @@ def write_arrays(store: ZarrStore, directory: Path, changed: Mapping[str, Callab
             pending.extend(_copy(values, target))
             array = _decoded(store, name, values)
         else:
-            shutil.copytree(store.directory / name, directory / name)
+            copy_array(store.directory / name, directory / name)
             array = store.read([name])[name]
         digests[name] = array_digest(array)
 
