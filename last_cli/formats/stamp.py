@@ -1,12 +1,14 @@
 """The stamp that `last` leaves in a checkpoint, and what it must look like for the rest of `last` to rely on it."""
 
+import hashlib
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from last_cli.base.errors import CheckpointError
 from last_cli.formats.json_file import read_aside
-from last_cli.formats.types import INCOMPLETE, STAMP_FILE
+from last_cli.formats.types import INCOMPLETE, stamp_file
 
 STAMP_SCHEMA = "last.stamp/1"
 _NUMBER = (int, float)
@@ -30,18 +32,27 @@ _FORM: dict[str, Any] = {
 }
 
 
-def read_stamp(directories: Iterable[Path]) -> dict[str, Any] | None:
-    """The stamp in the first of these directories that has one, or None.
+def read_stamp(places: Iterable[Path]) -> dict[str, Any] | None:
+    """The stamp of the first of these directories and files that has one, or None; see `stamp_file`.
 
     Raises:
         CheckpointError: it is not as `last` writes it; names the entry.
     """
-    for directory in directories:
-        stamp, _ = read_aside(directory / STAMP_FILE)
+    for file in map(stamp_file, places):
+        stamp, _ = read_aside(file)
         if stamp:
-            check_stamp(stamp, directory / STAMP_FILE)
+            check_stamp(stamp, file)
             return stamp
     return None
+
+
+def renewed(stamp: dict[str, Any]) -> dict[str, Any]:
+    """A stamp that was edited, with the digest of itself that a written checkpoint's stamp has."""
+    if not isinstance(stamp.get("written"), dict):
+        return stamp
+    rest = {name: value for name, value in stamp.items() if name != "written"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return rest | {"written": stamp["written"] | {"stamp": f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"}}
 
 
 def check_stamp(stamp: dict[str, Any], file: Path) -> None:

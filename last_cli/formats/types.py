@@ -18,6 +18,11 @@ INCOMPLETE = "the checkpoint is damaged or incomplete: copy it again from where 
 """The hint of an error about files that are not as they were written."""
 
 
+def stamp_file(checkpoint: Path) -> Path:
+    """Where the stamp of a checkpoint lies: in its directory, or beside a file as NAME.last.json."""
+    return checkpoint.with_name(f"{checkpoint.name}.{STAMP_FILE}") if checkpoint.is_file() else checkpoint / STAMP_FILE
+
+
 def dtype_of(name: str) -> np.dtype:
     """A numpy dtype by its name, those of ml_dtypes (bfloat16, float8_e4m3fn, ...) included."""
     return np.dtype(getattr(ml_dtypes, name, name))
@@ -117,8 +122,8 @@ class Index:
         leaves: of its tree.
         stamp: what `last` wrote when it made the checkpoint, None where it did not.
         config: what was found, by where: "custom_metadata" (of the step), "tree_metadata" (of the tree),
-            "root_metadata" (of the run), "item:NAME" (a JSON item), "file:NAME" (a JSON file), "leaves" (the leaves
-            below a key `config`).
+            "root_metadata" (of the run), "item:NAME" (a JSON item), "leaves" (the leaves below a key `config`),
+            "file:PATH" (a JSON or YAML file, the nearest first; the path from the folder of the step).
         warnings: anything odd.
         tree: where the values of the leaves are.
     """
