@@ -44,7 +44,7 @@ def _stamp(location: Location) -> dict[str, Any] | None:
     """The stamp: in a file of its own, or in the metadata of the step that Orbax keeps for its users."""
     step = step_directory(location)
     run = [step.parent] if step.is_file() or location.step is not None else []
-    if stamp := read_stamp(dict.fromkeys((location.directory, location.root, step, *run))):
+    if stamp := read_stamp(dict.fromkeys((location.root, location.directory, step, *run))):
         return stamp
     custom = read_aside(step / STEP_FILE)[0].get("custom_metadata")
     stamp = custom.get("last") if isinstance(custom, dict) else None
