@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 import last_cli.formats as formats
+from last_cli.base import registry
 from last_cli.base.annotations import Bool, Shaped
 from last_cli.base.arrays import digest, nested
-from last_cli.base import registry
 from last_cli.base.errors import CheckpointError, UsageError, inside
 from last_cli.checkpoint.configuration import Said, said_in_file, said_of
 from last_cli.checkpoint.sizes import count, size
@@ -212,7 +212,9 @@ def _with_other(said: Said, path: Path, index: Index, layers: Sequence[Layer]) -
         contradictions = other.contradictions
     else:
         opened = load(path)
-        ours, theirs = ([(layer.family.kind, layer.sizes.features) for layer in each] for each in (layers, opened.layers))
+        ours, theirs = (
+            [(layer.family.kind, layer.sizes.features) for layer in each] for each in (layers, opened.layers)
+        )
         if ours != theirs:
             raise UsageError(
                 f"{path}: its layers are others than those of {index.location.path}: {len(theirs)} of width "

@@ -99,14 +99,42 @@ def refuse_guesses(checkpoint: Checkpoint, found: Sequence[Guess], judged: Itera
 
 def offered(checkpoint: Checkpoint) -> str:
     """The published configurations of a network of these sizes, as a text; empty where there are none."""
+    names = [f"⟦preset {preset.name}⟧" for preset in presets_of(checkpoint)]
+    return f"{sizes_in_words(checkpoint)}: {' or '.join(names)}" if names else ""
+
+
+def presets_of(checkpoint: Checkpoint) -> list[Preset]:
+    """The published configurations of a network of these sizes, that the tree around the layers allows."""
+    sizes = _sizes(checkpoint)
+    return [preset for preset in presets_of_sizes(*sizes) if _may_be(checkpoint, preset)] if sizes else []
+
+
+def sizes_in_words(checkpoint: Checkpoint) -> str:
+    """The sizes by which presets are told."""
+    sizes = _sizes(checkpoint)
+    return "{} layers x {} x {} states".format(*sizes) if sizes else ""
+
+
+def refuse_contradictions(checkpoint: Checkpoint) -> None:
+    """Raises CheckpointError where the tree does not allow the configuration; any, where it is no network of ours."""
+    if checkpoint.contradictions:
+        raise CheckpointError("; ".join(checkpoint.contradictions), "mend the configuration, or move it away")
+    if all(_spec(checkpoint, activation=name) is None for name in CHOICES["activation"]):
+        return
+    spec = network_of(checkpoint).spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
+    for name in network_of(checkpoint).infer(checkpoint.leaves, checkpoint.layers):
+        said, shown = getattr(checkpoint.config, name), getattr(spec.config, name)
+        if said != shown:
+            raise CheckpointError(f"{name} is {said}, but the tree has {shown}", f"leave ⟦{name}⟧ out")
+
+
+def _sizes(checkpoint: Checkpoint) -> tuple[int, int, int] | None:
+    """Layers, features, and states stored when it was trained; None where layers differ, or are not of S5."""
     features = {layer.sizes.features for layer in checkpoint.layers}
     states = trained_states(checkpoint.stamp, checkpoint.layers)
     if checkpoint.family != "s5" or len(features) != 1 or len(states) != 1:
-        return ""
-    sizes = len(checkpoint.layers), next(iter(features)), next(iter(states))
-    names = [preset.name for preset in presets_of_sizes(*sizes) if _may_be(checkpoint, preset)]
-    said = f"{sizes[0]} layers x {sizes[1]} x {sizes[2]} states"
-    return f"{said}: {' or '.join(f'⟦preset {name}⟧' for name in names)}" if names else ""
+        return None
+    return len(checkpoint.layers), next(iter(features)), next(iter(states))
 
 
 def _may_be(checkpoint: Checkpoint, preset: Preset) -> bool:

@@ -85,7 +85,9 @@ def _in(folder: Path) -> list[Path]:
 def _yaml(file: Path) -> Any:
     import yaml
 
-    class Plain(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class Plain(loader):
         """Makes dictionaries, lists and texts of whatever is tagged, such as an argparse.Namespace."""
 
     def plain(loader: Any, tag: str, node: Any) -> Any:

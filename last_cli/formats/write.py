@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from last_cli.base.errors import OutputError
 from last_cli.formats.format import NEW, Changes, format_named
-from last_cli.formats.stage import check, staged
-from last_cli.formats.types import STAMP_FILE, Index, Key
+from last_cli.formats.json_file import read_json_object
+from last_cli.formats.stage import check, staged, staged_file
+from last_cli.formats.stamp import renewed
+from last_cli.formats.types import STAMP_FILE, Index, Key, Location, stamp_file
 
 
 def save(
@@ -47,6 +50,25 @@ def save(
         else:
             format_named(NEW).write(stage, changed, stamp)
         (stage / STAMP_FILE).write_text(json.dumps(stamp, indent=1))
+
+
+def write_stamp(location: Location, stamp: dict[str, Any]) -> Path:
+    """Writes a stamp beside the arrays that it is of, in the place of the one that is there; returns where.
+
+    Raises:
+        CheckpointError: what is there is no JSON object.
+        OutputError: it cannot be written; nothing is changed.
+    """
+    step = [] if location.item is None else [location.directory.parent]
+    places = map(stamp_file, (location.root, location.directory, *step))
+    file = next((place for place in places if place.is_file()), stamp_file(location.root))
+    read_json_object(file)
+    try:
+        with staged_file(file, force=True) as stage:
+            stage.write(json.dumps(renewed(stamp), indent=1).encode())
+    except OutputError as error:
+        raise OutputError(error.args[0], "give the same options to each command instead") from error
+    return file
 
 
 def check_output(out: Path | str, *, source: Index, force: bool = False) -> None:

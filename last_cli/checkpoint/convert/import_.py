@@ -24,6 +24,9 @@ from last_cli.results.convert import ImportReport, KeyRow
 
 TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
 
+OURS = ("assumed", "tree")
+"""Origins of what nothing but we say of a configuration."""
+
 # Names that begin so are those of a tree of ours, joined by dots: they are not put below `params` once more.
 _COLLECTIONS = ("params.", "batch_stats.")
 
@@ -101,7 +104,7 @@ def _read(src: Path, options: Mapping[str, str]) -> _Read:
             "`last score` and `last prune` read it as it is",
         )
     found = load(src)
-    said = {name: getattr(found.config, name) for name, origin in found.origins.items() if origin == "checkpoint"}
+    said = {name: getattr(found.config, name) for name, origin in found.origins.items() if origin not in OURS}
     arrays, entries = msgpack_file.read(index)
     return _Read(arrays, KeyMap("msgpack", entries), said, stamp=found.stamp)
 
