@@ -32,12 +32,13 @@ if TYPE_CHECKING:
     from last_cli.checkpoint.checkpoint import Checkpoint
     from last_cli.checkpoint.convert.export import export_weights
     from last_cli.checkpoint.convert.import_ import import_weights
+    from last_cli.checkpoint.diff import diff
     from last_cli.checkpoint.inspect import inspect
+    from last_cli.checkpoint.network import build_model
     from last_cli.checkpoint.save import save
     from last_cli.evaluation.resume import Tell
     from last_cli.results.bench import BenchReport
     from last_cli.results.config import ConfigReport
-    from last_cli.results.diff import DiffReport
     from last_cli.results.evaluation import EvalReport
     from last_cli.results.score import ScoreReport
     from last_cli.results.sweep import SweepReport
@@ -60,7 +61,7 @@ def load(
     """Open a checkpoint; its arrays are read when they are needed.
 
     From `discretization` on, the options are what the tree does not say of the model. One that is given wins over the
-    preset, that over `config_from`, that over what the checkpoint or a configuration beside it says, else it is assumed.
+    preset, that over `config_from`, that over the checkpoint and configurations beside it; else it is assumed.
 
     Args:
         path: a checkpoint, a step, or a run's directory (its newest committed step is taken).
@@ -154,8 +155,8 @@ def prune(
         criterion: how states are scored; "reconstruct" and "balanced" mean the method.
         max_drop: percentage points of accuracy that may be lost on the validation split of `task`, never on a test
             split; `task` alone does not calibrate then, `calibration` does.
-        max_error: relative squared error of the centred logits, sum |l' - l|^2 / sum |l|^2, on the calibration
-            sequences, without labels: on others than C is refitted on, if there are any left.
+        max_error: relative squared error of the centred logits, sum |l' - l|^2 / sum |l|^2, without labels, on
+            calibration sequences: others than C is refitted on, if there are any left.
         strict: one standard error counts against a ratio.
         assume: keep to the budget even where a guess of the configuration decides what the network answers.
         method: "criterion" removes what scores lowest and keeps every other value bit-equal; "reconstruct" eliminates
@@ -214,8 +215,8 @@ def config(
 
     Args:
         path, step, item: which checkpoint; see `load`.
-        preset, config_from, discretization, conj_sym, clip_eigs, step_rescale, activation, prenorm, mode, padded,
-            dropout, bn_momentum: what the tree does not say; see `load`.
+        preset, config_from, discretization, conj_sym, clip_eigs, step_rescale: what the tree does not say; see `load`.
+        activation, prenorm, mode, padded, dropout, bn_momentum: the same; see `load`.
         task, task_settings: what it was trained on, such as "listops", {"max_length": 64}.
 
     Raises:
@@ -245,17 +246,6 @@ def verify(pruned: Checkpoint | str | Path, against: Checkpoint | str | Path, *,
     from last_cli.pruning import verify as verifying
 
     return verifying.verify(_opened(pruned), _opened(against), seed=seed)
-
-
-def diff(one: Checkpoint | str | Path, other: Checkpoint | str | Path) -> DiffReport:
-    """Compare states, norms, parameters, configuration and all other arrays of two checkpoints.
-
-    Raises:
-        CheckpointError: a layer's numbers are not finite.
-    """
-    from last_cli.checkpoint import diff as comparing
-
-    return comparing.diff(_opened(one), _opened(other))
 
 
 def evaluate(
@@ -299,17 +289,6 @@ def evaluate(
     )  # fmt: skip
 
 
-def build_model(checkpoint: Checkpoint | str | Path) -> tuple[Any, dict[str, Any]]:
-    """A Flax module for the checkpoint and its variables, for inference or fine-tuning.
-
-    Raises:
-        CheckpointError: the tree is no classifier that can be built.
-    """
-    from last_cli.checkpoint import network
-
-    return network.build_model(_opened(checkpoint))
-
-
 def sweep(
     checkpoint: Checkpoint | str | Path, task: str, *, ratios: str | Sequence[float] = "0:0.9:0.1",
     criteria: Sequence[str] = ("last", "aire", "reconstruct", "random"), seeds: int = 3, calibration: int | None = None,
@@ -327,18 +306,12 @@ def sweep(
         ratios: "START:STOP:STEP" with both ends in it, "0.1,0.33,0.5", or numbers in [0, 1).
         criteria: criteria, "reconstruct", "balanced", or NAME+refit for C refitted after the criterion's choice.
         seeds: how many, from 0, for what depends on one: random choices and inputs.
-        calibration: sequences of the task, without labels, that methods which refit C measure the states on; without it
-            sequences made without data.
+        calibration: sequences of the task, without labels, that a refit measures the states on; else made without data.
         split: "test", "val" or "train".
         limit: only the first so many sequences.
-        data_dir: where the task's files are; without it the task finds or makes its own.
-        batch_size: sequences that a device takes at a time.
-        device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
-        scope: "global" ranks the states of all layers together, "layer" those of each alone.
-        min_states: states that every layer keeps at least; 0 may empty one.
-        shape: S4D only: "rectangular" keeps as many states in every channel, "ragged" pads to the widest.
-        out: a directory for points.jsonl, a line a point. A sweep that was killed goes on where it stopped, and one
-            with more ratios, criteria or seeds adds to it.
+        data_dir, batch_size, device: see `evaluate`.
+        scope, min_states, shape: see `prune`.
+        out: a directory for points.jsonl, a line a point. A sweep that was killed goes on; more of anything adds to it.
         progress: called with what is being done, and how many of how many are done.
 
     Raises:
@@ -364,8 +337,7 @@ def bench(
 ) -> BenchReport:  # fmt: skip
     """Latency, throughput and peak memory of checkpoints, on the same random sequences of a length.
 
-    Each runs in a process of its own, so that its peak memory is its own, and they take turns of a few batches, so that
-    what else the machine does meets all of them. The first batch of a turn is not counted.
+    Each runs in a process of its own, and they take turns of a few batches; see evaluation.bench.
 
     Args:
         checkpoints: paths; the first is the baseline.
@@ -374,8 +346,8 @@ def bench(
         repeat: how many batches are timed.
         device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
         precision: "float32" or "bfloat16".
-        preset, config_from, discretization, conj_sym, clip_eigs, step_rescale, activation, prenorm, mode, padded: what
-            the trees do not say; see `load`.
+        preset, config_from, discretization, conj_sym, clip_eigs, step_rescale: what trees do not say; see `load`.
+        activation, prenorm, mode, padded: the same; see `load`.
         progress: called with what is being done, and how many of how many are done.
 
     Raises:
@@ -385,10 +357,13 @@ def bench(
     from last_cli.evaluation import bench as benchmarking
 
     said = {
-        "preset": preset, "config_from": None if config_from is None else str(config_from),
-        "discretization": discretization, "conj_sym": conj_sym, "clip_eigs": clip_eigs, "step_rescale": step_rescale,
-        "activation": activation, "prenorm": prenorm, "mode": mode, "padded": padded,
-    }  # fmt: skip
+        "discretization": discretization,
+        "conj_sym": conj_sym,
+        "clip_eigs": clip_eigs,
+        "step_rescale": step_rescale,
+    }
+    said |= {"activation": activation, "prenorm": prenorm, "mode": mode, "padded": padded}
+    said |= {"preset": preset, "config_from": None if config_from is None else str(config_from)}
     request = benchmarking.BenchRequest(length, batch, repeat, device, precision, said)
     return benchmarking.bench(checkpoints, request, progress)
 
@@ -397,12 +372,14 @@ def _opened(checkpoint: Checkpoint | str | Path) -> Checkpoint:
     """The checkpoint itself, or the one at a path."""
     from last_cli.checkpoint import checkpoint as opening
 
-    return checkpoint if isinstance(checkpoint, opening.Checkpoint) else opening.load(checkpoint)
+    return opening.opened(checkpoint)
 
 
 # What takes a path as it is, and is complete where it stands.
 _ELSEWHERE = {
     "Checkpoint": "last_cli.checkpoint.checkpoint",
+    "build_model": "last_cli.checkpoint.network",
+    "diff": "last_cli.checkpoint.diff",
     "export_weights": "last_cli.checkpoint.convert.export",
     "import_weights": "last_cli.checkpoint.convert.import_",
     "inspect": "last_cli.checkpoint.inspect",

@@ -184,6 +184,11 @@ def load(
     return from_index(formats.index(path, step, item), preset=preset, config_from=config_from, **options)
 
 
+def opened(checkpoint: Checkpoint | str | Path) -> Checkpoint:
+    """The checkpoint itself, or the one at a path."""
+    return checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
+
+
 def from_index(
     index: Index, *, preset: str | None = None, config_from: str | Path | None = None, **options: Any
 ) -> Checkpoint:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from last_cli.base.arrays import digest, nested
 from last_cli.base.errors import CheckpointError, inside
-from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.checkpoint.checkpoint import Checkpoint, opened
 from last_cli.families.network import Network, Systems, shared_network
 
 
@@ -38,7 +39,7 @@ def model_spec(checkpoint: Checkpoint) -> Any:
         return network.spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
 
 
-def build_model(checkpoint: Checkpoint) -> tuple[Any, dict[str, Any]]:
+def build_model(checkpoint: Checkpoint | str | Path) -> tuple[Any, dict[str, Any]]:
     """A Flax module for the checkpoint and its variables, for inference or fine-tuning; see module.Classifier.
 
     Raises:
@@ -46,6 +47,7 @@ def build_model(checkpoint: Checkpoint) -> tuple[Any, dict[str, Any]]:
     """
     import jax
 
+    checkpoint = opened(checkpoint)
     module = network_of(checkpoint).module(model_spec(checkpoint))
     return module, jax.tree.map(jax.numpy.asarray, read_variables(checkpoint))
 
