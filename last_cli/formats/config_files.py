@@ -66,11 +66,16 @@ def _files(folders: Sequence[Path], passed: Sequence[str]) -> Iterator[tuple[str
     for folder in (*own, *list(own[-1].parents)[:ABOVE]):
         up = "../" * len(own[0].relative_to(folder).parts)
         for file in _in(folder):
-            if file.name not in (STAMP_FILE, *passed) and (folder in own or _CALLED.fullmatch(file.stem)):
+            if file.name not in passed and not _is_stamp(file) and (folder in own or _CALLED.fullmatch(file.stem)):
                 yield f"{up}{file.name}", file
         for suffix in SUFFIXES:
             if (file := folder / HYDRA / f"config{suffix}").is_file():
                 yield f"{up}{HYDRA}/{file.name}", file
+
+
+def _is_stamp(file: Path) -> bool:
+    """Whether it is a checkpoint's stamp: of the directory, or of another file in it."""
+    return file.name == STAMP_FILE or file.name.endswith(f".{STAMP_FILE}")
 
 
 def _in(folder: Path) -> list[Path]:

@@ -98,7 +98,7 @@ def test_the_digest_of_a_written_stamp_is_renewed(bare: Path) -> None:
         (["--preset", "s5-lra-listop"], "unknown preset"),
         (["--task", "listop"], "unknown task"),
         (["--task-settings", "length=8"], "settings of a task are given, but no task"),
-        (["--task", "listops", "--task-settings", "length"], "--task-settings has 'length'"),
+        (["--task", "listops", "--task-settings", "length"], "--task-settings 'length': expected NAME=VALUE"),
         (["--config-from", "nowhere"], "nowhere: no such file"),
     ],
 )
