@@ -25,18 +25,20 @@ from last_cli.base.errors import (
 from last_cli.base.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from last_cli.base.progress import Progress
     from last_cli.checkpoint.checkpoint import Checkpoint
     from last_cli.checkpoint.convert.export import export_weights
     from last_cli.checkpoint.convert.import_ import import_weights
+    from last_cli.checkpoint.diff import diff
     from last_cli.checkpoint.inspect import inspect
+    from last_cli.checkpoint.network import build_model
     from last_cli.checkpoint.save import save
     from last_cli.evaluation.resume import Tell
     from last_cli.results.bench import BenchReport
-    from last_cli.results.diff import DiffReport
+    from last_cli.results.config import ConfigReport
     from last_cli.results.evaluation import EvalReport
     from last_cli.results.score import ScoreReport
     from last_cli.results.sweep import SweepReport
@@ -44,28 +46,29 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnswerIsNo", "Checkpoint", "CheckpointError", "DataError", "LastError", "OutputError", "UnstableStateError",
-    "UsageError", "__version__", "bench", "build_model", "diff", "evaluate", "export_weights", "import_weights",
-    "inspect", "load", "prune", "save", "score", "sweep", "verify",
+    "UsageError", "__version__", "bench", "build_model", "config", "diff", "evaluate", "export_weights",
+    "import_weights", "inspect", "load", "prune", "save", "score", "sweep", "verify",
 ]  # fmt: skip
 
 
 def load(
     path: str | Path, *, step: int | None = None, item: str | None = None, preset: str | None = None,
-    discretization: str | None = None, conj_sym: bool | None = None, clip_eigs: bool | None = None,
-    step_rescale: float | None = None, activation: str | None = None, prenorm: bool | None = None,
-    mode: str | None = None, padded: bool | None = None, dropout: float | None = None,
+    config_from: str | Path | None = None, discretization: str | None = None, conj_sym: bool | None = None,
+    clip_eigs: bool | None = None, step_rescale: float | None = None, activation: str | None = None,
+    prenorm: bool | None = None, mode: str | None = None, padded: bool | None = None, dropout: float | None = None,
     bn_momentum: float | None = None,
 ) -> Checkpoint:  # fmt: skip
     """Open a checkpoint; its arrays are read when they are needed.
 
     From `discretization` on, the options are what the tree does not say of the model. One that is given wins over the
-    preset, that over what the checkpoint itself says, and that over what is else assumed.
+    preset, that over `config_from`, that over the checkpoint and configurations beside it; else it is assumed.
 
     Args:
         path: a checkpoint, a step, or a run's directory (its newest committed step is taken).
         step: which step of a run.
         item: which item of a step, where there are several.
         preset: name of a published configuration, such as "s5-lra-listops".
+        config_from: another checkpoint of the same model, or a configuration file (JSON or YAML), for the same.
         discretization: "zoh", "bilinear" or "dirac".
         conj_sym: each stored state stands for a conjugate pair.
         clip_eigs: real parts of the poles are clipped at -1e-4.
@@ -79,14 +82,14 @@ def load(
 
     Raises:
         CheckpointError: no checkpoint is there, it cannot be read, or it has no SSM layer.
-        UsageError: an unknown preset, or a value that is none of the allowed ones.
+        UsageError: an unknown preset, a value that is none of the allowed ones, or `config_from` is of another model.
     """
     from last_cli.checkpoint import checkpoint as opening
 
     return opening.load(
-        path, step=step, item=item, preset=preset, discretization=discretization, conj_sym=conj_sym,
-        clip_eigs=clip_eigs, step_rescale=step_rescale, activation=activation, prenorm=prenorm, mode=mode,
-        padded=padded, dropout=dropout, bn_momentum=bn_momentum,
+        path, step=step, item=item, preset=preset, config_from=config_from, discretization=discretization,
+        conj_sym=conj_sym, clip_eigs=clip_eigs, step_rescale=step_rescale, activation=activation, prenorm=prenorm,
+        mode=mode, padded=padded, dropout=dropout, bn_momentum=bn_momentum,
     )  # fmt: skip
 
 
@@ -137,7 +140,7 @@ def score(
 
 def prune(
     checkpoint: Checkpoint | str | Path, ratio: float | None = None, criterion: str = "last", *,
-    max_drop: float | None = None, max_error: float | None = None, strict: bool = False,
+    max_drop: float | None = None, max_error: float | None = None, strict: bool = False, assume: bool = False,
     method: str = "criterion", refit: bool = False,
     calibration: int | None = None, task: str | None = None, calibration_file: str | Path | None = None,
     data_dir: str | Path | None = None, scope: Literal["global", "layer"] = "global", min_states: int = 1,
@@ -152,9 +155,10 @@ def prune(
         criterion: how states are scored; "reconstruct" and "balanced" mean the method.
         max_drop: percentage points of accuracy that may be lost on the validation split of `task`, never on a test
             split; `task` alone does not calibrate then, `calibration` does.
-        max_error: relative squared error of the centred logits, sum |l' - l|^2 / sum |l|^2, on the calibration
-            sequences, without labels: on others than C is refitted on, if there are any left.
+        max_error: relative squared error of the centred logits, sum |l' - l|^2 / sum |l|^2, without labels, on
+            calibration sequences: others than C is refitted on, if there are any left.
         strict: one standard error counts against a ratio.
+        assume: keep to the budget even where a guess of the configuration decides what the network answers.
         method: "criterion" removes what scores lowest and keeps every other value bit-equal; "reconstruct" eliminates
             greedily and refits C; "balanced" truncates the balanced system, with new poles.
         refit: refit C after the criterion's choice.
@@ -179,13 +183,14 @@ def prune(
         AnswerIsNo: not even the smallest ratio stays within the budget.
         CheckpointError: numbers that are not finite, poles at or beyond the unit circle, or no network to run.
         DataError: the sequences cannot be read.
-        UsageError: arguments that do not go together, a ratio outside [0, 1), or a task without validation data.
+        UsageError: arguments that do not go together, a ratio outside [0, 1), a task without validation data, or a
+            budget where a guess of the configuration decides what the network answers.
     """
     from last_cli.pruning import budget, recipe
     from last_cli.pruning import prune as pruning
     from last_cli.pruning.calibration.request import Calibration
 
-    extent = budget.ratio_or_budget(ratio, max_drop, max_error, strict)
+    extent = budget.ratio_or_budget(ratio, max_drop, max_error, strict, assume)
     how = recipe.recipe(
         criterion, method, scope=scope, min_states=min_states, seed=seed, shape=shape, refit=refit, masked=masked,
         horizon=horizon, allow_unstable=allow_unstable,
@@ -194,6 +199,37 @@ def prune(
     if isinstance(extent, budget.Budget):
         return budget.prune_within(_opened(checkpoint), extent, how, sequences, progress)
     return pruning.prune(_opened(checkpoint), extent, how, sequences, progress)
+
+
+def config(
+    path: str | Path, *, step: int | None = None, item: str | None = None, preset: str | None = None,
+    config_from: str | Path | None = None, discretization: str | None = None, conj_sym: bool | None = None,
+    clip_eigs: bool | None = None, step_rescale: float | None = None, activation: str | None = None,
+    prenorm: bool | None = None, mode: str | None = None, padded: bool | None = None, dropout: float | None = None,
+    bn_momentum: float | None = None, task: str | None = None, task_settings: Mapping[str, Any] | None = None,
+) -> ConfigReport:  # fmt: skip
+    """Every value of a checkpoint's configuration and its origin; what is given is written down beside the arrays.
+
+    It goes into `last.json` in the directory, beside a file into NAME.last.json, whole or not at all; all else that is
+    there, such as the chain of prunings, stays.
+
+    Args:
+        path, step, item: which checkpoint; see `load`.
+        preset, config_from, discretization, conj_sym, clip_eigs, step_rescale: what the tree does not say; see `load`.
+        activation, prenorm, mode, padded, dropout, bn_momentum: the same; see `load`.
+        task, task_settings: what it was trained on, such as "listops", {"max_length": 64}.
+
+    Raises:
+        CheckpointError, UsageError: as `load`, or the tree does not allow what is given.
+        OutputError: it cannot be written; nothing is changed.
+    """
+    from last_cli.checkpoint import config as configuring
+
+    return configuring.config(
+        path, step=step, item=item, task=task, task_settings=task_settings, preset=preset, config_from=config_from,
+        discretization=discretization, conj_sym=conj_sym, clip_eigs=clip_eigs, step_rescale=step_rescale,
+        activation=activation, prenorm=prenorm, mode=mode, padded=padded, dropout=dropout, bn_momentum=bn_momentum,
+    )  # fmt: skip
 
 
 def verify(
@@ -216,22 +252,11 @@ def verify(
     return verifying.verify(opened, None if against is None else _opened(against), seed=seed)
 
 
-def diff(one: Checkpoint | str | Path, other: Checkpoint | str | Path) -> DiffReport:
-    """Compare states, norms, parameters, configuration and all other arrays of two checkpoints.
-
-    Raises:
-        CheckpointError: a layer's numbers are not finite.
-    """
-    from last_cli.checkpoint import diff as comparing
-
-    return comparing.diff(_opened(one), _opened(other))
-
-
 def evaluate(
     checkpoint: Checkpoint | str | Path, task: str, *, split: str = "test", data_dir: str | Path | None = None,
     limit: int | None = None, batch_size: int | None = None, device: str | None = None, precision: str = "float32",
     baseline: Checkpoint | str | Path | None = None, min_accuracy: float | None = None, max_drop: float | None = None,
-    resume: bool = False, progress: Progress | None = None, tell: Tell | None = None,
+    assume: bool = False, resume: bool = False, progress: Progress | None = None, tell: Tell | None = None,
 ) -> EvalReport:  # fmt: skip
     """Accuracy of a checkpoint on a task, and against a baseline on the same sequences.
 
@@ -249,33 +274,23 @@ def evaluate(
         baseline: compare with this one, sequence by sequence.
         min_accuracy: gate, a fraction.
         max_drop: gate, percentage points that the accuracy may lie below the baseline's.
+        assume: judge even where a guess of the configuration decides what the network answers.
         resume: take up the results that an interrupted run of the same evaluation left.
         progress: called with what is being done, and how many of how many are done.
         tell: called with a line for the user, and its kind.
 
     Raises:
-        CheckpointError: the tree is no classifier that can be built.
+        CheckpointError: the tree is no classifier that can be built, or its logits are not finite.
         DataError: the task's files are missing, or do not fit the model.
-        UsageError: unknown names, a gate without its baseline, or one outside 0 to 1.
+        UsageError: unknown names, a gate without its baseline, one outside 0 to 1, or one that a guess would decide.
     """
     from last_cli.evaluation import evaluate as evaluation
 
     request = evaluation.Request(task, split, data_dir, limit, batch_size, device, precision)
     return evaluation.evaluate(
-        _opened(checkpoint), request, baseline=baseline, limits=evaluation.Limits(min_accuracy, max_drop),
+        _opened(checkpoint), request, baseline=baseline, limits=evaluation.Limits(min_accuracy, max_drop, assume),
         resume=resume, progress=progress, tell=tell,
     )  # fmt: skip
-
-
-def build_model(checkpoint: Checkpoint | str | Path) -> tuple[Any, dict[str, Any]]:
-    """A Flax module for the checkpoint and its variables, for inference or fine-tuning.
-
-    Raises:
-        CheckpointError: the tree is no classifier that can be built.
-    """
-    from last_cli.checkpoint import network
-
-    return network.build_model(_opened(checkpoint))
 
 
 def sweep(
@@ -295,18 +310,12 @@ def sweep(
         ratios: "START:STOP:STEP" with both ends in it, "0.1,0.33,0.5", or numbers in [0, 1).
         criteria: criteria, "reconstruct", "balanced", or NAME+refit for C refitted after the criterion's choice.
         seeds: how many, from 0, for what depends on one: random choices and inputs.
-        calibration: sequences of the task, without labels, that methods which refit C measure the states on; without it
-            sequences made without data.
+        calibration: sequences of the task, without labels, that a refit measures the states on; else made without data.
         split: "test", "val" or "train".
         limit: only the first so many sequences.
-        data_dir: where the task's files are; without it the task finds or makes its own.
-        batch_size: sequences that a device takes at a time.
-        device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
-        scope: "global" ranks the states of all layers together, "layer" those of each alone.
-        min_states: states that every layer keeps at least; 0 may empty one.
-        shape: S4D only: "rectangular" keeps as many states in every channel, "ragged" pads to the widest.
-        out: a directory for points.jsonl, a line a point. A sweep that was killed goes on where it stopped, and one
-            with more ratios, criteria or seeds adds to it.
+        data_dir, batch_size, device: see `evaluate`.
+        scope, min_states, shape: see `prune`.
+        out: a directory for points.jsonl, a line a point. A sweep that was killed goes on; more of anything adds to it.
         progress: called with what is being done, and how many of how many are done.
 
     Raises:
@@ -325,12 +334,14 @@ def sweep(
 
 def bench(
     *checkpoints: str | Path, length: int | None = None, batch: int = 32, repeat: int = 20, device: str | None = None,
-    precision: str = "float32", preset: str | None = None, progress: Progress | None = None,
+    precision: str = "float32", preset: str | None = None, config_from: str | Path | None = None,
+    discretization: str | None = None, conj_sym: bool | None = None, clip_eigs: bool | None = None,
+    step_rescale: float | None = None, activation: str | None = None, prenorm: bool | None = None,
+    mode: str | None = None, padded: bool | None = None, progress: Progress | None = None,
 ) -> BenchReport:  # fmt: skip
     """Latency, throughput and peak memory of checkpoints, on the same random sequences of a length.
 
-    Each runs in a process of its own, so that its peak memory is its own, and they take turns of a few batches, so that
-    what else the machine does meets all of them. The first batch of a turn is not counted.
+    Each runs in a process of its own, and they take turns of a few batches; see evaluation.bench.
 
     Args:
         checkpoints: paths; the first is the baseline.
@@ -339,7 +350,8 @@ def bench(
         repeat: how many batches are timed.
         device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
         precision: "float32" or "bfloat16".
-        preset: name of a published configuration, such as "s5-lra-listops".
+        preset, config_from, discretization, conj_sym, clip_eigs, step_rescale: what trees do not say; see `load`.
+        activation, prenorm, mode, padded: the same; see `load`.
         progress: called with what is being done, and how many of how many are done.
 
     Raises:
@@ -348,7 +360,15 @@ def bench(
     """
     from last_cli.evaluation import bench as benchmarking
 
-    request = benchmarking.BenchRequest(length, batch, repeat, device, precision, preset)
+    said = {
+        "discretization": discretization,
+        "conj_sym": conj_sym,
+        "clip_eigs": clip_eigs,
+        "step_rescale": step_rescale,
+    }
+    said |= {"activation": activation, "prenorm": prenorm, "mode": mode, "padded": padded}
+    said |= {"preset": preset, "config_from": None if config_from is None else str(config_from)}
+    request = benchmarking.BenchRequest(length, batch, repeat, device, precision, said)
     return benchmarking.bench(checkpoints, request, progress)
 
 
@@ -356,12 +376,14 @@ def _opened(checkpoint: Checkpoint | str | Path) -> Checkpoint:
     """The checkpoint itself, or the one at a path."""
     from last_cli.checkpoint import checkpoint as opening
 
-    return checkpoint if isinstance(checkpoint, opening.Checkpoint) else opening.load(checkpoint)
+    return opening.opened(checkpoint)
 
 
 # What takes a path as it is, and is complete where it stands.
 _ELSEWHERE = {
     "Checkpoint": "last_cli.checkpoint.checkpoint",
+    "build_model": "last_cli.checkpoint.network",
+    "diff": "last_cli.checkpoint.diff",
     "export_weights": "last_cli.checkpoint.convert.export",
     "import_weights": "last_cli.checkpoint.convert.import_",
     "inspect": "last_cli.checkpoint.inspect",

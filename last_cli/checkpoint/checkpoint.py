@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 
 import last_cli.formats as formats
+from last_cli.base import registry
 from last_cli.base.annotations import Bool, Shaped
 from last_cli.base.arrays import digest, nested
-from last_cli.base.errors import CheckpointError, inside
+from last_cli.base.errors import CheckpointError, UsageError, inside
+from last_cli.checkpoint.configuration import Said, said_in_file, said_of
 from last_cli.checkpoint.sizes import count, size
 from last_cli.families.find import Layer, build_system, find_layers
-from last_cli.families.lti.config import ModelConfig, known, resolve
+from last_cli.families.lti.config import ModelConfig, resolve
+from last_cli.families.lti.presets import preset as published
 from last_cli.families.lti.system import System
 from last_cli.families.network import shared_network
 from last_cli.families.target import live_units
@@ -37,12 +40,14 @@ class Checkpoint:
         index: leaves, layout and what lies beside them on disk.
         layers: the SSM layers in natural order.
         config: what the tree does not say of the model.
-        origins: where each value of `config` came from: flag, preset, checkpoint, tree or assumed.
+        origins: where each value of `config` came from: flag, preset, checkpoint, tree or assumed; or the path of the
+            file or of the other checkpoint that says it.
         stamp: what `last` knows of its making: model, task, training, and the chain of prunings.
         leaves: every leaf, known without its data.
         changed: arrays that differ from those on disk; they may be computed when they are asked for.
         also: arrays that differ in other items of the step, by item.
         report: what pruning did, where this is its result.
+        contradictions: what is said of the network around the layers and cannot be, given the tree.
     """
 
     index: Index
@@ -54,6 +59,7 @@ class Checkpoint:
     changed: Mapping[Key, np.ndarray] = field(default_factory=dict)
     also: Mapping[str, Mapping[Key, np.ndarray]] = field(default_factory=dict)
     report: PruneReport | None = None
+    contradictions: tuple[str, ...] = ()
 
     @property
     def family(self) -> str:
@@ -132,6 +138,12 @@ class Checkpoint:
         """What the stamp says of the task that it was trained on: `name` and settings; empty where it says nothing."""
         return dict(self.stamp.get("task") or {})
 
+    @property
+    def task_name(self) -> str | None:
+        """The name of that task, where it is one of the registry."""
+        name = self.task.get("name")
+        return name if name in registry.names("tasks") else None
+
     def task_settings(self, task: str) -> dict[str, Any]:
         """The same where it was trained on this task, else nothing."""
         return self.task if self.task.get("name") == task else {}
@@ -152,6 +164,7 @@ def load(
     step: int | None = None,
     item: str | None = None,
     preset: str | None = None,
+    config_from: str | Path | None = None,
     checked: bool = True,
     **options: Any,
 ) -> Checkpoint:
@@ -162,27 +175,71 @@ def load(
         step: which step, where there are several.
         item: which item of the step, where there are several.
         preset: name of a published configuration, for what the tree does not say.
+        config_from: another checkpoint of the same model, or a configuration file, for the same.
         checked: refuse, now and when arrays are read, what has another digest than the stamp of `last` says.
         options: entries of ModelConfig, such as `discretization="bilinear"`; they win over everything else.
 
     Raises:
         CheckpointError: no checkpoint is there, it cannot be read, is not what `last` wrote, or has no SSM layer.
-        UsageError: an unknown preset or option value.
+        UsageError: an unknown preset or option value, or `config_from` is of another model.
     """
-    return from_index(formats.index(path, step, item, checked=checked), preset=preset, **options)
+    index = formats.index(path, step, item, checked=checked)
+    return from_index(index, preset=preset, config_from=config_from, **options)
 
 
-def from_index(index: Index, *, preset: str | None = None, **options: Any) -> Checkpoint:
+def opened(checkpoint: Checkpoint | str | Path) -> Checkpoint:
+    """The checkpoint itself, or the one at a path."""
+    return checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
+
+
+def from_index(
+    index: Index, *, preset: str | None = None, config_from: str | Path | None = None, **options: Any
+) -> Checkpoint:
     """The checkpoint of an index that was read; see `load`."""
     with inside(index.location.path):
         layers = tuple(find_layers(index.leaves))
-    inferred, said = _inferred(index, layers), _said(index)
-    guessed = (index.stamp or {}).get("assumed", [])
-    assumed = {name: said.pop(name) for name in guessed if name in said}
-    config, sources = resolve(said, options, preset, inferred, assumed)
+    said = said_of(index, layers)
+    if config_from is not None:
+        said = _with_other(said, Path(config_from), index, layers)
+    inferred = _inferred(index, layers)
+    config, sources = resolve(said.values, options, preset, inferred, said.guessed)
     if hinted := _hinted(index, layers, sources):
-        config, sources = resolve(said, options, preset, {**inferred, **hinted}, assumed)
-    return Checkpoint(index, layers, config, sources, index.stamp or {}, index.leaves)
+        config, sources = resolve(said.values, options, preset, {**inferred, **hinted}, said.guessed)
+    origins = {name: said.origins[name] if source == "checkpoint" else source for name, source in sources.items()}
+    task = said.task or ({"name": published(preset).task} if preset else {})
+    stamp = {**(index.stamp or {}), **({"task": dict(task)} if task else {})}
+    known = replace(index, warnings=(*index.warnings, *said.warnings, *said.contradictions))
+    return Checkpoint(known, layers, config, origins, stamp, index.leaves, contradictions=said.contradictions)
+
+
+def _with_other(said: Said, path: Path, index: Index, layers: Sequence[Layer]) -> Said:
+    """What is said, and above it what another checkpoint or a file of configuration says."""
+    if path.suffix in (".json", ".yaml", ".yml") and path.is_file():
+        other = said_in_file(path, index, layers)
+        values, task, warnings = other.values, other.task, other.warnings
+        contradictions = other.contradictions
+    else:
+        opened = load(path)
+        ours, theirs = (
+            [(layer.family.kind, layer.sizes.features) for layer in each] for each in (layers, opened.layers)
+        )
+        if ours != theirs:
+            raise UsageError(
+                f"{path}: its layers are others than those of {index.location.path}: {len(theirs)} of width "
+                f"{theirs[0][1]}, expected {len(ours)} of width {ours[0][1]}",
+                "⟦config_from⟧ takes a checkpoint of the same model",
+            )
+        values = {n: getattr(opened.config, n) for n, o in opened.origins.items() if o not in ("assumed", "tree")}
+        task, warnings, contradictions = opened.task, (), ()
+    guessed = {name: value for name, value in said.guessed.items() if name not in values}
+    return Said(
+        {**said.values, **values},
+        {**said.origins, **dict.fromkeys(values, str(path))},
+        guessed,
+        task or said.task,
+        (*said.warnings, *warnings),
+        (*said.contradictions, *contradictions),
+    )
 
 
 def _inferred(index: Index, layers: Sequence[Layer]) -> dict[str, Any]:
@@ -191,16 +248,6 @@ def _inferred(index: Index, layers: Sequence[Layer]) -> dict[str, Any]:
         return shared_network(layers).infer(index.leaves, layers)
     except CheckpointError:
         return {}
-
-
-def _said(index: Index) -> dict[str, Any]:
-    """What the checkpoint's own stamp, or any configuration beside it, says of the model."""
-    said: dict[str, Any] = {}
-    for found in index.config.values():
-        for part in (found, found.get("model"), found.get("config"), found.get("args")):
-            if isinstance(part, dict):
-                said |= known(part)
-    return said | known((index.stamp or {}).get("model", {}))
 
 
 def _hinted(index: Index, layers: Iterable[Layer], sources: Mapping[str, str]) -> dict[str, Any]:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
 from last_cli.base.arrays import digest
-from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.checkpoint.checkpoint import Checkpoint, opened
 from last_cli.families.find import Layer
 from last_cli.families.lti.system import hinf_norm
 from last_cli.formats import Key
 from last_cli.results.diff import DiffReport, LayerDiff
 
 
-def diff(one: Checkpoint, other: Checkpoint) -> DiffReport:
-    """Compare states, norms, parameters, configuration and all other arrays.
+def diff(one: Checkpoint | str | Path, other: Checkpoint | str | Path) -> DiffReport:
+    """Compare states, norms, parameters, configuration and all other arrays of two checkpoints, open ones or paths.
 
     Raises:
         CheckpointError: a layer's numbers are not finite.
     """
+    one, other = opened(one), opened(other)
     found = [{layer.name: _Layer.of(ck, layer) for layer in ck.layers} for ck in (one, other)]
     layers = []
     for name in dict.fromkeys([*found[0], *found[1]]):

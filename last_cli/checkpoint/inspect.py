@@ -28,12 +28,13 @@ def inspect(path: str | Path, *, step: int | None = None, item: str | None = Non
         CheckpointError: no checkpoint is there, or its metadata cannot be read.
     """
     index = formats.index(path, step, item)
-    notes = [*index.location.notes, *index.warnings]
+    notes = list(index.location.notes)
     opened: Checkpoint | None = None
     try:
         opened = from_index(index)
+        notes += opened.index.warnings
     except CheckpointError as error:
-        notes.append(error.args[0])
+        notes += [*index.warnings, error.args[0]]
     notes += _emptied(index.stamp or {})
     arrays = [leaf for leaf in index.leaves.values() if leaf.kind == "array"]
     model = Collections.of(opened.layers).variables(index.leaves) if opened else {}

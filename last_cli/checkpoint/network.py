@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from last_cli.base.arrays import digest, nested
-from last_cli.base.errors import inside
-from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.base.errors import CheckpointError, inside
+from last_cli.checkpoint.checkpoint import Checkpoint, opened
 from last_cli.families.network import Network, Systems, shared_network
 
 
@@ -20,17 +21,25 @@ def network_of(checkpoint: Checkpoint) -> Network:
 
 
 def model_spec(checkpoint: Checkpoint) -> Any:
-    """The model that the tree and the configuration describe; raises CheckpointError where there is none.
+    """The model that the tree and the configuration describe.
 
     Returns:
         The spec, of a type of the network's own; see families.network.Spec for what all of them have.
+
+    Raises:
+        CheckpointError: there is none, or a configuration says of it what cannot be, given the tree.
     """
     network = network_of(checkpoint)
+    if checkpoint.contradictions:
+        raise CheckpointError(
+            f"{checkpoint.index.location.path}: {'; '.join(checkpoint.contradictions)}",
+            "is the configuration another run's, or were the running statistics not saved? mend it, or move it away",
+        )
     with inside(checkpoint.index.location.path):
         return network.spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
 
 
-def build_model(checkpoint: Checkpoint) -> tuple[Any, dict[str, Any]]:
+def build_model(checkpoint: Checkpoint | str | Path) -> tuple[Any, dict[str, Any]]:
     """A Flax module for the checkpoint and its variables, for inference or fine-tuning; see module.Classifier.
 
     Raises:
@@ -38,6 +47,7 @@ def build_model(checkpoint: Checkpoint) -> tuple[Any, dict[str, Any]]:
     """
     import jax
 
+    checkpoint = opened(checkpoint)
     module = network_of(checkpoint).module(model_spec(checkpoint))
     return module, jax.tree.map(jax.numpy.asarray, read_variables(checkpoint))
 
@@ -56,15 +66,16 @@ def follow_padding(checkpoint: Checkpoint, padded: bool) -> Checkpoint:
 
 def read_variables(checkpoint: Checkpoint) -> dict[str, Any]:
     """The model's variables, nested, in single precision."""
-    return nested(_flat(checkpoint))
+    return nested(flat_variables(checkpoint))
 
 
 def variables_digest(checkpoint: Checkpoint) -> str:
     """SHA-256 over all variables: names, shapes and bytes in single precision."""
-    return digest(("/".join(path), array) for path, array in sorted(_flat(checkpoint).items())).hex()
+    return digest(("/".join(path), array) for path, array in sorted(flat_variables(checkpoint).items())).hex()
 
 
-def _flat(checkpoint: Checkpoint) -> dict[tuple[str, ...], np.ndarray]:
+def flat_variables(checkpoint: Checkpoint) -> dict[tuple[str, ...], np.ndarray]:
+    """The model's variables by path, in single precision."""
     leaves = {key: key for key, leaf in checkpoint.leaves.items() if leaf.kind == "array"}
     keys = network_of(checkpoint).variables(leaves, checkpoint.layers)
     arrays = checkpoint.read(keys.values())

@@ -7,7 +7,7 @@ import typer
 
 import last_cli as last
 from last_cli.cli.app import command
-from last_cli.cli.options import Device, General, Precision, Preset, how_option, output_option
+from last_cli.cli.options import Device, General, Model, Precision, how_option, output_option
 from last_cli.cli.shared import check_plot, tell
 
 
@@ -28,7 +28,7 @@ def bench(
     plot: Annotated[
         Path | None, output_option(help="Draw latencies and memory: .svg, .png or .pdf.", show_default="no")
     ] = None,
-    preset: Preset = None,
+    model: Model,
     general: General,
 ) -> None:
     """Latency, throughput and peak memory on random inputs, each checkpoint in a process of its own."""
@@ -45,7 +45,7 @@ def bench(
             repeat=repeat,
             device=device,
             precision=precision,
-            preset=preset,
+            **vars(model),
             progress=progress,
         )
     show_bench(result, general.form)

@@ -13,7 +13,7 @@ from last_cli.cli.options import (
     Data,
     Gates,
     General,
-    Network,
+    Model,
     Place,
     Precision,
     Processes,
@@ -21,7 +21,7 @@ from last_cli.cli.options import (
     evaluate_option,
     how_option,
 )
-from last_cli.cli.shared import load, tell, tell_assumed
+from last_cli.cli.shared import load, tell, tell_all, tell_assumed
 
 
 @command(
@@ -43,7 +43,7 @@ def evaluate(
         how_option("--resume", help="Go on where an interrupted run of this stopped.", show_default="no"),
     ] = False,
     gates: Gates,
-    network: Network,
+    model: Model,
     processes: Processes,
     step: Step,
     general: General,
@@ -54,8 +54,8 @@ def evaluate(
 
     reports = _join(processes, place.device)
     quiet = general.quiet or not reports
-    checkpoint = load(ckpt, quiet, **vars(step), **vars(network))
-    other = load(gates.baseline, quiet, item=step.item, **vars(network)) if gates.baseline else None
+    checkpoint = load(ckpt, quiet, **vars(step), **vars(model))
+    other = load(gates.baseline, quiet, item=step.item, **vars(model)) if gates.baseline else None
     with progress_bar(quiet) as progress:
         result = last.evaluate(
             checkpoint,
@@ -66,6 +66,7 @@ def evaluate(
             baseline=other,
             min_accuracy=_fraction(gates.min_accuracy),
             max_drop=gates.max_drop,
+            assume=gates.assume,
             resume=resume,
             progress=progress,
             tell=lambda line, kind: tell(line, quiet, kind),
@@ -74,6 +75,7 @@ def evaluate(
         raise typer.Exit(0 if result.passed else 1)
     tell_assumed(result.assumed, quiet)
     show_eval(result, general.form)
+    tell_all(result.warnings, "warning")
     tell(eval_summary(result), quiet)
     for line, passed in gate_lines(result):
         tell(line, quiet and passed, "ok" if passed else "error")

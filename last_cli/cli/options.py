@@ -39,9 +39,6 @@ Device = Annotated[Literal["cpu", "gpu", "tpu"] | None, how_option(help="Where t
 Precision = Annotated[
     Literal["float32", "bfloat16"], how_option(help="Of products and activations; the states stay float32.")
 ]
-Preset = Annotated[
-    str | None, model_option(help="A published configuration, such as s5-lra-listops.", show_default="none")
-]
 Unstable = Annotated[
     bool, model_option("--allow-unstable", help="Go on with poles at or beyond the unit circle.", show_default="no")
 ]
@@ -67,6 +64,9 @@ class Amount:
     ] = None
     strict: Annotated[
         bool, remove_option("--strict", help="One standard error more must fit as well.", show_default="no")
+    ] = False
+    assume: Annotated[
+        bool, remove_option("--assume", help="Search even where the configuration is a guess.", show_default="no")
     ] = False
 
 
@@ -185,11 +185,14 @@ class Gates:
     max_drop: Annotated[
         float | None, gate_option(help="Exit 1 if more percentage points are lost.", show_default="no gate")
     ] = None
+    assume: Annotated[
+        bool, gate_option("--assume", help="Judge even where the configuration is a guess.", show_default="no")
+    ] = False
 
 
 @dataclass(frozen=True)
 class Model:
-    """What a checkpoint may not say of its SSM layers."""
+    """What a checkpoint may not say of its SSM layers, and of the network around them."""
 
     discretization: Annotated[
         Literal["zoh", "bilinear", "dirac"] | None, model_option(help="Discretisation.", show_default=TELLS)
@@ -201,13 +204,6 @@ class Model:
         bool | None, model_option("--conj-sym/--no-conj-sym", help="States are conjugate pairs.", show_default=TELLS)
     ] = None
     step_rescale: Annotated[float | None, model_option(help="Factor on all step sizes.", show_default=TELLS)] = None
-    preset: Preset = None
-
-
-@dataclass(frozen=True)
-class Network(Model):
-    """And of the network around them."""
-
     activation: Annotated[
         Literal["full_glu", "half_glu1", "half_glu2", "gelu"] | None, model_option(help="The gate.", show_default=TELLS)
     ] = None
@@ -220,6 +216,13 @@ class Network(Model):
     padded: Annotated[
         bool | None,
         model_option("--padded/--no-padded", help="Mean over each sequence's own length.", show_default=TELLS),
+    ] = None
+    preset: Annotated[
+        str | None, model_option(help="A published configuration, such as s5-lra-listops.", show_default="none")
+    ] = None
+    config_from: Annotated[
+        Path | None,
+        model_option(metavar="CKPT", help="As this checkpoint, or .yaml or .json file, has it.", show_default="none"),
     ] = None
 
 

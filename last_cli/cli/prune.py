@@ -73,6 +73,6 @@ def prune(
     if output.dry_run:
         tell("dry run: nothing was written", quiet)
     else:
-        judged = small.task.get("name", "TASK")
+        judged = small.task_name or "TASK"
         tell(f"wrote {out}", quiet, "ok")
         tell(f"last eval {out} --task {judged} --baseline {ckpt}", quiet, "next")

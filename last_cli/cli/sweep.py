@@ -18,7 +18,7 @@ from last_cli.cli.options import (
     output_option,
     remove_option,
 )
-from last_cli.cli.shared import check_plot, load, tell, tell_assumed
+from last_cli.cli.shared import check_plot, load, tell, tell_all, tell_assumed
 
 
 @command(
@@ -81,6 +81,7 @@ def sweep(
         )
     tell_assumed(result.assumed, quiet)
     show_sweep(result, general.form)
+    tell_all(result.warnings, "warning")
     for line in [*sweep_lines(result), *result.notes]:
         tell(line, quiet)
     for path in write_files(result, out) if out is not None else []:

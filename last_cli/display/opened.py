@@ -28,7 +28,7 @@ def read_line(checkpoint: Checkpoint) -> str:
 def assumed_line(assumed: Mapping[str, Any]) -> str:
     """What was assumed."""
     said = ", ".join(f"{name} = {str(value).lower()}" for name, value in assumed.items())
-    return f"assumed (the checkpoint does not say): {said}"
+    return f"assumed (nothing that is known says): {said}"
 
 
 def needed_lines(needed: Mapping[str, Any]) -> list[str]:

@@ -6,9 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class BenchRequest:
         repeat: how many batches are timed.
         device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
         precision: "float32" or "bfloat16".
-        preset: name of a published configuration, for what the trees do not say.
+        options: of `load`, for what the trees do not say; values that JSON can hold.
     """
 
     length: int | None = None
@@ -44,7 +44,7 @@ class BenchRequest:
     repeat: int = 20
     device: str | None = None
     precision: str = "float32"
-    preset: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def bench(checkpoints: Sequence[str | Path], request: BenchRequest, progress: Progress | None = None) -> BenchReport:
@@ -59,7 +59,7 @@ def bench(checkpoints: Sequence[str | Path], request: BenchRequest, progress: Pr
     """
     _check(checkpoints, request)
     batch, repeat = request.batch, request.repeat
-    opened = [load(path, preset=request.preset) for path in checkpoints]
+    opened = [load(path, **request.options) for path in checkpoints]
     steps = request.length or inputs.random(opened[0], 1).length
     turns = [min(TURN, repeat - done) for done in range(0, repeat, TURN)]
     asked = asdict(replace(request, length=steps))

@@ -52,7 +52,7 @@ def _prepare(request: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     from last_cli.evaluation.program import Batching, build
 
     started, size = time.perf_counter(), request["batch"]
-    checkpoint = load(request["path"], preset=request["preset"])
+    checkpoint = load(request["path"], **request["options"])
     chosen = inputs.random(checkpoint, size, length=request["length"])
     micro = min(micro_batch(devices), -(-size // len(devices)))
     rounds = -(-size // (len(devices) * micro))

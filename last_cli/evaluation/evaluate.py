@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from last_cli.base.errors import DataError, UsageError
+from last_cli.base.errors import CheckpointError, DataError, UsageError
 from last_cli.base.progress import Progress
 from last_cli.base.rows import blocks
 from last_cli.checkpoint.checkpoint import Checkpoint, load
+from last_cli.checkpoint.guess import Guess, guesses, refuse_guesses, told
 from last_cli.checkpoint.network import follow_padding, model_spec, network_of
 from last_cli.evaluation import processes
 from last_cli.evaluation.devices import start_devices
@@ -31,10 +32,17 @@ class Limits:
     Attributes:
         min_accuracy: a fraction.
         max_drop: percentage points that the accuracy may lie below the baseline's.
+        assume: judge even where a guess decides the answers.
     """
 
     min_accuracy: float | None = None
     max_drop: float | None = None
+    assume: bool = False
+
+    @property
+    def judged(self) -> list[str]:
+        """The gates that are set."""
+        return [name for name in ("min_accuracy", "max_drop") if getattr(self, name) is not None]
 
 
 NO_LIMITS = Limits()
@@ -65,17 +73,24 @@ def evaluate(
         tell: called with a line for the user, and its kind.
 
     Raises:
-        CheckpointError: the tree is no model that can be built.
+        CheckpointError: the tree is no model that can be built, or answers with numbers that are not finite.
         DataError: the task's files are missing, or do not fit the model.
-        UsageError: unknown names, a gate without its baseline, or one outside 0 to 1.
+        UsageError: unknown names, a gate without its baseline, one outside 0 to 1, or one that a guess would decide.
     """
     _check_limits(limits, baseline is not None)
     check_precision(request.precision)
+    judged = () if limits.assume else limits.judged
+    if judged:
+        refuse_guesses(checkpoint, guesses(checkpoint), judged)
     session = Session(resume, tell or (lambda line, kind: None))
 
     def prepare() -> tuple[Split, Checkpoint, Checkpoint | None]:
         data = load_split(checkpoint, request, progress)
-        return data, follow_task(checkpoint, data), _baseline(baseline, request.task, checkpoint, data)
+        models = follow_task(checkpoint, data), _baseline(baseline, request.task, checkpoint, data)
+        for model in models if judged else ():
+            if model:
+                refuse_guesses(model, guesses_on(model, request.task, data), judged)
+        return data, *models
 
     def found(model: Checkpoint, what: str, precision: str = "float32") -> Measured:
         return measure(model, data, replace(request, precision=precision), what, progress, session)
@@ -88,6 +103,9 @@ def evaluate(
     except (KeyboardInterrupt, SystemExit) as stop:
         stop.add_note("what was evaluated is kept: the same command with ⟦resume⟧ goes on from there")
         raise
+    except CheckpointError:  # nothing that another run could use
+        session.clear()
+        raise
     session.clear()
     return EvalReport(
         checkpoint=checkpoint.source,
@@ -96,9 +114,37 @@ def evaluate(
         assumed=checkpoint.assumed((*checkpoint.layer_options, *network_of(checkpoint).options)),
         baseline=comparison,
         gates=_gates(measured, comparison, limits),
+        warnings=[*_warnings(checkpoint, other, request.task, data), *chance(checkpoint, measured)],
         notes=[*checkpoint.source.notes, data.note],
         precision=None if exact is measured else precision_loss(request.precision, measured, exact),
     )
+
+
+def guesses_on(checkpoint: Checkpoint, task: str, data: Split) -> list[Guess]:
+    """What is guessed of a checkpoint that answers these sequences, and of the sequences that it was trained on.
+
+    A task that makes its own takes their lengths from the stamp, else its usual ones.
+    """
+    found = guesses(checkpoint, padded=data.lengths is not None)
+    if data.source != "generated" or checkpoint.task.get("name") == task:
+        return found
+    return [*found, Guess("task", task, f"its usual length of {data.length} steps, as nothing says the trained one")]
+
+
+def warnings_on(checkpoint: Checkpoint, task: str, data: Split) -> list[str]:
+    """Warnings for a report: what was said of the configuration and not used, and every guess."""
+    return [*checkpoint.index.warnings, *told(checkpoint, guesses_on(checkpoint, task, data))]
+
+
+def chance(checkpoint: Checkpoint, measured: Measured) -> list[str]:
+    """A warning where the accuracy is no better than chance: one in so many classes, and two standard errors."""
+    classes = model_spec(checkpoint).d_output
+    if measured.metric != "accuracy" or classes < 2 or measured.accuracy > 1 / classes + 2 * measured.stderr:
+        return []
+    return [
+        f"accuracy {measured.accuracy:.1%} is no better than chance (1 in {classes} classes, {1 / classes:.1%}): "
+        "is the configuration that of the training, and the task?"
+    ]
 
 
 def load_split(checkpoint: Checkpoint, request: Request, progress: Progress | None = None) -> Split:
@@ -129,6 +175,13 @@ def follow_task(checkpoint: Checkpoint, data: Split) -> Checkpoint:
     """
     _check_fit(checkpoint, data)
     return follow_padding(checkpoint, data.lengths is not None)
+
+
+def _warnings(checkpoint: Checkpoint, other: Checkpoint | None, task: str, data: Split) -> list[str]:
+    """Those of the checkpoint, and those of its baseline that it does not share."""
+    own = warnings_on(checkpoint, task, data)
+    theirs = warnings_on(other, task, data) if other else []
+    return [*own, *(f"baseline: {line}" for line in theirs if line not in own)]
 
 
 def _check_limits(limits: Limits, with_baseline: bool) -> None:

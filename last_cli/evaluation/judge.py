@@ -9,7 +9,7 @@ from typing import Any
 from last_cli.base.errors import UsageError
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.evaluation.evaluate import described, follow_task
+from last_cli.evaluation.evaluate import chance, described, follow_task, warnings_on
 from last_cli.evaluation.measure import Request, measure
 from last_cli.evaluation.metrics import compare
 from last_cli.results.evaluation import Comparison, Measured
@@ -35,13 +35,23 @@ class Judge:
         return compare(self.checkpoint.source.path, measured, self.base)
 
     @property
+    def warnings(self) -> list[str]:
+        """Reasons to doubt what the unpruned model answers."""
+        followed = follow_task(self.checkpoint, self.data)
+        return [*warnings_on(followed, self.request.task, self.data), *chance(followed, self.base)]
+
+    @property
     def described(self) -> dict[str, Any]:
         """The `task` object of the JSON results."""
         return described(self.request, self.data) | {"n": len(self.data.y)}
 
 
 def judge(checkpoint: Checkpoint, data: Split, request: Request, progress: Progress | None = None) -> Judge:
-    """Measure the unpruned checkpoint on a split."""
+    """Measure the unpruned checkpoint on a split.
+
+    Raises:
+        CheckpointError: the tree is no model that can be built, or its outputs are not finite.
+    """
     base = measure(follow_task(checkpoint, data), data, request, "unpruned", progress)
     return Judge(checkpoint, data, request, base)
 
@@ -52,10 +62,12 @@ def selection_request(checkpoint: Checkpoint, task: str | None, data_dir: str | 
     Raises:
         UsageError: no task is known, or its validation data is its test data.
     """
-    name = task or checkpoint.task.get("name")
+    name = task or checkpoint.task_name
     if name is None:
+        said = checkpoint.task.get("name")
+        trained = f"was trained on {said!r}, which is no task here" if said else "does not say on which it was trained"
         raise UsageError(
-            "⟦max_drop⟧ needs a task, and the checkpoint does not say on which it was trained",
+            f"⟦max_drop⟧ needs a task, and the checkpoint {trained}",
             "add ⟦task⟧, or choose by ⟦max_error⟧, which needs no labels",
         )
     split = find(name).selection_split

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from last_cli.base.arrays import digest
-from last_cli.base.errors import spelled
+from last_cli.base.errors import CheckpointError, spelled
 from last_cli.base.progress import Progress
 from last_cli.base.version import __version__
+from last_cli.base.words import some
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.checkpoint.network import model_spec, network_of, variables_digest
+from last_cli.checkpoint.network import flat_variables, model_spec, network_of, variables_digest
 from last_cli.evaluation import processes
 from last_cli.evaluation.devices import device_name, start_devices
 from last_cli.evaluation.metrics import Metric, metric_of
@@ -67,6 +68,9 @@ def measure(
 
     The split goes in batches, which no number of devices or processes changes, nor an interruption. With a session,
     what is found is kept while it goes on, and what was kept may be taken up.
+
+    Raises:
+        CheckpointError: the tree is no model that can be built, or its outputs are not finite.
     """
     devices = start_devices(request.device)
     metric = metric_of(find(request.task))
@@ -100,6 +104,7 @@ def measure(
     losses = processes.concatenate([part.losses for part in parts], len(data.y), np.float64)
     predicted = processes.concatenate([part.predicted for part in parts], len(data.y), np.int32)
     results = processes.concatenate([part.results for part in parts], len(data.y), np.float64)
+    refuse_broken(checkpoint, int((~np.isfinite(losses)).sum()), len(losses), what)
     every = processes.gather(np.array([seconds, resumed, len(devices)], np.float64))
     name = device_name(devices[0], int(every[:, 2].sum()), len(every))
     return Measured(
@@ -112,6 +117,18 @@ def measure(
         seconds=float(every[:, 0].max()),
         device=name,
         resumed=int(every[:, 1].sum()),
+    )
+
+
+def refuse_broken(checkpoint: Checkpoint, broken: int, total: int, what: str = "") -> None:
+    """Raises CheckpointError where the logits of any sequences are not finite; says of how many."""
+    if not broken:
+        return
+    arrays = ["/".join(path) for path, array in flat_variables(checkpoint).items() if not np.isfinite(array).all()]
+    raise CheckpointError(
+        f"{checkpoint.source.path}: the logits of {broken:,} of {total:,} sequences are not finite"
+        f"{f' ({what})' if what else ''}{f'; neither are numbers of {some(arrays)}' if arrays else ''}",
+        "the training diverged, or the file is damaged: use another step",
     )
 
 
@@ -187,7 +204,8 @@ def _answers(
 def _batch(network: Network, metric: Metric, outputs: np.ndarray, labels: np.ndarray) -> Batch:
     """What is kept of a batch's outputs."""
     predicted = outputs.argmax(axis=-1).astype(np.int32)
-    return Batch(predicted, metric.results(outputs, labels), network.loss(outputs, labels))
+    finite = np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1)
+    return Batch(predicted, metric.results(outputs, labels), np.where(finite, network.loss(outputs, labels), np.nan))
 
 
 def _inputs(data: Split, numbers: Sequence[int], size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

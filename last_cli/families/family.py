@@ -61,6 +61,7 @@ class Family:
         optional: leaf names that a layer may have besides.
         options: names of ModelConfig that its `system` depends on.
         hints: what the leaves' numbers tell of these.
+        matters: whether an option changes anything, as the leaves' numbers tell: True or False.
         network: the Network that its layers stand in, "module:attribute", imported when a model is built; None where
             none is known.
     """
@@ -77,6 +78,7 @@ class Family:
     optional: frozenset[str] = frozenset()
     options: tuple[str, ...] = ("step_rescale",)
     hints: tuple[Hint, ...] = ()
+    matters: tuple[Hint, ...] = ()
     network: str | None = None
 
     def matches(self, leaves: Mapping[str, Any] | set[str]) -> bool:

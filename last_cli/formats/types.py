@@ -145,8 +145,8 @@ class Index:
         leaves: of its tree.
         stamp: what `last` wrote when it made the checkpoint, None where it did not; its digests stand in `written`.
         config: what was found, by where: "custom_metadata" (of the step), "tree_metadata" (of the tree),
-            "root_metadata" (of the run), "item:NAME" (a JSON item), "file:NAME" (a JSON file), "leaves" (the leaves
-            below a key `config`).
+            "root_metadata" (of the run), "item:NAME" (a JSON item), "leaves" (the leaves below a key `config`),
+            "file:PATH" (a JSON or YAML file, the nearest first; the path from the folder of the step).
         warnings: anything odd.
         tree: where the values of the leaves are.
         written: the digests that the stamp holds; None where it has none, as those of `last` 0.1.

@@ -12,9 +12,10 @@ from last_cli.base.errors import OutputError
 from last_cli.formats.account import stamp_beside
 from last_cli.formats.digests import array_digests, file_digests, name_of, stamp_digest
 from last_cli.formats.format import NEW, Changes, Format, format_named
-from last_cli.formats.stage import check, staged, staged_with_stamp
-from last_cli.formats.stamp import without_digests
-from last_cli.formats.types import STAMP_FILE, Index, Key
+from last_cli.formats.json_file import read_json_object
+from last_cli.formats.stage import check, staged, staged_file, staged_with_stamp
+from last_cli.formats.stamp import renewed, without_digests
+from last_cli.formats.types import STAMP_FILE, Index, Key, Location, stamp_file
 
 
 def save(
@@ -85,6 +86,27 @@ def written_entry(
         "files": file_digests(root, is_data),
         "stamp": stamp_digest(stamp),
     }
+
+
+def write_stamp(location: Location, stamp: dict[str, Any]) -> Path:
+    """Writes a stamp beside the arrays that it is of, in the place of the one that is there; returns where.
+
+    The digests that are there stay, but for that of the stamp itself.
+
+    Raises:
+        CheckpointError: what is there is no JSON object.
+        OutputError: it cannot be written; nothing is changed.
+    """
+    step = [] if location.item is None else [location.directory.parent]
+    places = map(stamp_file, (location.root, location.directory, *step))
+    file = next((place for place in places if place.is_file()), stamp_file(location.root))
+    digests = {name: entry for name, entry in read_json_object(file).items() if name == "written"}
+    try:
+        with staged_file(file, force=True) as stage:
+            stage.write(json.dumps(renewed({**stamp, **digests}), indent=1).encode())
+    except OutputError as error:
+        raise OutputError(error.args[0], "give the same options to each command instead") from error
+    return file
 
 
 def check_output(out: Path | str, *, source: Index, force: bool = False) -> None:

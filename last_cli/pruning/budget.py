@@ -8,7 +8,7 @@ budget; one that was not measured is never taken.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,9 +19,11 @@ from last_cli.base.annotations import Float
 from last_cli.base.errors import AnswerIsNo, UsageError
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.checkpoint.guess import guesses, refuse_guesses, told
 from last_cli.display.search import in_words
 from last_cli.evaluation.devices import start_devices
-from last_cli.evaluation.evaluate import load_split
+from last_cli.evaluation.evaluate import chance, follow_task, guesses_on, load_split
+from last_cli.evaluation.inputs import Inputs
 from last_cli.evaluation.judge import judge, selection_request
 from last_cli.evaluation.measure import Request
 from last_cli.pruning.calibration.observe import Observation, observe, refuse_sequences
@@ -29,6 +31,7 @@ from last_cli.pruning.calibration.request import Calibration, Draw
 from last_cli.pruning.method import Method, Plan, Pruned
 from last_cli.pruning.recipe import Recipe
 from last_cli.results.search import Limited, Search, SearchPoint
+from last_cli.tasks.task import Split
 
 STEPS, COARSE, PATIENCE = 100, 10, 2
 USUAL_COUNT = 13
@@ -47,6 +50,7 @@ class Budget:
             "max_error", the relative squared error of the centred logits, |l' - l|^2 / |l|^2 summed over sequences.
         limit: how much of it.
         strict: one standard error counts against a ratio.
+        assume: search even where a guess decides the answers.
 
     Raises:
         UsageError: a limit below 0.
@@ -55,6 +59,7 @@ class Budget:
     kind: Limited
     limit: float
     strict: bool = False
+    assume: bool = False
 
     def __post_init__(self) -> None:
         if not self.limit >= 0:
@@ -67,7 +72,7 @@ class Budget:
 
 
 def ratio_or_budget(
-    ratio: float | None, max_drop: float | None, max_error: float | None, strict: bool
+    ratio: float | None, max_drop: float | None, max_error: float | None, strict: bool, assume: bool = False
 ) -> float | Budget:
     """The one of them that is given.
 
@@ -81,7 +86,9 @@ def ratio_or_budget(
             "⟦ratio 0.33⟧ removes a third; ⟦max_drop 0.5⟧ as much as costs half a percentage point on validation data",
         )
     if ratio is None:
-        return Budget("max_error", max_error, strict) if max_drop is None else Budget("max_drop", max_drop, strict)  # pyright: ignore[reportArgumentType]
+        if max_drop is None:
+            return Budget("max_error", max_error, strict, assume)  # pyright: ignore[reportArgumentType]
+        return Budget("max_drop", max_drop, strict, assume)
     if strict:
         raise UsageError("⟦strict⟧ goes with ⟦max_drop⟧ or ⟦max_error⟧", "leave it out")
     return ratio
@@ -110,26 +117,39 @@ def prune_within(
 
     Raises:
         AnswerIsNo: not even the smallest ratio stays within the budget.
-        CheckpointError, DataError, UsageError: as in `prune`, and for a task without validation data.
+        CheckpointError, DataError, UsageError: as in `prune`, and for a task without validation data, or where a guess
+            decides the answers.
     """
     labelled = budget.kind == "max_drop"
     request = selection_request(checkpoint, calibration.task, calibration.data_dir) if labelled else None
+    if not budget.assume:
+        refuse_guesses(checkpoint, guesses(checkpoint), [budget.kind])
     unlabelled = replace(calibration, task=None, data_dir=None)
-    method: Method = registry.get("methods", recipe.method)
     observation: Observation | None = None
     if recipe.needs_inputs:
         of_task = calibration.calibration is not None and calibration.calibration_file is None
         observation = observe(checkpoint, recipe, calibration if of_task else unlabelled, progress)
     elif request:
         refuse_sequences(unlabelled, recipe)
-    plan = method.prepare(checkpoint, recipe, observation, progress)
     fitted = observation.source if observation else {}
-    if request:
-        loss = _drops(checkpoint, request, fitted, progress)
+    data = load_split(checkpoint, request, progress) if request else None
+    inputs = None if request else _unlabelled(checkpoint, fitted, calibration, recipe.seed, progress)
+    if request and data:
+        found = guesses_on(follow_task(checkpoint, data), request.task, data)
     else:
-        loss = _errors(checkpoint, fitted, calibration, recipe.seed, progress)
-    found = _search(checkpoint, budget, plan, loss, progress)
-    return _recorded(plan.at(found.chosen), found)
+        found = guesses(checkpoint, padded=inputs is not None and inputs.lengths is not None)
+    found = list({guess.name: guess for guess in (*(observation.guesses if observation else ()), *found)}.values())
+    if not budget.assume:
+        refuse_guesses(checkpoint, found, [budget.kind])
+    method: Method = registry.get("methods", recipe.method)
+    plan = method.prepare(checkpoint, recipe, observation, progress)
+    if request and data:
+        loss = _drops(checkpoint, data, request, fitted, progress)
+    else:
+        assert inputs is not None
+        loss = _errors(checkpoint, inputs)
+    chosen = _search(checkpoint, budget, plan, loss, progress)
+    return _recorded(plan.at(chosen.chosen), chosen, [*told(checkpoint, found), *loss.warnings])
 
 
 def largest(within: Callable[[int], bool], steps: int) -> int:
@@ -150,10 +170,11 @@ def largest(within: Callable[[int], bool], steps: int) -> int:
 
 @dataclass(frozen=True)
 class _Loss:
-    """What a pruned checkpoint loses, with its standard error, and what that is measured on."""
+    """What a pruned checkpoint loses, with its standard error, what that is measured on, and reasons to doubt it."""
 
     of: Callable[[Checkpoint], tuple[float, float]]
     measured_on: Mapping[str, Any]
+    warnings: Sequence[str] = ()
 
 
 def _search(checkpoint: Checkpoint, budget: Budget, plan: Plan, loss: _Loss, progress: Progress | None) -> Search:
@@ -174,9 +195,11 @@ def _search(checkpoint: Checkpoint, budget: Budget, plan: Plan, loss: _Loss, pro
     return chosen
 
 
-def _drops(checkpoint: Checkpoint, request: Request, fitted: Mapping[str, Any], progress: Progress | None) -> _Loss:
+def _drops(
+    checkpoint: Checkpoint, data: Split, request: Request, fitted: Mapping[str, Any], progress: Progress | None
+) -> _Loss:
     """Lost accuracy; where C was refitted on inputs of the same split, that is said."""
-    judged = judge(checkpoint, load_split(checkpoint, request, progress), request, progress)
+    judged = judge(checkpoint, data, request, progress)
 
     def drop(small: Checkpoint) -> tuple[float, float]:
         found = judged.compare(judged.answers(small))
@@ -185,22 +208,27 @@ def _drops(checkpoint: Checkpoint, request: Request, fitted: Mapping[str, Any], 
     said: dict[str, Any] = {"task": request.task, "split": request.split, "sequences": len(judged.data.y)}
     if all(fitted.get(name) == said[name] for name in ("task", "split")):
         said["also_calibrated_on"] = fitted["sequences"]
-    return _Loss(drop, said)
+    return _Loss(drop, said, chance(checkpoint, judged.base))
 
 
-def _errors(
+def _unlabelled(
     checkpoint: Checkpoint, fitted: Mapping[str, Any], calibration: Calibration, seed: int, progress: Progress | None
-) -> _Loss:
-    """Relative squared error of the logits, on other sequences than the `fitted` ones where there are any."""
-    from last_cli.pruning.calibration.measurements import logits
-
-    start_devices(None)
+) -> Inputs:
+    """Sequences to compare logits on: others than the `fitted` ones where there are any."""
     inputs = calibration.inputs(checkpoint, Draw(seed, skip=fitted.get("sequences", 0)), progress)
     if inputs is None:
         raise UsageError(
             "⟦max_error⟧ needs inputs, and nothing says on sequences of which length the checkpoint was trained",
             "add ⟦calibration_file FILE.npz⟧, or ⟦calibration 256⟧ ⟦task T⟧",
         )
+    return inputs
+
+
+def _errors(checkpoint: Checkpoint, inputs: Inputs) -> _Loss:
+    """Relative squared error of the logits."""
+    from last_cli.pruning.calibration.measurements import logits
+
+    start_devices(None)
     before = logits(checkpoint, inputs)
     return _Loss(lambda small: _relative_error(logits(small, inputs), before), dict(inputs.source))
 
@@ -227,8 +255,9 @@ def _refusal(search: Search) -> AnswerIsNo:
     )
 
 
-def _recorded(found: Pruned, search: Search) -> Checkpoint:
+def _recorded(found: Pruned, search: Search, warnings: Sequence[str]) -> Checkpoint:
     """The result with the search in its report and in its stamp."""
     *before, last = found.checkpoint.stamp["pruned"]
     stamp = {**found.checkpoint.stamp, "pruned": [*before, {**last, "search": search.as_json()}]}
-    return replace(found.checkpoint, stamp=stamp, report=replace(found.report, search=search))
+    report = replace(found.report, search=search, warnings=[*found.report.warnings, *warnings])
+    return replace(found.checkpoint, stamp=stamp, report=report)

@@ -7,9 +7,9 @@ from dataclasses import replace
 from last_cli.base import registry
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.pruning.calibration.observe import observe, refuse_sequences
+from last_cli.pruning.calibration.observe import Observation, observe, refuse_sequences, warnings_of
 from last_cli.pruning.calibration.request import Calibration
-from last_cli.pruning.method import Method, Plan
+from last_cli.pruning.method import Method
 from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.select import check_ratio
 
@@ -30,19 +30,12 @@ def prune(
         UsageError: a ratio outside [0, 1), or sequences for a recipe that takes none.
     """
     check_ratio(ratio)
-    found = prepare(checkpoint, recipe, calibration, progress).at(ratio)
-    return replace(found.checkpoint, report=found.report)
-
-
-def prepare(
-    checkpoint: Checkpoint,
-    recipe: Recipe = Recipe(),
-    calibration: Calibration = Calibration(),
-    progress: Progress | None = None,
-) -> Plan:
-    """All that the recipe's method measures, whatever the ratio; raises what `prune` does."""
-    method: Method = registry.get("methods", recipe.method)
+    observation: Observation | None = None
     if recipe.needs_inputs:
-        return method.prepare(checkpoint, recipe, observe(checkpoint, recipe, calibration, progress), progress)
-    refuse_sequences(calibration, recipe)
-    return method.prepare(checkpoint, recipe, None, progress)
+        observation = observe(checkpoint, recipe, calibration, progress)
+    else:
+        refuse_sequences(calibration, recipe)
+    method: Method = registry.get("methods", recipe.method)
+    found = method.prepare(checkpoint, recipe, observation, progress).at(ratio)
+    warnings = [*found.report.warnings, *warnings_of(checkpoint, observation)]
+    return replace(found.checkpoint, report=replace(found.report, warnings=warnings))

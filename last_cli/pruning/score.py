@@ -16,7 +16,7 @@ from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.find import Layer
 from last_cli.families.lti.system import System, hinf_norm, state_gains
-from last_cli.pruning.calibration.observe import observe
+from last_cli.pruning.calibration.observe import observe, warnings_of
 from last_cli.pruning.calibration.request import Calibration
 from last_cli.pruning.criteria.criterion import scores
 from last_cli.pruning.needs import Needs, needs_of
@@ -70,7 +70,7 @@ def score(
         raise UsageError(f"no layer matches '{layer}'", f"the layers are: {names}")
     assumed = checkpoint.assumed(checkpoint.layer_options) | dict(needs.assumed)
     report = ScoreReport(checkpoint.source, checkpoint.family, recipe.criterion, assumed, shown, ratio)
-    return replace(report, warnings=warnings, needed=needs.said)
+    return replace(report, warnings=[*warnings, *warnings_of(checkpoint, observation)], needed=needs.said)
 
 
 def score_layers(checkpoint: Checkpoint, needs: Needs) -> tuple[list[LayerScore], list[str]]:

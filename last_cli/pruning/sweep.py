@@ -117,6 +117,7 @@ def sweep(
         points=[done[key] for key in sorted(keys, key=lambda k: (list(recipes).index(k[0]), k[2], k[1]))],
         settings=header["settings"],
         assumed=checkpoint.assumed((*checkpoint.layer_options, *network_of(checkpoint).options)),
+        warnings=judged.warnings,
         notes=[*checkpoint.source.notes, data.note, *_notes(request, grid, recipes)],
     )
 

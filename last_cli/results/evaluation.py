@@ -108,7 +108,13 @@ class PrecisionLoss:
 
 @dataclass(frozen=True)
 class EvalReport:
-    """What `last eval` shows. `task` has name, version, split, source, length and, where cut short, `of`."""
+    """What `last eval` shows.
+
+    Attributes:
+        task: name, version, split, source, length and, where cut short, `of`.
+        warnings: what was guessed, and other reasons to doubt the result.
+        notes: what was chosen, and what the sequences are.
+    """
 
     checkpoint: Source
     task: Mapping[str, Any]
@@ -118,6 +124,7 @@ class EvalReport:
     gates: Sequence[Gate] = ()
     notes: Sequence[str] = ()
     precision: PrecisionLoss | None = None
+    warnings: Sequence[str] = ()
 
     @property
     def passed(self) -> bool:
@@ -146,4 +153,5 @@ class EvalReport:
         }
         if self.baseline is not None:
             report["baseline"] = self.baseline.as_json()
-        return report | {"gates": [gate.as_json() for gate in self.gates], "warnings": list(self.notes)}
+        gates = [gate.as_json() for gate in self.gates]
+        return report | {"gates": gates, "warnings": [*self.warnings, *self.notes]}

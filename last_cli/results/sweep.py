@@ -69,6 +69,7 @@ class SweepReport:
         baseline: the unpruned model: accuracy, stderr, loss, states, n.
         points: by criterion, seed and ratio, in the order that was asked for.
         settings: calibration, scope, shape and all else that the points depend on.
+        warnings: what was guessed, and other reasons to doubt the result.
     """
 
     checkpoint: Source
@@ -79,6 +80,7 @@ class SweepReport:
     settings: Mapping[str, Any]
     assumed: Mapping[str, Any]
     notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
 
     @property
     def means(self) -> list[SweepMean]:
@@ -112,7 +114,7 @@ class SweepReport:
             "baseline": dict(self.baseline),
             "points": [asdict(point) for point in self.points],
             "means": [asdict(mean) for mean in self.means],
-            "warnings": list(self.notes),
+            "warnings": [*self.warnings, *self.notes],
         }
 
 

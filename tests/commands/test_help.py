@@ -13,10 +13,10 @@ from commands import S5, Run
 import last_cli as last
 from last_cli.cli.app import COMMANDS as REGISTERED
 from last_cli.cli.app import built
-from last_cli.cli.options import GROUPS, PROCESSES
+from last_cli.cli.options import GROUPS, PROCESSES, Model
 from last_cli.evaluation import measure as measuring
 
-COMMANDS = "score prune eval sweep bench inspect verify diff list demo import export"
+COMMANDS = "score prune eval sweep bench inspect config verify diff list demo import export"
 
 
 @pytest.mark.parametrize(
@@ -156,3 +156,9 @@ def test_flags_reach_the_public_functions(run: Run, name: str, monkeypatch: pyte
     assert {option: got[option] for option in expected} == expected
     here = {"output", "dry_run", "force", "per_state", "tree", "form", "quiet", "verbose"}
     assert asked.keys() - got.keys() <= here
+
+
+def test_every_command_that_runs_or_scores_a_network_has_the_same_settings_of_the_model() -> None:
+    model = {field.name for field in fields(Model)}
+    for name in ("score", "prune", "eval", "sweep", "bench", "config"):
+        assert model <= options(name).keys()

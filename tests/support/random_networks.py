@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ import last_cli as last
 from last_cli.base import arrays as base
 from last_cli.evaluation.inputs import Inputs
 from last_cli.families.find import build_system, find_layers
+from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.network.fold import fold
 from last_cli.families.lti.network.spec import infer, read_spec
 from last_cli.families.target import put
@@ -89,7 +90,8 @@ def digits() -> last.Checkpoint:
         for name in leaves_with(layer, "readout"):
             array = arrays[layer.leaves[name]]
             arrays[layer.leaves[name]] = put(array, units.segments[name], small, np.float32(1e-4) * array)
-    return held(last.load(write(Path(TEMPORARY.name) / "digits", arrays, {"task": {"name": "digits"}})))
+    stamp = {"task": {"name": "digits"}, "model": asdict(ModelConfig())}
+    return held(last.load(write(Path(TEMPORARY.name) / "digits", arrays, stamp)))
 
 
 def held(ck: last.Checkpoint) -> last.Checkpoint:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,12 @@ import numpy as np
 import last_cli.checkpoint.convert.msgpack_file as msgpack_file
 from last_cli.base.errors import CheckpointError, OutputError, UsageError
 from last_cli.base.words import some
-from last_cli.checkpoint.checkpoint import Checkpoint, load
+from last_cli.checkpoint.checkpoint import Checkpoint, opened
+from last_cli.checkpoint.convert.carried import ENTRY, carried
 from last_cli.checkpoint.convert.keymap import COPIES, Entry, KeyMap, LayerMap, copy_key
 from last_cli.checkpoint.convert.layout import Spec
 from last_cli.checkpoint.convert.names import LAYOUTS
-from last_cli.formats import Key, safetensors, torch_file
+from last_cli.formats import STAMP_FILE, Key, safetensors, torch_file
 from last_cli.formats.stage import staged_file
 from last_cli.results.convert import ExportReport, KeyRow
 
@@ -50,14 +53,15 @@ def export_weights(ckpt: Checkpoint | str | Path, dst: str | Path, *, force: boo
             "name the output so that it ends in one of these",
         )
     format = FORMATS[dst.suffix]
-    found = ckpt if isinstance(ckpt, Checkpoint) else load(ckpt)
+    found = opened(ckpt)
     root = found.index.location.root
     if dst.resolve().is_relative_to(root.resolve()):
         raise OutputError(f"{dst}: the output lies inside the checkpoint {root}", "name another output with ⟦output⟧")
     keymap = KeyMap.from_stamp(found.stamp)
     if keymap and (keymap.format == "msgpack") != (format == "msgpack"):
         keymap = None
-    with staged_file(dst, force=force) as file:
+    stamp = carried(found, keymap.said if keymap else {})
+    with _staged_stamp(dst, stamp if format != "safetensors" else {}, force), staged_file(dst, force=force) as file:
         if format == "msgpack":
             rows, left_out = _write_tree(file, found, keymap)
         else:
@@ -67,7 +71,7 @@ def export_weights(ckpt: Checkpoint | str | Path, dst: str | Path, *, force: boo
                 torch_file.write(file, dst, tensors, keymap.wrapper if keymap else None)
             else:
                 metadata = keymap.metadata if keymap and keymap.format == "safetensors" else {"format": "pt"}
-                safetensors.write(file, tensors, metadata)
+                safetensors.write(file, tensors, {**metadata, **({ENTRY: json.dumps(stamp)} if stamp else {})})
     return ExportReport(
         checkpoint=found.source,
         format=format,
@@ -77,6 +81,20 @@ def export_weights(ckpt: Checkpoint | str | Path, dst: str | Path, *, force: boo
         left_out=left_out,
         warnings=_warnings(found, keymap, rows, left_out),
     )
+
+
+@contextmanager
+def _staged_stamp(dst: Path, stamp: Mapping[str, Any], force: bool) -> Iterator[None]:
+    """The stamp appears beside the file once that is there; one of the file that was replaced goes."""
+    beside = dst.with_name(f"{dst.name}.{STAMP_FILE}")
+    if not stamp:
+        yield
+        if force:
+            beside.unlink(missing_ok=True)
+        return
+    with staged_file(beside, force=force) as file:
+        file.write(json.dumps(stamp, indent=1).encode())
+        yield
 
 
 def _warnings(found: Checkpoint, keymap: KeyMap | None, rows: Rows, left_out: list[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import last_cli.formats as formats
 from last_cli.base.errors import CheckpointError
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import load
+from last_cli.checkpoint.convert.carried import LEFT, taken_out
 from last_cli.checkpoint.convert.keymap import Entry, KeyMap, LayerMap, copy_key
 from last_cli.checkpoint.convert.names import HINT, find_modules, node_of, to_key
 from last_cli.families.find import Layer, find_layers
@@ -23,6 +24,9 @@ from last_cli.formats.stamp import STAMP_SCHEMA
 from last_cli.results.convert import ImportReport, KeyRow
 
 TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
+
+OURS = ("assumed", "tree")
+"""Origins of what nothing but we say of a configuration."""
 
 # Names that begin so are those of a tree of ours, joined by dots: they are not put below `params` once more.
 _COLLECTIONS = ("params.", "batch_stats.")
@@ -39,7 +43,8 @@ def import_weights(
     """Write the Orbax checkpoint `out` from a .safetensors, PyTorch or flax msgpack file.
 
     The SSM layers of state-spaces/s4 (diagonal) and s5-pytorch get our leaf names; every other tensor is carried along
-    under its own name, split at the dots. How to get the file back is in the stamp, under "imported".
+    under its own name, split at the dots. How to get the file back is in the stamp, under "imported". What an export
+    sent along, such as configuration, task and vocabulary, is in the stamp again.
 
     Args:
         src: the file.
@@ -69,7 +74,7 @@ def import_weights(
         family="+".join(dict.fromkeys(layer.family.kind for layer in layers)),
         layers=[layer.name for layer in layers],
         keys=[_row(entry) for entry in read.keymap.entries],
-        assumed=read.assumed,
+        assumed={name: value for name, value in read.assumed.items() if name not in _said(read.stamp)},
         left_out=read.left_out,
         warnings=[f"{src}: {', '.join(read.left_out)} beside the weights: left out"] if read.left_out else [],
     )
@@ -89,11 +94,14 @@ class _Read:
 
 def _read(src: Path, options: Mapping[str, str]) -> _Read:
     if src.is_file() and src.suffix == ".safetensors":
-        tensors, metadata = safetensors.read(src)
-        return _converted(src, tensors, KeyMap("safetensors", (), metadata=metadata), options)
+        tensors, header = safetensors.read(src)
+        stamp, metadata = taken_out(src, header)
+        found = _converted(src, tensors, KeyMap("safetensors", (), metadata=metadata), options)
+        return replace(found, stamp=stamp)
     if src.is_file() and (src.suffix in TORCH_SUFFIXES or _is_zip(src)):
-        found = torch_file.read(src)
-        return _converted(src, found.tensors, KeyMap("torch", (), wrapper=found.wrapper), options, found.left_out)
+        file = torch_file.read(src)
+        found = _converted(src, file.tensors, KeyMap("torch", (), wrapper=file.wrapper), options, file.left_out)
+        return replace(found, stamp=taken_out(src, {})[0])
     index = formats.index(src)
     if index.location.layout != "msgpack":
         raise CheckpointError(
@@ -101,7 +109,7 @@ def _read(src: Path, options: Mapping[str, str]) -> _Read:
             "`last score` and `last prune` read it as it is",
         )
     found = load(src)
-    said = {name: getattr(found.config, name) for name, origin in found.origins.items() if origin == "checkpoint"}
+    said = {name: getattr(found.config, name) for name, origin in found.origins.items() if origin not in OURS}
     arrays, entries = msgpack_file.read(index)
     return _Read(arrays, KeyMap("msgpack", entries), said, stamp=found.stamp)
 
@@ -151,7 +159,8 @@ def _as_tree(
                 _add(arrays, {key: array})
     _check_nesting(arrays)
     entries = {name: entries[name] for name in tensors}
-    keymap = KeyMap(keymap.format, tuple(entries.values()), tuple(layers), keymap.wrapper, keymap.metadata)
+    said = {"model": model, "assumed": sorted(model.keys() & assumed.keys())}
+    keymap = replace(keymap, entries=tuple(entries.values()), layers=tuple(layers), said=said)
     return _Read(arrays, keymap, model, assumed, left_out)
 
 
@@ -184,15 +193,23 @@ def _layers(src: Path, arrays: Mapping[Key, np.ndarray]) -> list[Layer]:
 
 
 def _stamp(read: _Read) -> dict[str, Any]:
-    before = read.stamp
+    before = {name: value for name, value in read.stamp.items() if name not in LEFT}
+    said = _said(before)
+    guessed = {*(before.get("assumed") or [])} | (read.model.keys() & read.assumed.keys())
     return {
         **before,
         "schema": STAMP_SCHEMA,
         "last": __version__,
-        "model": {**before.get("model", {}), **read.model},
-        "assumed": sorted({*before.get("assumed", [])} | (read.model.keys() & read.assumed.keys())),
+        "model": {**(before.get("model") or {}), **read.model, **said},
+        "assumed": sorted(guessed - said.keys()),
         "imported": read.keymap.as_stamp(),
     }
+
+
+def _said(stamp: Mapping[str, Any]) -> dict[str, Any]:
+    """What a stamp says of the model, and not only because somebody guessed it."""
+    guessed = stamp.get("assumed") or []
+    return {name: value for name, value in (stamp.get("model") or {}).items() if name not in guessed}
 
 
 def _row(entry: Entry) -> KeyRow:

@@ -47,13 +47,20 @@ class LayerMap:
 
 @dataclass(frozen=True)
 class KeyMap:
-    """All of it. `format` is "safetensors", "torch" or "msgpack"; `wrapper` is the key around a state dict."""
+    """All of it.
+
+    Attributes:
+        format: "safetensors", "torch" or "msgpack".
+        wrapper: the key around a state dict.
+        said: what the import itself found out of the model, as in a stamp: an export that knows no more adds nothing.
+    """
 
     format: str
     entries: tuple[Entry, ...]
     layers: tuple[LayerMap, ...] = ()
     wrapper: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    said: Mapping[str, Any] = field(default_factory=dict)
 
     def as_stamp(self) -> dict[str, Any]:
         """As JSON, for `stamp["imported"]`."""
@@ -61,6 +68,7 @@ class KeyMap:
             "format": self.format,
             "wrapper": self.wrapper,
             "metadata": dict(self.metadata),
+            **({"said": dict(self.said)} if self.said else {}),
             "layers": [
                 {"layout": m.layout, "node": list(m.node), "names": dict(m.names), "options": dict(m.options)}
                 for m in self.layers
@@ -88,6 +96,7 @@ class KeyMap:
                 ),
                 wrapper=found["wrapper"],
                 metadata=dict(found["metadata"]),
+                said=dict(found.get("said", {})),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(

@@ -27,8 +27,11 @@ ALIASES = {
     "activation_fn": "activation",
     "discretisation": "discretization",
     "pooling": "mode",
+    "pooling_mode": "mode",
     "conjugate_symmetry": "conj_sym",
+    "p_dropout": "dropout",
 }
+WORDS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True)
@@ -102,14 +105,46 @@ def resolve(
 
 def known(said: Mapping[str, Any]) -> dict[str, Any]:
     """Those entries of a foreign configuration that name something of ModelConfig and mean what we mean by it."""
-    renamed = {ALIASES.get(name, name): value for name, value in said.items()}
-    return {name: renamed[name] for name in NAMES if name in renamed and not _problem(name, renamed[name])}
+    found: dict[str, Any] = {}
+    for key, value in said.items():
+        name = ALIASES.get(key, key)
+        if name in NAMES and not _problem(name, meant := _meant(name, value)):
+            found[name] = meant
+    return {name: found[name] for name in NAMES if name in found}
+
+
+def unknown(said: Mapping[str, Any]) -> dict[str, str]:
+    """For entries that name something of ModelConfig and mean nothing that we know: why, by the key that they have.
+
+    None says nothing, and is passed over.
+    """
+    found = {}
+    for key, value in said.items():
+        name = ALIASES.get(key, key)
+        if name in NAMES and value is not None and (problem := _problem(name, _meant(name, value))):
+            found[key] = problem if key == name else f"{key} ({name}): {problem}"
+    return found
+
+
+def _meant(name: str, value: Any) -> Any:
+    """A value as YAML and the command lines of other programs write it: `True`, `1e-1` and numbers may come as text."""
+    if not isinstance(value, str):
+        return value
+    if name in SWITCHES:
+        return WORDS.get(value.lower(), value)
+    if name in RANGES:
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
 
 
 def _problem(name: str, value: Any) -> str | None:
     """Why this is no value for that name, or None."""
     if name in CHOICES:
-        return None if value in CHOICES[name] else f"{name} is {value!r}, expected one of {', '.join(CHOICES[name])}"
+        fits = isinstance(value, str) and value in CHOICES[name]
+        return None if fits else f"{name} is {value!r}, expected one of {', '.join(CHOICES[name])}"
     if name in SWITCHES:
         return None if isinstance(value, bool) else f"{name} is {value!r}, expected true or false"
     low, high, said = RANGES[name]

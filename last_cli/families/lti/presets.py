@@ -141,3 +141,13 @@ def preset(name: str) -> Preset:
     if name in PRESETS:
         return PRESETS[name]
     raise UsageError(f"unknown preset '{name}'", f"{suggestion(name, PRESETS)}presets are: {', '.join(PRESETS)}")
+
+
+def presets_of_sizes(layers: int, features: int, states: int) -> list[Preset]:
+    """The published configurations whose networks have so many layers, features, and states stored in each layer."""
+    return [
+        preset
+        for preset in PRESETS.values()
+        if (layers, features, states)
+        == (preset.size["n_layers"], preset.size["d_model"], preset.size["ssm_size_base"] // 2)
+    ]

@@ -124,6 +124,7 @@ S5 = Family(
     sizes=sizes,
     targets=(Target("states", lambda shapes: (1, shapes["Lambda_re"][0]), segments),),
     hints=(Hint("conj_sym", "Lambda_im", pairs),),
+    matters=(Hint("clip_eigs", "Lambda_re", lambda A_re: bool((clip_real(A_re) != A_re).any())),),
     system=system,
     with_readouts=with_readouts,
     with_system=with_system,

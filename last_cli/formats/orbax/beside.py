@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from last_cli.formats.config_files import configurations
 from last_cli.formats.json_file import read_aside
 from last_cli.formats.orbax.metadata import ROOT_FILE, STEP_FILE, STRINGS_FILE, TREE_FILE
 from last_cli.formats.stamp import check_stamp, read_stamp
-from last_cli.formats.types import STAMP_FILE, Beside, Location, Written
+from last_cli.formats.types import Beside, Location, Written
 
 # The metadata of a whole run, in the names of Orbax up to 0.9 and since.
 _ROOT_FILES = ("metadata/metadata", f"metadata/{ROOT_FILE}", ROOT_FILE)
@@ -15,7 +16,7 @@ _CUSTOM_KEYS = ("custom_metadata", "custom")
 
 
 def read_beside(location: Location) -> Beside:
-    """The config beside the tree, the stamp, and a warning for each file of config that is no JSON object.
+    """The config in and beside the tree, the stamp, and a warning for each file of config that cannot be read.
 
     Raises:
         CheckpointError: the stamp was damaged.
@@ -28,6 +29,9 @@ def read_beside(location: Location) -> Beside:
         found = _unwrap(content) if custom else content
         if found := {key: value for key, value in found.items() if not (custom and key == "last")}:
             config[name] = found
+    beside, trouble = configurations(_folders(location), (STRINGS_FILE,))
+    config |= {f"file:{name}": content for name, content in beside.items()}
+    warnings += trouble
     stamp, written = _stamp(location)
     return Beside(config, stamp, tuple(warnings), written)
 
@@ -53,7 +57,7 @@ def _stamp(location: Location) -> tuple[dict[str, Any] | None, Written | None]:
 
 
 def _files(location: Location) -> Iterator[tuple[str, Path, bool]]:
-    """Every file with config: what it is called, where it is, and whether the user's part of it has to be found."""
+    """Orbax's own files with config: what each is called, where it is, and whether to find the user's part of it."""
     step = step_directory(location)
     if not step.is_dir():
         step = step.parent
@@ -64,9 +68,14 @@ def _files(location: Location) -> Iterator[tuple[str, Path, bool]]:
         yield from (("root_metadata", file, True) for file in found if file.is_file())
     if location.item is not None:
         yield from ((f"item:{item.name}", file, False) for item in sorted(step.iterdir()) for file in _json_of(item))
-    found = (file for file in sorted(step.glob("*.json")) if file.name not in (STAMP_FILE, STRINGS_FILE))
-    found = (file for file in found if not file.name.endswith(f".{STAMP_FILE}"))  # Of a file beside.
-    yield from ((f"file:{file.name}", file, False) for file in found)
+
+
+def _folders(location: Location) -> list[Path]:
+    """The folder of the step and that of its run; of a file, the one that it lies in."""
+    step = step_directory(location)
+    if step.is_file():
+        return [step.parent]
+    return [step] if location.step is None else [step, step.parent]
 
 
 def _json_of(item: Path) -> list[Path]:

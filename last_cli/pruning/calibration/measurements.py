@@ -20,6 +20,7 @@ from last_cli.base.annotations import Float
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.inputs import Inputs
+from last_cli.evaluation.measure import refuse_broken
 from last_cli.families.lti.system import System
 from last_cli.families.network import Network, Spec, Watch
 from last_cli.pruning.calibration import resume
@@ -27,6 +28,8 @@ from last_cli.pruning.calibration.watch import chunk, model, on_all_devices, sha
 from last_cli.pruning.moments import readout_matrix
 
 STATES_AT_A_TIME = 2**22
+LOGITS = "logits"
+"""What is summed of the network's outputs, beside the sums of its layers."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,10 @@ def measurements(
 
     Squares over classes are estimated with random signs (Hutchinson's estimator), one draw a sequence. A constant added
     to all logits changes no answer, so only their differences count.
+
+    Raises:
+        CheckpointError: the tree is no network that can run, or its logits are not finite.
+        DataError: the network does not take such sequences.
     """
     ready = model(checkpoint, inputs)
     watch, systems, classes = ready.watch, ready.systems, ready.spec.d_output
@@ -64,9 +71,11 @@ def measurements(
 
     def run(variables: Any, x: Any, lengths: Any, signs: Any, counts: Any) -> Any:
         zeros = watch.perturbations(x)
-        _, pull, seen = jax.vjp(lambda added: watch.taps(variables, x, lengths, added), zeros, has_aux=True)
+        found, pull, seen = jax.vjp(lambda added: watch.taps(variables, x, lengths, added), zeros, has_aux=True)
+        broken = jnp.where(jnp.isfinite(found).all(axis=1), 0.0, counts).sum()
         slopes = pull(signs * counts[:, None])[0]
         sums = {name: _sums(watch, system, seen[name], slopes[name], counts) for name, system in systems.items()}
+        sums[LOGITS] = {"broken": broken}
         return jax.tree.map(lambda a: a[None], sums)
 
     key = resume.key_of(checkpoint, inputs, seed, ready.variables)
@@ -79,16 +88,23 @@ def measurements(
         done = min(done + chunk(), len(inputs.x))
         save(totals, done)
     assert totals is not None
+    refuse_broken(checkpoint, int(totals[LOGITS]["broken"]), len(inputs.x), "calibration")
     return {layer.name: _mean(totals[layer.name], inputs, reused) for layer in checkpoint.layers}
 
 
 def logits(checkpoint: Checkpoint, inputs: Inputs) -> Float[np.ndarray, "n classes"]:
-    """Centred logits of every sequence; checkpoints of the same shapes share one compiled program."""
+    """Centred logits of every sequence; checkpoints of the same shapes share one compiled program.
+
+    Raises:
+        CheckpointError: the tree is no network that can run, or its logits are not finite.
+        DataError: the network does not take such sequences.
+    """
     ready = model(checkpoint, inputs)
     unused = np.zeros((len(inputs.x), 1), np.float32)
     run = _answers(ready.network, ready.spec)
     found = [np.asarray(part) for part in on_all_devices(run, ready.variables, inputs, unused, None)]
     answers = np.concatenate(found)[: len(inputs.x)].astype(np.float64)
+    refuse_broken(checkpoint, int((~np.isfinite(answers).all(axis=1)).sum()), len(answers), "calibration")
     return answers - answers.mean(axis=1, keepdims=True)
 
 

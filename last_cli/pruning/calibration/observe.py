@@ -12,6 +12,7 @@ import numpy as np
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.checkpoint.guess import Guess, guesses, told
 from last_cli.evaluation import synthetic
 from last_cli.evaluation.inputs import SEQUENCES, Inputs
 from last_cli.pruning.calibration.request import Calibration, Draw
@@ -47,11 +48,16 @@ class Observation:
         return {**self.inputs.source, "digest": self.inputs.digest}
 
     @cached_property
+    def guesses(self) -> list[Guess]:
+        """What the network would run with though nothing says it; none for white inputs, for which no network runs."""
+        return guesses(self.checkpoint, padded=self.inputs.lengths is not None) if self.inputs else []
+
+    @cached_property
     def measurements(self) -> Mapping[str, Measurement]:
         """Moments and sensitivities of each layer by name; empty for white inputs, for which no network runs.
 
         Raises:
-            CheckpointError: the tree is no network that can run.
+            CheckpointError: the tree is no network that can run, or its logits are not finite.
             DataError: the network does not take such sequences.
         """
         if self.inputs is None:
@@ -98,6 +104,11 @@ def observe(
     if inputs is None and recipe.needs_network:
         inputs = synthetic.sequences(checkpoint, SEQUENCES, seed=recipe.seed)  # says why there are none
     return Observation(checkpoint, inputs, recipe.seed, progress=progress)
+
+
+def warnings_of(checkpoint: Checkpoint, observation: Observation | None) -> list[str]:
+    """A warning for each guess under which the network ran, where it did."""
+    return told(checkpoint, observation.guesses) if observation else []
 
 
 def refuse_sequences(calibration: Calibration, recipe: Recipe) -> None:

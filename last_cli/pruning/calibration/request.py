@@ -48,7 +48,7 @@ class Calibration:
             if task is not None or self.data_dir is not None:
                 raise UsageError("⟦calibration_file⟧ and ⟦task⟧ are both given", "take the sequences from one of them")
             return from_file(file, count, draw)
-        task = task or (checkpoint.task.get("name") if count is not None else None)
+        task = task or (checkpoint.task_name if count is not None else None)
         if task is not None:
             count = SEQUENCES if count is None else count
             return from_task(checkpoint, task, count, draw, data_dir=self.data_dir, progress=progress)

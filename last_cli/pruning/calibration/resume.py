@@ -20,6 +20,7 @@ from last_cli.evaluation.inputs import Inputs
 
 SECONDS = 5.0
 NAME, DONE = "measurement", "done"
+FORM = 2  # of the sums: raise it when they change
 
 Sums = dict[str, dict[str, np.ndarray]]
 Key = Mapping[str, Any]
@@ -29,6 +30,7 @@ def key_of(checkpoint: Checkpoint, inputs: Inputs, seed: int, variables: Any) ->
     """What the sums depend on: every parameter, the configuration, the inputs and the seed."""
     return {
         "last": __version__,
+        "form": FORM,
         "variables": digest(_leaves(variables)).hex(),
         "config": asdict(checkpoint.config),
         "inputs": inputs.digest,

@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.checkpoint.network import follow_padding, network_of, read_variables, systems_of
+from last_cli.checkpoint.network import follow_padding, model_spec, network_of, read_variables, systems_of
 from last_cli.evaluation.inputs import Inputs, check_fit
 from last_cli.families.network import Network, Spec, Systems, Variables, Watch
 
@@ -45,8 +45,7 @@ def model(checkpoint: Checkpoint, inputs: Inputs) -> Model:
         DataError: the model does not take such sequences.
     """
     checkpoint = follow_padding(checkpoint, inputs.lengths is not None)
-    network = network_of(checkpoint)
-    spec = network.spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
+    network, spec = network_of(checkpoint), model_spec(checkpoint)
     check_fit(inputs, spec)
     watch, systems = network.watch(spec), systems_of(checkpoint)
     variables = jax.tree.map(jnp.asarray, read_variables(checkpoint))

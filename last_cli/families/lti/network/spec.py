@@ -23,6 +23,7 @@ GLU = {
 }
 # What codes call a block's norm: S5 and S4D, and minimal-LRU.
 NORMS = ("norm", "normalization")
+PAIRED: dict[str, Any] = {"mode": "pool", "padded": True}
 HINT = (
     "`last score` and `last prune` need the SSM layers alone; `last eval` builds the S5 and annotated S4D classifiers"
 )
@@ -77,9 +78,15 @@ class ModelSpec:
 
 
 def infer(leaves: Mapping[Key, Leaf], layers: Sequence[Layer]) -> dict[str, Any]:
-    """What the tree shows of a ModelConfig: the activation, where the GLU's products leave no choice."""
-    options = GLU.get(_glu(Collections.of(layers).variables(leaves), _block(layers[0])), ())
-    return {"activation": options[0]} if len(options) == 1 else {}
+    """What the tree shows of a ModelConfig.
+
+    The activation, where the GLU's products leave no choice; and a head that compares two documents takes the mean of
+    each over its own length.
+    """
+    variables = Collections.of(layers).variables(leaves)
+    options = GLU.get(_glu(variables, _block(layers[0])), ())
+    found = {"activation": options[0]} if len(options) == 1 else {}
+    return found | (dict(PAIRED) if _pairs(variables) else {})
 
 
 def read_spec(leaves: Mapping[Key, Leaf], layers: Sequence[Layer], config: ModelConfig) -> ModelSpec:
@@ -91,7 +98,7 @@ def read_spec(leaves: Mapping[Key, Leaf], layers: Sequence[Layer], config: Model
     variables = Collections.of(layers).variables(leaves)
     nested = layers[0].name.startswith("encoder/")
     encoder = ("params", *(["encoder"] if nested else []), "encoder", "kernel")
-    pairs = ("params", "decoder", "layer1", "kernel") in variables
+    pairs = _pairs(variables)
     decoder = ("params", "decoder", *(["layer2"] if pairs else []), "kernel")
     for key in (encoder, decoder):
         if key not in variables or len(variables[key].shape) != 2:
@@ -99,7 +106,7 @@ def read_spec(leaves: Mapping[Key, Leaf], layers: Sequence[Layer], config: Model
     blocks = tuple(_block_spec(variables, layer, nested, config) for layer in layers)
     d_input, d_model = variables[encoder].shape
     if pairs:
-        config = replace(config, mode="pool", padded=True)
+        config = replace(config, **PAIRED)
         found = variables[("params", "decoder", "layer1", "kernel")].shape
         if found != (4 * d_model, d_model):
             raise CheckpointError(
@@ -157,6 +164,11 @@ def statistics(spec: ModelSpec) -> tuple[Key, Key, Key, Key] | None:
 def block_of(name: str) -> str:
     """The name of the block that an SSM layer of this name is in."""
     return name.split("/")[-2]
+
+
+def _pairs(variables: Mapping[Key, Any]) -> bool:
+    """Whether the head compares two documents."""
+    return ("params", "decoder", "layer1", "kernel") in variables
 
 
 def _block(layer: Layer) -> Key:

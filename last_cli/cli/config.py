@@ -1,0 +1,54 @@
+"""`last config`."""
+
+from typing import Annotated, Any
+
+import last_cli as last
+from last_cli.base.errors import UsageError
+from last_cli.cli.app import command
+from last_cli.cli.options import Ckpt, General, Model, Step, model_option
+from last_cli.cli.shared import tell, tell_all
+
+
+@command(
+    "last config ckpt/",
+    "last config ckpt/ --preset s5-lra-listops",
+    "last config ckpt/ --activation half_glu2 --task listops --task-settings length=65",
+)
+def config(
+    ckpt: Ckpt,
+    *,
+    model: Model,
+    task: Annotated[
+        str | None, model_option(help="The task that it was trained on.", show_default="what the checkpoint says")
+    ] = None,
+    task_settings: Annotated[
+        str | None,
+        model_option(metavar="K=V,...", help="What that task was made with.", show_default="the task's own"),
+    ] = None,
+    step: Step,
+    general: General,
+) -> None:
+    """Every value of a checkpoint's configuration and its origin; with model settings, write them beside the arrays."""
+    from last_cli.display.config import config_hints, show_config
+
+    settings = None if task_settings is None else _settings(task_settings)
+    result = last.config(ckpt, **vars(step), **vars(model), task=task, task_settings=settings)
+    show_config(result, general.form)
+    tell_all(result.warnings, "warning")
+    for hint in config_hints(result):
+        tell(hint, general.quiet, "hint")
+    if result.written is not None:
+        tell(f"wrote {result.written}", general.quiet, "ok")
+
+
+def _settings(text: str) -> dict[str, Any]:
+    """`min_length=16,max_length=64` as a dictionary, whole numbers as such."""
+    found: dict[str, Any] = {}
+    for part in text.split(","):
+        name, sign, value = part.strip().partition("=")
+        if not (name and sign and value):
+            raise UsageError(
+                f"⟦task_settings⟧ '{text}': expected NAME=VALUE, found '{part}'", "min_length=16,length=65"
+            )
+        found[name] = int(value) if value.lstrip("-").isdigit() else value
+    return found
