@@ -243,13 +243,11 @@ def verify(
         seed: of the random inputs that the outputs of both are compared on.
 
     Raises:
-        CheckpointError: it has neither digests nor `against`, no stamp of a pruning, or one that names other layers.
+        CheckpointError: there is nothing to check it against, or no stamp of a pruning that fits.
     """
-    from last_cli.checkpoint import checkpoint as opening
     from last_cli.pruning import verify as verifying
 
-    opened = pruned if isinstance(pruned, opening.Checkpoint) else opening.load(pruned, checked=False)
-    return verifying.verify(opened, None if against is None else _opened(against), seed=seed)
+    return verifying.verify(pruned, against, seed=seed)
 
 
 def evaluate(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from last_cli.base.errors import CheckpointError
 from last_cli.base.words import some
-from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.checkpoint.checkpoint import Checkpoint, load, opened
 from last_cli.families.find import Layer, companions
 from last_cli.families.lti.system import System, gain_bound, subtract, transfer_gain
 from last_cli.families.target import Units
@@ -23,7 +24,9 @@ TOLERANCE = 1e-9
 ARRAYS = "arrays as written"
 
 
-def verify(pruned: Checkpoint, against: Checkpoint | None = None, *, seed: int = 0) -> VerifyReport:
+def verify(
+    pruned: Checkpoint | str | Path, against: Checkpoint | str | Path | None = None, *, seed: int = 0
+) -> VerifyReport:
     """Check a checkpoint that `last` wrote against its own digests, and against the one that it was pruned from.
 
     Args:
@@ -35,16 +38,18 @@ def verify(pruned: Checkpoint, against: Checkpoint | None = None, *, seed: int =
         CheckpointError: there is nothing to check it against, or no stamp of a pruning that fits the other.
     """
     # What is not as the stamp says is a failed check here, and no error.
-    pruned = replace(pruned, index=replace(pruned.index, checked=False))
-    own, warnings = _as_written(pruned)
-    if against is not None:
-        own = [*_compared(pruned, against, seed, own), *own]
-    elif not own:
+    found = pruned if isinstance(pruned, Checkpoint) else load(pruned, checked=False)
+    found = replace(found, index=replace(found.index, checked=False))
+    source = None if against is None else opened(against)
+    checks, warnings = _as_written(found)
+    if source is not None:
+        checks = [*_compared(found, source, seed, checks), *checks]
+    elif not checks:
         raise CheckpointError(
-            f"{pruned.source.path}: nothing to check it against: {warnings[0]}",
+            f"{found.source.path}: nothing to check it against: {warnings[0]}",
             "name the checkpoint that it was made from: ⟦against CKPT⟧",
         )
-    return VerifyReport(pruned.source, against and against.source, own, warnings)
+    return VerifyReport(found.source, source and source.source, checks, warnings)
 
 
 def _as_written(pruned: Checkpoint) -> tuple[list[Check], list[str]]:

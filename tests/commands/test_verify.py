@@ -88,7 +88,8 @@ def test_a_stamp_that_lies_is_an_error_in_words(run: Run, tmp_path: Path, lie: d
     stamp = json.loads((tmp_path / "pruned" / "last.json").read_text())
     stamp["pruned"][0] |= lie
     (tmp_path / "pruned" / "last.json").write_text(json.dumps(renewed(stamp)))
-    assert "the stamp" in fails(run, "verify", "pruned", "--against", S5)[0]
+    error, _ = fails(run, "verify", "pruned", "--against", S5)
+    assert "the stamp" in error or "last.json: not as `last` writes it" in error
 
 
 def test_verify_knows_another_source_and_a_damaged_stamp(run: Run, tmp_path: Path) -> None:
