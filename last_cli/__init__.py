@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from last_cli.checkpoint.network import build_model
     from last_cli.checkpoint.save import save
     from last_cli.evaluation.resume import Tell
+    from last_cli.pruning.verify import verify
     from last_cli.results.bench import BenchReport
     from last_cli.results.config import ConfigReport
     from last_cli.results.evaluation import EvalReport
     from last_cli.results.score import ScoreReport
     from last_cli.results.sweep import SweepReport
-    from last_cli.results.verify import VerifyReport
 
 __all__ = [
     "AnswerIsNo", "Checkpoint", "CheckpointError", "DataError", "LastError", "OutputError", "UnstableStateError",
@@ -232,24 +232,6 @@ def config(
     )  # fmt: skip
 
 
-def verify(
-    pruned: Checkpoint | str | Path, against: Checkpoint | str | Path | None = None, *, seed: int = 0
-) -> VerifyReport:
-    """Check a checkpoint that `last` wrote against its own digests, and against the one that it was pruned from.
-
-    Args:
-        pruned: what `prune` made.
-        against: what it was made from, directly or by several prunings; without it, only the digests are compared.
-        seed: of the random inputs that the outputs of both are compared on.
-
-    Raises:
-        CheckpointError: there is nothing to check it against, or no stamp of a pruning that fits.
-    """
-    from last_cli.pruning import verify as verifying
-
-    return verifying.verify(pruned, against, seed=seed)
-
-
 def evaluate(
     checkpoint: Checkpoint | str | Path, task: str, *, split: str = "test", data_dir: str | Path | None = None,
     limit: int | None = None, batch_size: int | None = None, device: str | None = None, precision: str = "float32",
@@ -386,6 +368,7 @@ _ELSEWHERE = {
     "import_weights": "last_cli.checkpoint.convert.import_",
     "inspect": "last_cli.checkpoint.inspect",
     "save": "last_cli.checkpoint.save",
+    "verify": "last_cli.pruning.verify",
 }
 
 
