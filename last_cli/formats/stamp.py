@@ -1,6 +1,6 @@
 """The stamp that `last` leaves in a checkpoint, and what it must look like for the rest of `last` to rely on it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,11 @@ def read_stamp(places: Iterable[Path]) -> dict[str, Any] | None:
             check_stamp(stamp, file)
             return stamp
     return None
+
+
+def is_stamp(content: Mapping[str, Any]) -> bool:
+    """Whether `last` wrote this, and no trainer that has a `last.json` of its own."""
+    return content.get("schema") == STAMP_SCHEMA or isinstance(content.get("written"), dict)
 
 
 def check_stamp(stamp: dict[str, Any], file: Path) -> None:
