@@ -6,6 +6,7 @@ What is to be replaced is only what is accounted for whole; a user's files in th
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from last_cli.base.words import some
 from last_cli.formats.format import format_named
 from last_cli.formats.json_file import read_aside
 from last_cli.formats.locate import locate
-from last_cli.formats.stamp import STAMP_SCHEMA
+from last_cli.formats.stamp import is_stamp
 from last_cli.formats.types import STAMP_FILE, Location
 
 _ELSEWHERE = "name another output with ⟦output⟧, or move {} away yourself"
@@ -79,17 +80,13 @@ def digest(file: Path) -> str:
         return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
 
 
-def is_stamp(content: Mapping[str, Any]) -> bool:
-    """Whether `last` wrote this, and no trainer that has a `last.json` of its own."""
-    return content.get("schema") == STAMP_SCHEMA or isinstance(content.get("written"), dict)
-
-
 def _one_checkpoint(out: Path) -> Location:
     try:
         return locate(out)
     except CheckpointError as error:
+        names = ", ".join(name for name, _ in islice(_files(out), 3)) if out.is_dir() else "other data"
         raise OutputError(
-            f"{out}: is not replaced, because it is not known as one checkpoint ({error.args[0]})",
+            f"{out}: is not known as one checkpoint, so it is not replaced: it holds {names}",
             _ELSEWHERE.format("what is there"),
         ) from error
 

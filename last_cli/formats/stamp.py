@@ -76,6 +76,11 @@ def _written(stamp: Mapping[str, Any], root: Path, file: Path) -> Written | None
     return Written(root, file, said["arrays"], said["files"], said["stamp"] == stamp_digest(stamp))
 
 
+def is_stamp(content: Mapping[str, Any]) -> bool:
+    """Whether `last` wrote this, and no trainer that has a `last.json` of its own."""
+    return content.get("schema") == STAMP_SCHEMA or isinstance(content.get("written"), dict)
+
+
 def check_stamp(stamp: dict[str, Any], file: Path) -> None:
     """Looks a stamp through that was read from a file.
 

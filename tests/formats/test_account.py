@@ -135,6 +135,16 @@ def test_a_run_with_steps_is_no_output(fixtures: Path, tmp_path: Path) -> None:
     assert not is_replaceable(out)
 
 
+@pytest.mark.parametrize("names", [("model", "before"), ("params", "teacher")])
+def test_several_checkpoints_are_not_one(fixtures: Path, tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name, of in zip(names, ("cur_pytree_ocdbt", "o027_pytree_default"), strict=True):
+        shutil.copytree(fixtures / of / "ckpt", tmp_path / "out" / name)
+    assert locate(tmp_path / "out").items == tuple(sorted(names))
+    assert not is_replaceable(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / names[1])
+    assert is_replaceable(tmp_path / "out")
+
+
 def test_a_file_inside_an_item_is_a_stranger(fixtures: Path, tmp_path: Path) -> None:
     out = shutil.copytree(fixtures / "cur_manager_composite_qs5" / "ckpt" / "3", tmp_path / "out")
     add(out / "metadata" / "thesis.tex")

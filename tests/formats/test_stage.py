@@ -8,10 +8,12 @@ import fcntl
 import os
 import resource
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import kills
 import pytest
-from kills import kill_while_writing
 
 from last_cli import formats
 from last_cli.base import locks
@@ -21,12 +23,10 @@ from last_cli.formats import stage, swap, workplace
 PLACE = ".out.last-stage-0a"
 
 
-@pytest.mark.parametrize("force", [False, True])
-@pytest.mark.parametrize("swaps", [True, False])
-def test_kills_leave_the_old_or_the_new(tmp_path: Path, force: bool, swaps: bool) -> None:
-    found = kill_while_writing(tmp_path, 12, force=force, swaps=swaps)
-    assert found["partial"] == 0
-    assert found["left"] == ["out"]
+def test_kills_leave_the_old_or_the_new() -> None:
+    """In a process of its own: to fork one with the threads of JAX may lock up."""
+    done = subprocess.run([sys.executable, kills.__file__, "12"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_an_interrupt_leaves_nothing(fixtures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ from last_cli.formats.orbax.metadata import COMMIT_FILE, ROOT_FILE, STEP_FILE, S
 from last_cli.formats.orbax.mirror_metadata import SHARDING_FILE
 from last_cli.formats.orbax.store import ArrayInfo, ZarrStore
 from last_cli.formats.orbax.tree import STRUCTURE_FILE, read_tree
-from last_cli.formats.types import Location
+from last_cli.formats.stamp import is_stamp
+from last_cli.formats.types import STAMP_FILE, Location
 
 # Of any directory that Orbax commits.
 _COMMITTED = (COMMIT_FILE, STEP_FILE, "orbax.checkpoint", "descriptor/descriptor.pbtxt")
@@ -20,6 +21,8 @@ _DATABASE = re.compile(
 )
 _DATABASES = re.compile(r"d|ocdbt\.process_.*|ocdbt_data|ocdbt_meta")
 _TREE = re.compile("|".join(map(re.escape, (TREE_FILE, SHARDING_FILE, STRINGS_FILE))) + r"|array_metadatas/process_\d+")
+# Beside the model, in steps of an Orbax that kept no list of items.
+_OLD_ITEMS = ("metadata", "metrics")
 _RUN_FILES = (ROOT_FILE, *(f"metadata/{name}" for name in ("metadata", ROOT_FILE, STEP_FILE, COMMIT_FILE)))
 
 
@@ -31,7 +34,7 @@ def parts(location: Location) -> set[str]:
     root, directory, step = location.root, location.directory, step_directory(location)
     found = set(_of_file(directory) if directory.is_file() else _of_tree(directory))
     if location.item is not None:
-        found |= set(_of_step(step, directory))
+        found |= set(_of_step(step, directory, stamped=is_stamp(read_aside(root / STAMP_FILE)[0])))
     if root not in (step, directory):
         found |= {root / name for name in _RUN_FILES}
     return {file.relative_to(root).as_posix() for file in found if file.is_relative_to(root) and _is_plain(file)}
@@ -45,14 +48,24 @@ def _of_file(file: Path) -> Iterator[Path]:
         return
 
 
-def _of_step(step: Path, chosen: Path) -> Iterator[Path]:
+def _of_step(step: Path, chosen: Path, *, stamped: bool) -> Iterator[Path]:
     yield from (step / name for name in _COMMITTED)
     for item in step.iterdir():
-        if item == chosen or item.is_symlink() or not item.is_dir():
+        if item == chosen or item.is_symlink() or not item.is_dir() or not _is_item(item, stamped=stamped):
             continue
         yield from _of_tree(item)
         if not (item / TREE_FILE).exists():
             yield from _of_json(item)
+
+
+def _is_item(directory: Path, *, stamped: bool) -> bool:
+    """Whether it was saved with its step, and is no checkpoint of its own beside others."""
+    if (directory / STEP_FILE).exists():
+        return False
+    handlers = read_aside(directory.parent / STEP_FILE)[0].get("item_handlers")
+    if isinstance(handlers, dict):
+        return directory.name in handlers
+    return stamped or (directory.parent / STEP_FILE).exists() or directory.name in _OLD_ITEMS
 
 
 def _of_json(item: Path) -> Iterator[Path]:
