@@ -138,15 +138,17 @@ class _Heard:
         In a folder above the checkpoint's own, a file that says nothing known may be about anything.
         """
         inside, label = not name.startswith(FILE), _title(name)
-        flat = self.flat(label, content)
+        every = _by_name(content)
+        flat = {key: values[0] for key, values in every.items()}
         meant = known(flat) | _from_data(flat)
         if not meant and above and not unknown({key: value for key, value in flat.items() if key not in AMBIGUOUS}):
             return False
         stamp = self.index.stamp or {}
-        if not inside and (other := _other_sizes(flat, stamp, self.layers)):
+        if not inside and (other := _other_sizes(every, stamp, self.layers)):
             self.warnings.append(f"{label} is of another network and not used: {other}")
             return False
         self.unknown(label, flat)
+        self.warnings += _ambiguous(label, every)
         for key, value in (meant | _from_sizes(flat, meant, stamp, self.layers)).items():
             if key not in self.values:
                 self.values[key], self.origins[key] = value, "checkpoint" if inside else label
@@ -158,19 +160,27 @@ class _Heard:
             self.task = {"name": task}
         return bool(meant)
 
-    def flat(self, label: str, content: Mapping[str, Any]) -> dict[str, Any]:
-        """Entries by their last name; of several, the first, and where they differ that is said."""
-        flat: dict[str, Any] = {}
-        for path, value in islice(entries(content), MOST):
-            key = path[-1]
-            if key in flat and flat[key] != value and known({key: value}):
-                self.warnings.append(f"{label} says {key} {_word(flat[key])} and {_word(value)}; the first is taken")
-            flat.setdefault(key, value)
-        return flat
-
     def unknown(self, label: str, content: Mapping[str, Any]) -> None:
         """Name what means nothing that is known."""
         self.warnings += [f"{label} says {problem}; it is not used" for problem in unknown(content).values()]
+
+
+def _by_name(content: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The values of all entries by their last name."""
+    found: dict[str, list[Any]] = {}
+    for path, value in islice(entries(content), MOST):
+        found.setdefault(path[-1], []).append(value)
+    return found
+
+
+def _ambiguous(label: str, every: Mapping[str, Sequence[Any]]) -> list[str]:
+    """What a configuration says twice, and differently."""
+    return [
+        f"{label} says {key} {_word(values[0])} and {_word(value)}; the first is taken"
+        for key, values in every.items()
+        for value in values[1:]
+        if value != values[0] and known({key: value})
+    ]
 
 
 def _title(name: str) -> str:
@@ -207,8 +217,8 @@ def _from_sizes(
     return {"conj_sym": next(iter(states)) != base}
 
 
-def _other_sizes(flat: Mapping[str, Any], stamp: Mapping[str, Any], layers: Sequence[Layer]) -> str:
-    """What sizes of a configuration are not those of the tree; empty where none are."""
+def _other_sizes(every: Mapping[str, Sequence[Any]], stamp: Mapping[str, Any], layers: Sequence[Layer]) -> str:
+    """What sizes of a configuration are not those of the tree; empty where all are, as one of several may be."""
     groups: dict[str, int] = {}
     for layer in layers:
         group = re.sub(r"\d+", "*", layer.name)
@@ -223,13 +233,14 @@ def _other_sizes(flat: Mapping[str, Any], stamp: Mapping[str, Any], layers: Sequ
         "ssm_size": states | {2 * size for size in states},
     }
     wrong = [
-        f"{name} is {flat[name]}, the tree has {' or '.join(map(str, sorted(allowed)))}"
+        f"{name} is {counts[0]}, the tree has {' or '.join(map(str, sorted(allowed)))}"
         for name, allowed in sizes.items()
-        if isinstance(flat.get(name), int) and not isinstance(flat[name], bool) and flat[name] not in allowed
+        if (counts := [value for value in every.get(name, ()) if type(value) is int]) and not allowed & {*counts}
     ]
     two = {layer.sizes.directions == 2 for layer in layers}
-    if isinstance(flat.get("bidirectional"), bool) and two == {not flat["bidirectional"]}:
-        wrong.append(f"bidirectional is {_word(flat['bidirectional'])}, the tree has {'two' if True in two else 'one'}")
+    said = [value for value in every.get("bidirectional", ()) if isinstance(value, bool)]
+    if said and two == {not said[0]}:
+        wrong.append(f"bidirectional is {_word(said[0])}, the tree has {'two' if True in two else 'one'}")
     return "; ".join(wrong)
 
 

@@ -15,7 +15,7 @@ from last_cli.cli.options import (
     Unstable,
     Way,
 )
-from last_cli.cli.shared import load, tell, tell_all, tell_assumed, tell_needed
+from last_cli.cli.shared import load, tell, tell_all, tell_assumed, tell_needed, tell_offer
 
 
 @command(
@@ -63,6 +63,7 @@ def prune(
     if not output.dry_run:
         last.save(small, out, force=output.force)
     tell_assumed(result.assumed, quiet)
+    tell_offer(checkpoint, result.assumed, quiet)
     tell_needed(result, quiet)
     show_prune(result, general.form, None if output.dry_run else str(out))
     tell_all(result.warnings, "warning")

@@ -17,7 +17,7 @@ from last_cli.cli.options import (
     output_option,
     remove_option,
 )
-from last_cli.cli.shared import check_plot, load, tell, tell_all, tell_assumed, tell_needed
+from last_cli.cli.shared import check_plot, load, tell, tell_all, tell_assumed, tell_needed, tell_offer
 
 
 @command(
@@ -63,6 +63,7 @@ def score(
             progress=progress,
         )
     tell_assumed(result.assumed, general.quiet)
+    tell_offer(checkpoint, result.assumed, general.quiet)
     tell_needed(result, general.quiet)
     show_score(result, general.form, per_state)
     tell_all(result.warnings, "warning")

@@ -53,6 +53,14 @@ def tell_assumed(assumed: Any, quiet: bool) -> None:
         tell(assumed_line(assumed), quiet)
 
 
+def tell_offer(checkpoint: Any, assumed: Any, quiet: bool) -> None:
+    """The published configurations that the sizes may be of, where anything was assumed of the layers."""
+    from last_cli.checkpoint.guess import NEVER, offered
+
+    if not quiet and assumed.keys() - {*NEVER} and (offer := offered(checkpoint)):
+        tell(f"these sizes are published ones: {offer}", quiet, "hint")
+
+
 def tell_needed(result: Any, quiet: bool) -> None:
     """What the criterion was given."""
     from last_cli.display.opened import needed_lines

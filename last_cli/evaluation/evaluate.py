@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from last_cli.base.errors import CheckpointError, DataError, UsageError
+from last_cli.base.errors import DataError, UsageError
 from last_cli.base.progress import Progress
 from last_cli.base.rows import blocks
 from last_cli.checkpoint.checkpoint import Checkpoint, load
@@ -102,9 +102,6 @@ def evaluate(
         comparison = compare(other.source.path, measured, found(other, "baseline")) if other else None
     except (KeyboardInterrupt, SystemExit) as stop:
         stop.add_note("what was evaluated is kept: the same command with ⟦resume⟧ goes on from there")
-        raise
-    except CheckpointError:  # nothing that another run could use
-        session.clear()
         raise
     session.clear()
     return EvalReport(

@@ -18,6 +18,8 @@ from last_cli.families.network import Spec
 from last_cli.tasks.find import find
 
 SEQUENCES = 256
+TEXTS = ("listops", "text", "retrieval")
+"""Tasks of tokens: a preset or a configuration names the task, and not its vocabulary."""
 HINT = (
     "np.savez(path, x=x) with tokens (n, length), tokens (n, 2, length) where a sample is two documents, or features "
     "(n, length, d); lengths=(n,) or (n, 2) where padded"
@@ -77,7 +79,7 @@ def random(checkpoint: Checkpoint, count: int, *, length: int | None = None, see
     length = length or trained_length(checkpoint)
     rng = np.random.default_rng(seed)
     pairs = spec.documents > 1
-    tokens = pairs or bool(checkpoint.task.get("vocabulary"))
+    tokens = pairs or takes_tokens(checkpoint)
     shape = (positive(count), spec.documents, length) if pairs else (positive(count), length)
     if tokens:
         x = rng.integers(spec.d_input, size=shape, dtype=np.int32)
@@ -85,6 +87,11 @@ def random(checkpoint: Checkpoint, count: int, *, length: int | None = None, see
         x = rng.normal(size=(*shape, spec.d_input)).astype(np.float32)
     source = {"random": "tokens" if tokens else "features", "length": length, "seed": seed, "sequences": count}
     return Inputs(x, None, source)
+
+
+def takes_tokens(checkpoint: Checkpoint) -> bool:
+    """Whether its stamp names a vocabulary, or a task of texts."""
+    return bool(checkpoint.task.get("vocabulary")) or checkpoint.task_name in TEXTS
 
 
 def check_fit(inputs: Inputs, spec: Spec) -> None:

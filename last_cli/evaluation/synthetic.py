@@ -12,7 +12,7 @@ import numpy as np
 from last_cli.base.annotations import Float
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.checkpoint.network import model_spec, network_of
-from last_cli.evaluation.inputs import Inputs, positive, trained_length
+from last_cli.evaluation.inputs import Inputs, positive, takes_tokens, trained_length
 from last_cli.families.variables import Collections
 
 TOLERANCE = 0.05
@@ -35,7 +35,7 @@ def sequences(checkpoint: Checkpoint, count: int, *, seed: int = 0) -> Inputs:
     padded = bool(documents) or (checkpoint.config.padded and checkpoint.origins["padded"] != "assumed")
     steps = round(LONGEST * length) if padded else length
     shape, rng = (positive(count), *documents, steps), np.random.default_rng(seed)
-    if tokens := bool(documents or checkpoint.task.get("vocabulary")):
+    if tokens := bool(documents) or takes_tokens(checkpoint):
         known = frequencies(checkpoint)
         p = np.full(spec.d_input, 1 / spec.d_input) if known is None else known
         if padded and p[PADDING] < 1:

@@ -9,7 +9,7 @@ from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.pruning.calibration.observe import Observation, observe, refuse_sequences, warnings_of
 from last_cli.pruning.calibration.request import Calibration
-from last_cli.pruning.method import Method
+from last_cli.pruning.method import Method, Plan
 from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.select import check_ratio
 
@@ -30,12 +30,31 @@ def prune(
         UsageError: a ratio outside [0, 1), or sequences for a recipe that takes none.
     """
     check_ratio(ratio)
-    observation: Observation | None = None
-    if recipe.needs_inputs:
-        observation = observe(checkpoint, recipe, calibration, progress)
-    else:
-        refuse_sequences(calibration, recipe)
-    method: Method = registry.get("methods", recipe.method)
-    found = method.prepare(checkpoint, recipe, observation, progress).at(ratio)
+    observation = _observation(checkpoint, recipe, calibration, progress)
+    found = _plan(checkpoint, recipe, observation, progress).at(ratio)
     warnings = [*found.report.warnings, *warnings_of(checkpoint, observation)]
     return replace(found.checkpoint, report=replace(found.report, warnings=warnings))
+
+
+def prepare(
+    checkpoint: Checkpoint,
+    recipe: Recipe = Recipe(),
+    calibration: Calibration = Calibration(),
+    progress: Progress | None = None,
+) -> Plan:
+    """All that the recipe's method measures, whatever the ratio; raises what `prune` does."""
+    return _plan(checkpoint, recipe, _observation(checkpoint, recipe, calibration, progress), progress)
+
+
+def _observation(
+    checkpoint: Checkpoint, recipe: Recipe, calibration: Calibration, progress: Progress | None
+) -> Observation | None:
+    if recipe.needs_inputs:
+        return observe(checkpoint, recipe, calibration, progress)
+    refuse_sequences(calibration, recipe)
+    return None
+
+
+def _plan(checkpoint: Checkpoint, recipe: Recipe, observation: Observation | None, progress: Progress | None) -> Plan:
+    method: Method = registry.get("methods", recipe.method)
+    return method.prepare(checkpoint, recipe, observation, progress)

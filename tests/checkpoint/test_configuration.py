@@ -137,6 +137,14 @@ def test_values_that_are_not_known_are_named(ckpt: Path, said: dict[str, Any], n
     assert warning in last.inspect(ckpt).notes
 
 
+def test_of_several_groups_one_has_the_sizes_and_what_differs_is_named(ckpt: Path) -> None:
+    groups = {"head": {"n_layers": 1}, "model": {"n_layers": 2, "mode": "last"}, "probe": {"mode": "pool"}}
+    (ckpt / "config.json").write_text(json.dumps(groups))
+    found = last.load(ckpt)
+    assert found.config.mode == "last"
+    assert found.index.warnings == ("config.json says mode last and pool; the first is taken",)
+
+
 def test_other_peoples_files_above_a_run_are_none_of_our_business(ckpt: Path) -> None:
     (ckpt.parent / "settings.json").write_text('{"mode": "dark", "activation": "on click"}')
     (ckpt.parent / "wandb_config.yaml").write_text("wandb:\n  mode: online\nhydra:\n  mode: RUN\n")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import Run
 from random_layers import KINDS, classifier, write
 from random_networks import shared, two_towers
 
@@ -55,11 +56,14 @@ def test_what_an_earlier_pruning_assumed_stays_a_guess(bare: Path, tmp_path: Pat
     assert found == dict.fromkeys(names(last.load(bare)), "an earlier pruning assumed it")
 
 
-def test_published_sizes_are_recognised_and_the_tree_must_allow_them(tmp_path: Path) -> None:
+def test_published_sizes_are_recognised_and_the_tree_must_allow_them(run: Run, tmp_path: Path) -> None:
     sizes: dict[str, Any] = {"blocks": 8, "features": 128, "states": 8}
     ck = last.load(write(tmp_path / "listops", classifier(**sizes)))
     assert offered(ck) == "8 layers x 128 x 8 states: ⟦preset s5-lra-listops⟧"
     assert "s5-lra-listops" in told(ck, guesses(ck))[-1]
+    assert "hint: these sizes are published ones: 8 layers x 128 x 8 states: --preset s5-lra-listops" in run(
+        "score", tmp_path / "listops"
+    )[2].replace("\n", " ")
     small = last.prune(ck, 0.5)
     assert offered(small) == offered(ck)
     gelu = last.load(write(tmp_path / "gelu", classifier(**sizes, gates=())))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.serialization import msgpack_restore, to_bytes
-from foreign import read_safetensors
+from foreign import read_safetensors, write_safetensors
 from random_layers import s5_arrays
 
 import last_cli as last
@@ -102,3 +102,42 @@ def test_an_export_spoils_nothing(tmp_path: Path, tree: dict) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["m.msgpack"]
     export_weights(SAMPLE, tmp_path / "m.msgpack", force=True)
     assert "encoder" in msgpack_restore((tmp_path / "m.msgpack").read_bytes())["params"]
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.msgpack"])
+def test_configuration_task_vocabulary_and_history_come_back(tmp_path: Path, name: str) -> None:
+    small = last.prune(SAMPLE, 0.3)
+    export_weights(small, tmp_path / name)
+    import_weights(tmp_path / name, tmp_path / "ckpt")
+    found = last.load(tmp_path / "ckpt")
+    assert (found.config, found.task, found.digest) == (small.config, small.task, small.digest)
+    assert len(found.task["vocabulary"]) == 18 and found.origins["activation"] == "checkpoint"
+    assert found.stamp["pruned"] == small.stamp["pruned"]
+    if name == "m.msgpack":  # and a file alone says it too
+        alone = last.load(tmp_path / name)
+        assert (alone.config, alone.task) == (small.config, small.task)
+        assert "last" not in msgpack_restore((tmp_path / name).read_bytes())
+
+
+def test_a_file_that_is_replaced_takes_its_stamp_along(tmp_path: Path, tree: dict) -> None:
+    export_weights(SAMPLE, tmp_path / "m.msgpack")
+    assert (tmp_path / "m.msgpack.last.json").exists()
+    (tmp_path / "bare.msgpack").write_bytes(to_bytes(tree))
+    export_weights(tmp_path / "bare.msgpack", tmp_path / "m.msgpack", force=True)
+    assert not (tmp_path / "m.msgpack.last.json").exists()
+    (tmp_path / "n.msgpack.last.json").write_text("{}")
+    with pytest.raises(OutputError, match=r"n\.msgpack\.last\.json: exists already"):
+        export_weights(SAMPLE, tmp_path / "n.msgpack")
+    assert not (tmp_path / "n.msgpack").exists()
+
+
+def test_a_header_that_is_not_ours_stays_as_it_is(tmp_path: Path) -> None:
+    tensors = {"seq." + name: array for name, array in s5_arrays(np.random.default_rng(0)).items()}
+    for entry in ("a note", '["a list"]'):
+        path = write_safetensors(tmp_path / "m.safetensors", tensors, {"format": "pt", "last": entry})
+        import_weights(path, tmp_path / "ckpt", force=True)
+        export_weights(tmp_path / "ckpt", tmp_path / "again.safetensors", force=True)
+        assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
+    write_safetensors(path, tensors, {"last": '{"model": 3}'})
+    with pytest.raises(CheckpointError, match=r"m.safetensors: not as `last` writes it: model is int"):
+        import_weights(path, tmp_path / "other")
