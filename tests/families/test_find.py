@@ -9,7 +9,8 @@ import pytest
 from random_layers import KINDS, leaves_of
 
 from last_cli.base.errors import CheckpointError
-from last_cli.families.find import build_system, companions, find_layers, natural
+from last_cli.families.find import build_system, find_layers, natural
+from last_cli.families.followers import followers
 from last_cli.families.lti.config import ModelConfig
 from last_cli.formats import Key, Leaf
 
@@ -92,35 +93,37 @@ def test_layers_of_several_families_are_found_side_by_side() -> None:
         ("average_params",),
     ],
 )
-def test_copies_of_the_parameters_are_no_layers_but_companions(above: Key) -> None:
+def test_copies_of_the_parameters_are_no_layers_but_followers(above: Key) -> None:
     leaves = s5_at("params", "layers_0", "seq") | s5_at(*above, "layers_0", "seq")
     layers = find_layers(leaves)
     assert [layer.name for layer in layers] == ["layers_0/seq"]
-    found = companions(layers, leaves)
+    found = followers(layers, leaves)
     followed = {"Lambda_re", "Lambda_im", "B", "C1", "C2", "log_step"}
-    assert {key: name for key, (_, name) in found.items()} == {(*above, "layers_0", "seq", n): n for n in followed}
-    assert all(layer is layers[0] for layer, _ in found.values())
+    assert {key: follower.leaf for key, follower in found.items()} == {
+        (*above, "layers_0", "seq", n): n for n in followed
+    }
+    assert all(follower.layer is layers[0] for follower in found.values())
 
 
-def test_companions_follow_the_layer_of_the_same_place() -> None:
+def test_followers_follow_the_layer_of_the_same_place() -> None:
     leaves = {}
     for i in (1, 10):
         leaves |= s5_at("params", f"layers_{i}", "seq") | s5_at("opt_state", "mu", f"layers_{i}", "seq")
     layers = find_layers(leaves)
-    for key, (layer, _) in companions(layers, leaves).items():
-        assert key[2] == layer.name.split("/")[0]
+    for key, follower in followers(layers, leaves).items():
+        assert key[2] == follower.layer.name.split("/")[0]
 
 
-def test_only_leaves_of_the_parameters_shape_are_companions() -> None:
+def test_only_leaves_of_the_parameters_shape_are_followers() -> None:
     leaves = s5_at("params", "ssm") | s5_at("opt_state", "mu", "ssm", B=(1,), C1=(4, 11, 2))
-    found = companions(find_layers(leaves), leaves)
+    found = followers(find_layers(leaves), leaves)
     assert {key[-1] for key in found} == {"Lambda_re", "Lambda_im", "C2", "log_step"}
 
 
-def test_leaves_that_hold_no_array_are_no_companions() -> None:
+def test_leaves_that_hold_no_array_are_no_followers() -> None:
     leaves = s5_at("params", "ssm")
     key = ("opt_state", "mu", "ssm", "B")
-    assert companions(find_layers(leaves), leaves | {key: Leaf(key, (), "", "none")}) == {}
+    assert followers(find_layers(leaves), leaves | {key: Leaf(key, (), "", "none")}) == {}
 
 
 def test_a_tree_without_layers_is_refused_with_what_was_seen() -> None:

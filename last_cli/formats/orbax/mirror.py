@@ -1,7 +1,8 @@
 """Writes a changed copy of a checkpoint that looks like the original: items, step, wrapping, format, metadata."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -9,9 +10,9 @@ import numpy as np
 
 from last_cli.base.errors import CheckpointError
 from last_cli.formats.format import Changes
-from last_cli.formats.msgpack import pack_msgpack, read_msgpack, with_leaves
+from last_cli.formats.msgpack import leaves_of, pack_msgpack, read_msgpack, with_leaves, without_leaves
 from last_cli.formats.orbax.beside import step_directory
-from last_cli.formats.orbax.locate import UNCOMMITTED
+from last_cli.formats.orbax.locate import UNCOMMITTED, items_in
 from last_cli.formats.orbax.metadata import ROOT_FILE, STEP_FILE, TREE_FILE
 from last_cli.formats.orbax.mirror_metadata import ARRAY_METADATA, SHARDING_FILE, as_numpy, stamp_step
 from last_cli.formats.orbax.parts import is_part
@@ -35,15 +36,16 @@ def mirror(source: Index, stage: Path, changes: Changes) -> None:
     if root not in (step, directory):
         _copy_run(root, stage)
     if directory.is_file():
-        _mirror_msgpack(directory, stage / directory.name, changes.leaves)
+        _mirror_msgpack(directory, stage / directory.name, changes.leaves, source.leaves)
         return
+    left_out = items_in(step).keys() - set(location.items) if location.items else set()
     if step != directory and step.is_relative_to(root):
-        _copy(step, stage / step.relative_to(root), without={directory.name, STAMP_FILE, *changes.items})
+        _copy(step, stage / step.relative_to(root), without={directory.name, STAMP_FILE, *changes.items, *left_out})
     _mirror_tree(source.tree, directory, stage / directory.relative_to(root), changes.leaves)
     for item, leaves in changes.items.items():
         _mirror_tree(read_tree(step / item), step / item, stage / (step / item).relative_to(root), leaves)
     if step.is_relative_to(root):
-        stamp_step(stage / step.relative_to(root) / STEP_FILE, changes.stamp)
+        stamp_step(stage / step.relative_to(root) / STEP_FILE, changes.stamp, left_out)
 
 
 def _copy_run(run: Path, stage: Path) -> None:
@@ -77,15 +79,18 @@ def _mirror_tree(tree: Tree, directory: Path, target: Path, changed: Mapping[Key
     _copy(directory, target, without=strangers | arrays | processes | _DATABASE | rewritten)
     if isinstance(tree.store, ZarrStore):
         values = {tree.names[key]: partial(changed.__getitem__, key) for key in changed if key in tree.names}
-        write_arrays(tree.store, target, values)
-        as_numpy(directory, target)
+        stored = replace(tree.store, arrays={name: tree.store.arrays[name] for name in tree.names.values()})
+        write_arrays(stored, target, values)
+        as_numpy(directory, target, tree.leaves)
     if (directory / STRUCTURE_FILE).is_file():
         inline = {key: changed[key] for key in changed if key in tree.inline}
-        _mirror_msgpack(directory / STRUCTURE_FILE, target / STRUCTURE_FILE, inline)
+        _mirror_msgpack(directory / STRUCTURE_FILE, target / STRUCTURE_FILE, inline, tree.leaves)
 
 
-def _mirror_msgpack(file: Path, target: Path, changed: Mapping[Key, np.ndarray]) -> None:
-    if changed:
-        target.write_bytes(pack_msgpack(with_leaves(read_msgpack(file), changed)))
+def _mirror_msgpack(file: Path, target: Path, changed: Mapping[Key, np.ndarray], kept: Collection[Key]) -> None:
+    tree = read_msgpack(file)
+    left_out = dict(leaves_of(tree)).keys() - set(kept)
+    if changed or left_out:
+        target.write_bytes(pack_msgpack(with_leaves(without_leaves(tree, left_out), changed)))
     else:
         shutil.copy2(file, target)
