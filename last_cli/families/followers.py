@@ -86,7 +86,8 @@ def other_weights(layers: Iterable[Layer], leaves: Mapping[Key, Leaf]) -> Iterat
     carried = {layer.name: {leaf for leaf in layer.leaves if layer.carries(leaf)} for layer in layers}
     for (root, of), leaves in whole.items():
         if any({leaf for name, leaf in leaves if name == layer} == own for layer, own in carried.items()):
-            yield f"{'/'.join(root)}: the weights of {'/'.join(of) or 'the model'} once more, which lose the same states"
+            model = "/".join(of) or "the model"
+            yield f"{'/'.join(root)}: the weights of {model} once more, which lose the same states"
 
 
 def _matches(

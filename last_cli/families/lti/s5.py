@@ -1,8 +1,8 @@
 """S5: one MIMO system a layer (Smith et al., ICLR 2023; github.com/lindermanlab/S5).
 
 Leaves: Lambda_re, Lambda_im (P,); B (P, H, 2); C1 and C2, or C (K, P, 2), or, with C_init=complex_normal and two
-directions, C (K, 2P, 2); D (K,) or a matrix (K, H), if there is one; log_step (P, 1) or (P,). Event-based models may have other numbers of
-outputs K than inputs H.
+directions, C (K, 2P, 2); D (K,) or (K, H), if there is one; log_step (P, 1) or (P,). Event-based models may have other
+numbers of outputs K than inputs H.
 """
 
 from __future__ import annotations
