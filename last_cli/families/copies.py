@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from functools import cache
 from itertools import takewhile
 
@@ -69,6 +69,11 @@ def roots(parameter: Key, key: Key) -> tuple[Key, Key]:
     return parameter[: len(parameter) - shared], key[: len(key) - shared]
 
 
+def is_inside(of: Key, root: Key, pairs: Set[tuple[Key, Key]]) -> bool:
+    """Whether two roots are unlike parts of two subtrees of these pairs, such as the first layer and the second."""
+    return any((of[:n], root[:m]) in pairs for n in range(len(of)) for m in range(len(root))) if pairs else False
+
+
 def closeness(parameter: Key, key: Key) -> tuple[int, int, int]:
     """How much the roots of two paths have in common: at the start, place by place, and in words."""
     own, other = _apart(*roots(parameter, key))
@@ -120,7 +125,7 @@ class Structure:
             named = any(_words(part) & (AGAIN | OPTIMIZER) for part in other)
             return self.repeats(root, self, of) and (named or self._covers(root, of))
         ranks = _rank(other), _rank(own)
-        later = ranks[0] == ranks[1] and ranks[0][0] > 0 and other > own
+        later = ranks[0] == ranks[1] and ranks[0][1] and other > own
         return (ranks[0] > ranks[1] or later) and self.repeats(root, self, of)
 
     def _covers(self, root: Key, of: Key) -> bool:
@@ -153,10 +158,12 @@ def axes_left_out(shape: tuple[int, ...], parameter: tuple[int, ...]) -> list[in
 
 def _pairs(node: Key, ends: Mapping[Key, list[Key]]) -> Iterable[tuple[Key, Key]]:
     """The roots of a node and of every other that ends like it, the likest first."""
+    seen: set[tuple[Key, Key]] = set()
     for start in range(len(node)):
         for other in ends[node[start:]]:
-            if other != node:
-                of, root = roots(other, node)
+            of, root = roots(other, node)
+            if other != node and not is_inside(of, root, seen):
+                seen.add((of, root))
                 yield root, of
 
 
@@ -169,10 +176,10 @@ def _apart(of: Key, root: Key) -> tuple[Key, Key]:
     return own[: len(own) - end], other[: len(other) - end]
 
 
-def _rank(parts: Key) -> tuple[int, int]:
-    """The lower, the more it is the model: named like none of its copies, then `params`, then close to the top."""
+def _rank(parts: Key) -> tuple[bool, bool, int]:
+    """The lower, the more it is the model: below `params`, named like none of its copies, then close to the top."""
     named = any(_words(part) & (AGAIN | OPTIMIZER) for part in parts)
-    return int(named), 0 if parts in ((), (PARAMS,)) else len(parts)
+    return bool(parts) and PARAMS not in parts, named, 0 if set(parts) <= {PARAMS} else len(parts)
 
 
 def _named_after(other: Key, own: Key) -> bool:

@@ -12,6 +12,7 @@ from last_cli.families.copies import (
     Structure,
     axes_left_out,
     closeness,
+    is_inside,
     is_moment,
     is_optimizer,
     roots,
@@ -84,8 +85,8 @@ def other_weights(layers: Iterable[Layer], leaves: Mapping[Key, Leaf]) -> Iterat
         if follower.without is None and not is_optimizer(follower.root, follower.of):
             whole.setdefault((follower.root, follower.of), set()).add((follower.layer.name, follower.leaf))
     carried = {layer.name: {leaf for leaf in layer.leaves if layer.carries(leaf)} for layer in layers}
-    for (root, of), leaves in whole.items():
-        if any({leaf for name, leaf in leaves if name == layer} == own for layer, own in carried.items()):
+    for (root, of), carriers in whole.items():
+        if any({leaf for name, leaf in carriers if name == layer} == own for layer, own in carried.items()):
             model = "/".join(of) or "the model"
             yield f"{'/'.join(root)}: the weights of {model} once more, which lose the same states"
 
@@ -98,16 +99,21 @@ def _matches(
     model: Structure,
 ) -> list[Follower]:
     """What an array may follow, by the longest end of its path that any parameter has."""
+    seen: set[tuple[Key, Key]] = set()
     for start in range(len(path)):
-        match = []
+        match, tried = [], set()
         for layer, name, key in ends.get(path[start:], ()):
             of, root = roots(variable(key), path)
+            tried.add((of, root))
+            if is_inside(of, root, seen):
+                continue
             axes = _axes(shape, model.shapes[variable(key)], path)
             if axes and layer.carries(name) and _is_copy(root, of, tree, model):
                 match.append(Follower(layer, name, key, root, of, *axes))
         if match:
             whole = [m for m in match if tree.repeats(m.root, model, m.of)]
             return whole or match
+        seen |= tried
     return []
 
 

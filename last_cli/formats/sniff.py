@@ -26,7 +26,7 @@ def is_equinox(path: Path) -> bool:
     """Whether a file is one of equinox.tree_serialise_leaves: numpy arrays one after the other, maybe below a line."""
     head = _head(path)
     if head.startswith(_NUMPY):
-        return True
+        return path.suffix != ".npy"
     if head[:1] not in (b"{", b"["):
         return False
     with path.open("rb") as file:

@@ -97,7 +97,7 @@ def reason_of(error: Exception) -> str:
     if named := dict.fromkeys(re.findall(r"GLOBAL ([\w.]+)", text)):
         return f"it asks for {', '.join(named)}"
     sentence = re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0]
-    return sentence if len(sentence) <= LONGEST else type(error).__name__
+    return sentence if 0 < len(sentence) <= LONGEST else type(error).__name__
 
 
 def _torch(path: Path) -> Any:

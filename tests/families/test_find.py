@@ -7,30 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 from random_layers import KINDS, leaves_of
+from trees import array, s5_at
 
 from last_cli.base.errors import CheckpointError
 from last_cli.families.find import build_system, find_layers, natural
 from last_cli.families.followers import followers
 from last_cli.families.lti.config import ModelConfig
 from last_cli.formats import Key, Leaf
-
-
-def s5_at(*node: str, **shapes: tuple[int, ...]) -> dict[Key, Leaf]:
-    """Leaves of an S5 layer of 12 states and 4 features at a node, some with other shapes."""
-    usual = {
-        "Lambda_re": (12,),
-        "Lambda_im": (12,),
-        "B": (12, 4, 2),
-        "C1": (4, 12, 2),
-        "C2": (4, 12, 2),
-        "D": (4,),
-        "log_step": (12, 1),
-    }
-    return {(*node, n): Leaf((*node, n), shape, "float32", "array") for n, shape in (usual | shapes).items()}
-
-
-def array(*key: str, shape: tuple[int, ...] = (3, 4)) -> dict[Key, Leaf]:
-    return {key: Leaf(key, shape, "float32", "array")}
 
 
 def names(leaves: Mapping[Key, Leaf]) -> list[str]:

@@ -39,7 +39,8 @@ def import_weights(
     """Write the Orbax checkpoint `out` from a .safetensors, PyTorch or flax msgpack file.
 
     The SSM layers of state-spaces/s4 (diagonal) and s5-pytorch get our leaf names; every other tensor is carried along
-    under its own name, split at the dots, slashes or commas that join it. How to get the file back is in the stamp, under "imported".
+    under its own name, split at the dots, slashes or commas in it. How to get the file back is in the stamp, under
+    "imported".
 
     Args:
         src: the file.
