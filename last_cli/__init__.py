@@ -145,7 +145,8 @@ def prune(
     calibration: int | None = None, task: str | None = None, calibration_file: str | Path | None = None,
     data_dir: str | Path | None = None, scope: Literal["global", "layer"] = "global", min_states: int = 1,
     seed: int = 0, shape: Literal["ragged", "rectangular"] = "ragged", masked: bool = False,
-    allow_unstable: bool = False, horizon: int | None = None, progress: Progress | None = None,
+    allow_unstable: bool = False, horizon: int | None = None, drop: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> Checkpoint:  # fmt: skip
     """The checkpoint with `ratio` of its states removed, or as many as a budget allows, in memory; `save` writes it.
 
@@ -174,6 +175,8 @@ def prune(
         masked: keep all shapes, and zero B and C of removed states.
         allow_unstable: go on with poles at or beyond the unit circle.
         horizon: steps that the criterion `energy` looks ahead; by default the trained length.
+        drop: globs of what is left out because code makes it anew, such as caches and optimizer states: paths in the
+            tree, parts of such, or other items of the step.
         progress: called with what is being done, and how many of how many are done.
 
     Returns:
@@ -186,6 +189,7 @@ def prune(
         UsageError: arguments that do not go together, a ratio outside [0, 1), a task without validation data, or a
             budget where a guess of the configuration decides what the network answers.
     """
+    from last_cli.checkpoint.drop import without
     from last_cli.pruning import budget, recipe
     from last_cli.pruning import prune as pruning
     from last_cli.pruning.calibration.request import Calibration
@@ -196,9 +200,10 @@ def prune(
         horizon=horizon, allow_unstable=allow_unstable,
     )  # fmt: skip
     sequences = Calibration(calibration, task, calibration_file, data_dir)
+    opened = without(_opened(checkpoint), drop)
     if isinstance(extent, budget.Budget):
-        return budget.prune_within(_opened(checkpoint), extent, how, sequences, progress)
-    return pruning.prune(_opened(checkpoint), extent, how, sequences, progress)
+        return budget.prune_within(opened, extent, how, sequences, progress)
+    return pruning.prune(opened, extent, how, sequences, progress)
 
 
 def config(

@@ -46,6 +46,7 @@ class Checkpoint:
         leaves: every leaf, known without its data.
         changed: arrays that differ from those on disk; they may be computed when they are asked for.
         also: arrays that differ in other items of the step, by item.
+        drops: paths below which its leaves are left out, and items of the step.
         report: what pruning did, where this is its result.
         contradictions: what is said of the network around the layers and cannot be, given the tree.
     """
@@ -58,6 +59,7 @@ class Checkpoint:
     leaves: Mapping[Key, Leaf]
     changed: Mapping[Key, np.ndarray] = field(default_factory=dict)
     also: Mapping[str, Mapping[Key, np.ndarray]] = field(default_factory=dict)
+    drops: tuple[str, ...] = ()
     report: PruneReport | None = None
     contradictions: tuple[str, ...] = ()
 
@@ -79,8 +81,9 @@ class Checkpoint:
     @property
     def parameters(self) -> int:
         """Numbers in the model's parameters, without optimizer state and running statistics."""
-        variables = Collections.of(self.layers).variables(self.leaves)
-        return count([leaf for key, leaf in variables.items() if key[0] == "params" and leaf.kind == "array"])
+        places = Collections.all_of(self.layers)
+        variables = [leaf for place in places for leaf in place.variables(self.leaves).items()]
+        return count([leaf for key, leaf in variables if key[0] == "params" and leaf.kind == "array"])
 
     @property
     def bytes(self) -> int:

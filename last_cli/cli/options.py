@@ -143,6 +143,12 @@ class Output:
     """Where the pruned checkpoint goes, if anywhere."""
 
     output: Annotated[Path, output_option("--output", "-o", help="Where the pruned checkpoint goes.")] = Path("pruned")
+    drop: Annotated[
+        list[str] | None,
+        output_option(
+            metavar="GLOB", help="Leave out what code makes anew: caches, opt_state.", show_default="nothing"
+        ),
+    ] = None
     dry_run: Annotated[bool, output_option("--dry-run", "-n", help="Report, write nothing.", show_default="no")] = False
     force: Force = False
 

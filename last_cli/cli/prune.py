@@ -56,6 +56,7 @@ def prune(
             **vars(selection),
             **vars(calibration),
             allow_unstable=allow_unstable,
+            drop=output.drop or (),
             progress=progress,
         )
     result = small.report

@@ -42,6 +42,21 @@ class Hint:
 
 
 @dataclass(frozen=True)
+class Relative:
+    """A kind of layer that has leaves of a family and is none of it.
+
+    Attributes:
+        name: what it is called, with an article where it takes one.
+        why: why it is no layer of the family.
+        fits: shapes of all arrays below a node, by their path there -> whether the node is such a layer.
+    """
+
+    name: str
+    why: str
+    fits: Callable[[Shapes], bool]
+
+
+@dataclass(frozen=True)
 class Family:
     """A kind of layer.
 
@@ -64,6 +79,7 @@ class Family:
         matters: whether an option changes anything, as the leaves' numbers tell: True or False.
         network: the Network that its layers stand in, "module:attribute", imported when a model is built; None where
             none is known.
+        relatives: layers that are told from its own by what they are.
     """
 
     name: str
@@ -80,6 +96,7 @@ class Family:
     hints: tuple[Hint, ...] = ()
     matters: tuple[Hint, ...] = ()
     network: str | None = None
+    relatives: tuple[Relative, ...] = ()
 
     def matches(self, leaves: Mapping[str, Any] | set[str]) -> bool:
         """Whether a node with these leaf names is a layer of this family."""

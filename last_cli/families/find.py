@@ -4,143 +4,53 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from last_cli.base import registry
 from last_cli.base.annotations import Shaped
 from last_cli.base.errors import CheckpointError
-from last_cli.families.family import Family, Sizes
+from last_cli.families.copies import Structure, below_params, collection, is_moment, models
+from last_cli.families.family import Family
+from last_cli.families.followers import followers
+from last_cli.families.layer import Layer, layer_of
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.system import System
-from last_cli.families.target import Shapes, Units, live_units
+from last_cli.families.near import Node, check_siblings, nearest, nodes_of, refuse_foreign, refuse_near
+from last_cli.families.target import live_units
 from last_cli.formats import Key, Leaf
-
-# Parts of a training state that repeat the parameters' structure without being the parameters.
-COPIES = re.compile(
-    r"opt_state|optimizer(_state)?|inner_states?|inner_opt_state|mu|nu|acc_grads|(.*_)?ema(_.*)?|averaged?(_params)?",
-    re.IGNORECASE,
-)
-
-
-# Below each variable of an NNX state, its array.
-VALUE = "value"
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One SSM layer: where it is in the tree and what it is.
-
-    Attributes:
-        name: the path below the parameters, joined by "/".
-        leaves: the family's leaf names -> full keys.
-        sizes: of its arrays.
-        units: what can be removed from it, by target.
-    """
-
-    name: str
-    family: Family
-    leaves: Mapping[str, Key]
-    sizes: Sizes
-    units: Mapping[str, Units]
-
-    def carries(self, leaf: str) -> bool:
-        """Whether units of any target own entries of this leaf."""
-        return any(leaf in units.segments for units in self.units.values())
-
-
-def layer_of(name: str, family: Family, leaves: Mapping[str, Key], shapes: Shapes) -> Layer:
-    """The layer of these leaves.
-
-    Raises:
-        CheckpointError: the shapes disagree; without the layer's name.
-    """
-    sizes = family.sizes(shapes)
-    units = {
-        target.name: Units(
-            *target.units(shapes), {leaf: s for leaf, s in target.segments(shapes).items() if leaf in leaves}
-        )
-        for target in (family.targets if sizes.states else ())
-    }
-    return Layer(name, family, leaves, sizes, units)
 
 
 def find_layers(leaves: Mapping[Key, Leaf]) -> list[Layer]:
     """All SSM layers, layers_10 after layers_9.
 
     Raises:
-        CheckpointError: there is none, or a layer's shapes disagree.
+        CheckpointError: there is none, a layer's shapes disagree, or a node is nearly a layer but none that is known.
     """
-    nodes: dict[Key, dict[str, Key]] = {}
-    for key, leaf in leaves.items():
-        if leaf.kind == "array":
-            variable = key[:-1] if key[-1] == VALUE else key
-            nodes.setdefault(variable[:-1], {})[variable[-1] if variable else VALUE] = key
+    structure = Structure(leaves)
+    nodes = nodes_of(leaves, structure)
     families = [registry.get("families", name) for name in registry.names("families")]
-    found = {node: family for node, names in nodes.items() for family in families if family.matches(names)}
-    own = [node for node in sorted(found, key=natural) if not any(COPIES.fullmatch(part) for part in node)]
-    names = Counter(_below_params(node) for node in own)
-    layers = [
-        _layer(node if names[_below_params(node)] > 1 else _below_params(node), found[node], nodes[node], leaves)
-        for node in own
-    ]
+    found = {path: family for path, node in nodes.items() for family in families if family.matches(node.names)}
+    own = sorted(models(found, structure), key=natural)
+    names = Counter(below_params(path) for path in own)
+    layers = []
+    for path in own:
+        name = "/".join(path if names[below_params(path)] > 1 else below_params(path))
+        refuse_foreign(name, found[path], nodes[path])
+        layers.append(_layer(name, found[path], nodes[path], structure))
     if not layers:
-        raise CheckpointError(
-            f"no SSM layer found among {len(leaves)} leaves; seen: {_some_of(leaves)}",
-            "layers are found by their leaf names; `last list families` shows which",
-        )
+        raise _none_found(nodes, families, found, leaves)
+    following = set(followers(layers, leaves))
+    others = {
+        path: node
+        for path, node in nodes.items()
+        if path not in found and not is_moment(path) and not following.issuperset(node.names.values())
+    }
+    refuse_near(others, families)
+    check_siblings(layers)
     return layers
-
-
-def companions(
-    layers: Iterable[Layer], leaves: Mapping[Key, Leaf], parameters: Mapping[Key, Leaf] | None = None
-) -> dict[Key, tuple[Layer, str]]:
-    """Leaves that follow a layer's parameters in shape and place: optimizer moments, moving averages.
-
-    `parameters` are the leaves that the layers were found among, where those are not `leaves`.
-
-    Maps the key of each to its layer and the name of the parameter that it follows. A leaf follows a parameter when its
-    path ends with the parameter's path below `params`, or the parameter's path ends with what the leaf's has below `mu`
-    and the like, and their shapes are equal; of several such parameters, the one that shares most of its path from the
-    root.
-
-    Raises:
-        CheckpointError: a leaf may follow parameters of several layers.
-    """
-    parameters = leaves if parameters is None else parameters
-    by_tail: dict[Key, list[tuple[Layer, str, Key]]] = {}
-    by_end: dict[Key, list[tuple[Layer, str, Key]]] = {}
-    for layer in layers:
-        for name, key in layer.leaves.items():
-            by_tail.setdefault(_below_params(key), []).append((layer, name, key))
-            for start in range(len(key) - 1):
-                by_end.setdefault(key[start:], []).append((layer, name, key))
-    own = {key for follows in by_tail.values() for _, _, key in follows} if parameters is leaves else set()
-    longest = max(map(len, by_tail))
-    found = {}
-    for key, leaf in leaves.items():
-        if key in own or leaf.kind != "array":
-            continue
-        tails = (key[-n:] for n in range(min(longest, len(key)), 0, -1))
-        match = next((by_tail[t] for t in tails if t in by_tail), None) or by_end.get(_below_copies(key), [])
-        match = [m for m in match if m[0].carries(m[1]) and leaf.shape == parameters[m[2]].shape]
-        if match:
-            found[key] = _closest(match, key)
-    return found
-
-
-def _closest(match: list[tuple[Layer, str, Key]], key: Key) -> tuple[Layer, str]:
-    """The layer and the name of the parameter that shares most of its path with `key`."""
-    most = max(_shared(parameter, key) for _, _, parameter in match)
-    (layer, name, _), *others = [m for m in match if _shared(m[2], key) == most]
-    if others:
-        raise CheckpointError(
-            f"{'/'.join(key)}: may follow layer {layer.name} or {others[0][0].name}, which lose other states",
-            "prune the models one by one: save each with its own optimizer state",
-        )
-    return layer, name
 
 
 def build_system(
@@ -181,13 +91,13 @@ def natural(key: Key) -> tuple[tuple[tuple[int, int | str], ...], ...]:
     return tuple(tuple((0, int(s)) if s.isdigit() else (1, s) for s in re.split(r"(\d+)", part) if s) for part in key)
 
 
-def _layer(called: Key, family: Family, names: Mapping[str, Key], leaves: Mapping[Key, Leaf]) -> Layer:
-    own = {name: names[name] for name in sorted(names) if name in family.required | family.optional}
-    name = "/".join(called)
+def _layer(name: str, family: Family, node: Node, structure: Structure) -> Layer:
+    own = {leaf: node.names[leaf] for leaf in sorted(node.names) if leaf in family.required | family.optional}
+    shapes = {leaf: node.shapes[leaf] for leaf in own}
     try:
-        layer = layer_of(name, family, own, {leaf: leaves[key].shape for leaf, key in own.items()})
+        layer = layer_of(name, family, own, shapes)
     except CheckpointError as error:
-        raise CheckpointError(f"{name}: {error.args[0]}", _why(family, own, leaves)) from error
+        raise CheckpointError(f"{name}: {error.args[0]}", _why(family, node.path, shapes, structure)) from error
     if layer.sizes.states == 0:
         raise CheckpointError(
             f"{name}: the layer has no states, its arrays are empty", "nothing can be scored or pruned there"
@@ -195,39 +105,48 @@ def _layer(called: Key, family: Family, names: Mapping[str, Key], leaves: Mappin
     return layer
 
 
-def _why(family: Family, own: Mapping[str, Key], leaves: Mapping[Key, Leaf]) -> str:
+def _why(family: Family, path: Key, shapes: Mapping[str, tuple[int, ...]], structure: Structure) -> str:
     """What may be wrong with a layer whose shapes disagree: a leading axis too many, or anything else."""
-    shapes = {name: leaves[key].shape for name, key in own.items()}
     if all(shapes.values()) and len({shape[0] for shape in shapes.values()}) == 1:
         try:
             family.sizes({name: shape[1:] for name, shape in shapes.items()})
         except (CheckpointError, IndexError):
             pass
         else:
-            return (
-                f"all its leaves have one more axis, of {next(iter(shapes.values()))[0]}: copies of jax.pmap (save "
-                "flax.jax_utils.unreplicate(state)) or layers of nn.scan (save each below a key of its own)"
-            )
+            return _leading_axis(next(iter(shapes.values()))[0], path, structure)
     return "the layer's leaves do not belong together: was the tree edited or merged?"
 
 
-def _below_params(key: Key) -> Key:
-    """The part of a path after the last `params`, or all of it."""
-    at = max((i for i, part in enumerate(key) if part == "params"), default=-1)
-    return key[at + 1 :]
+def _leading_axis(size: int, path: Key, structure: Structure) -> str:
+    """What an axis too many of all leaves of a layer is: of the whole model, or of this stack of layers."""
+    model = structure.below(collection(path))
+    inside = structure.below(path)
+    around = [shape for key, shape in model.items() if key[: len(path)] != path] if len(model) > len(inside) else []
+    every = all(shape[:1] == (size,) for shape in model.values())
+    whole = (
+        "several models in one: seeds of jax.vmap (save each alone: jax.tree.map(lambda leaf: leaf[0], params) is the "
+        "first), or copies of jax.pmap, which are all equal (save flax.jax_utils.unreplicate(state))"
+    )
+    stack = "layers of nn.scan (save each below a key of its own)"
+    if not every:
+        return f"all its leaves have one more axis, of {size}: {stack}"
+    only = "" if around else f", or {stack}"
+    return f"all its leaves have one more axis, of {size}, and so has all of the model: {whole}{only}"
 
 
-def _below_copies(key: Key) -> Key:
-    """The part of a path after the last one that says that copies of parameters follow; () where there is none."""
-    at = max((i for i, part in enumerate(key) if COPIES.fullmatch(part)), default=len(key))
-    return key[at + 1 :]
-
-
-def _shared(one: Key, other: Key) -> int:
-    """How many parts two paths share at the start."""
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-
-
-def _some_of(leaves: Iterable[Key], n: int = 6) -> str:
+def _none_found(
+    nodes: Mapping[Key, Node], families: list[Family], found: Mapping[Key, Family], leaves: Mapping[Key, Leaf]
+) -> CheckpointError:
+    """Why a tree has no layers: the node that came nearest, or what there is instead."""
+    what = f"no SSM layer found among {len(leaves)} leaves"
+    hint = "layers are found by their leaf names; `last list families` shows which"
+    if found:
+        first = "/".join(min(found, key=natural))
+        return CheckpointError(
+            f"{what} but in the state of an optimizer ({first})", "name the item or file that holds the parameters"
+        )
+    if why := nearest(nodes, families):
+        return CheckpointError(f"{what}; nearest is {why}", hint)
     names = ["/".join(key) for key in leaves]
-    return ", ".join(names[:n]) + (", ..." if len(names) > n else "")
+    seen = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+    return CheckpointError(f"{what}; seen: {seen}", hint)

@@ -6,7 +6,7 @@ Cutting, zeroing and comparing go by these segments alone, so that no other room
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -47,6 +47,28 @@ class Segment:
     def axes(self) -> tuple[int, ...]:
         """The axes that tell units apart."""
         return (self.axis,) if self.group_axis is None else (self.group_axis, self.axis)
+
+
+def without_axis(segments: Iterable[Segment], ndim: int, axis: int) -> tuple[Segment, ...] | None:
+    """The segments of an array that lacks one axis of a leaf, such as a mean over it.
+
+    Args:
+        segments: of the leaf.
+        ndim: of the leaf.
+        axis: what is lacking, from the start.
+
+    Returns:
+        None where the axis tells the groups apart that the units are in: then nothing says which entries go.
+    """
+    gone, left = axis - ndim, []
+    for segment in segments:
+        if segment.group_axis == gone:
+            return None
+        if segment.axis != gone:
+            own, groups = (a if a is None or a > gone else a + 1 for a in (segment.axis, segment.group_axis))
+            assert own is not None
+            left.append(replace(segment, axis=own, group_axis=groups))
+    return tuple(left)
 
 
 Segments = Mapping[str, tuple[Segment, ...]]

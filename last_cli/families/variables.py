@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from last_cli.families.copies import PARAMS, collection
 from last_cli.families.find import Layer
 from last_cli.formats import Key
 
@@ -20,13 +21,24 @@ class Collections:
     @classmethod
     def of(cls, layers: Sequence[Layer]) -> Collections:
         """From the place of the first layer."""
-        key = next(iter(layers[0].leaves.values()))
-        at = max((i for i, part in enumerate(key) if part == "params"), default=-1)
-        return cls(key[: at + 1], (*key[: max(at, 0)], "batch_stats"))
+        return cls.all_of(layers)[0]
+
+    @classmethod
+    def all_of(cls, layers: Sequence[Layer]) -> list[Collections]:
+        """Those of every model that the layers stand in, such as actor and critic side by side."""
+        places = dict.fromkeys(collection(next(iter(layer.leaves.values()))) for layer in layers)
+        return [cls(params, (*params[:-1], "batch_stats")) for params in places]
+
+    def holds(self, key: Key) -> bool:
+        """Whether a leaf is one of the model's own."""
+        return any(
+            key[: len(prefix)] == prefix and (prefix or key[0] not in (PARAMS, "batch_stats"))
+            for prefix in (self.params, self.batch_stats)
+        )
 
     def variables(self, leaves: Mapping[Key, Any]) -> dict[Key, Any]:
         """The model's own leaves, under ("params", ...) and ("batch_stats", ...)."""
-        parts = {"params": self.params, "batch_stats": self.batch_stats}
+        parts = {PARAMS: self.params, "batch_stats": self.batch_stats}
         found = {}
         for key, leaf in leaves.items():
             for name, prefix in parts.items():

@@ -6,7 +6,7 @@ its layouts (OCDBT or plain directories, zarr or zarr3, arrays inside a msgpack 
 """
 
 from last_cli.formats.locate import locate
-from last_cli.formats.read import index, read
+from last_cli.formats.read import index, read, without
 from last_cli.formats.types import STAMP_FILE, Index, Key, Leaf, Location, dtype_of
 from last_cli.formats.write import check_output, save, write_stamp
 
@@ -22,5 +22,6 @@ __all__ = [
     "locate",
     "read",
     "save",
+    "without",
     "write_stamp",
 ]

@@ -3,7 +3,7 @@
 Extension type 1 is an array, 2 a complex number, 3 a numpy scalar; arrays above 1 GB are cut into chunks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,25 @@ def with_leaves(tree: Any, changed: Any, path: tuple[str, ...] = ()) -> Any:
     if isinstance(tree, list):
         return [with_leaves(child, changed, (*path, str(i))) for i, child in enumerate(tree)]
     return tree
+
+
+def without_leaves(tree: Any, keys: Set[tuple[str, ...]], path: tuple[str, ...] = ()) -> Any:
+    """A copy of a tree without some leaves, and without the dicts that this leaves empty.
+
+    Args:
+        tree: nested dicts and lists; what is in a list goes only with all of the list.
+        keys: of the leaves.
+        path: of `tree` itself.
+    """
+    if not keys or not isinstance(tree, dict):
+        return tree
+    left = {}
+    for key, child in tree.items():
+        below = (*path, str(key))
+        leaves = {leaf for leaf, _ in leaves_of(child, below)}
+        if not leaves <= keys:
+            left[key] = without_leaves(child, keys, below)
+    return left
 
 
 def _fault(error: Exception) -> str:

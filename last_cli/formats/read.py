@@ -1,6 +1,7 @@
 """Index and read a checkpoint: its leaves, the config and the stamp beside them, and the arrays asked for."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,19 @@ def _edited(beside: Beside) -> tuple[str, ...]:
         f"{beside.written.file}: is not as `last` wrote it: it was edited or damaged; `last config` writes a "
         "configuration in, with a new digest",
     )
+
+
+def without(index: Index, keys: Set[Key], items: Set[str] = frozenset()) -> Index:
+    """The index of a checkpoint without some leaves and other items of its step: what mirrors it lacks them too."""
+    kept = {key: leaf for key, leaf in index.leaves.items() if key not in keys}
+    tree = replace(
+        index.tree,
+        leaves=kept,
+        inline={key: value for key, value in index.tree.inline.items() if key in kept},
+        names={key: name for key, name in index.tree.names.items() if key in kept},
+    )
+    location = replace(index.location, items=tuple(item for item in index.location.items if item not in items))
+    return replace(index, location=location, leaves=kept, tree=tree)
 
 
 def _arrays(tree: Tree, keys: list[Key]) -> dict[Key, np.ndarray]:

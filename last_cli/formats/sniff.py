@@ -8,6 +8,8 @@ from last_cli.base.errors import CheckpointError
 FOREIGN = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".safetensors")
 """Suffixes of files of weights that are no checkpoint of ours: `refuse_file` says what to do with them."""
 
+_NUMPY, _LINE = b"\x93NUMPY", 2**20
+
 _PICKLE_TO_ORBAX = (
     "Convert it where you trust it: `tree = pickle.load(open(FILE, 'rb'))`, then "
     "`import orbax.checkpoint as ocp`, then `ocp.PyTreeCheckpointer().save(ABSOLUTE_PATH, tree)`."
@@ -18,6 +20,26 @@ def is_msgpack(path: Path) -> bool:
     """Whether `path` is a file that starts with a msgpack map, as each tree of flax does."""
     head = _head(path)
     return bool(head) and (0x80 <= head[0] <= 0x8F or head[0] in (0xDE, 0xDF)) and not _is_pickle(head)
+
+
+def is_equinox(path: Path) -> bool:
+    """Whether a file is one of equinox.tree_serialise_leaves: numpy arrays one after the other, maybe below a line."""
+    head = _head(path)
+    if head.startswith(_NUMPY):
+        return path.suffix != ".npy"
+    if head[:1] not in (b"{", b"["):
+        return False
+    with path.open("rb") as file:
+        return file.readline(_LINE)[-1:] == b"\n" and file.read(len(_NUMPY)) == _NUMPY
+
+
+def refuse_equinox(path: Path) -> NoReturn:
+    """Says what such a file is; raises CheckpointError always."""
+    raise CheckpointError(
+        f"{path}: an Equinox file: arrays one after the other, without their names",
+        "load it into its model (eqx.tree_deserialise_leaves) and save the arrays by name: "
+        "ocp.PyTreeCheckpointer().save(ABSOLUTE_PATH, {'params': {...}})",
+    )
 
 
 def refuse_file(path: Path) -> NoReturn:
@@ -31,6 +53,8 @@ def refuse_file(path: Path) -> NoReturn:
         raise CheckpointError(f"{path}: empty file", "name a checkpoint directory or a msgpack file")
     if _is_pickle(head):
         raise CheckpointError(f"{path}: a pickle file; refused, because loading it runs code", _PICKLE_TO_ORBAX)
+    if is_equinox(path):
+        refuse_equinox(path)
     if head.startswith(b"PK"):
         raise CheckpointError(
             f"{path}: a zip file (torch.save and numpy.savez write such), not an Orbax or Flax checkpoint",

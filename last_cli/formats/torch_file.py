@@ -12,6 +12,7 @@ import ml_dtypes
 import numpy as np
 
 from last_cli.base.errors import CheckpointError, UsageError
+from last_cli.formats.sniff import is_equinox, refuse_equinox
 
 # Where training scripts keep the weights beside other things: Lightning, Hugging Face and the S4 example do.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
@@ -21,8 +22,11 @@ OLDEST = (2, 6)
 
 SAVE_WEIGHTS = (
     "save the weights alone where you trust the file: torch.save(model.state_dict(), 'weights.pt'), "
-    "or safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+    "or safetensors.torch.save_file(model.state_dict(), 'weights.safetensors'); a file of Lightning has them in "
+    "torch.load(FILE, weights_only=False)['state_dict']"
 )
+
+LONGEST = 160  # of a sentence of PyTorch's that is passed on
 
 # What numpy holds through ml_dtypes, by the name that PyTorch has for it.
 _EXTENDED = {
@@ -48,14 +52,15 @@ def read(path: Path) -> StateDict:
         CheckpointError: the file needs code to be run (a pickle, a whole module), or holds no state dict.
         UsageError: PyTorch is not installed.
     """
+    if is_equinox(path):
+        refuse_equinox(path)
     torch = _torch(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # Its own errors are of many kinds; whatever is no clean load is refused.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
             f"{path}: PyTorch cannot load it with weights_only=True, and loading it otherwise would run its code "
-            f"({reason})",
+            f"({reason_of(error)})",
             SAVE_WEIGHTS,
         ) from error
     wrapper, found = _find(torch, content)
@@ -84,6 +89,15 @@ def write(file: BinaryIO, path: Path, tensors: Mapping[str, np.ndarray], wrapper
     torch = _torch(path)
     state = {name: _from_numpy(torch, array) for name, array in tensors.items()}
     torch.save({wrapper: state} if wrapper else state, file)
+
+
+def reason_of(error: Exception) -> str:
+    """Why PyTorch does not load a file: the names of the code that it asks for, else the first whole sentence."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    if named := dict.fromkeys(re.findall(r"GLOBAL ([\w.]+)", text)):
+        return f"it asks for {', '.join(named)}"
+    sentence = re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0]
+    return sentence if 0 < len(sentence) <= LONGEST else type(error).__name__
 
 
 def _torch(path: Path) -> Any:

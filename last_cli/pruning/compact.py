@@ -6,16 +6,19 @@ from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
+from last_cli.base.errors import CheckpointError
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.families.find import Layer, layer_of
+from last_cli.families.carriers import carriers
+from last_cli.families.followers import followers
+from last_cli.families.layer import Layer, layer_of
 from last_cli.formats import Key, Leaf, index, read
 from last_cli.formats.stamp import STAMP_SCHEMA
-from last_cli.pruning.cut import Cuts, Kept, copied_cuts, cut_leaves, own_cuts
+from last_cli.pruning.cut import Cut, Cuts, Kept, copied_cuts, cut_leaves, own_cuts
 
 
 def compact(
@@ -31,11 +34,14 @@ def compact(
         masks: bool (G, N) for each layer by name.
         settings: how they were chosen, for the stamp; `target` names the units, by default states.
         masked: every array keeps its shape, and coefficients of removed units are zero.
+
+    Raises:
+        CheckpointError: an array holds the units, and nothing says how it is cut.
     """
     target = settings.get("target", "states")
     kept = Kept(masks, target, masked, {} if masked else _placeholders(checkpoint, masks))
     cuts = own_cuts(checkpoint.layers, kept)
-    cuts |= copied_cuts(checkpoint.layers, kept, checkpoint.leaves, checkpoint.leaves)
+    cuts |= _copied(checkpoint, kept, checkpoint.leaves)
     leaves = cut_leaves(checkpoint.leaves, cuts)
     return replace(
         checkpoint,
@@ -63,6 +69,31 @@ def _with_shapes(layer: Layer, leaves: Mapping[Key, Leaf]) -> Layer:
     return layer_of(layer.name, layer.family, layer.leaves, shapes)
 
 
+def _copied(checkpoint: Checkpoint, kept: Kept, leaves: Mapping[Key, Leaf]) -> dict[Key, Cut]:
+    """What becomes of the arrays of a tree, the layers' own or another item's, that follow the layers' parameters."""
+    following = followers(checkpoint.layers, leaves, checkpoint.leaves)
+    cuts = copied_cuts(following, kept, checkpoint.leaves)
+    own = {key for layer in checkpoint.layers for key in layer.leaves.values()}
+    known = {*following, *(own if leaves is checkpoint.leaves else ())}
+    unknown = carriers(checkpoint.layers, leaves, known, checkpoint.leaves)
+    unknown |= {key: following[key].layer for key, cut in cuts.items() if cut is None}
+    if unknown:
+        _refuse(unknown, leaves)
+    return {key: cut for key, cut in cuts.items() if cut}
+
+
+def _refuse(unknown: Mapping[Key, Layer], leaves: Mapping[Key, Leaf]) -> NoReturn:
+    (key, layer), more = next(iter(unknown.items())), len(unknown) - 1
+    others = f" and {more} more array{'s' if more > 1 else ''}" if more else ""
+    place = next(iter(layer.leaves.values()))
+    shared = next((n for n, (a, b) in enumerate(zip(key, place, strict=False)) if a != b), 0)
+    raise CheckpointError(
+        f"{'/'.join(key)} {leaves[key].shape}{others}: along the {layer.sizes.states} states of {layer.name}, and "
+        "nothing says for certain how to cut it",
+        f"⟦drop {'/'.join(key[: shared + 1])}⟧ leaves out what code makes anew, such as caches and optimizer states",
+    )
+
+
 def _other_items(checkpoint: Checkpoint, kept: Kept) -> dict[str, Mapping[Key, np.ndarray]]:
     """New arrays in the other items of the step, such as an optimizer state saved beside the parameters."""
     location, found = checkpoint.index.location, {}
@@ -70,7 +101,7 @@ def _other_items(checkpoint: Checkpoint, kept: Kept) -> dict[str, Mapping[Key, n
         if name == location.item:
             continue
         other = index(location.path, location.step, name)
-        if cuts := copied_cuts(checkpoint.layers, kept, other.leaves, checkpoint.leaves):
+        if cuts := _copied(checkpoint, kept, other.leaves):
             found[name] = Cuts(cuts, partial(read, other))
     return found
 
@@ -82,6 +113,7 @@ def _stamp(checkpoint: Checkpoint, settings: Mapping[str, Any], kept: Kept) -> d
         "last": __version__,
         **settings,
         "source": {"path": source.path, "digest": source.digest, "step": source.step},
+        **({"dropped": list(checkpoint.drops)} if checkpoint.drops else {}),
         "layers": [
             {"name": layer.name, "before": kept.masks[layer.name].shape[1], "kept": _listed(kept.masks[layer.name])}
             | ({"standin": int(kept.placeholders[layer.name][0, 0])} if layer.name in kept.placeholders else {})

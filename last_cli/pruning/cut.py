@@ -7,10 +7,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from last_cli.families.find import Layer, companions
-from last_cli.families.target import Segment, cut_shape, take, zero
+from last_cli.families.followers import Follower
+from last_cli.families.layer import Layer
+from last_cli.families.target import Segment, cut_shape, take, without_axis, zero
 from last_cli.formats import Key, Leaf
 from last_cli.pruning.select import indices, stored
+
+SMALLEST_FACTORED = 128  # optax.adafactor(min_dim_size_to_factor)
 
 Read = Callable[[Iterable[Key]], Mapping[Key, np.ndarray]]
 
@@ -91,12 +94,39 @@ def own_cuts(layers: Iterable[Layer], kept: Kept) -> dict[Key, Cut]:
     return {key: cut for key, cut in found.items() if cut}
 
 
-def copied_cuts(
-    layers: Iterable[Layer], kept: Kept, leaves: Mapping[Key, Leaf], parameters: Mapping[Key, Leaf]
-) -> dict[Key, Cut]:
-    """What becomes of those `leaves` that follow the layers' parameters: optimizer moments, moving averages."""
-    found = {key: kept.cut(*follows) for key, follows in companions(layers, leaves, parameters).items()}
-    return {key: cut for key, cut in found.items() if cut}
+def copied_cuts(following: Mapping[Key, Follower], kept: Kept, parameters: Mapping[Key, Leaf]) -> dict[Key, Cut | None]:
+    """What becomes of the arrays that follow the layers' parameters; None where that is not certain.
+
+    Args:
+        following: what each follows.
+        kept: the units that stay.
+        parameters: the leaves that the layers are among, as they were.
+    """
+    found: dict[Key, Cut | None] = {}
+    for key, follower in following.items():
+        cut = kept.cut(follower.layer, follower.leaf)
+        if cut and follower.without is not None:
+            found[key] = _factored(cut, parameters[follower.parameter].shape, follower.without)
+        elif cut:
+            found[key] = cut
+    return found
+
+
+def _factored(cut: Cut, shape: tuple[int, ...], axis: int) -> Cut | None:
+    """The cut of a factored moment, which lacks one axis of its parameter.
+
+    Not certain where the axis tells independent systems apart, and where Adafactor would factor the smaller parameter
+    otherwise than this one: over other axes, or not at all.
+    """
+    segments = without_axis(cut.segments, len(shape), axis)
+    before, after = _factored_axes(shape), _factored_axes(cut.shape(shape))
+    return None if segments is None or before != after else replace(cut, segments=segments)
+
+
+def _factored_axes(shape: tuple[int, ...]) -> tuple[list[int], bool]:
+    """The two largest axes, and whether both are as large as Adafactor wants them by default."""
+    axes = np.argsort(shape, kind="stable")[-2:]
+    return axes.tolist(), shape[axes[0]] >= SMALLEST_FACTORED
 
 
 def cut_leaves(leaves: Mapping[Key, Leaf], cuts: Mapping[Key, Cut]) -> dict[Key, Leaf]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.families.followers import other_weights
 from last_cli.pruning.recipe import Recipe
 from last_cli.results.prune import LayerPrune, PruneReport
 
@@ -27,7 +28,7 @@ def report_of(
         bytes=(before.bytes, after.bytes),
         sliced_copies=_cut_copies(after),
         masked=recipe.masked,
-        warnings=_emptied(layers),
+        warnings=[*other_weights(before.layers, before.leaves), *_emptied(layers)],
     )
 
 

@@ -12,7 +12,10 @@ import numpy as np
 from last_cli.base.errors import CheckpointError
 from last_cli.base.words import some
 from last_cli.checkpoint.checkpoint import Checkpoint, load, opened
-from last_cli.families.find import Layer, companions
+from last_cli.checkpoint.drop import is_dropped
+from last_cli.families.carriers import carriers
+from last_cli.families.find import Layer
+from last_cli.families.followers import followers
 from last_cli.families.lti.system import System, gain_bound, subtract, transfer_gain
 from last_cli.families.target import Units
 from last_cli.formats.damage import damage
@@ -176,9 +179,13 @@ def _bit_equal(pruned: Checkpoint, against: Checkpoint, cuts: Mapping[Any, Cut])
 
 
 def _untouched(pruned: Checkpoint, against: Checkpoint, cuts: Mapping[Any, Cut]) -> Check:
-    follows = set(companions(against.layers, against.leaves)) | set(cuts)
+    follows = set(followers(against.layers, against.leaves)) | set(cuts)
+    stale = [k for k in carriers(against.layers, against.leaves, follows, against.leaves) if k in pruned.leaves]
+    if stale:
+        return Check("everything else untouched", False, f"{len(stale)} hold states still; first: {'/'.join(stale[0])}")
     keys = [k for k, leaf in against.leaves.items() if leaf.kind in ("array", "scalar") and k not in follows]
-    missing = [k for k in against.leaves if k not in pruned.leaves]
+    drops = [path for step in pruned.stamp.get("pruned", []) for path in step.get("dropped", ())]
+    missing = [k for k in against.leaves if k not in pruned.leaves and not is_dropped(k, drops)]
     shared = [k for k in keys if k in pruned.leaves]
     wrong = missing + [k for k in shared if not _equal(against.read([k])[k], pruned.read([k])[k])]
     seen = f"{len(keys)} arrays" if not wrong else f"{len(wrong)} differ; first: {'/'.join(wrong[0])}"

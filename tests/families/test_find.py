@@ -7,29 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 from random_layers import KINDS, leaves_of
+from trees import array, s5_at
 
 from last_cli.base.errors import CheckpointError
-from last_cli.families.find import build_system, companions, find_layers, natural
+from last_cli.families.find import build_system, find_layers, natural
+from last_cli.families.followers import followers
 from last_cli.families.lti.config import ModelConfig
 from last_cli.formats import Key, Leaf
-
-
-def s5_at(*node: str, **shapes: tuple[int, ...]) -> dict[Key, Leaf]:
-    """Leaves of an S5 layer of 12 states and 4 features at a node, some with other shapes."""
-    usual = {
-        "Lambda_re": (12,),
-        "Lambda_im": (12,),
-        "B": (12, 4, 2),
-        "C1": (4, 12, 2),
-        "C2": (4, 12, 2),
-        "D": (4,),
-        "log_step": (12, 1),
-    }
-    return {(*node, n): Leaf((*node, n), shape, "float32", "array") for n, shape in (usual | shapes).items()}
-
-
-def array(*key: str, shape: tuple[int, ...] = (3, 4)) -> dict[Key, Leaf]:
-    return {key: Leaf(key, shape, "float32", "array")}
 
 
 def names(leaves: Mapping[Key, Leaf]) -> list[str]:
@@ -92,35 +76,37 @@ def test_layers_of_several_families_are_found_side_by_side() -> None:
         ("average_params",),
     ],
 )
-def test_copies_of_the_parameters_are_no_layers_but_companions(above: Key) -> None:
+def test_copies_of_the_parameters_are_no_layers_but_followers(above: Key) -> None:
     leaves = s5_at("params", "layers_0", "seq") | s5_at(*above, "layers_0", "seq")
     layers = find_layers(leaves)
     assert [layer.name for layer in layers] == ["layers_0/seq"]
-    found = companions(layers, leaves)
+    found = followers(layers, leaves)
     followed = {"Lambda_re", "Lambda_im", "B", "C1", "C2", "log_step"}
-    assert {key: name for key, (_, name) in found.items()} == {(*above, "layers_0", "seq", n): n for n in followed}
-    assert all(layer is layers[0] for layer, _ in found.values())
+    assert {key: follower.leaf for key, follower in found.items()} == {
+        (*above, "layers_0", "seq", n): n for n in followed
+    }
+    assert all(follower.layer is layers[0] for follower in found.values())
 
 
-def test_companions_follow_the_layer_of_the_same_place() -> None:
+def test_followers_follow_the_layer_of_the_same_place() -> None:
     leaves = {}
     for i in (1, 10):
         leaves |= s5_at("params", f"layers_{i}", "seq") | s5_at("opt_state", "mu", f"layers_{i}", "seq")
     layers = find_layers(leaves)
-    for key, (layer, _) in companions(layers, leaves).items():
-        assert key[2] == layer.name.split("/")[0]
+    for key, follower in followers(layers, leaves).items():
+        assert key[2] == follower.layer.name.split("/")[0]
 
 
-def test_only_leaves_of_the_parameters_shape_are_companions() -> None:
+def test_only_leaves_of_the_parameters_shape_are_followers() -> None:
     leaves = s5_at("params", "ssm") | s5_at("opt_state", "mu", "ssm", B=(1,), C1=(4, 11, 2))
-    found = companions(find_layers(leaves), leaves)
+    found = followers(find_layers(leaves), leaves)
     assert {key[-1] for key in found} == {"Lambda_re", "Lambda_im", "C2", "log_step"}
 
 
-def test_leaves_that_hold_no_array_are_no_companions() -> None:
+def test_leaves_that_hold_no_array_are_no_followers() -> None:
     leaves = s5_at("params", "ssm")
     key = ("opt_state", "mu", "ssm", "B")
-    assert companions(find_layers(leaves), leaves | {key: Leaf(key, (), "", "none")}) == {}
+    assert followers(find_layers(leaves), leaves | {key: Leaf(key, (), "", "none")}) == {}
 
 
 def test_a_tree_without_layers_is_refused_with_what_was_seen() -> None:

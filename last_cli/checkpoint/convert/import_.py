@@ -17,7 +17,7 @@ from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import load
 from last_cli.checkpoint.convert.carried import LEFT, taken_out
 from last_cli.checkpoint.convert.keymap import Entry, KeyMap, LayerMap, copy_key
-from last_cli.checkpoint.convert.names import HINT, find_modules, node_of, to_key
+from last_cli.checkpoint.convert.names import HINT, find_modules, node_of, separator_of, to_key
 from last_cli.families.find import Layer, find_layers
 from last_cli.formats import Key, Leaf, safetensors, torch_file
 from last_cli.formats.stamp import STAMP_SCHEMA
@@ -28,8 +28,8 @@ TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
 OURS = ("assumed", "tree")
 """Origins of what nothing but we say of a configuration."""
 
-# Names that begin so are those of a tree of ours, joined by dots: they are not put below `params` once more.
-_COLLECTIONS = ("params.", "batch_stats.")
+# Names that begin so are those of a tree of ours: they are not put below `params` once more.
+_COLLECTIONS = ("params", "batch_stats")
 
 
 def import_weights(
@@ -43,8 +43,8 @@ def import_weights(
     """Write the Orbax checkpoint `out` from a .safetensors, PyTorch or flax msgpack file.
 
     The SSM layers of state-spaces/s4 (diagonal) and s5-pytorch get our leaf names; every other tensor is carried along
-    under its own name, split at the dots. How to get the file back is in the stamp, under "imported". What an export
-    sent along, such as configuration, task and vocabulary, is in the stamp again.
+    under its own name, split at the dots, slashes or commas in it. How to get the file back is in the stamp, under
+    "imported". What an export sent along, such as configuration, task and vocabulary, is in the stamp again.
 
     Args:
         src: the file.
@@ -131,14 +131,15 @@ def _as_tree(
     tensors: Mapping[str, np.ndarray], keymap: KeyMap, options: Mapping[str, str], left_out: tuple[str, ...]
 ) -> _Read:
     """The tensors as a tree: SSM layers converted, the rest carried along."""
-    rooted = any(name.startswith(_COLLECTIONS) for name in tensors)
+    mark = separator_of(tensors)
+    rooted = any(name.startswith(tuple(f"{part}{mark}" for part in _COLLECTIONS)) for name in tensors)
     arrays: dict[Key, np.ndarray] = {}
     entries: dict[str, Entry] = {}
     model: dict[str, Any] = {}
     assumed: dict[str, Any] = {}
     layers = []
-    for module in find_modules(tensors):
-        node = node_of(module, rooted)
+    for module in find_modules(tensors, mark):
+        node = node_of(module, rooted, mark)
         converted = module.layout.to_leaves(
             module.names, {role: tensors[name] for role, name in module.names.items()}, options
         )
@@ -153,7 +154,7 @@ def _as_tree(
         assumed |= converted.assumed
     for name, array in tensors.items():
         if name not in entries:
-            key = to_key(name, rooted)
+            key = to_key(name, rooted, mark)
             entries[name] = _entry(name, array, (key,) if array.size else (), "" if array.size else "no numbers")
             if array.size:  # Orbax writes no array of no numbers.
                 _add(arrays, {key: array})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from last_cli.base import registry
@@ -38,7 +38,12 @@ class Module:
     names: Mapping[str, str]
 
 
-def find_modules(names: Iterable[str]) -> list[Module]:
+def separator_of(names: Collection[str]) -> str:
+    """What joins the parts of most names: a dot as in PyTorch, or a slash or comma as some save trees of JAX."""
+    return next((mark for mark in (",", "/") if 2 * sum(mark in name for name in names) > len(names)), ".")
+
+
+def find_modules(names: Iterable[str], separator: str = ".") -> list[Module]:
     """The SSM layers that have to be converted; those that already have our leaf names are none of them.
 
     Raises:
@@ -47,29 +52,29 @@ def find_modules(names: Iterable[str]) -> list[Module]:
     names = set(names)
     modules: dict[str, set[str]] = {}
     for name in names:
-        module, _, leaf = name.rpartition(".")
+        module, _, leaf = name.rpartition(separator)
         modules.setdefault(module, set()).add(leaf)
     families = [registry.get("families", family) for family in registry.names("families")]
     return [
-        _module(module, leaves, names)
+        _module(module, leaves, names, separator)
         for module, leaves in sorted(modules.items())
         if leaves & _MARKERS and not any(family.matches(leaves) for family in families)
     ]
 
 
-def to_key(name: str, rooted: bool) -> Key:
+def to_key(name: str, rooted: bool, separator: str = ".") -> Key:
     """Where a tensor is carried along; `rooted` names begin with the collection (params, batch_stats) already."""
-    return tuple(name.split(".")) if rooted else ("params", *name.split("."))
+    return tuple(name.split(separator)) if rooted else ("params", *name.split(separator))
 
 
-def node_of(module: Module, rooted: bool) -> Key:
+def node_of(module: Module, rooted: bool, separator: str = ".") -> Key:
     """The node of a layer; one that is the whole model gets a name."""
-    return to_key(module.name, rooted) if module.name else ("params", "ssm")
+    return to_key(module.name, rooted, separator) if module.name else ("params", "ssm")
 
 
-def _module(module: str, leaves: set[str], names: set[str]) -> Module:
+def _module(module: str, leaves: set[str], names: set[str], separator: str) -> Module:
     layout = S5_PYTORCH if "Lambda" in leaves else S4D_STATE_SPACES
-    prefix = f"{module}." if module else ""
+    prefix = f"{module}{separator}" if module else ""
     if unknown := sorted(leaves - set(layout.roles)):
         name = unknown[0]
         what = f": {_KNOWN[name]}" if name in _KNOWN else ""
@@ -87,9 +92,9 @@ def _module(module: str, leaves: set[str], names: set[str]) -> Module:
         found[role] = prefix + leaf
     owner = module
     if layout is S4D_STATE_SPACES:  # D belongs to the layer, the rest to the kernel inside of it.
-        while owner.split(".")[-1] == "kernel":
-            owner = owner.rpartition(".")[0]
-        found["D"] = f"{owner}.D" if owner else "D"
+        while owner.split(separator)[-1] == "kernel":
+            owner = owner.rpartition(separator)[0]
+        found["D"] = f"{owner}{separator}D" if owner else "D"
     missing = [leaf for leaf, role in layout.roles.items() if role not in found and role not in layout.optional]
     if missing or found["D"] not in names:
         expected = " or ".join(missing) if missing else found["D"]

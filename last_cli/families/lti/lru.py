@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from last_cli.families.family import Family, Sizes, agree, expect_ndim
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.network import CLASSIFIER
+from last_cli.families.lti.relatives import LRU_OTHERWISE, LRU_TWO_WAYS, RG_LRU, S7
 from last_cli.families.lti.system import AnyArray, System, feedthrough
 from last_cli.families.target import Segment, Segments, Shapes, Target
 
@@ -93,4 +94,5 @@ LRU = Family(
     with_readouts=with_readouts,
     with_system=with_system,
     network=CLASSIFIER,
+    relatives=(LRU_TWO_WAYS, LRU_OTHERWISE, S7, RG_LRU),
 )

@@ -12,6 +12,7 @@ from last_cli.families.family import Family, Sizes, agree, expect_ndim, expect_p
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.discretise import as_complex, as_pair, clip_real, zoh, zoh_poles
 from last_cli.families.lti.network import CLASSIFIER
+from last_cli.families.lti.relatives import DENSE, DSS, NPLR, S7
 from last_cli.families.lti.system import AnyArray, System
 from last_cli.families.target import Segment, Segments, Shapes, Target
 
@@ -86,4 +87,5 @@ S4D = Family(
     with_readouts=with_readouts,
     with_system=with_system,
     network=CLASSIFIER,
+    relatives=(NPLR, DSS, S7, DENSE),
 )

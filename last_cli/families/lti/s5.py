@@ -1,8 +1,8 @@
 """S5: one MIMO system a layer (Smith et al., ICLR 2023; github.com/lindermanlab/S5).
 
 Leaves: Lambda_re, Lambda_im (P,); B (P, H, 2); C1 and C2, or C (K, P, 2), or, with C_init=complex_normal and two
-directions, C (K, 2P, 2); D (K,), if there is one; log_step (P, 1) or (P,). Event-based models may have other numbers of
-outputs K than inputs H.
+directions, C (K, 2P, 2); D (K,) or (K, H), if there is one; log_step (P, 1) or (P,). Event-based models may have other
+numbers of outputs K than inputs H.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from last_cli.families.family import Family, Hint, Sizes, agree, expect_ndim, ex
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.discretise import METHODS, POLES, as_complex, as_pair, clip_real
 from last_cli.families.lti.network import CLASSIFIER
+from last_cli.families.lti.relatives import CONV_S5, DSS, MAMBA, NPLR, S7
 from last_cli.families.lti.system import AnyArray, System, feedthrough
 from last_cli.families.target import Segment, Segments, Shapes, Target
 
@@ -75,9 +76,9 @@ def sizes(shapes: Shapes) -> Sizes:
     states = agree("states", {n: shapes[n][0] for n in ("Lambda_re", "Lambda_im", "B", "log_step")})
     features, rows = shapes["B"][1], {n: shapes[n][0] for n in matrices[1:]}
     if "D" in shapes:
-        expect_ndim(shapes, "D", "(H,)", (1,))
-        agree("features", {"B": features, "D": shapes["D"][-1]} | rows)
-    outputs = agree("outputs", rows)
+        expect_ndim(shapes, "D", "(H,), or (K, H) of other outputs than inputs", (1, 2))
+        agree("features", {"B": features, "D": shapes["D"][-1]} | (rows if len(shapes["D"]) == 1 else {}))
+    outputs = agree("outputs", rows | ({"D": shapes["D"][0]} if len(shapes.get("D", ())) == 2 else {}))
     other = None if outputs == features else outputs
     if "C" not in shapes:
         agree("states", {"Lambda_re": states, "C1": shapes["C1"][1], "C2": shapes["C2"][1]})
@@ -129,4 +130,5 @@ S5 = Family(
     with_readouts=with_readouts,
     with_system=with_system,
     network=CLASSIFIER,
+    relatives=(NPLR, DSS, CONV_S5, S7, MAMBA),
 )

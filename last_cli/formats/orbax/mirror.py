@@ -1,7 +1,8 @@
 """Writes a changed copy of a checkpoint that looks like the original: items, step, wrapping, format, metadata."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,10 +11,10 @@ import numpy as np
 from last_cli.base.errors import CheckpointError
 from last_cli.formats.digests import inline_digests, refuse_damage, tree_digests
 from last_cli.formats.format import Changes
-from last_cli.formats.msgpack import pack_msgpack, read_msgpack, with_leaves
+from last_cli.formats.msgpack import leaves_of, pack_msgpack, read_msgpack, with_leaves, without_leaves
 from last_cli.formats.orbax.beside import step_directory
 from last_cli.formats.orbax.copies import copy_file, copy_tree, leads_out
-from last_cli.formats.orbax.locate import UNCOMMITTED
+from last_cli.formats.orbax.locate import UNCOMMITTED, items_in
 from last_cli.formats.orbax.metadata import COMMIT_FILE, ROOT_FILE, STEP_FILE, STRINGS_FILE, TREE_FILE
 from last_cli.formats.orbax.mirror_metadata import ARRAY_METADATA, SHARDING_FILE, as_numpy, stamp_step
 from last_cli.formats.orbax.store import ZarrStore
@@ -41,16 +42,17 @@ def mirror(source: Index, stage: Path, changes: Changes) -> dict[str, dict[Key, 
         _copy_run(root, stage)
     if directory.is_file():
         return {directory.name: _mirror_file(source, stage / directory.name, changes.leaves)}
+    left_out = items_in(step).keys() - set(location.items) if location.items else set()
     if step != directory and step.is_relative_to(root):
         pending = {entry.name for entry in step.iterdir() if UNCOMMITTED in entry.name}
-        without = {directory.name, STAMP_FILE, *changes.items} | pending
+        without = {directory.name, STAMP_FILE, *changes.items, *left_out} | pending
         copy_tree(step, stage / step.relative_to(root), root=root, without=without)
     trees = {directory: _mirror_tree(source, source.tree, directory, stage, changes.leaves)}
     for item, leaves in changes.items.items():
         trees[step / item] = _mirror_tree(source, read_tree(step / item), step / item, stage, leaves)
     if step.is_relative_to(root):
         trees |= _copied_items(source, step, {location.item, *changes.items})
-        stamp_step(stage / step.relative_to(root) / STEP_FILE, changes.stamp)
+        stamp_step(stage / step.relative_to(root) / STEP_FILE, changes.stamp, left_out)
     return {_place(tree, root): digests for tree, digests in trees.items()}
 
 
@@ -94,11 +96,12 @@ def _mirror_tree(
     digests = inline_digests(tree.leaves, {**tree.inline, **inline}, tree.names)
     if isinstance(tree.store, ZarrStore):
         values = {tree.names[key]: partial(changed.__getitem__, key) for key in changed if key in tree.names}
-        written = write_arrays(tree.store, target, values)
+        stored = replace(tree.store, arrays={name: tree.store.arrays[name] for name in tree.names.values()})
+        written = write_arrays(stored, target, values)
         digests |= {key: written[name] for key, name in tree.names.items()}
-        as_numpy(directory, target)
+        as_numpy(directory, target, tree.leaves)
     if (directory / STRUCTURE_FILE).is_file():
-        _mirror_msgpack(directory / STRUCTURE_FILE, target / STRUCTURE_FILE, inline)
+        _mirror_msgpack(directory / STRUCTURE_FILE, target / STRUCTURE_FILE, inline, tree.leaves)
     refuse_damage(source, directory, {k: v for k, v in digests.items() if k not in changed}, tree.names)
     return digests
 
@@ -109,7 +112,7 @@ def _mirror_file(source: Index, target: Path, changed: Mapping[Key, np.ndarray])
     values = {key: changed[key] for key in changed}
     digests = inline_digests(tree.leaves, {**tree.inline, **values})
     refuse_damage(source, file, {k: v for k, v in digests.items() if k not in values})
-    _mirror_msgpack(file, target, values)
+    _mirror_msgpack(file, target, values, tree.leaves)
     return digests
 
 
@@ -117,8 +120,10 @@ def _is_config(entry: Path) -> bool:
     return entry.suffix == ".json" and entry.is_file() and not entry.name.endswith(f".{STAMP_FILE}")
 
 
-def _mirror_msgpack(file: Path, target: Path, changed: Mapping[Key, np.ndarray]) -> None:
-    if changed:
-        target.write_bytes(pack_msgpack(with_leaves(read_msgpack(file), changed)))
+def _mirror_msgpack(file: Path, target: Path, changed: Mapping[Key, np.ndarray], kept: Collection[Key]) -> None:
+    tree = read_msgpack(file)
+    left_out = dict(leaves_of(tree)).keys() - set(kept)
+    if changed or left_out:
+        target.write_bytes(pack_msgpack(with_leaves(without_leaves(tree, left_out), changed)))
     else:
         copy_file(file, target)

@@ -6,22 +6,25 @@ is such a device. Typed PRNG keys alone stay what they were: they have no numpy 
 
 import base64
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from last_cli.formats.json_file import read_aside, read_json, read_json_object
 from last_cli.formats.orbax.metadata import TREE_FILE, in_form
+from last_cli.formats.types import Key
 
 ARRAY_METADATA = "array_metadatas"
 SHARDING_FILE = "_sharding"
 
 
-def as_numpy(directory: Path, target: Path) -> None:
+def as_numpy(directory: Path, target: Path, leaves: Collection[Key]) -> None:
     """Writes the metadata files of a tree, its arrays recorded as numpy arrays.
 
     Args:
         directory: of the original.
         target: of the copy.
+        leaves: of the copy; the others are left out.
 
     Raises:
         CheckpointError: the metadata is not as Orbax writes it.
@@ -30,21 +33,42 @@ def as_numpy(directory: Path, target: Path) -> None:
     if (directory / TREE_FILE).is_file():
         metadata = read_json(directory / TREE_FILE)
         with in_form(directory / TREE_FILE):
-            for entry in metadata["tree_metadata"].values():
-                name = ".".join(str(part["key"]) for part in entry["key_metadata"])
-                if name not in keys:
+            paths = {n: tuple(str(part["key"]) for part in e["key_metadata"]) for n, e in _entries(metadata)}
+            # An empty node that was filled later is still listed, beside its leaves.
+            nodes = {key[:n] for key in leaves for n in range(len(key) + 1)}
+            left_out = {name for name, path in paths.items() if path not in nodes}
+            metadata["tree_metadata"] = {name: e for name, e in _entries(metadata) if name not in left_out}
+            for name, entry in _entries(metadata):
+                if ".".join(paths[name]) not in keys:
                     _to_numpy(entry["value_metadata"])
-            if not keys and isinstance(rich := metadata.get("value_metadata_tree"), str):
+            rich = metadata.get("value_metadata_tree")
+            if left_out:
+                metadata.pop("value_metadata_tree", None)  # Its own form of the same; Orbax goes by the entries then.
+            elif not keys and isinstance(rich, str):
                 metadata["value_metadata_tree"] = json.dumps(_rich_to_numpy(json.loads(rich)))
         _write_json(target / TREE_FILE, metadata)
 
 
-def stamp_step(file: Path, stamp: dict[str, Any]) -> None:
-    """Puts a stamp into the file of a step's metadata, where this version of Orbax keeps any for its users."""
+def stamp_step(file: Path, stamp: dict[str, Any], left_out: Collection[str] = ()) -> None:
+    """Puts a stamp into the file of a step's metadata, where this version of Orbax keeps any for its users.
+
+    Args:
+        file: of the copy.
+        stamp: what goes in.
+        left_out: items that the copy lacks.
+    """
     metadata, _ = read_aside(file)
+    if left_out and isinstance(handlers := metadata.get("item_handlers"), dict):
+        metadata["item_handlers"] = {item: handler for item, handler in handlers.items() if item not in left_out}
+        _write_json(file, metadata)
     if isinstance(metadata.get("custom_metadata"), dict):
         metadata["custom_metadata"]["last"] = stamp
         _write_json(file, metadata)
+
+
+def _entries(metadata: Any) -> list[tuple[str, Any]]:
+    """The entries of a tree's metadata, a leaf each."""
+    return list(metadata["tree_metadata"].items())
 
 
 def _mirror_keys(directory: Path, target: Path) -> set[str]:

@@ -135,6 +135,9 @@ def _block_spec(variables: Mapping[Key, Leaf], layer: Layer, nested: bool, confi
             "and a block adds its inputs to its outputs",
             HINT,
         )
+    D = variables[("params", *block, "seq", "D")].shape if "D" in layer.leaves else ()
+    if layer.family.name == "s5" and len(D) == 2:
+        raise CheckpointError(f"{layer.name}: D has shape {D}, and a block has one number for each feature", HINT)
     norm = next((name for name in NORMS if ("params", *block, name, "scale") in variables), None)
     if norm is None:
         raise CheckpointError(f"{'/'.join(block)}: the tree has no norm/scale", HINT)

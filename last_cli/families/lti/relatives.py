@@ -1,0 +1,69 @@
+"""Layers that share leaves with S5, S4D and LRU and are none of them: what tells them, and why they are none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from last_cli.families.family import Relative
+from last_cli.families.target import Shapes
+
+POLES = re.compile(r"Lambda(_re|_im)?|(log_|inv_)?(A|w)_(re|im|real|imag)|A_re|A_im|log_dt|inv_dt|log_step")
+STEP = re.compile(r"(step|dt|delta|timestep)_?(proj|net|mlp|dense|linear|layer|head|rank|kernel|bias).*")
+
+
+def _has(shapes: Shapes, names: Iterable[str]) -> bool:
+    return not set(names).isdisjoint(shapes)
+
+
+def _has_poles(shapes: Shapes) -> bool:
+    return any(POLES.fullmatch(name) for name in shapes)
+
+
+def _low_rank(shapes: Shapes) -> bool:
+    return _has(shapes, ("P", "Q", "p", "q")) and _has_poles(shapes)
+
+
+def _convolutions(shapes: Shapes) -> bool:
+    return len(shapes.get("C", ())) >= 5 or any(path.startswith("C_D_conv/") for path in shapes)
+
+
+def _step_of_the_input(shapes: Shapes) -> bool:
+    return any(STEP.fullmatch(part) for path in shapes for part in path.split("/"))
+
+
+def _dense(shapes: Shapes) -> bool:
+    """A of as many rows as columns, beside B and C."""
+    A = shapes.get("A", ())
+    return len(A) >= 2 and A[-1] == A[-2] > 1 and {"B", "C"} <= shapes.keys()
+
+
+NPLR = Relative(
+    "S4 with a low-rank term (NPLR, DPLR)",
+    "P or Q is added to its diagonal, so that its state matrix is not diagonal and its states are not apart",
+    _low_rank,
+)
+DSS = Relative(
+    "DSS",
+    "W stands for B and C together and its kernel is normalised over the whole length",
+    lambda shapes: "W" in shapes and _has_poles(shapes),
+)
+CONV_S5 = Relative("ConvS5", "B and C are convolutions, and D is one beside them", _convolutions)
+S7 = Relative(
+    "S7 or another selective layer", "its step comes from the input, and log_step does not decide", _step_of_the_input
+)
+DENSE = Relative("S4 with a dense state matrix", "A is not diagonal", _dense)
+MAMBA = Relative("a Mamba layer", "its step, B and C come from the input", lambda shapes: "A_log" in shapes)
+RG_LRU = Relative(
+    "RG-LRU (Griffin)", "its poles come from the input", lambda shapes: _has(shapes, ("a_param", "a_real_param"))
+)
+LRU_OTHERWISE = Relative(
+    "an LRU with other leaves",
+    "its poles or matrices are stored otherwise than minimal-LRU has them",
+    lambda shapes: _has(shapes, ("params_log", "nu", "theta")) or {"nu_log", "B"} <= shapes.keys(),
+)
+LRU_TWO_WAYS = Relative(
+    "an LRU of two directions",
+    "it has a second set of poles or matrices",
+    lambda shapes: any(re.fullmatch(r"(B|C)_?2_(re|im)|(B|C)_(re|im)_?2|(nu|theta|gamma)_log_?2", n) for n in shapes),
+)

@@ -1,0 +1,144 @@
+"""What repeats a model beside it is told by structure, whatever it is called; two models are both models."""
+
+from __future__ import annotations
+
+import pytest
+from trees import array, s5_at
+
+from last_cli.base.errors import CheckpointError
+from last_cli.families.find import find_layers
+from last_cli.families.followers import followers, other_weights
+from last_cli.formats import Key, Leaf
+
+CARRIED = 6  # Lambda_re, Lambda_im, B, C1, C2, log_step
+
+
+def model(*root: str, head: str = "head", width: int = 3, layers: int = 2) -> dict[Key, Leaf]:
+    """A stack of S5 layers with a head."""
+    leaves = array(*root, head, "kernel", shape=(4, width))
+    for i in range(layers):
+        leaves |= s5_at(*root, f"layers_{i}", "seq")
+    return leaves
+
+
+def followed(leaves: dict[Key, Leaf]) -> dict[str, set[str]]:
+    """For each layer, the roots of what follows it."""
+    layers = find_layers(leaves)
+    found: dict[str, set[str]] = {layer.name: set() for layer in layers}
+    for follower in followers(layers, leaves).values():
+        found[follower.layer.name].add("/".join(follower.root))
+    return found
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        "opt_state/1/0/trace",
+        "opt_state/0/nu",
+        "actor_opt_state/inner_state/0/mu",
+        "sgd/velocity",
+        "m",
+        "solver/history",
+        "target_network_params",
+        "best_params",
+        "params_ema",
+        "initial",
+        "teacher/params",
+        "something/else",
+    ],
+)
+@pytest.mark.parametrize("of", ["params", "state/params", "train/params/params"])
+def test_what_repeats_the_parameters_follows_them(root: str, of: str) -> None:
+    above, _, _ = of.partition("params")
+    key = (*filter(None, above.split("/")), *root.split("/"))
+    found = followed(model(*of.split("/")) | model(*key))
+    assert found == {"layers_0/seq": {"/".join(key)}, "layers_1/seq": {"/".join(key)}}
+
+
+@pytest.mark.parametrize(
+    ("model_at", "copy_at"),
+    [
+        (("optimizer", "model"), ("optimizer", "opt_state", "0", "mu")),
+        ((), ("ema",)),
+        ((), ("zzz",)),
+        (("model",), ("adam", "m")),
+        (("optimizer", "target", "params"), ("optimizer", "state", "m")),
+        (("params", "q", "online"), ("params", "q", "target")),
+        (("params", "critic"), ("params", "critic_target")),
+        (("0", "params"), ("0", "opt_state", "0", "mu")),
+    ],
+)
+def test_the_model_is_found_wherever_it_is(model_at: Key, copy_at: Key) -> None:
+    leaves = model(*model_at) | model(*copy_at)
+    layers = find_layers(leaves)
+    assert {key[: len(model_at)] for layer in layers for key in layer.leaves.values()} == {model_at}
+    assert len(layers) == 2 and len(followers(layers, leaves)) == 2 * CARRIED
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("params", "actor"), ("params", "critic")),
+        (("actor_params",), ("critic_params",)),
+        (("actor", "params"), ("critic", "params")),
+        (("params", "source_encoder"), ("params", "target_encoder")),
+        (("params", "0"), ("params", "1")),
+        (("q1",), ("q2",)),
+    ],
+)
+def test_two_models_of_equal_shapes_are_both_models(one: Key, other: Key) -> None:
+    assert len(find_layers(model(*one) | model(*other))) == 4
+
+
+def test_moments_of_actor_and_critic_follow_their_own() -> None:
+    above = ("learner", "opt_states")
+    leaves = model("learner", "params", "actor_params", "params", head="action", layers=1)
+    leaves |= model("learner", "params", "critic_params", "params", head="value", layers=1)
+    leaves |= model(*above, "a", "1", "0", "trace", "params", head="action", layers=1)
+    leaves |= model(*above, "b", "1", "0", "trace", "params", head="value", layers=1)
+    found = followed(leaves)
+    assert [(name.split("/")[2], {root.split("/")[2] for root in roots}) for name, roots in found.items()] == [
+        ("actor_params", {"a"}),
+        ("critic_params", {"b"}),
+    ]
+
+
+def test_equal_models_are_told_apart_by_the_words_of_their_states() -> None:
+    leaves = model("actor_params", layers=1) | model("critic_params", layers=1)
+    leaves |= model("actor_opt_state", "0", "mu", layers=1) | model("critic_opt_state", "0", "mu", layers=1)
+    assert followed(leaves) == {
+        "actor_params/layers_0/seq": {"actor_opt_state/0/mu"},
+        "critic_params/layers_0/seq": {"critic_opt_state/0/mu"},
+    }
+
+
+def test_moments_that_may_be_of_either_model_are_refused() -> None:
+    leaves = model("a", "params", layers=1) | model("b", "params", layers=1) | model("opt_state", "mu", layers=1)
+    with pytest.raises(CheckpointError, match=r"opt_state/mu/layers_0/seq/.*: may follow layer"):
+        followers(find_layers(leaves), leaves)
+
+
+def test_a_model_beside_params_with_another_head_is_a_model() -> None:
+    assert len(find_layers(model("params") | model("critic_params", width=1))) == 4
+
+
+def test_the_state_of_an_optimizer_alone_is_no_model() -> None:
+    with pytest.raises(CheckpointError, match="but in the state of an optimizer"):
+        find_layers(model("0", "mu") | model("0", "nu"))
+
+
+def test_factored_and_flat_moments_follow() -> None:
+    leaves = s5_at("params", "ssm")
+    state = ("opt_state", "0")
+    factored = array(*state, "v_row", "ssm", "B", shape=(12, 2)) | array(*state, "v_col", "ssm", "B", shape=(4, 2))
+    flat = array("optimizer", "state", "param_states", "ssm", "B", "grad_ema", shape=(12, 4, 2))
+    found = followers(find_layers(leaves), leaves | factored | flat)
+    assert {key[-1]: f.without for key, f in found.items() if key in flat} == {"grad_ema": None}
+    assert [found[key].without for key in factored] == [1, 0]
+
+
+def test_other_weights_are_said_and_moments_are_not() -> None:
+    leaves = model("params") | model("target_params") | model("opt_state", "0", "mu")
+    assert list(other_weights(find_layers(leaves), leaves)) == [
+        "target_params: the weights of params once more, which lose the same states"
+    ]

@@ -1,0 +1,47 @@
+"""Files are told by their first bytes, whatever they are called."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import last_cli as last
+from last_cli.base.errors import CheckpointError
+from last_cli.checkpoint.convert import import_weights
+from last_cli.formats.torch_file import reason_of
+
+
+@pytest.mark.parametrize("header", [b"", json.dumps({"width": 4}).encode() + b"\n"])
+@pytest.mark.parametrize("name", ["model.eqx", "model.pt", "model.ckpt", "model"])
+def test_an_equinox_file_is_named_for_what_it_is(tmp_path: Path, name: str, header: bytes) -> None:
+    file = io.BytesIO(header)
+    file.seek(0, 2)
+    for shape in ((3,), (2, 2)):
+        np.save(file, np.ones(shape))
+    (tmp_path / name).write_bytes(file.getvalue())
+    for use in (last.load, lambda path: import_weights(path, tmp_path / "out")):
+        with pytest.raises(CheckpointError, match=f"{name}: an Equinox file") as caught:
+            use(tmp_path / name)
+        assert "tree_deserialise_leaves" in caught.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "Weights only load failed. This file can still be loaded, to do so you have two options, \x1b[1mdo those\n"
+            "WeightsUnpickler error: Unsupported global: GLOBAL omegaconf.dictconfig.DictConfig was not an allowed",
+            "it asks for omegaconf.dictconfig.DictConfig",
+        ),
+        ("\x1b[1mInvalid magic number;\ncorrupt file?\x1b[0m Try again.", "Invalid magic number; corrupt file?"),
+        ("", "RuntimeError"),
+        ("a" * 500, "RuntimeError"),
+    ],
+)
+def test_what_pytorch_says_is_neither_cut_nor_coloured(text: str, reason: str) -> None:
+    assert reason_of(RuntimeError(text)) == reason
