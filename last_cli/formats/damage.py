@@ -60,9 +60,10 @@ def _wrong_leaves(index: Index, written: Written, place: str) -> Iterator[str]:
 
 
 def _wrong_files(written: Written) -> Iterator[str]:
-    for name, digest in written.files.items():
+    for place, digest in written.files.items():
+        name = place or written.root.name
         try:
-            if file_digest(written.root / name) != digest:
+            if file_digest(written.root / place) != digest:
                 yield f"{name} changed"
         except FileNotFoundError:
             yield f"{name} lost"

@@ -65,7 +65,7 @@ def _as_written(pruned: Checkpoint) -> tuple[list[Check], list[str]]:
         return [], [f"{what}: what changed in the optimizer, in refitted values and in files beside cannot be seen"]
     found = damage(pruned.index, written)
     stamp = "model, task and history" if written.intact else f"{written.file.name} was edited or damaged"
-    leaves, files = f"{found.leaves} leaves", f"{found.files} files without arrays"
+    leaves, files = f"{found.leaves} leaves", f"{found.files} files"
     checks = [
         Check("stamp as written", written.intact, stamp),
         Check(ARRAYS, not found.wrong_leaves, _seen(found.wrong_leaves, leaves)),

@@ -56,7 +56,7 @@ def test_verify_fails_a_changed_configuration_array_and_file(run: Run, tmp_path:
     assert [check["seen"] for check in checks[-3:]] == [
         "last.json was edited or damaged",
         "1 of 56 leaves differ: params/decoder/bias changed",
-        "1 of 3 files without arrays differ: _METADATA changed",
+        "1 of 3 files differ: _METADATA changed",
     ]
 
 
