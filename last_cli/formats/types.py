@@ -19,8 +19,16 @@ INCOMPLETE = "the checkpoint is damaged or incomplete: copy it again from where 
 
 
 def dtype_of(name: str) -> np.dtype:
-    """A numpy dtype by its name, those of ml_dtypes (bfloat16, float8_e4m3fn, ...) included."""
-    return np.dtype(getattr(ml_dtypes, name, name))
+    """A numpy dtype by its name, those of ml_dtypes (bfloat16, float8_e4m3fn, ...) included.
+
+    Raises:
+        TypeError: there is none, or it is none of numbers.
+    """
+    extended = getattr(ml_dtypes, name, None)
+    dtype = np.dtype(extended if isinstance(extended, type) and issubclass(extended, np.generic) else name)
+    if not (extended or dtype.kind in "biufc") or dtype.hasobject:
+        raise TypeError(f"{name!r} is no type of numbers")
+    return dtype
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from last_cli.formats.json_file import read_aside, read_json, read_json_object
+from last_cli.formats.json_file import parse_json, read_aside, read_json, read_json_object
 from last_cli.formats.orbax.metadata import TREE_FILE, in_form
 
 ARRAY_METADATA = "array_metadatas"
@@ -35,7 +35,7 @@ def as_numpy(directory: Path, target: Path) -> None:
                 if name not in keys:
                     _to_numpy(entry["value_metadata"])
             if not keys and isinstance(rich := metadata.get("value_metadata_tree"), str):
-                metadata["value_metadata_tree"] = json.dumps(_rich_to_numpy(json.loads(rich)))
+                metadata["value_metadata_tree"] = json.dumps(_rich_to_numpy(parse_json(rich)))
         _write_json(target / TREE_FILE, metadata)
 
 
