@@ -69,7 +69,7 @@ def open_npz(path: Path | str) -> Iterator[Any]:
         _check_archive(path)
         with np.load(path, allow_pickle=False) as archive:
             yield archive
-    except (LastError, OSError, ValueError, KeyError):
+    except (LastError, OSError, ValueError):
         raise
     except Exception as error:  # zip, header, checksum and decoder fail in many ways
         raise ValueError(str(error) or type(error).__name__) from error
@@ -80,7 +80,7 @@ def _check_archive(path: Path) -> None:
         head = file.read(6)
     if head[:2] != b"PK":
         found = {b"": "an empty file", b"\x93NUMPY": "one array"}.get(head, "something else, or a part of one")
-        raise ValueError(f"expected an archive of arrays (.npz), found {found}")
+        raise ValueError(f"expected an archive of arrays, found {found}")
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             _check_member(archive, member)
@@ -91,7 +91,7 @@ def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
         raise ValueError(f"{member.filename} claims {member.file_size:,} bytes in {member.compress_size:,}")
     with archive.open(member) as content:
         if content.read(6) != b"\x93NUMPY":
-            return
+            raise ValueError(f"{member.filename} is no array")
     with archive.open(member) as content:
         shape, _, dtype = read_header(content)
     if math.prod(shape) * dtype.itemsize > member.file_size:

@@ -35,7 +35,7 @@ def read_msgpack(path: Path) -> Any:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     except UnknownLayoutError as error:
         raise UnknownLayoutError(f"{path}: {error.args[0]}", INCOMPLETE) from error
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"{path}: {_fault(error)}", INCOMPLETE) from error
 
 

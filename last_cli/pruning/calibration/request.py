@@ -124,7 +124,7 @@ def from_file(path: str | Path, count: int | None = None, draw: Draw = Draw()) -
     try:
         with open_npz(path) as arrays:
             x, lengths = arrays["x"], arrays.get("lengths")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: no calibration sequences can be read: {error}", HINT) from error
     tokens = np.issubdtype(x.dtype, np.integer)
     pairs = tokens and x.ndim == 3 and x.shape[1] == 2
