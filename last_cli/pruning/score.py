@@ -141,4 +141,4 @@ def _check_poles(layer: Layer, system: System, allowed: bool, warnings: list[str
 
 
 def _named(name: str, glob: str) -> bool:
-    return any(fnmatchcase(part, glob) for part in (name, *name.split("/")))
+    return any(part == glob or fnmatchcase(part, glob) for part in (name, *name.split("/")))
