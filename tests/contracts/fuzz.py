@@ -28,6 +28,7 @@ from typing import Any
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 sys.path.append(str(Path(__file__).parents[1] / "support"))
 
+MEMORY_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 DEADLINE, MEMORY, CHUNK = 20.0, 10**9, 200  # seconds and bytes an input; inputs a task of a worker
 
 
@@ -57,7 +58,7 @@ def run(numbers: Iterable[int], seed: int = 0, verbose: bool = False) -> Summary
 
     found = targets()
     weights, summary = [target.weight for target in found], Summary()
-    with quiet(), tempfile.TemporaryDirectory(prefix="fuzz") as directory:
+    with quiet(), tempfile.TemporaryDirectory(prefix="fuzz", dir=MEMORY_DISK) as directory:
         for number in numbers:
             rng, before = random.Random(f"{seed}/{number}"), peak()
             target = rng.choices(found, weights)[0]
