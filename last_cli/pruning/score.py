@@ -22,6 +22,7 @@ from last_cli.pruning.criteria.criterion import scores
 from last_cli.pruning.needs import Needs, needs_of
 from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.select import Rule, check_ratio, choose
+from last_cli.pruning.slow import slow_warnings
 from last_cli.results.score import LayerScore, Norms, ScoreReport
 
 LAYERS_AT_ONCE = 4  # each holds one layer's parameters in float64
@@ -62,6 +63,7 @@ def score(
         )
     needs = needs_of(checkpoint, recipe, observation)
     scored, warnings = score_layers(checkpoint, needs)
+    warnings += slow_warnings(checkpoint, recipe, scored)
     if ratio is not None:
         scored = with_keep(scored, needs.recipe, ratio)
     shown = [s for s in scored if layer is None or _named(s.name, layer)]
