@@ -43,7 +43,9 @@ def _warning(layer: LayerScore, criterion: str, length: int | None, bounded: boo
     slow = not bounded and steps > (FAR * length if length else LONG)
     if not slow and share <= MASS:
         return None
-    found = [f"has more than {MASS:.0%} of the layer's {criterion} mass, so that all others rank far behind"] * (share > MASS)
+    found = []
+    if share > MASS:
+        found.append(f"has more than {MASS:.0%} of the layer's {criterion} mass, so that all others rank far behind")
     if slow:
         trained = f"the model was trained on {length:,}" if length else "more than any sequence has"
         found.append(f"answers over {steps:,.0f} steps (1 / (1 - |lambda|); {trained})")
