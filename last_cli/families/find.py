@@ -152,14 +152,23 @@ def build_system(
     """The layer's System in numpy, from its leaves by name.
 
     Raises:
-        CheckpointError: a leaf holds NaN or infinite values; names layer, leaf and first index.
+        CheckpointError: a leaf holds NaN or infinite values, or others than real numbers; names layer and leaf.
     """
     for name, array in arrays.items():
+        _check_real(layer.name, name, array.dtype)
         check_finite(layer.name, name, array)
     if layer.family.system is None:
         raise CheckpointError(f"{layer.name}: a layer of the family '{layer.family.name}' is no linear system")
     system = layer.family.system({name: a.astype(dtype) for name, a in arrays.items()}, config)
     return replace(system, live=live_units(layer.units["states"], arrays))
+
+
+def _check_real(layer: str, name: str, dtype: np.dtype) -> None:
+    if dtype.kind in "bciu" or dtype.name.startswith(("int", "uint")):  # int4 is of the kind V, as bfloat16 is
+        raise CheckpointError(
+            f"{layer}: {name} is {dtype.name}, expected real numbers (float32, bfloat16, ...)",
+            "quantised or otherwise encoded parameters are not read: take the checkpoint that they were made from",
+        )
 
 
 def check_finite(layer: str, name: str, array: Shaped[np.ndarray, ...]) -> None:

@@ -88,7 +88,7 @@ def _check_sizes(content: bytes) -> None:
         ValueError: a part has more bytes, or a place in the memory a higher number, than there are bytes in all.
     """
     for operation, argument, _ in pickletools.genops(content):
-        if operation.name in ("PUT", "LONG_BINPUT") and argument > len(content):
+        if operation.name in ("PUT", "LONG_BINPUT") and int(argument or 0) > len(content):
             raise ValueError(f"it remembers a value as number {argument:,} in {len(content):,} bytes")
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 from commands import Run, fails
-from random_layers import classifier, write
+from random_layers import KINDS, classifier, write
 
 from last_cli.base.errors import CheckpointError
+from last_cli.families.find import build_system
+from last_cli.families.lti.config import ModelConfig
 from last_cli.pruning.numerics import solvable
 
 
@@ -40,6 +43,13 @@ def test_what_does_not_converge(run: Run, tmp_path: Path, monkeypatch: pytest.Mo
     ck = write(tmp_path / "ckpt", classifier(blocks=1))
     error, hint = fails(run, "prune", ck, "--ratio", "0.4", "-n", "--method", "balanced")
     assert "encoder/layers_0/seq: its balanced form cannot be computed" in error and "by a criterion" in hint
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "int32", "uint8", "bool", ml_dtypes.int4])
+def test_types_that_are_no_real_numbers(dtype: str) -> None:
+    layer, arrays = KINDS["s5-two-directions"].layer()
+    with pytest.raises(CheckpointError, match=r"seq: C1 is \w+, expected real numbers"):
+        build_system(layer, arrays | {"C1": arrays["C1"].astype(dtype)}, ModelConfig())
 
 
 def test_singular_matrices() -> None:

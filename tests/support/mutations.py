@@ -52,7 +52,7 @@ def edited(rng: random.Random, node: Any) -> Any:
     """A tree of dicts and lists with one part of it removed, renamed, doubled or replaced."""
     if not isinstance(node, (dict, list)) or not node or rng.random() < 0.05:
         return value(rng)
-    found = dict(node) if isinstance(node, dict) else dict(enumerate(node))
+    found: dict[Any, Any] = dict(node) if isinstance(node, dict) else dict(enumerate(node))
     key = rng.choice(list(found))
     way = rng.random()
     if way < 0.7:
@@ -192,7 +192,8 @@ def png_edited(rng: random.Random, content: bytes) -> bytes:
     if kind == b"IDAT" and rng.random() < 0.3:
         body = zlib.compress(b"\0" * rng.choice([0, 10, 10**6]))
     parts[chosen] = rng.choice([kind, b"IHDR", b"PLTE", b"IEND", b"abcd"]), bytes_edited(rng, body)
-    rng.random() < 0.2 and rng.shuffle(parts)
+    if rng.random() < 0.2:
+        rng.shuffle(parts)
     whole = (struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in parts)
     return content[:8] + b"".join(whole)
 
