@@ -25,6 +25,8 @@ COPIES = re.compile(
 )
 
 
+LONGEST_NUMBER = 100  # digits in a name; Python refuses to read numbers of thousands
+
 # Below each variable of an NNX state, its array.
 VALUE = "value"
 
@@ -187,7 +189,11 @@ def check_finite(layer: str, name: str, array: Shaped[np.ndarray, ...]) -> None:
 
 def natural(key: Key) -> tuple[tuple[tuple[int, int | str], ...], ...]:
     """Sort key under which layers_10 comes after layers_9."""
-    return tuple(tuple((0, int(s)) if s.isdigit() else (1, s) for s in re.split(r"(\d+)", part) if s) for part in key)
+    return tuple(tuple(_part(s) for s in re.split(r"(\d+)", part) if s) for part in key)
+
+
+def _part(text: str) -> tuple[int, int | str]:
+    return (0, int(text)) if text.isdecimal() and len(text) < LONGEST_NUMBER else (1, text)
 
 
 def _layer(called: Key, family: Family, names: Mapping[str, Key], leaves: Mapping[Key, Leaf]) -> Layer:

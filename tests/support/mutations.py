@@ -23,7 +23,21 @@ Files = dict[str, bytes]
 PIPE = b"\0pipe\0"
 NUMBERS = [0, -1, 1, 7, 255, 2**16, 2**31 - 1, 2**31, 2**32, 2**53, 2**63 - 1, 2**64, 10**30, 1e308, -1e-320, 0.5]
 NUMBERS += [float("inf"), float("nan")]
-TEXTS = ["", "x", "../../etc/passwd", "/", "a/b", "a.b", "\0", "\x1b[31m", "::error::x", "=1+1", "‮", "\ud800", "[red]"]
+TEXTS = [
+    "",
+    "x",
+    "../../etc/passwd",
+    "/",
+    "a/b",
+    "a.b",
+    "\0",
+    "\x1b[31m",
+    "::error::x",
+    "=1+1",
+    "\u202e",
+    "\ud800",
+    "[red]",
+]
 TEXTS += ["<f4", "|O", "float128", "bfloat16", "int4", "complex64", "(9,)f4", "M8[s]", "finfo", "V0", "PLACEHOLDER://x"]
 TEXTS += ["x" * 300, "9" * 5000, "zlib", "jax.Array", "None", "Dict", "scalar", "string"]
 
