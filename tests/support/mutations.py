@@ -39,7 +39,7 @@ TEXTS = [
     "[red]",
 ]
 TEXTS += ["<f4", "|O", "float128", "bfloat16", "int4", "complex64", "(9,)f4", "M8[s]", "finfo", "V0", "PLACEHOLDER://x"]
-TEXTS += ["x" * 300, "9" * 5000, "zlib", "jax.Array", "None", "Dict", "scalar", "string"]
+TEXTS += ["[red]", "x" * 300, "9" * 5000, "zlib", "jax.Array", "None", "Dict", "scalar", "string"]
 
 
 def value(rng: random.Random) -> Any:
