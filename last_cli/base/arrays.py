@@ -39,7 +39,7 @@ def digest(arrays: Iterable[tuple[str, Any]]) -> bytes:
     """
     total = hashlib.sha256()
     for name, array in arrays:
-        total.update(f"{name} {array.dtype} {array.shape}\n".removeprefix(" ").encode())
+        total.update(f"{name} {array.dtype} {array.shape}\n".removeprefix(" ").encode(errors="surrogatepass"))
         for block in blocks(array) if isinstance(array, Rows | Stored) else (array,):
             total.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
     return total.digest()

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from last_cli.base.files import regular
 from last_cli.base.locks import hold, left
 from last_cli.base.rows import Stored, stored_in
 
@@ -89,7 +90,7 @@ def read_arrays(path: Path) -> Arrays | None:
     """All arrays of a file; None where it cannot be read."""
     # A damaged archive fails in many ways (zip, header, checksum), and all mean "compute it again".
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(regular(path), allow_pickle=False) as archive:
             found = {name: archive[name] for name in archive.files}
     except Exception:
         return None
@@ -118,7 +119,7 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
 
 def _open(path: Path, large: str) -> Entry | None:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(regular(path), allow_pickle=False) as archive:
             found: Entry = {name: archive[name] for name in archive.files if name != large}
             stored = stored_in(path, large)
             found[large] = archive[large] if stored is None else stored

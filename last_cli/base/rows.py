@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from last_cli.base.annotations import Int
+from last_cli.base.files import read_header, regular
 
 BLOCK = 2**20  # bytes, about
 
@@ -126,12 +127,12 @@ def stored_in(path: Path, name: str) -> Stored | None:
     Raises:
         OSError, ValueError, zipfile.BadZipFile: the file cannot be read, or its checksum is wrong.
     """
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(regular(path)) as archive:
         member = archive.getinfo(f"{name}.npy")
         if member.compress_type != zipfile.ZIP_STORED:
             return None
         with archive.open(member) as content:
-            shape, in_columns, dtype = _header(content)
+            shape, in_columns, dtype = read_header(content)
             start = content.tell()
             while content.read(BLOCK):  # to the end, where the checksum is compared
                 pass
@@ -141,9 +142,3 @@ def stored_in(path: Path, name: str) -> Stored | None:
     file.seek(member.header_offset + 26)
     name_length, extra = np.frombuffer(file.read(4), "<u2").tolist()
     return Stored(file, member.header_offset + 30 + name_length + extra + start, shape, dtype)
-
-
-def _header(content: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    version = np.lib.format.read_magic(content)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return read(content)

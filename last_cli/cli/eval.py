@@ -49,6 +49,7 @@ def evaluate(
     general: General,
 ) -> None:
     """Accuracy on a task's split, and against a baseline; gates for CI."""
+    from last_cli.display.escape import annotation
     from last_cli.display.eval import eval_summary, gate_lines, show_eval
     from last_cli.display.terminal import progress_bar
 
@@ -80,7 +81,7 @@ def evaluate(
     for line, passed in gate_lines(result):
         tell(line, quiet and passed, "ok" if passed else "error")
         if not passed and os.environ.get("GITHUB_ACTIONS") == "true":
-            sys.stderr.write(f"::error::{line}\n")
+            sys.stderr.write(f"::error::{annotation(line)}\n")
     if not result.passed:
         raise typer.Exit(1)
 

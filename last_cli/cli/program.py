@@ -15,6 +15,7 @@ from typer.main import get_command
 from last_cli.base.errors import Interrupted, LastError, UsageError, spelling
 from last_cli.cli.app import COMMANDS, app
 from last_cli.cli.flags import as_flags
+from last_cli.display.escape import plain
 
 _REPORT = "run it again with -v for the traceback, and report it"
 
@@ -63,8 +64,8 @@ def _parser() -> Callable[..., Any]:
 
 def _fail(error: LastError, arguments: Sequence[str]) -> int:
     if os.environ.get("LAST_DEBUG") == "1" or {"-v", "--verbose"} & set(arguments):
-        traceback.print_exc()
-    sys.stderr.write(f"error: {error.message}\n")
+        sys.stderr.writelines(f"{plain(line)}\n" for line in traceback.format_exc().splitlines())
+    sys.stderr.write(f"error: {plain(error.message)}\n")
     if error.hint:
-        sys.stderr.write(f"hint: {error.hint}\n")
+        sys.stderr.write(f"hint: {plain(error.hint)}\n")
     return error.code

@@ -11,6 +11,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import last_cli.display.escape as escape
 from last_cli.base.errors import spelled
 
 Format = Literal["table", "json", "csv", "md"]
@@ -42,14 +43,21 @@ def show_sheet(sheet: Sheet, data: dict[str, Any], form: Format) -> None:
 
 def write_json(data: dict[str, Any]) -> None:
     """One object, its numbers at full precision, infinities as null."""
-    sys.stdout.write(json.dumps(as_read(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(as_read(data), indent=2, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write(escape.json_text(text) + "\n")
 
 
 def write_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Plain rows under headings."""
+    sys.stdout.write(spelled(csv_text(columns, rows)))
+
+
+def csv_text(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """The same as a text."""
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([columns, *rows])
-    sys.stdout.write(spelled(buffer.getvalue()))
+    cells = ([escape.spreadsheet(cell) for cell in row] for row in (columns, *rows))
+    csv.writer(buffer, lineterminator="\n").writerows(cells)
+    return buffer.getvalue()
 
 
 def write_sheet(sheet: Sheet, form: Format) -> None:
@@ -88,19 +96,22 @@ def _table(
     )
     shown = [i for i in range(len(sheet.columns)) if i not in hidden]
     for i in shown:
-        column, footer = sheet.columns[i], sheet.total[i] if sheet.total else ""
+        column, footer = escape.plain(sheet.columns[i]), escape.plain(sheet.total[i]) if sheet.total else ""
         left = i < sheet.left or not column
         words = 1 < sheet.left == i + 1  # the last column of a list may take several lines
         table.add_column(Text(column), Text(footer), justify="left" if left else "right", no_wrap=not (words or wrap))
     for row in sheet.rows:
-        table.add_row(*[Text(spelled(row[i]), style="cyan" if "█" in row[i] or "░" in row[i] else "") for i in shown])
+        bars = ["cyan" if "█" in row[i] or "░" in row[i] else "" for i in shown]
+        table.add_row(*[Text(escape.plain(spelled(row[i])), bar) for i, bar in zip(shown, bars, strict=True)])
     return table
 
 
 def _markdown(sheet: Sheet) -> None:
     align = [":--" if i < sheet.left or not c else "--:" for i, c in enumerate(sheet.columns)]
-    rows = [sheet.columns, align, *sheet.rows, *([sheet.total] if sheet.total else [])]
-    sys.stdout.write(spelled("".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |\n" for row in rows)))
+    texts = [[escape.markdown(spelled(cell)) for cell in row] for row in (sheet.columns, *sheet.rows)]
+    total = [[escape.markdown(cell) for cell in sheet.total]] if sheet.total else []
+    rows = [texts[0], align, *texts[1:], *total]
+    sys.stdout.write("".join("| " + " | ".join(row) + " |\n" for row in rows))
 
 
 def as_read(value: Any) -> Any:

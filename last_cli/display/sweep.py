@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 from last_cli.base.errors import OutputError
 from last_cli.display.figures.figure import available
 from last_cli.display.figures.sweep import draw_sweep
-from last_cli.display.sheet import Format, Sheet, as_read, show_sheet, write_csv
+from last_cli.display.sheet import Format, Sheet, as_read, csv_text, show_sheet, write_csv
 from last_cli.results.sweep import SweepMean, SweepReport
 
 FIGURES = ("sweep.svg", "sweep.png")
@@ -41,12 +39,9 @@ def sweep_lines(report: SweepReport) -> list[str]:
 
 def write_files(report: SweepReport, folder: Path) -> list[Path]:
     """sweep.csv, sweep.json and, where matplotlib is installed, the figures; returns what was written."""
-    text = io.StringIO()
-    columns, rows = _points(report)
-    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
     written = [folder / "sweep.csv", folder / "sweep.json"]
     try:
-        written[0].write_text(text.getvalue(), encoding="utf-8")
+        written[0].write_text(csv_text(*_points(report)), encoding="utf-8")
         written[1].write_text(json.dumps(as_read(report.as_json()), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}", "choose another ⟦out⟧") from error

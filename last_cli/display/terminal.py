@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import last_cli.display.escape as escape
 from last_cli.base.progress import Progress
 
 
@@ -18,7 +19,7 @@ def tell(line: str, kind: str = "") -> None:
     style = {"warning": "yellow", "hint": "cyan", "next": "cyan", "error": "bold red", "ok": "green"}.get(kind, "dim")
     text = Text(f"{kind}: " if kind in ("warning", "hint", "next", "error") else "", style=style)
     whole = kind == "next" or not sys.stderr.isatty()  # a command is there to be copied
-    _console().print(text + Text(line, style="" if text else style), soft_wrap=whole)
+    _console().print(text + Text(escape.plain(line), style="" if text else style), soft_wrap=whole)
 
 
 @contextmanager
@@ -30,13 +31,13 @@ def progress_bar(quiet: bool) -> Iterator[Progress | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=_console(), transient=True) as bars:
         tasks: dict[str, Any] = {}
 
         def advance(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
+                tasks[what] = bars.add_task(escape.plain(what), total=total)
             bars.update(tasks[what], completed=done, total=total)
 
         yield advance

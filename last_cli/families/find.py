@@ -22,6 +22,8 @@ from last_cli.families.near import Node, check_siblings, nearest, nodes_of, refu
 from last_cli.families.target import live_units
 from last_cli.formats import Key, Leaf
 
+LONGEST_NUMBER = 100  # digits in a name; Python refuses to read numbers of thousands
+
 
 def find_layers(leaves: Mapping[Key, Leaf]) -> list[Layer]:
     """All SSM layers, layers_10 after layers_9.
@@ -62,14 +64,23 @@ def build_system(
     """The layer's System in numpy, from its leaves by name.
 
     Raises:
-        CheckpointError: a leaf holds NaN or infinite values; names layer, leaf and first index.
+        CheckpointError: a leaf holds NaN or infinite values, or others than real numbers; names layer and leaf.
     """
     for name, array in arrays.items():
+        _check_real(layer.name, name, array.dtype)
         check_finite(layer.name, name, array)
     if layer.family.system is None:
         raise CheckpointError(f"{layer.name}: a layer of the family '{layer.family.name}' is no linear system")
     system = layer.family.system({name: a.astype(dtype) for name, a in arrays.items()}, config)
     return replace(system, live=live_units(layer.units["states"], arrays))
+
+
+def _check_real(layer: str, name: str, dtype: np.dtype) -> None:
+    if dtype.kind in "bciu" or dtype.name.startswith(("int", "uint")):  # int4 is of the kind V, as bfloat16 is
+        raise CheckpointError(
+            f"{layer}: {name} is {dtype.name}, expected real numbers (float32, bfloat16, ...)",
+            "quantised or otherwise encoded parameters are not read: take the checkpoint that they were made from",
+        )
 
 
 def check_finite(layer: str, name: str, array: Shaped[np.ndarray, ...]) -> None:
@@ -88,7 +99,11 @@ def check_finite(layer: str, name: str, array: Shaped[np.ndarray, ...]) -> None:
 
 def natural(key: Key) -> tuple[tuple[tuple[int, int | str], ...], ...]:
     """Sort key under which layers_10 comes after layers_9."""
-    return tuple(tuple((0, int(s)) if s.isdigit() else (1, s) for s in re.split(r"(\d+)", part) if s) for part in key)
+    return tuple(tuple(_part(s) for s in re.split(r"(\d+)", part) if s) for part in key)
+
+
+def _part(text: str) -> tuple[int, int | str]:
+    return (0, int(text)) if text.isdecimal() and len(text) < LONGEST_NUMBER else (1, text)
 
 
 def _layer(name: str, family: Family, node: Node, structure: Structure) -> Layer:

@@ -5,7 +5,33 @@ from pathlib import Path
 from typing import Any
 
 from last_cli.base.errors import CheckpointError
+from last_cli.base.files import regular
 from last_cli.formats.types import INCOMPLETE
+
+NESTING = 100
+"""So many levels has no tree of a model, and no configuration; whatever walks through one may recur so often."""
+
+
+def parse_json(content: bytes | str) -> Any:
+    """What a JSON text says.
+
+    Raises:
+        ValueError: it is not valid, or nested deeper than NESTING.
+    """
+    try:
+        return shallow(json.loads(content))
+    except RecursionError as error:
+        raise ValueError(f"nested deeper than {NESTING} levels") from error
+
+
+def shallow(tree: Any) -> Any:
+    """A tree of dicts and lists as it is; raises ValueError where it is nested deeper than NESTING."""
+    level = [tree]
+    for _ in range(NESTING):
+        nodes = (node.values() if isinstance(node, dict) else node for node in level if isinstance(node, (dict, list)))
+        if not (level := [child for node in nodes for child in node]):
+            return tree
+    raise ValueError(f"nested deeper than {NESTING} levels")
 
 
 def read_json(path: Path) -> Any:
@@ -15,10 +41,10 @@ def read_json(path: Path) -> Any:
         CheckpointError: it cannot be read, or is not valid; names it.
     """
     try:
-        return json.loads(path.read_bytes())
+        return parse_json(regular(path).read_bytes())
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})", INCOMPLETE) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{path}: not valid JSON ({error})", INCOMPLETE) from error
 
 

@@ -11,6 +11,8 @@ import msgpack
 import numpy as np
 
 from last_cli.base.errors import CheckpointError, UnknownLayoutError
+from last_cli.base.files import regular
+from last_cli.formats.json_file import shallow
 from last_cli.formats.types import INCOMPLETE, dtype_of
 
 _ARRAY, _COMPLEX, _SCALAR = 1, 2, 3
@@ -26,14 +28,14 @@ def read_msgpack(path: Path) -> Any:
         UnknownLayoutError: it holds what flax does not write.
     """
     try:
-        raw = path.read_bytes()
+        raw = regular(path).read_bytes()
         # The limits of msgpack's own exceptions: ValueError and its subclasses, for all that is malformed.
-        return _join_chunks(msgpack.unpackb(raw, raw=False, strict_map_key=False, ext_hook=_unpack_ext))
+        return _join_chunks(shallow(msgpack.unpackb(raw, raw=False, strict_map_key=False, ext_hook=_unpack_ext)))
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     except UnknownLayoutError as error:
         raise UnknownLayoutError(f"{path}: {error.args[0]}", INCOMPLETE) from error
-    except (ValueError, TypeError, KeyError, IndexError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"{path}: {_fault(error)}", INCOMPLETE) from error
 
 
@@ -127,6 +129,8 @@ def _join_chunks(tree: Any) -> Any:
     if _CHUNKED not in tree:
         return {key: _join_chunks(child) for key, child in tree.items()}
     shape, chunks = (tuple(tree[part][str(i)] for i in range(len(tree[part]))) for part in ("shape", "chunks"))
+    if not all(isinstance(chunk, np.ndarray) for chunk in chunks):
+        raise ValueError("a chunk of an array is no array")
     return np.concatenate(chunks).reshape(shape)
 
 

@@ -19,6 +19,7 @@ import ml_dtypes
 import numpy as np
 
 from last_cli.base.errors import CheckpointError, OutputError
+from last_cli.base.files import regular
 
 DTYPES = {
     "BOOL": np.dtype(np.bool_),
@@ -53,7 +54,7 @@ def opened(path: Path) -> Any:
     from safetensors import SafetensorError, safe_open
 
     try:
-        return safe_open(path, framework="numpy")
+        return safe_open(regular(path), framework="numpy")
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})", _AGAIN) from error
     except SafetensorError as error:

@@ -12,6 +12,7 @@ import ml_dtypes
 import numpy as np
 
 from last_cli.base.errors import CheckpointError, UsageError
+from last_cli.base.files import regular
 from last_cli.formats.sniff import is_equinox, refuse_equinox
 
 # Where training scripts keep the weights beside other things: Lightning, Hugging Face and the S4 example do.
@@ -27,6 +28,9 @@ SAVE_WEIGHTS = (
 )
 
 LONGEST = 160  # of a sentence of PyTorch's that is passed on
+
+# What a tensor may claim that repeats fewer numbers, in bytes.
+_EXPANDED = 2**26
 
 # What numpy holds through ml_dtypes, by the name that PyTorch has for it.
 _EXTENDED = {
@@ -56,7 +60,7 @@ def read(path: Path) -> StateDict:
         refuse_equinox(path)
     torch = _torch(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(regular(path), map_location="cpu", weights_only=True)
     except Exception as error:  # Its own errors are of many kinds; whatever is no clean load is refused.
         raise CheckpointError(
             f"{path}: PyTorch cannot load it with weights_only=True, and loading it otherwise would run its code "
@@ -134,6 +138,9 @@ def _to_numpy(torch: Any, path: Path, name: str, value: Any) -> np.ndarray:
     if not torch.is_tensor(value) or value.layout is not torch.strided or value.is_quantized:
         what = value.layout if torch.is_tensor(value) else type(value).__name__
         raise CheckpointError(f"{path}: {name} is {what}, expected a dense tensor", SAVE_WEIGHTS)
+    claimed, held = value.numel() * value.element_size(), value.untyped_storage().nbytes()
+    if claimed > max(_EXPANDED, held):
+        raise CheckpointError(f"{path}: {name} has a shape of {claimed:,} bytes, and holds {held:,}", SAVE_WEIGHTS)
     value = value.detach().resolve_conj().resolve_neg().contiguous()
     kind = str(value.dtype).removeprefix("torch.")
     if kind in _EXTENDED:
@@ -141,7 +148,7 @@ def _to_numpy(torch: Any, path: Path, name: str, value: Any) -> np.ndarray:
         return value.view(getattr(torch, stored)).numpy().view(dtype)
     try:
         return value.numpy()
-    except TypeError as error:
+    except (TypeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: {name} has the dtype {kind}, which numpy cannot hold", SAVE_WEIGHTS) from error
 
 

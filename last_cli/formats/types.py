@@ -1,5 +1,6 @@
 """What a checkpoint is to the rest of `last`: where it lies, and what leaves it has."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +24,23 @@ def stamp_file(checkpoint: Path) -> Path:
     return checkpoint.with_name(f"{checkpoint.name}.{STAMP_FILE}") if checkpoint.is_file() else checkpoint / STAMP_FILE
 
 
+# numpy parses other names as descriptions of structures, by Python's own parser.
+_TYPE = re.compile(r"[<>=|]?[A-Za-z]\w{0,30}")
+
+
 def dtype_of(name: str) -> np.dtype:
-    """A numpy dtype by its name, those of ml_dtypes (bfloat16, float8_e4m3fn, ...) included."""
-    return np.dtype(getattr(ml_dtypes, name, name))
+    """A numpy dtype by its name, those of ml_dtypes (bfloat16, float8_e4m3fn, ...) included.
+
+    Raises:
+        TypeError: there is none, or it is none of numbers.
+    """
+    if not _TYPE.fullmatch(name):
+        raise TypeError(f"{name[:80]!r} is no type of numbers")
+    extended = getattr(ml_dtypes, name, None)
+    dtype = np.dtype(extended if isinstance(extended, type) and issubclass(extended, np.generic) else name)
+    if not (extended or dtype.kind in "biufc") or dtype.hasobject:
+        raise TypeError(f"{name!r} is no type of numbers")
+    return dtype
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from last_cli.pruning.reconstruct.fit import fit_of
 from last_cli.pruning.report import report_of
 from last_cli.pruning.score import score_layers, with_keep
 from last_cli.pruning.select import stored
+from last_cli.pruning.slow import slow_warnings
 from last_cli.results.prune import LayerPrune
 from last_cli.results.score import LayerScore
 
@@ -37,6 +38,7 @@ class ByCriterion:
         """Score all units."""
         needs = needs_of(checkpoint, recipe, observation)
         scored, warnings = score_layers(checkpoint, needs)
+        warnings += slow_warnings(checkpoint, recipe, scored)
         if recipe.refit:
             assert observation is not None
             fit = fit_of(observation)

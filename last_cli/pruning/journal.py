@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from last_cli.base.errors import OutputError, UsageError
+from last_cli.base.files import regular
 
 Record = dict[str, Any]
 
@@ -23,7 +24,7 @@ def resume(path: Path, header: Mapping[str, Any]) -> list[Record]:
     header = json.loads(json.dumps(header))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = path.read_bytes() if path.exists() else b""
+        text = regular(path).read_bytes() if path.exists() else b""
         whole = text[: text.rfind(b"\n") + 1]
         if not whole:
             path.write_text(json.dumps(header) + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from last_cli.base.errors import UnstableStateError, UsageError, inside
+from last_cli.base.errors import CheckpointError, UnstableStateError, UsageError, inside
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.find import Layer
@@ -22,6 +22,7 @@ from last_cli.pruning.criteria.criterion import scores
 from last_cli.pruning.needs import Needs, needs_of
 from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.select import Rule, check_ratio, choose
+from last_cli.pruning.slow import slow_warnings
 from last_cli.results.score import LayerScore, Norms, ScoreReport
 
 LAYERS_AT_ONCE = 4  # each holds one layer's parameters in float64
@@ -62,6 +63,7 @@ def score(
         )
     needs = needs_of(checkpoint, recipe, observation)
     scored, warnings = score_layers(checkpoint, needs)
+    warnings += slow_warnings(checkpoint, recipe, scored)
     if ratio is not None:
         scored = with_keep(scored, needs.recipe, ratio)
     shown = [s for s in scored if layer is None or _named(s.name, layer)]
@@ -93,6 +95,7 @@ def with_keep(scored: Sequence[LayerScore], recipe: Recipe, ratio: float) -> lis
     return [replace(s, keep=mask) for s, mask in zip(scored, masks, strict=True)]
 
 
+@np.errstate(all="ignore")  # what overflows is an error of its own
 def _score_layer(checkpoint: Checkpoint, needs: Needs, position: int) -> tuple[LayerScore, list[str]]:
     layer, recipe, warnings = checkpoint.layers[position], needs.recipe, []
     criterion, norms = recipe.scoring, None
@@ -103,7 +106,9 @@ def _score_layer(checkpoint: Checkpoint, needs: Needs, position: int) -> tuple[L
         system = checkpoint.system(layer)
         with inside(checkpoint.index.location.path):
             _check_poles(layer, system, recipe.allow_unstable, warnings)
-        live, norms = system.live_mask, _norms(system)
+            norms = _norms(system)
+            _check_norms(layer, system, norms)
+        live = system.live_mask
         exact = criterion.dtype is np.float64
         available["system"] = system if exact else checkpoint.system(layer, criterion.dtype)
     states = scores(criterion, live, available | {"live": live})
@@ -128,7 +133,7 @@ def _check_poles(layer: Layer, system: System, allowed: bool, warnings: list[str
     if not len(beyond):
         return
     group, state = (int(i) for i in beyond[0])
-    where = f"state {state}" if len(magnitude) == 1 else f"channel {group}, state {state}"
+    where = _place(magnitude, group, state)
     rest = f" and {len(beyond) - 1} more" if len(beyond) > 1 else ""
     message = (
         f"{layer.name}: {where}{rest}: |lambda| is {magnitude[group, state]:.9g}, at or beyond the unit circle, "
@@ -140,5 +145,23 @@ def _check_poles(layer: Layer, system: System, allowed: bool, warnings: list[str
     warnings.append(message)
 
 
+def _check_norms(layer: Layer, system: System, norms: Norms) -> None:
+    """A norm whose square is no number ranks like all others of its kind, by nothing."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        beyond = np.argwhere(system.live_mask & ~(norms.abs_lambda >= 1) & ~np.isfinite(norms.hinf**2))
+    if len(beyond):
+        group, state = (int(i) for i in beyond[0])
+        raise CheckpointError(
+            f"{layer.name}: {_place(norms.abs_lambda, group, state)}: its H-infinity norm, or its square, is more "
+            f"than double precision holds, or no number ({norms.hinf[group, state]:.3g}, with |lambda| "
+            f"{norms.abs_lambda[group, state]:.9g})",
+            "such numbers are damaged: use a checkpoint that was saved before",
+        )
+
+
+def _place(values: np.ndarray, group: int, state: int) -> str:
+    return f"state {state}" if len(values) == 1 else f"channel {group}, state {state}"
+
+
 def _named(name: str, glob: str) -> bool:
-    return any(fnmatchcase(part, glob) for part in (name, *name.split("/")))
+    return any(part == glob or fnmatchcase(part, glob) for part in (name, *name.split("/")))

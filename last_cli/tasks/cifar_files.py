@@ -6,9 +6,11 @@ pickled under stands for a function of our own that only keeps what it is given,
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import numpy as np
 
 from last_cli.base.annotations import Int64, UInt8
 from last_cli.base.errors import DataError
+from last_cli.base.files import regular
 
 CLASSES, SIDE = 10, 32
 TRAIN = tuple(f"data_batch_{i}" for i in range(1, 6))
@@ -31,8 +34,9 @@ def read_batch(path: Path) -> tuple[UInt8[np.ndarray, "n 32 32 3"], Int64[np.nda
         DataError: it cannot be read, or is no batch of CIFAR-10; or it holds more than plain data.
     """
     try:
-        with path.open("rb") as file:
-            content = _Reader(file, encoding="latin1").load()
+        content = regular(path).read_bytes()
+        _check_sizes(content)
+        content = _Reader(io.BytesIO(content), encoding="latin1").load()
     except _Refused as error:
         raise DataError(f"{path}: {error}, expected the plain arrays of CIFAR-10", HINT) from error
     except Exception as error:  # damaged pickles fail in many ways
@@ -47,6 +51,7 @@ def _images(path: Path, data: Any) -> np.ndarray:
     width = 3 * SIDE * SIDE
     if not isinstance(data, _Array) or data.dtype not in ("u1", "uint8", "|u1") or data.fortran:
         raise DataError(f"{path}: expected an array of bytes under 'data', found {_describe(data)}", HINT)
+    data = replace(data, raw=_as_bytes(path, data.raw))
     if len(data.shape) != 2 or data.shape[1] != width or len(data.raw) != data.shape[0] * width:
         raise DataError(
             f"{path}: expected {width} bytes an image, found shape {data.shape} in {len(data.raw)} bytes", HINT
@@ -66,6 +71,25 @@ def _labels(path: Path, content: dict[Any, Any]) -> np.ndarray:
 
 def _describe(data: Any) -> str:
     return f"one of {data.dtype}" if isinstance(data, _Array) else "nothing" if data is None else type(data).__name__
+
+
+def _as_bytes(path: Path, raw: str | bytes | bytearray) -> bytes:
+    """Python 2 pickled bytes as text, and Python 3 does so for Python 2."""
+    try:
+        return raw.encode("latin1") if isinstance(raw, str) else bytes(raw)
+    except UnicodeEncodeError as error:
+        raise DataError(f"{path}: expected an array of bytes under 'data', found text", HINT) from error
+
+
+def _check_sizes(content: bytes) -> None:
+    """A pickle makes room for what it announces, before it is there.
+
+    Raises:
+        ValueError: a part has more bytes, or a place in the memory a higher number, than there are bytes in all.
+    """
+    for operation, argument, _ in pickletools.genops(content):
+        if operation.name in ("PUT", "LONG_BINPUT") and int(argument or 0) > len(content):
+            raise ValueError(f"it remembers a value as number {argument:,} in {len(content):,} bytes")
 
 
 class _Refused(pickle.UnpicklingError):
@@ -95,7 +119,7 @@ class _Array:
     shape: tuple[int, ...] = ()
     dtype: Any = None
     fortran: bool = False
-    raw: bytes = b""
+    raw: str | bytes | bytearray = b""
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, self.fortran, raw = state
@@ -106,8 +130,7 @@ class _Array:
             raise _Refused("the pickle holds an array that is not of plain bytes")
         self.shape = tuple(int(n) for n in shape)
         self.dtype = dtype.name
-        # Python 2 pickled bytes as text.
-        self.raw = raw.encode("latin1") if isinstance(raw, str) else bytes(raw)
+        self.raw = raw
 
 
 def _reconstruct(*_: Any) -> _Array:
@@ -121,11 +144,11 @@ def _from_buffer(raw: Any, dtype: Any, shape: Any, order: str) -> _Array:
     return array
 
 
-def _encode(text: Any, encoding: Any) -> bytes:
-    """How Python 3 writes bytes for Python 2."""
+def _encode(text: Any, encoding: Any) -> str:
+    """How Python 3 writes bytes for Python 2. They stay text here, or each mention would be a copy."""
     if not isinstance(text, str) or encoding != "latin1":
         raise _Refused("the pickle holds bytes in an unknown encoding")
-    return text.encode("latin1")
+    return text
 
 
 def _ndarray(*_: Any) -> None:

@@ -12,8 +12,10 @@ import numpy as np
 
 from last_cli.base.annotations import UInt8
 from last_cli.base.errors import DataError
+from last_cli.base.files import regular
 
 BYTES = 0x08
+LARGEST = 2**28  # many times what MNIST and its relatives have
 
 
 def read_idx(path: Path, hint: str) -> UInt8[np.ndarray, "*shape"]:
@@ -23,11 +25,12 @@ def read_idx(path: Path, hint: str) -> UInt8[np.ndarray, "*shape"]:
         DataError: it cannot be read, or is no IDX file of bytes.
     """
     try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
+        with (gzip.open if path.suffix == ".gz" else open)(regular(path), "rb") as file:
+            content = file.read(LARGEST + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read {path}: {error}", hint) from error
+    if len(content) > LARGEST:
+        raise DataError(f"{path}: expected at most {LARGEST:,} bytes, found more", hint)
     if len(content) < 4 or content[:3] != bytes([0, 0, BYTES]):
         raise DataError(f"{path}: expected an IDX file of bytes, found one that starts with {content[:4].hex()}", hint)
     start = 4 + 4 * content[3]

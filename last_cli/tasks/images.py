@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,7 +30,7 @@ def to_sequences(
         std: of each feature.
     """
     features = images.shape[3] if images.ndim == 4 else 1
-    x = images.reshape(len(images), -1, features).astype(np.float32)
+    x = images.reshape(len(images), math.prod(images.shape[1:]) // features, features).astype(np.float32)
     x /= np.float32(255)
     if mean is not None:
         x -= np.array(mean, np.float32)

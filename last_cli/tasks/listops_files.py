@@ -16,6 +16,7 @@ import numpy as np
 
 from last_cli.base.cache import Arrays
 from last_cli.base.errors import DataError
+from last_cli.base.files import regular
 from last_cli.tasks.task import Advance
 from last_cli.tasks.tokens import UNKNOWN, build_vocabulary
 
@@ -84,7 +85,7 @@ def _rows(path: Path, advance: Advance) -> Iterator[tuple[list[str], int]]:
     size = path.stat().st_size
     rows = done = 0
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with regular(path).open(newline="", encoding="utf-8") as file:
             reader = csv.reader(file, delimiter="\t")
             header = next(reader, [])
             if header != HEADER:

@@ -10,6 +10,7 @@ import numpy as np
 
 from last_cli.base.annotations import UInt8
 from last_cli.base.errors import DataError
+from last_cli.base.files import regular
 from last_cli.tasks.png import Png, PngError, parse, to_greys
 from last_cli.tasks.task import Advance
 
@@ -67,7 +68,7 @@ def _is_number(stem: str) -> bool:
 
 def _lines(folder: Path, path: Path) -> Iterator[Sample]:
     try:
-        lines = path.read_text(encoding="ascii").splitlines()
+        lines = regular(path).read_text(encoding="ascii").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path} as text: {error}", HINT) from error
     for number, line in enumerate(lines, 1):
@@ -82,7 +83,7 @@ def _lines(folder: Path, path: Path) -> Iterator[Sample]:
 
 def _read_image(path: Path, side: int) -> Png:
     try:
-        return parse(path.read_bytes(), side, side)
+        return parse(regular(path).read_bytes(), side, side)
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such image, though the metadata lists it", HINT) from error
     except (OSError, PngError) as error:

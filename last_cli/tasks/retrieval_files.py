@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from last_cli.base.errors import DataError
+from last_cli.base.files import regular
 from last_cli.tasks.task import Advance
 
 NESTED = (".", "tsv_data", "lra_release/tsv_data", "lra_release/lra_release/tsv_data")
@@ -29,7 +30,7 @@ def read_rows(path: Path, advance: Advance) -> Iterator[tuple[int, str, str]]:
     """
     size, done, rows = path.stat().st_size, 0, 0
     try:
-        with _long_fields(), path.open(newline="", encoding="utf-8") as file:
+        with _long_fields(), regular(path).open(newline="", encoding="utf-8") as file:
             reader = csv.reader(file, delimiter="\t")
             for row in reader:
                 if not row:

@@ -12,6 +12,7 @@ import numpy as np
 from last_cli.base import cache
 from last_cli.base.annotations import Int16
 from last_cli.base.errors import DataError
+from last_cli.base.files import regular
 
 # In the order of the S5 code, which numbers the classes.
 WORDS = (
@@ -74,7 +75,7 @@ def read_sound(path: Path) -> Int16[np.ndarray, " 16000"]:
         DataError: it cannot be read, or is no wav file of 16 bits, one channel and 16 kHz.
     """
     try:
-        content = path.read_bytes()
+        content = regular(path).read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error}", HINT) from error
     parts = dict(_parts(content))
@@ -95,7 +96,7 @@ def read_sound(path: Path) -> Int16[np.ndarray, " 16000"]:
 
 def _read_list(path: Path) -> set[str]:
     try:
-        return {line.rstrip() for line in path.read_text(encoding="utf-8").splitlines()}
+        return {line.rstrip() for line in regular(path).read_text(encoding="utf-8").splitlines()}
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}", HINT) from error
 

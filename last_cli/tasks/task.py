@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from last_cli.base.annotations import Float, Int
-from last_cli.base.errors import UsageError
+from last_cli.base.errors import DataError, UsageError
 from last_cli.base.progress import Progress
 from last_cli.base.rows import Rows
 
@@ -115,9 +115,12 @@ class Task:
             raise UsageError(f"task {self.name} has no split '{split}'", f"the splits are: {', '.join(SPLITS)}")
         if limit is not None and limit <= 0:
             raise UsageError(f"limit is {limit}, expected a positive number of sequences", "leave it out to take all")
-        return _first(
-            self.read(Query(self.name, split, Path(data_dir) if data_dir else None, settings or {}, progress)), limit
-        )
+        found = self.read(Query(self.name, split, Path(data_dir) if data_dir else None, settings or {}, progress))
+        if not len(found.y):
+            raise DataError(
+                f"task {self.name}: the split '{split}' has no sequences", "name a folder with more of them"
+            )
+        return _first(found, limit)
 
 
 def whole_number(settings: Mapping[str, Any], key: str, default: int, *, minimum: int) -> int:

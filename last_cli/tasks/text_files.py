@@ -13,6 +13,7 @@ import numpy as np
 from last_cli.base.annotations import Int64
 from last_cli.base.cache import fingerprint, folder_fingerprint
 from last_cli.base.errors import DataError
+from last_cli.base.files import regular
 from last_cli.tasks.folder import folder_with
 from last_cli.tasks.task import Advance
 
@@ -77,7 +78,7 @@ def _read_tree(folder: Path, advance: Advance) -> Iterator[tuple[str, int]]:
     for done, (path, label) in enumerate(paths):
         try:
             # By the byte, as line ends are characters like others.
-            yield path.read_bytes().decode("utf-8"), label
+            yield regular(path).read_bytes().decode("utf-8"), label
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"cannot read {path}: {error}", HINT) from error
         if done % 1000 == 999 or done + 1 == len(paths):
@@ -98,7 +99,7 @@ def _read_tables(paths: Sequence[Path]) -> Iterator[tuple[str, int]]:
         ) from error
     for path in paths:
         try:
-            table: Any = parquet.read_table(path) if path.suffix == ".parquet" else _read_stream(ipc, path)
+            table: Any = parquet.read_table(regular(path)) if path.suffix == ".parquet" else _read_stream(ipc, path)
             texts, labels = (table.column(name).to_pylist() for name in ("text", "label"))
         except Exception as error:  # of pyarrow's many kinds
             raise DataError(f"cannot read {path}: {error}", HINT) from error
@@ -109,5 +110,5 @@ def _read_tables(paths: Sequence[Path]) -> Iterator[tuple[str, int]]:
 
 
 def _read_stream(ipc: Any, path: Path) -> Any:
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         return ipc.open_stream(file).read_all()

@@ -193,3 +193,9 @@ def test_leaves_of_any_precision_are_scored_in_float64(dtype) -> None:
     same = build_system(layer, {n: a.astype(np.float64) for n, a in stored.items()}, ModelConfig())
     assert system.lam.dtype == np.complex128
     np.testing.assert_array_equal(system.lam, same.lam)
+
+
+def test_names_of_odd_digits_have_an_order() -> None:
+    keys = [(name,) for name in ("layers_10", "layers_9", "9" * 5000, "²", "layers_٣")]
+    assert sorted(keys, key=natural)[-1] in keys
+    assert natural(("layers_9",)) < natural(("layers_10",))

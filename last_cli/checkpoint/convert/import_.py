@@ -13,6 +13,7 @@ import last_cli.checkpoint.convert.msgpack_file as msgpack_file
 import last_cli.checkpoint.convert.transforms as transforms
 import last_cli.formats as formats
 from last_cli.base.errors import CheckpointError
+from last_cli.base.files import regular
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import load
 from last_cli.checkpoint.convert.carried import LEFT, taken_out
@@ -220,7 +221,7 @@ def _row(entry: Entry) -> KeyRow:
 
 def _is_zip(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             return file.read(2) == b"PK"
     except OSError:  # Whoever reads it says so.
         return False

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+import last_cli.display.escape as escape
 from last_cli.display.figures.figure import COLOUR, figure
 from last_cli.display.words import base_name
 from last_cli.results.bench import BenchReport
@@ -17,7 +18,7 @@ def draw_bench(report: BenchReport, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    names = [base_name(timing.checkpoint.path) for timing in report.timings]
+    names = [escape.label(base_name(timing.checkpoint.path)) for timing in report.timings]
     size = (7.6, 1.5 + 0.3 * len(names))
     with figure(path, size, ncols=2, width_ratios=(1.6, 1)) as (made, (times, memory)):
         rows = np.arange(len(names))

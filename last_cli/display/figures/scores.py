@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+import last_cli.display.escape as escape
 from last_cli.display.figures.figure import COLOUR, figure
 from last_cli.results.score import ScoreReport
 
@@ -33,7 +34,7 @@ def draw_scores(report: ScoreReport, path: Path) -> None:
         made.colorbar(points, ax=disc, label=f"log10 {report.criterion} score", shrink=0.8)
         disc.set(aspect="equal", xlabel="Re λ", ylabel="Im λ", title="discretised poles")
         disc.set(xlim=(-1.08, 1.08), ylim=(-1.08, 1.08))
-        names = [layer.name for layer in report.layers]
+        names = [escape.label(layer.name) for layer in report.layers]
         rows = np.arange(len(names))
         bars.barh(rows, [layer.states for layer in report.layers], color="0.88", label="states")
         if report.ratio is not None:

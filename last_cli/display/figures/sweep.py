@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import last_cli.display.escape as escape
 from last_cli.display.figures.figure import COLOUR, figure
 from last_cli.results.sweep import SweepMean, SweepReport
 
@@ -53,7 +54,10 @@ def draw_sweep(report: SweepReport, path: Path) -> None:
         front = [mean for mean in means if mean.pareto]
         ring = {"s": 62, "facecolors": "none", "edgecolors": "0.15", "linewidths": 0.8}
         axes.scatter(*_xy(front, whole), **ring, zorder=4, label=FRONT)
-        axes.set(xlabel="states removed (%)", ylabel=f"accuracy on {report.task['name']}, {report.task['split']} (%)")
+        axes.set(
+            xlabel="states removed (%)",
+            ylabel=f"accuracy on {escape.label(report.task['name'])}, {report.task['split']} (%)",
+        )
         axes.grid(axis="y", color="0.92", lw=0.6)
         handles, labels = axes.get_legend_handles_labels()
         order = sorted(

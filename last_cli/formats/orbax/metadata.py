@@ -68,7 +68,7 @@ def in_form(path: Path, kind: type[CheckpointError] = CheckpointError) -> Iterat
     """
     try:
         yield
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise kind(f"{path}: not as Orbax writes it ({error!r})", INCOMPLETE) from error
 
 

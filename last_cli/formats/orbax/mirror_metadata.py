@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from last_cli.formats.json_file import read_aside, read_json, read_json_object
+from last_cli.formats.json_file import parse_json, read_aside, read_json, read_json_object
 from last_cli.formats.orbax.metadata import TREE_FILE, in_form
 from last_cli.formats.types import Key
 
@@ -45,7 +45,7 @@ def as_numpy(directory: Path, target: Path, leaves: Collection[Key]) -> None:
             if left_out:
                 metadata.pop("value_metadata_tree", None)  # Its own form of the same; Orbax goes by the entries then.
             elif not keys and isinstance(rich, str):
-                metadata["value_metadata_tree"] = json.dumps(_rich_to_numpy(json.loads(rich)))
+                metadata["value_metadata_tree"] = json.dumps(_rich_to_numpy(parse_json(rich)))
         _write_json(target / TREE_FILE, metadata)
 
 

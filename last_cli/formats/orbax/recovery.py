@@ -12,7 +12,7 @@ import numpy as np
 from last_cli.base.errors import CheckpointError, UnknownLayoutError
 from last_cli.formats.json_file import read_json_object
 from last_cli.formats.orbax.metadata import STRINGS_FILE, TreeMetadata
-from last_cli.formats.orbax.store import open_database, readable
+from last_cli.formats.orbax.store import files_of, open_database, readable
 from last_cli.formats.types import INCOMPLETE
 
 
@@ -28,12 +28,12 @@ def tree_of_names(directory: Path, *, ocdbt: bool) -> TreeMetadata:
     Raises:
         CheckpointError: no arrays are stored, or the database cannot be read.
     """
+    files = files_of(directory)
     if ocdbt:
         with readable(directory, "the OCDBT database"):
             stored = [key.decode(errors="replace") for key in open_database(directory, ocdbt=True).list().result()]
     else:
-        found = [*directory.glob("*/.zarray"), *directory.glob("*/zarr.json")]
-        stored = sorted(file.relative_to(directory).as_posix() for file in found)
+        stored = sorted(file for file in files if file.count("/") == 1)
     arrays = [key.removesuffix(file) for key in stored for file in ("/.zarray", "/zarr.json") if key.endswith(file)]
     kinds = dict.fromkeys((tuple(name.split(".")) for name in arrays), "array")
     kinds |= dict.fromkeys((tuple(name.split(".")) for name in read_json_object(directory / STRINGS_FILE)), "string")
@@ -56,6 +56,7 @@ def read_by_orbax(directory: Path, reason: UnknownLayoutError) -> dict[tuple[str
     import jax
     import orbax.checkpoint as ocp
 
+    files_of(directory)
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

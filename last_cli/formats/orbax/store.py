@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 import math
 import os
 import re
@@ -14,10 +13,16 @@ from typing import Any
 import numpy as np
 
 from last_cli.base.errors import CheckpointError
+from last_cli.base.files import files_below, regular
 from last_cli.base.words import some
+from last_cli.formats.json_file import parse_json
 from last_cli.formats.types import INCOMPLETE, dtype_of
 
 _LEFT_OUT = "not stored and read as zeros; this version of Orbax left out zeros, but a lost file looks the same"
+
+# Orbax cuts an array into few chunks, and compresses numbers that differ by no more than this.
+_CHUNKS_LEFT_OUT = 10_000
+_PLAUSIBLE_BYTES, _PLAUSIBLE_RATIO = 2**28, 1000
 
 # What tensorstore raises for its status codes; there is no common class of its own.
 TENSORSTORE_ERRORS = (ValueError, RuntimeError, IndexError, OSError)
@@ -31,6 +36,16 @@ class ArrayInfo:
     chunks: tuple[int, ...]
     dtype: str
     spec: dict[str, Any]
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """How many chunks lie along each axis."""
+        return tuple(-(-size // chunk) for size, chunk in zip(self.shape, self.chunks, strict=True))
+
+    @property
+    def bytes(self) -> int:
+        """Of all its chunks; those at the end are as large as the others."""
+        return math.prod(self.grid) * math.prod(self.chunks) * dtype_of(self.dtype).itemsize
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,7 @@ class ZarrStore:
 
         names = list(names)
         _refuse_beyond_memory(self, names)
+        _refuse_beyond_what_is_stored(self, names)
         database = self.database or open_database(self.directory, ocdbt=False)
         spec = {
             "driver": "zarr3" if self.zarr3 else "zarr",
@@ -87,12 +103,7 @@ class ZarrStore:
 
     def _absent(self) -> list[str]:
         """The arrays that have fewer chunks in the store than their shape asks for; what is absent reads as zeros."""
-        return [
-            name
-            for name, info in self.arrays.items()
-            if math.prod(-(-size // chunk) for size, chunk in zip(info.shape, info.chunks, strict=True))
-            >= len(self.keys.get(name, ()))
-        ]
+        return [name for name, info in self.arrays.items() if math.prod(info.grid) >= len(self.keys.get(name, ()))]
 
 
 def open_store(directory: Path, names: Iterable[str], *, ocdbt: bool, zarr3: bool, strict: bool) -> ZarrStore:
@@ -111,7 +122,7 @@ def open_store(directory: Path, names: Iterable[str], *, ocdbt: bool, zarr3: boo
     names = list(names)
     _refuse_outside(directory, names)
     file = "zarr.json" if zarr3 else ".zarray"
-    keys = [f"{name}/{file}" for name in names]
+    keys, files = [f"{name}/{file}" for name in names], files_of(directory)
     if ocdbt:
         with readable(directory, "the OCDBT database"):
             database = open_database(directory, ocdbt=True)
@@ -120,9 +131,8 @@ def open_store(directory: Path, names: Iterable[str], *, ocdbt: bool, zarr3: boo
             found = [result.value if result.state == "value" else None for result in results]
             stored = [key.decode(errors="replace") for key in database.list().result()]
     else:
-        database = None
+        database, stored = None, files
         found = [_file_value(directory / key) for key in keys]
-        stored = [key.relative_to(directory).as_posix() for key in directory.rglob("*") if key.is_file()]
     missing = [name for name, raw in zip(names, found, strict=True) if raw is None]
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
@@ -212,11 +222,45 @@ def _refuse_beyond_memory(store: ZarrStore, names: Iterable[str]) -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for name in names:
         info = store.arrays[name]
-        if math.prod(info.shape) * dtype_of(info.dtype).itemsize > memory:
+        if info.bytes > memory:
             raise CheckpointError(
-                f"{store.directory}: leaf {name} has the shape {info.shape}, more than fits the memory of this machine",
+                f"{store.directory}: leaf {name} has the shape {info.shape} in chunks of {info.chunks}, more than fits "
+                "the memory of this machine",
                 INCOMPLETE,
             )
+
+
+def _refuse_beyond_what_is_stored(store: ZarrStore, names: list[str]) -> None:
+    """Zeros may have been left out, but not nearly everything: a damaged shape would fill the memory with them."""
+    for name in names:
+        chunks, stored = math.prod(store.arrays[name].grid), len(store.keys.get(name, ()))
+        if chunks - stored > _CHUNKS_LEFT_OUT:
+            raise CheckpointError(
+                f"{store.directory}: leaf {name} should have {chunks:,} chunks, and {max(stored - 1, 0):,} are stored",
+                INCOMPLETE,
+            )
+    if sum(store.arrays[name].bytes for name in names) <= _PLAUSIBLE_BYTES:
+        return
+    found = sum((store.directory / file).stat().st_size for file in files_of(store.directory))
+    largest = max(names, key=lambda name: store.arrays[name].bytes)
+    if store.arrays[largest].bytes > max(_PLAUSIBLE_BYTES, _PLAUSIBLE_RATIO * found):
+        raise CheckpointError(
+            f"{store.directory}: leaf {largest} has the shape {store.arrays[largest].shape}, but all that is stored "
+            f"there has {found:,} bytes",
+            INCOMPLETE,
+        )
+
+
+def files_of(directory: Path) -> list[str]:
+    """The files of a store, as paths from its directory.
+
+    Raises:
+        CheckpointError: something there is no file, which tensorstore would wait for, or cannot be read.
+    """
+    try:
+        return list(files_below(directory))
+    except OSError as error:
+        raise CheckpointError(f"{error.filename}: cannot be read ({error.strerror})", INCOMPLETE) from error
 
 
 def _array_of(key: str, arrays: Mapping[str, ArrayInfo]) -> str:
@@ -233,7 +277,7 @@ def _result(store: ZarrStore, name: str, future: Any) -> Any:
 
 def _file_value(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return regular(path).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -242,7 +286,7 @@ def _file_value(path: Path) -> bytes | None:
 
 def _array_info(raw: bytes, where: str) -> ArrayInfo:
     try:
-        spec = json.loads(raw)
+        spec = parse_json(raw)
         shape = tuple(spec["shape"])
         chunks = tuple(spec["chunks"] if "chunks" in spec else spec["chunk_grid"]["configuration"]["chunk_shape"])
         if len(shape) != len(chunks) or not all(isinstance(size, int) and size >= 0 for size in shape):
@@ -250,7 +294,7 @@ def _array_info(raw: bytes, where: str) -> ArrayInfo:
         if not all(isinstance(size, int) and size > 0 for size in chunks):
             raise ValueError(f"chunks {chunks}")
         dtype = dtype_of(spec["dtype"] if "dtype" in spec else spec["data_type"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{where}: not valid array metadata ({error})", INCOMPLETE) from error
     return ArrayInfo(shape, chunks, dtype.name, spec)
 

@@ -28,6 +28,7 @@ from last_cli.pruning.error import hinf_interval
 from last_cli.pruning.method import Plan, Pruned
 from last_cli.pruning.moments import energy, readout_matrix, white_moments
 from last_cli.pruning.needs import Needs
+from last_cli.pruning.numerics import solvable
 from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.report import report_of
 from last_cli.pruning.score import score_layers
@@ -90,6 +91,7 @@ class BalancedPlan:
     warnings: Sequence[str]
     progress: Progress | None = None
 
+    @solvable("the truncated layers")
     def at(self, ratio: float, *, draft: bool = False) -> Pruned:
         """See method.Plan.
 
@@ -160,7 +162,8 @@ def _balanced_layer(checkpoint: Checkpoint, layer: Layer) -> BalancedLayer:
             "prune it by a criterion",
         )
     system = checkpoint.system(layer)
-    balanced = [balance(part) for part in _one_sided(system)]
+    with solvable(f"{layer.name}: its balanced form"):
+        balanced = [balance(part) for part in _one_sided(system)]
     score, live = np.zeros(system.lam.shape), np.zeros(system.lam.shape, bool)
     for g, found in enumerate(balanced):
         score[g, : len(found.hankel)], live[g, : len(found.hankel)] = found.hankel, True

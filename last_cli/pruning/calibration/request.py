@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from last_cli.base.errors import DataError, UsageError
+from last_cli.base.files import open_npz
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation import synthetic
@@ -121,22 +122,26 @@ def from_file(path: str | Path, count: int | None = None, draw: Draw = Draw()) -
         DataError: there is no such file, or it is not what it should be.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open_npz(path) as arrays:
             x, lengths = arrays["x"], arrays.get("lengths")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: no calibration sequences can be read: {error}", HINT) from error
     tokens = np.issubdtype(x.dtype, np.integer)
     pairs = tokens and x.ndim == 3 and x.shape[1] == 2
-    fits = x.size and (pairs or x.ndim == (2 if tokens else 3))
+    fits = x.size and x.dtype.kind in "biuf" and (pairs or x.ndim == (2 if tokens else 3))
     samples = x.shape[: 2 if pairs else 1]
-    if not fits or (lengths is not None and lengths.shape != samples):
+    if not fits or (lengths is not None and (lengths.shape != samples or lengths.dtype.kind not in "iuf")):
         raise DataError(f"{path}: x is {x.dtype} of shape {x.shape}, lengths {np.shape(lengths)}", HINT)
-    if not np.isfinite(x).all():
-        raise DataError(f"{path}: x has values that are not finite", HINT)
+    with np.errstate(over="ignore"):
+        sequences = x.astype(np.int32 if tokens else np.float32)
+    if not np.isfinite(sequences).all():
+        raise DataError(f"{path}: x has values that are not finite, as float32", HINT)
+    if tokens and not (sequences == x).all():
+        raise DataError(f"{path}: x has the tokens {x.min()} to {x.max()}, more than any vocabulary", HINT)
     steps = x.shape[len(samples)]
     if lengths is not None and not (lengths.min() >= 1 and lengths.max() <= steps):
         raise DataError(f"{path}: lengths are {lengths.min()} to {lengths.max()}, expected 1 to {steps} steps", HINT)
     chosen, drawn = draw.of(len(x), len(x) if count is None else count)
-    x = x.astype(np.int32 if tokens else np.float32)[chosen]
+    x = sequences[chosen]
     lengths = None if lengths is None else lengths.astype(np.int32)[chosen]
     return Inputs(x, lengths, {"file": str(path), **drawn})

@@ -26,6 +26,7 @@ from last_cli.pruning.compact import compact
 from last_cli.pruning.error import difference
 from last_cli.pruning.method import Plan, Pruned
 from last_cli.pruning.needs import Needs
+from last_cli.pruning.numerics import solvable
 from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.reconstruct.allocate import Allocation, allocate
 from last_cli.pruning.reconstruct.correct import corrected
@@ -46,6 +47,7 @@ class Reconstruct:
     changes: str | None = "a refitted C"
     needs_inputs: bool = True
 
+    @solvable("the refit of C")
     def prepare(
         self, checkpoint: Checkpoint, recipe: Recipe, observation: Observation | None, progress: Progress | None = None
     ) -> Plan:
@@ -74,6 +76,7 @@ class ReconstructPlan:
     progress: Progress | None = None
     correct: bool = True
 
+    @solvable("the refit of C")
     def at(self, ratio: float, *, draft: bool = False) -> Pruned:
         """See method.Plan."""
         recipe, fit = self.recipe, self.fit
@@ -85,6 +88,7 @@ class ReconstructPlan:
             said |= {"step_ridge": better.ridge, "held_out_logit_errors": dict(better.errors)}
         return self._pruned("reconstruct", chosen, C, ratio, draft, said)
 
+    @solvable("the refit of C")
     def refit(self, masks: Sequence[np.ndarray], ratio: float, *, draft: bool = False) -> Pruned:
         """The checkpoint with the states of `masks`, one (G, N) a layer, that some criterion chose, and C refitted."""
         keep = [mask & p.problem.live for p, mask in zip(self.fit.layers, masks, strict=True)]
