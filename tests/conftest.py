@@ -14,6 +14,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import jax
 import pytest
+import shape_checks  # noqa: F401  (before last_cli)
 from cases import CASES, Case, load_case
 from checkpoint_fixtures import DATA
 from commands import Run
