@@ -9,8 +9,14 @@ from pathlib import Path
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Workers side by side leave no core to BLAS threads, which wait for each other spinning.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# Most programs here are compiled for a few milliseconds of work.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Most programs here are compiled for a few milliseconds of work: what makes them quick costs more than it saves.
+FLAGS = [
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_cpu_parallel_codegen_split_count=1",
+]
+os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 
 import jax
 import pytest
