@@ -83,7 +83,7 @@ def test_random_inputs_of_the_trained_length_are_the_default() -> None:
 def test_with_a_refit_the_network_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     measure = network.measurements
-    monkeypatch.setattr(network, "measure", lambda *args: calls.append(args) or measure(*args))
+    monkeypatch.setattr(network, "measurements", lambda *args: calls.append(args) or measure(*args))
     ck = trained(shared())
     refitted, cut = last.prune(ck, 0.5, "gn", refit=True), last.prune(ck, 0.5, "gn")
     assert len(calls) == 2
