@@ -9,21 +9,25 @@ from pathlib import Path
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Workers side by side leave no core to BLAS threads, which wait for each other spinning.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# Most programs here are compiled for a few milliseconds of work.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Most programs here are compiled for a few milliseconds of work: what makes them quick costs more than it saves.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+)
 
-import jax
 import pytest
+import shape_checks  # noqa: F401  (before last_cli)
 from cases import CASES, Case, load_case
 from checkpoint_fixtures import DATA
 from commands import Run
-
-from last_cli.cli import main
 
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_programs(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Each worker compiles a program once, whichever tests need it."""
+    import jax  # here, and the command line below: the process that hands out the tests needs neither
+
     jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("programs")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
@@ -51,6 +55,8 @@ def case(request: pytest.FixtureRequest) -> Case:
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Runs a command line in an empty directory; returns exit code, stdout and stderr."""
+    from last_cli.cli import main
+
     monkeypatch.chdir(tmp_path)
 
     def command(*arguments: str | Path) -> tuple[int, str, str]:

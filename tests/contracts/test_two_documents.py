@@ -24,6 +24,7 @@ from last_cli.families.lti.network.documents import paired
 from last_cli.families.lti.system import System
 from last_cli.formats import Key
 from last_cli.pruning.calibration import measurements as network
+from last_cli.pruning.calibration import observe, request
 from last_cli.pruning.calibration.observe import Observation
 from last_cli.pruning.calibration.request import from_file, from_task
 from last_cli.pruning.moments import readout_matrix
@@ -32,7 +33,16 @@ from last_cli.pruning.reconstruct.fit import fit_of
 LENGTH = 12
 STAMP = {"task": {"name": "retrieval", "length": LENGTH, "vocabulary": ["<pad>", "<unk>", "<eos>", *"abcd"]}}
 
+FEW = 32
+
 both_families = pytest.mark.parametrize("kind", ["s5-two-directions", "s4d"])
+
+
+@pytest.fixture(autouse=True)
+def few_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where none are asked for."""
+    for module in (observe, request):
+        monkeypatch.setattr(module, "SEQUENCES", FEW)
 
 
 def documents(count: int = 6, length: int = LENGTH) -> Inputs:
@@ -168,7 +178,7 @@ def test_without_data_two_random_documents_do(run: Run, tmp_path: Path) -> None:
     code, _, err = run("prune", "ckpt", "--method", "reconstruct", "--ratio", "0.3", "-o", "out")
     assert code == 0, err
     said = last.load("out").stamp["pruned"][-1]["calibration"]
-    assert (said["random"], said["length"], said["sequences"]) == ("tokens", LENGTH, inputs.SEQUENCES)
+    assert (said["random"], said["length"], said["sequences"]) == ("tokens", LENGTH, FEW)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ SHORT = 12
 
 
 def flax(spec: ModelSpec, variables: Any, x: np.ndarray) -> np.ndarray:
-    return np.asarray(jax.jit(Classifier(spec).apply)(variables, x, lengths_in(x)))
+    """Step by step: the steps are compiled once for all kinds, a whole program would be for each."""
+    return np.asarray(Classifier(spec).apply(variables, x, lengths_in(x)))
 
 
 def engine(spec: ModelSpec, params: Any, x: np.ndarray, platform: str | None = None) -> np.ndarray:
