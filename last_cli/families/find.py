@@ -135,18 +135,16 @@ def _why(family: Family, path: Key, shapes: Mapping[str, tuple[int, ...]], struc
 def _leading_axis(size: int, path: Key, structure: Structure) -> str:
     """What an axis too many of all leaves of a layer is: of the whole model, or of this stack of layers."""
     model = structure.below(collection(path))
-    inside = structure.below(path)
-    around = [shape for key, shape in model.items() if key[: len(path)] != path] if len(model) > len(inside) else []
-    every = all(shape[:1] == (size,) for shape in model.values())
-    whole = (
-        "several models in one: seeds of jax.vmap (save each alone: jax.tree.map(lambda leaf: leaf[0], params) is the "
-        "first), or copies of jax.pmap, which are all equal (save flax.jax_utils.unreplicate(state))"
-    )
+    around = len(model) > len(structure.below(path))
+    start = f"all its leaves have one more axis, of {size}: "
     stack = "layers of nn.scan (save each below a key of its own)"
-    if not every:
-        return f"all its leaves have one more axis, of {size}: {stack}"
-    only = "" if around else f", or {stack}"
-    return f"all its leaves have one more axis, of {size}, and so has all of the model: {whole}{only}"
+    if not all(shape[:1] == (size,) for shape in model.values()):
+        return start + stack
+    several = (
+        "the models of several seeds, as jax.vmap makes them (save each alone: jax.tree.map(lambda leaf: leaf[0], "
+        "params) is the first), or copies of jax.pmap, which are all equal (save flax.jax_utils.unreplicate(state))"
+    )
+    return start + several + ("" if around else f", or {stack}")
 
 
 def _none_found(
