@@ -17,8 +17,8 @@ import numpy as np
 from last_cli.formats.types import Beside, Index, Key, Location, Tree
 
 FORMATS: dict[str, str] = {
-    "orbax": "last_cli.formats.orbax.format:ORBAX",
     "huggingface": "last_cli.formats.huggingface.format:HUGGINGFACE",
+    "orbax": "last_cli.formats.orbax.format:ORBAX",
 }
 """Every format by name, imported when it is first asked; a path belongs to the first one that finds a tree there."""
 

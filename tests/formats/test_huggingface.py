@@ -16,9 +16,9 @@ from last_cli.base.errors import CheckpointError
 from last_cli.formats import safetensors, torch_zip
 from last_cli.formats.format import Changes, format_named
 
-DATA = Path(__file__).parents[1] / "data" / "mamba2" / "directories.tar.xz"
-NAMES = ["hf_base", "hf_bf16_sharded", "ssm_base", "ssm_bf16", "mil_base"]
-SHARDED, TORCH = "hf_bf16_sharded", ["ssm_base", "ssm_bf16"]
+DATA = Path(__file__).parents[1] / "data" / "mamba2" / "oracle.tar.xz"
+NAMES = ["hf_base", "hf_bf16_sharded", "ssm_mlp", "ssm_bf16", "mil_base"]
+SHARDED, TORCH = "hf_bf16_sharded", ["ssm_mlp", "ssm_bf16"]
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_a_changed_tensor_has_its_new_shape_and_the_others_stay(directories: Pat
 
 
 def test_tied_tensors_stay_one_storage(directories: Path, tmp_path: Path) -> None:
-    index = formats.index(directories / "ssm_base" / "checkpoint")
+    index = formats.index(directories / "ssm_mlp" / "checkpoint")
     embedding = ("backbone", "embedding", "weight")
     more = np.concatenate([formats.read(index, [embedding])[embedding]] * 2)
     mirrored(index, tmp_path / "out", leaves={embedding: more})
