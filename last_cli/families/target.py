@@ -28,6 +28,8 @@ class Segment:
         axis: counted from the end.
         group_axis: in layers of independent systems, such as the channels of S4D, the axis that tells them apart, from
             the end too; None where a run holds the units of all groups, group after group.
+        copies: so many times in a row stand the units of each group where a run holds those of all: as in C of heads
+            that share the states of their group.
         role: a unit whose entries are zero in every segment of the roles "input" and "readout" adds nothing.
     """
 
@@ -37,6 +39,7 @@ class Segment:
     repeat: int = 1
     group_axis: int | None = None
     role: Role = "dynamics"
+    copies: int = 1
 
     @property
     def coefficient(self) -> bool:
@@ -132,7 +135,7 @@ def cut_shape(
     """The shape of a leaf of whose (G, N) units every group keeps so many."""
     cut, (groups, count) = list(shape), units
     for segment in segments:
-        runs = segment.repeat * (groups if segment.group_axis is None else 1)
+        runs = segment.repeat * (groups * segment.copies if segment.group_axis is None else 1)
         cut[segment.axis] -= runs * segment.block * (count - kept)
     return tuple(cut)
 
@@ -180,21 +183,22 @@ def _places(segments: list[Segment], size: int, index: np.ndarray, units: int) -
     rows, parts, at = (len(index) if grouped else 1), [], 0
     for segment in segments:
         runs = np.arange(segment.repeat)[:, None] if grouped else _runs(segment, len(index))
-        own = index[:, None, :] if grouped else np.tile(index, (segment.repeat, 1))[None]
+        copied = np.repeat(index, segment.copies, axis=0)
+        own = index[:, None, :] if grouped else np.tile(copied, (segment.repeat, 1))[None]
         first = segment.start + (runs * units + own) * segment.block
         entries = np.where(own[..., None] >= 0, first[..., None] + np.arange(segment.block), -1)
         parts += [np.tile(np.arange(at, segment.start), (rows, 1)), entries.reshape(rows, -1)]
-        at = segment.start + segment.repeat * segment.block * units * (1 if grouped else len(index))
+        at = segment.start + segment.repeat * segment.block * units * (1 if grouped else len(copied))
     return np.concatenate([*parts, np.tile(np.arange(at, size), (rows, 1))], axis=1)
 
 
 def _runs(segment: Segment, groups: int) -> np.ndarray:
-    return np.arange(segment.repeat * groups)[:, None]
+    return np.arange(segment.repeat * groups * segment.copies)[:, None]
 
 
 def _entries(segment: Segment, size: int, units: np.ndarray) -> np.ndarray:
     """The mask of units (G, N) as one of entries along the axis, (size,) or (G, size)."""
-    rows = units.reshape(1, -1) if segment.group_axis is None else units
+    rows = np.repeat(units, segment.copies, axis=0).reshape(1, -1) if segment.group_axis is None else units
     own = np.tile(np.repeat(rows, segment.block, axis=1), segment.repeat)
     mask = np.zeros((len(own), size), bool)
     mask[:, segment.start : segment.start + own.shape[1]] = own
@@ -203,10 +207,10 @@ def _entries(segment: Segment, size: int, units: np.ndarray) -> np.ndarray:
 
 def _by_unit(segment: Segment, entries: np.ndarray, units: Units) -> np.ndarray:
     """Whether any of a unit's entries holds, (G, N), of a mask (rows, size) along the axis."""
-    per_row = units.count * (units.groups if segment.group_axis is None else 1)
+    per_row = units.count * (units.groups * segment.copies if segment.group_axis is None else 1)
     own = entries[:, segment.start : segment.start + segment.repeat * per_row * segment.block]
     found = own.reshape(len(entries), segment.repeat, per_row, segment.block).any(axis=(1, 3))
-    return np.asarray(found.reshape(units.groups, units.count))
+    return np.asarray(found.reshape(units.groups, -1, units.count).any(axis=1))
 
 
 def _nonzero(leaf: Shaped[np.ndarray, "..."], segment: Segment) -> Bool[np.ndarray, "rows entries"]:

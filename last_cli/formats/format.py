@@ -7,7 +7,7 @@ a directory of weights with a JSON file beside them is one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from last_cli.formats.types import Beside, Index, Key, Location, Tree
 
 FORMATS: dict[str, str] = {
+    "huggingface": "last_cli.formats.huggingface.format:HUGGINGFACE",
     "orbax": "last_cli.formats.orbax.format:ORBAX",
 }
 """Every format by name, imported when it is first asked; a path belongs to the first one that finds a tree there."""
@@ -33,11 +34,21 @@ class Changes:
         leaves: by key; they may be lazy: each is asked for once, from several threads, and let go once it is written.
         items: of other items of the step, by item; empty in formats that have no items.
         stamp: how the copy was made. `save` writes it to `STAMP_FILE`; a format may keep it in metadata of its own too.
+        shapes: of the changed leaves, known before they are computed; where one is not here, it is computed for it.
+        settings: new values in JSON files that lie beside the tree, by file and by path of keys.
     """
 
     leaves: Mapping[Key, np.ndarray]
     items: Mapping[str, Mapping[Key, np.ndarray]]
     stamp: dict[str, Any]
+    shapes: Mapping[Key, tuple[int, ...]] = field(default_factory=dict)
+    settings: Mapping[str, Mapping[tuple[str, ...], Any]] = field(default_factory=dict)
+
+    def shape(self, key: Key) -> tuple[int, ...] | None:
+        """The new shape of a leaf; None where it does not change."""
+        if key not in self.leaves:
+            return None
+        return self.shapes[key] if key in self.shapes else self.leaves[key].shape
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,7 +42,6 @@ DTYPES = {
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
-_FLOAT8 = ("F8_E4M3", "F8_E5M2")  # The library looks for them in numpy itself, which has none.
 _AGAIN = "download or save the file again"
 
 
@@ -61,16 +61,46 @@ def opened(path: Path) -> Any:
         raise CheckpointError(f"{path}: {_fault(path, str(error))}", _AGAIN) from error
 
 
-def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The tensors by name, in the order of the header, and the metadata.
+@dataclass(frozen=True)
+class Tensor:
+    """Where one tensor lies: `begin` counts bytes from the start of the file."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    begin: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """A file that was looked through, in the order of its header; no tensor was read."""
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str]
+
+    def read(self, name: str) -> np.ndarray:
+        """One tensor."""
+        tensor = self.tensors[name]
+        found = np.fromfile(self.path, tensor.dtype, math.prod(tensor.shape), offset=tensor.begin)
+        return found.reshape(tensor.shape)
+
+
+def header(path: Path) -> Header:
+    """What is in a file.
 
     Raises:
         CheckpointError: the file is truncated or no safetensors file, or has a dtype that numpy cannot hold.
     """
-    with opened(path) as file:
-        header, start = _header(path)  # The library keeps no order of metadata, nor of tensors without numbers.
-        metadata = header.pop("__metadata__", None) or {}
-        return {name: _tensor(path, file, name, entry, start) for name, entry in header.items()}, metadata
+    with opened(path):  # The library checks the header: that the tensors lie one after the other and fill the file.
+        entries, start = _header(path)  # It keeps no order of metadata, nor of tensors without numbers.
+    metadata = entries.pop("__metadata__", None) or {}
+    return Header(path, {name: _tensor(path, name, entry, start) for name, entry in entries.items()}, metadata)
+
+
+def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The tensors by name, in the order of the header, and the metadata; raises what `header` does."""
+    found = header(path)
+    return {name: found.read(name) for name in found.tensors}, dict(found.metadata)
 
 
 def write(file: BinaryIO, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
@@ -84,21 +114,35 @@ def write(file: BinaryIO, tensors: Mapping[str, np.ndarray], metadata: Mapping[s
     Raises:
         OutputError: an array has a dtype that the format does not know; names it.
     """
-    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    sizes = {name: (array.dtype, array.shape) for name, array in tensors.items()}
+    write_streamed(file, sizes, metadata, tensors.__getitem__)
+
+
+def write_streamed(
+    file: BinaryIO,
+    sizes: Mapping[str, tuple[np.dtype, tuple[int, ...]]],
+    metadata: Mapping[str, str],
+    tensor: Callable[[str], np.ndarray],
+) -> None:
+    """The same with one tensor in memory at a time: `tensor` is asked for each in turn, whose size is known before."""
+    entries: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     end = 0
-    for name, array in tensors.items():
-        if (dtype := NAMES.get(array.dtype.newbyteorder("<"))) is None:
+    for name, (dtype, shape) in sizes.items():
+        if (code := NAMES.get(dtype.newbyteorder("<"))) is None:
             raise OutputError(
-                f"{name}: safetensors has no {array.dtype.name}, expected one of {', '.join(DTYPES)}",
+                f"{name}: safetensors has no {dtype.name}, expected one of {', '.join(DTYPES)}",
                 "export to a .pt file, or convert the array",
             )
-        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
-        end += array.nbytes
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        size = math.prod(shape) * dtype.itemsize
+        entries[name] = {"dtype": code, "shape": list(shape), "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # Readers may map the data, which should be aligned.
     file.write(len(text).to_bytes(8, "little") + text)
-    for array in tensors.values():
-        file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
+    for name, (dtype, shape) in sizes.items():
+        array = np.asarray(tensor(name), dtype.newbyteorder("<"), order="C")
+        assert array.shape == tuple(shape), name
+        file.write(array.reshape(-1).view(np.uint8).data)
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
@@ -114,16 +158,14 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
         return json.loads(file.read(length), object_pairs_hook=unique), 8 + length
 
 
-def _tensor(path: Path, file: Any, name: str, entry: Mapping[str, Any], start: int) -> np.ndarray:
+def _tensor(path: Path, name: str, entry: Mapping[str, Any], start: int) -> Tensor:
     code, shape, (begin, _) = entry["dtype"], entry["shape"], entry["data_offsets"]
     if code not in DTYPES:
         raise CheckpointError(
             f"{path}: {name} has the dtype {code}, expected one of {', '.join(DTYPES)}",
             "convert it to one of these where you have the model",
         )
-    if code in _FLOAT8:
-        return np.fromfile(path, DTYPES[code], math.prod(shape), offset=start + begin).reshape(shape)
-    return file.get_tensor(name)
+    return Tensor(DTYPES[code], tuple(shape), start + begin)
 
 
 def _fault(path: Path, said: str) -> str:

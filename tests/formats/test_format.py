@@ -141,7 +141,9 @@ def test_it_has_no_steps_and_no_items(toy: Path, tmp_path: Path) -> None:
 
 
 def test_errors_speak_of_every_format(toy: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"not an Orbax or Flax .* entries; nor a toy: no weights.npz") as caught:
+    with pytest.raises(
+        CheckpointError, match=r"not a Hugging Face .*; nor an Orbax or Flax .* entries; nor a toy: no weights.npz"
+    ) as caught:
         formats.index(tmp_path)
     assert caught.value.hint == f"there is a checkpoint below it: {toy}"
 

@@ -1,0 +1,194 @@
+"""What the configuration files of a language model say of its Mamba-2 mixers, whoever wrote them.
+
+Sizes come from the tensors; the files say what tensors do not show: how many groups share B and C, the limits of the
+step, where the gate stands. What differs by model type is the one table `TYPES`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from last_cli.base.errors import CheckpointError
+
+Rows = Literal["mamba2", "discrete", "shared"]
+"""How the rows of in_proj lie: z x B C dt; x B C z A_log, without a step; or z x B C dt with x and B of fewer heads."""
+
+MAIN, MAMBA = "file:config.json", "file:mamba_config.json"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of a configuration by what they say of a mixer.
+
+    Attributes:
+        states, heads, head_dim, groups: sizes.
+        eps: of the gate's norm, and mostly of all norms; a number where it is a constant of the class.
+        limit: of the step: a pair, or its lower end alone.
+        inner: keys of the number of channels, or of its ratio to the width of the model.
+    """
+
+    states: str
+    heads: str
+    head_dim: str
+    groups: str
+    eps: str | float
+    limit: str
+    inner: tuple[str, ...] = ()
+
+
+_MAMBA = Keys("mamba_d_state", "mamba_n_heads", "mamba_d_head", "mamba_n_groups", "rms_norm_eps", "time_step_limit")
+TYPES: dict[str, Keys] = {
+    "mamba2": Keys(
+        "state_size", "num_heads", "head_dim", "n_groups", "layer_norm_epsilon", "time_step_limit", ("expand",)
+    ),
+    "bamba": replace(_MAMBA, inner=("mamba_expand",)),
+    "granitemoehybrid": replace(_MAMBA, inner=("mamba_expand",)),
+    "falcon_h1": replace(_MAMBA, inner=("mamba_d_ssm",)),
+    "nemotron_h": Keys(
+        "ssm_state_size", "mamba_num_heads", "mamba_head_dim", "n_groups", "layer_norm_epsilon", "time_step_min"
+    ),
+    "zamba2": Keys(
+        "mamba_d_state", "n_mamba_heads", "mamba_headdim", "mamba_ngroups", 1e-5, "time_step_min", ("mamba_expand",)
+    ),
+}
+"""The model types of transformers whose mixers are Mamba-2."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is to be known of all mixers of a model besides their tensors.
+
+    Attributes:
+        name: of the model type or of the library that wrote it, as reports call it.
+        rows: the order of in_proj's rows.
+        groups: heads of a group share B and C; with rows "shared", x and B are shared too.
+        shared: channels of x that all heads share, with rows "shared".
+        activation: behind the convolution.
+        limit: smallest and largest step.
+        norm: where the gate's norm stands, before or after the gate; None where there is none.
+        norm_by_head: the norm has a group for each head, not for each group of B and C.
+        eps: of that norm.
+        factors: on the rows of in_proj, by part.
+        factor_in, factor_out: on the mixer's input and output.
+    """
+
+    name: str
+    rows: Rows = "mamba2"
+    groups: int = 1
+    shared: int = 0
+    activation: Literal["silu", "identity"] = "silu"
+    limit: tuple[float, float] = (0.0, math.inf)
+    norm: Literal["gate first", "norm first"] | None = "gate first"
+    norm_by_head: bool = False
+    eps: float = 1e-5
+    factors: Mapping[str, float] = field(default_factory=dict)
+    factor_in: float = 1.0
+    factor_out: float = 1.0
+
+
+def settings(files: Mapping[str, Any]) -> Settings:
+    """The settings of a model's mixers, from the files beside its tensors, by their names in Index.config.
+
+    Raises:
+        CheckpointError: nothing there says which kind of mixer they are, or a value is none.
+    """
+    main = files.get(MAIN) or {}
+    if MAMBA in files:
+        return _mamba_in_llama(files[MAMBA])
+    if "MixerModel" in main:
+        core = (main.get("Block1") or {}).get("core_input") or {}
+        return _discrete("phi-mamba", core, int(core.get("n_qk_heads", 32)))
+    if main.get("model_type") == "llamba":
+        core = main.get("ssm_cfg") or {}
+        return _discrete("llamba", core, int(core.get("n_qk_heads", 32)))
+    if "ssm_cfg" in main:
+        return _mamba_ssm(main)
+    inner = main.get("text_config") if isinstance(main.get("text_config"), dict) else None
+    config = main if main.get("model_type") in TYPES or inner is None else inner
+    if config.get("model_type") in TYPES:
+        return _transformers(config)
+    raise CheckpointError(
+        f"config.json names the model type {config.get('model_type')!r}, expected one of {', '.join(TYPES)}, "
+        "or a file of mamba_ssm, phi-mamba, Llamba or MambaInLlama"
+    )
+
+
+def number(value: Any, name: str) -> float:
+    """A number of a configuration; transformers since 5 writes an infinity as an object."""
+    plain: Any = value.get("__float__") if isinstance(value, dict) else value
+    try:
+        return float(plain)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"config.json: {name} is {value!r}, expected a number") from error
+
+
+def _transformers(config: Mapping[str, Any]) -> Settings:
+    kind = config["model_type"]
+    keys = TYPES[kind]
+    low, high = 0.0, math.inf
+    said = config.get(keys.limit)
+    if isinstance(said, list) and len(said) == 2:
+        low, high = (number(value, keys.limit) for value in said)
+    elif said is not None and keys.limit == "time_step_min":
+        low = number(said, keys.limit)
+    norm: Literal["gate first", "norm first"] | None = "gate first"
+    factors, factor_in, factor_out = {}, 1.0, 1.0
+    if kind == "falcon_h1":
+        norm = "norm first" if config.get("mamba_norm_before_gate", True) else "gate first"
+        norm = norm if config.get("mamba_rms_norm", False) else None
+        said = config.get("ssm_multipliers") or [1.0] * 5
+        factors = {part: number(v, "ssm_multipliers") for part, v in zip("zxBC", said, strict=False)}
+        factors["dt"] = number(said[-1], "ssm_multipliers")
+        factor_in = number(config.get("ssm_in_multiplier", 1.0), "ssm_in_multiplier")
+        factor_out = number(config.get("ssm_out_multiplier", 1.0), "ssm_out_multiplier")
+    return Settings(
+        kind,
+        groups=int(number(config.get(keys.groups, 8 if kind == "mamba2" else 1), keys.groups)),
+        limit=(low, high),
+        norm=norm,
+        eps=number(config.get(keys.eps, 1e-5), keys.eps) if isinstance(keys.eps, str) else keys.eps,
+        factors=factors,
+        factor_in=factor_in,
+        factor_out=factor_out,
+    )
+
+
+def _mamba_ssm(config: Mapping[str, Any]) -> Settings:
+    core = config["ssm_cfg"] or {}
+    low, high = core.get("dt_limit", (0.0, math.inf))
+    norm = "norm first" if core.get("norm_before_gate", False) else "gate first"
+    return Settings(
+        "mamba_ssm",
+        groups=int(number(core.get("ngroups", 1), "ngroups")),
+        activation=_activation(core.get("activation", "swish")),
+        limit=(number(low, "dt_limit"), number(high, "dt_limit")),
+        norm=norm if core.get("rmsnorm", True) else None,
+    )
+
+
+def _discrete(name: str, core: Mapping[str, Any], groups: int) -> Settings:
+    return Settings(name, "discrete", groups, activation=_activation(core.get("activation", "identity")), norm=None)
+
+
+def _mamba_in_llama(config: Mapping[str, Any]) -> Settings:
+    core = config.get("ssm_cfg") or {}
+    if core.get("repeat_kv_before_conv", True):
+        raise CheckpointError("mamba_config.json: x and B are repeated before the convolution, expected after it")
+    return Settings(
+        "mamba-in-llama",
+        "shared",
+        groups=int(number(core.get("ngroups", 1), "ngroups")),
+        shared=int(number(config.get("d_xb"), "d_xb")),
+        norm_by_head=True,
+    )
+
+
+def _activation(name: Any) -> Literal["silu", "identity"]:
+    if name in ("silu", "swish"):
+        return "silu"
+    if name in ("identity", None):
+        return "identity"
+    raise CheckpointError(f"config.json: the activation {name!r} is not known, expected silu or identity")

@@ -1,0 +1,171 @@
+"""The forward pass of a language model of Mamba-2 mixers, attention and feed-forward parts, in JAX and float32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from last_cli.base.annotations import Float, Int
+from last_cli.families.mamba2.mixer import Mixer
+from last_cli.families.mamba2.network.spec import Attention, Block, LanguageSpec
+from last_cli.families.mamba2.network.ssd import CHUNK, ssd
+
+Tensors = Mapping[str, jax.Array]
+
+
+def logits(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"], chunk: int = CHUNK) -> jax.Array:
+    """The logits (B, T, V) at every position.
+
+    Args:
+        spec: of the model.
+        tensors: all of it by name, in float32.
+        tokens: numbers below the vocabulary's size.
+        chunk: see ssd.
+    """
+    x = tensors[f"{spec.embedding}.weight"][tokens] * spec.factors["embedding"]
+    for block in spec.blocks:
+        x = _block(spec, block, tensors, x, chunk)
+    x = _norm(tensors, spec.final_norm, x, spec.eps)
+    head = tensors.get("lm_head.weight", tensors[f"{spec.embedding}.weight"])
+    return (_linear(x, head, tensors.get("lm_head.bias"))) * spec.factors["logits"]
+
+
+def _block(spec: LanguageSpec, block: Block, tensors: Tensors, x: jax.Array, chunk: int) -> jax.Array:
+    behind = _norm(tensors, f"{block.prefix}.{block.norm}", x, block.eps)
+    branches = jnp.zeros_like(x)
+    if block.mixer and block.sizes:
+        branches += mix(block.sizes, _below(tensors, f"{block.prefix}.{block.mixer}."), behind, chunk)
+    if block.attention and block.attends:
+        branches += _attend(block.attends, _below(tensors, f"{block.prefix}.{block.attention}."), behind)
+    feed = _below(tensors, f"{block.prefix}.{block.feed_forward}.") if block.feed_forward else None
+    if feed and block.second_norm is None:  # Beside the mixer, behind the same norm.
+        return x + branches + _feed_forward(spec, feed, behind)
+    x = x + branches * spec.factors["residual"]
+    if feed:
+        behind = _norm(tensors, f"{block.prefix}.{block.second_norm}", x, block.eps)
+        x = x + _feed_forward(spec, feed, behind) * spec.factors["residual"]
+    return x
+
+
+def mix(sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "B T d"], chunk: int = CHUNK) -> Float[jax.Array, "B T d"]:
+    """What a mixer makes of its input.
+
+    Args:
+        sizes: of the mixer.
+        tensors: by their names below its prefix.
+        u: behind the norm in front.
+        chunk: see ssd.
+    """
+    settings = sizes.settings
+    projected = _linear(u * settings.factor_in, tensors["in_proj.weight"], tensors.get("in_proj.bias"))
+    parts = {part: projected[..., start:end] for part, (start, end) in sizes.rows.items()}
+    parts = {part: value * settings.factors.get(part, 1.0) for part, value in parts.items()}
+    convolved = _convolve(jnp.concatenate([parts["x"], parts["B"], parts["C"]], -1), tensors)
+    convolved = jax.nn.silu(convolved) if settings.activation == "silu" else convolved
+    x, b, c = (_heads(convolved[..., start:end], sizes, part) for part, (start, end) in sizes.conv_rows.items())
+    if settings.rows == "discrete":
+        decay, driven = -jax.nn.softplus(parts["dt"]), x
+    else:
+        step = jnp.clip(jax.nn.softplus(parts["dt"] + tensors["dt_bias"]), *settings.limit)
+        decay, driven = -jnp.exp(tensors["A_log"]) * step, x * step[..., None]
+    y = ssd(driven, decay, b, c, chunk) + x * tensors["D"].reshape(sizes.heads, -1)
+    y = y.reshape(*y.shape[:2], -1)
+    z = parts["z"] + tensors.get("z_bias", 0.0)
+    y = _gated(sizes, tensors, y, z)
+    if sizes.beside:
+        y = jnp.concatenate([jax.nn.silu(parts["z0"]) * parts["x0"], y], -1)
+    return _linear(y, tensors["out_proj.weight"], tensors.get("out_proj.bias")) * settings.factor_out
+
+
+def _heads(value: jax.Array, sizes: Mixer, part: str) -> jax.Array:
+    """A part by heads or groups; what several heads share is repeated where x is shared too."""
+    batch, steps, _ = value.shape
+    shared = sizes.settings.rows == "shared"
+    if part == "x":
+        value = value.reshape(batch, steps, -1, sizes.head_dim)
+    else:
+        value = value.reshape(batch, steps, -1, sizes.states)
+    repeats = sizes.heads // value.shape[2]
+    return jnp.repeat(value, repeats, axis=2) if shared and repeats > 1 else value
+
+
+def _convolve(x: jax.Array, tensors: Tensors) -> jax.Array:
+    """A causal convolution of every channel with its own few weights."""
+    weight = tensors["conv1d.weight"][:, 0]
+    width, steps = weight.shape[1], x.shape[1]
+    padded = jnp.pad(x, ((0, 0), (width - 1, 0), (0, 0)))
+    y = sum((padded[:, k : k + steps] * weight[:, k] for k in range(width)), start=jnp.zeros((), x.dtype))
+    return y + tensors["conv1d.bias"] if "conv1d.bias" in tensors else y
+
+
+def _gated(sizes: Mixer, tensors: Tensors, y: jax.Array, z: jax.Array) -> jax.Array:
+    settings, gate = sizes.settings, jax.nn.silu(z)
+    if settings.norm is None:
+        return y * gate
+    y = y * gate if settings.norm == "gate first" else y
+    by_group = y.reshape(*y.shape[:-1], sizes.norm_groups, -1)
+    by_group *= jax.lax.rsqrt(jnp.mean(by_group**2, -1, keepdims=True) + settings.eps)
+    y = by_group.reshape(y.shape) * tensors["norm.weight"]
+    return y * gate if settings.norm == "norm first" else y
+
+
+def _attend(sizes: Attention, tensors: Tensors, u: jax.Array) -> jax.Array:
+    batch, steps, _ = u.shape
+    q, k, v = (
+        _linear(u * sizes.factor_in, tensors[f"{name}_proj.weight"], tensors.get(f"{name}_proj.bias")).reshape(
+            batch, steps, -1, sizes.head_dim
+        )
+        for name in "qkv"
+    )
+    q, k = _turned(sizes, q), _turned(sizes, k * sizes.factor_key)
+    q = q.reshape(batch, steps, sizes.key_heads, -1, sizes.head_dim)
+    scores = jnp.einsum("bskhd,btkd->bkhst", q, k) * sizes.scale
+    scores = jnp.where(jnp.tril(jnp.ones((steps, steps), bool)), scores, -jnp.inf)
+    y = jnp.einsum("bkhst,btkd->bskhd", jax.nn.softmax(scores, -1), v).reshape(batch, steps, -1)
+    return _linear(y, tensors["o_proj.weight"], tensors.get("o_proj.bias")) * sizes.factor_out
+
+
+def _turned(sizes: Attention, x: jax.Array) -> jax.Array:
+    """Rotary positions: channels in pairs (i, i + half) turn with the position."""
+    if sizes.base is None:
+        return x
+    half = sizes.rotary // 2
+    angle = jnp.arange(x.shape[1])[:, None] * sizes.base ** (-jnp.arange(half) / half)
+    cos, sin = jnp.cos(angle)[:, None], jnp.sin(angle)[:, None]
+    one, other, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    return jnp.concatenate([one * cos - other * sin, other * cos + one * sin, rest], -1)
+
+
+def _feed_forward(spec: LanguageSpec, tensors: Tensors, u: jax.Array) -> jax.Array:
+    if "gate_proj.weight" in tensors:
+        gate = _linear(u, tensors["gate_proj.weight"], tensors.get("gate_proj.bias")) * spec.factors["gate"]
+        inner = jax.nn.silu(gate) * _linear(u, tensors["up_proj.weight"], tensors.get("up_proj.bias"))
+        last = "down_proj"
+    elif spec.settings.rows == "discrete":
+        inner = jax.nn.gelu(_linear(u, tensors["fc1.weight"], tensors.get("fc1.bias")), approximate=True)
+        last = "fc2"
+    else:
+        first, last = ("input_linear", "output_linear") if "input_linear.weight" in tensors else ("fc1", "fc2")
+        halves = jnp.split(_linear(u, tensors[f"{first}.weight"], tensors.get(f"{first}.bias")), 2, -1)
+        value, gate = halves if spec.gate == "second" else halves[::-1]
+        inner = value * jax.nn.silu(gate)
+    return _linear(inner, tensors[f"{last}.weight"], tensors.get(f"{last}.bias")) * spec.factors["feed_forward"]
+
+
+def _norm(tensors: Tensors, name: str, x: jax.Array, eps: float) -> jax.Array:
+    """RMS norm, or layer norm where there is a bias."""
+    weight, bias = tensors[f"{name}.weight"], tensors.get(f"{name}.bias")
+    x = x if bias is None else x - x.mean(-1, keepdims=True)
+    x = x * jax.lax.rsqrt(jnp.mean(x**2, -1, keepdims=True) + eps) * weight
+    return x if bias is None else x + bias
+
+
+def _linear(x: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -> jax.Array:
+    y = x @ weight.T
+    return y if bias is None else y + bias
+
+
+def _below(tensors: Tensors, prefix: str) -> Tensors:
+    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,183 @@
+"""What a language model of Mamba-2 mixers looks like: its blocks as its tensors show them, its numbers as it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from last_cli.base.errors import CheckpointError
+from last_cli.families.mamba2.dialect import MAIN, MAMBA, Settings, number, settings
+from last_cli.families.mamba2.mixer import Mixer, mixer
+
+MIXERS, ATTENTION = ("mixer", "mamba"), "self_attn"
+NORMS, SECOND_NORMS = ("norm", "input_layernorm"), ("norm2", "post_attention_layernorm", "pre_ff_layernorm")
+FEED_FORWARD = ("mlp", "feed_forward", "shared_mlp")
+EMBEDDINGS = ("backbone.embeddings", "backbone.embedding", "model.embed_tokens")
+FINAL_NORMS = ("backbone.norm_f", "backbone.final_layernorm", "model.norm", "model.final_layernorm")
+TYPES = ("mamba2", "mamba_ssm", "phi-mamba", "llamba", "mamba-in-llama", "bamba", "granitemoehybrid", "falcon_h1")
+"""The model types that the network runs."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Causal attention with rotary positions.
+
+    Attributes:
+        heads, key_heads, head_dim: sizes; several heads share keys and values.
+        scale: on the products of queries and keys.
+        base: of the wave lengths of the positions; None where there are none.
+        rotary: how many channels of a head are turned.
+        factor_in, factor_out, factor_key: on the input, the output and the keys.
+    """
+
+    heads: int
+    key_heads: int
+    head_dim: int
+    scale: float
+    base: float | None
+    rotary: int
+    factor_in: float = 1.0
+    factor_out: float = 1.0
+    factor_key: float = 1.0
+
+
+@dataclass(frozen=True)
+class Block:
+    """One layer: what stands behind its first norm, and the feed-forward part behind its second.
+
+    Attributes:
+        prefix: of its tensors.
+        eps: of its norms.
+        norm, mixer, attention, second_norm, feed_forward: names below the prefix, or None.
+        sizes: of the mixer.
+        attends: of the attention.
+    """
+
+    prefix: str
+    eps: float
+    norm: str
+    mixer: str | None = None
+    attention: str | None = None
+    second_norm: str | None = None
+    feed_forward: str | None = None
+    sizes: Mixer | None = None
+    attends: Attention | None = None
+
+
+@dataclass(frozen=True)
+class LanguageSpec:
+    """A language model.
+
+    Attributes:
+        settings: of its mixers.
+        blocks: in order.
+        embedding, final_norm: names of tensors.
+        eps: of the last norm.
+        gate: which half of a joint projection of the feed-forward part is the gate, the activation of it otherwise.
+        factors: on embeddings, residual branches, logits, and the gate and output of the feed-forward part.
+    """
+
+    settings: Settings
+    blocks: tuple[Block, ...]
+    embedding: str
+    final_norm: str
+    eps: float
+    gate: Literal["first", "second"]
+    factors: Mapping[str, float]
+
+
+def language_spec(shapes: Mapping[str, tuple[int, ...]], files: Mapping[str, Any]) -> LanguageSpec:
+    """The spec of a model from the shapes of its tensors by name, and from the files beside them.
+
+    Raises:
+        CheckpointError: it has parts that this network does not run; names the first.
+    """
+    said = settings(files)
+    main = files.get(MAIN) or {}
+    if said.name not in TYPES:
+        raise CheckpointError(f"no network of ours runs the model type '{said.name}'; it runs {', '.join(TYPES)}")
+    embedding = _one_of(shapes, EMBEDDINGS, "embedding")
+    final = _one_of(shapes, FINAL_NORMS, "last norm")
+    below = f"{embedding.partition('.')[0]}.layers."
+    parts: dict[int, dict[str, dict[str, tuple[int, ...]]]] = {}
+    for name, shape in shapes.items():
+        if name.startswith(below):
+            index, part, leaf = name.removeprefix(below).split(".", 2)
+            parts.setdefault(int(index), {}).setdefault(part, {})[leaf] = shape
+    rest = [name for name in shapes if not name.startswith((below, f"{embedding}.", f"{final}.", "lm_head."))]
+    if rest:
+        raise CheckpointError(f"the tensor {rest[0]} is no part of a model that our network runs")
+    blocks = tuple(_block(f"{below}{i}", parts[i], said, files) for i in sorted(parts))
+    return LanguageSpec(
+        said,
+        blocks,
+        embedding,
+        final,
+        _eps(main),
+        "second" if said.name == "mamba_ssm" else "first",
+        _factors(main),
+    )
+
+
+def _one_of(shapes: Mapping[str, Any], names: tuple[str, ...], what: str) -> str:
+    for name in names:
+        if f"{name}.weight" in shapes:
+            return name
+    raise CheckpointError(f"no tensor of the {what}: none of {', '.join(f'{name}.weight' for name in names)}")
+
+
+def _eps(config: Mapping[str, Any]) -> float:
+    for key in ("rms_norm_eps", "layer_norm_epsilon", "norm_epsilon"):
+        if key in config:
+            return number(config[key], key)
+    return 1e-5
+
+
+def _block(
+    prefix: str, parts: Mapping[str, Mapping[str, tuple[int, ...]]], said: Settings, files: Mapping[str, Any]
+) -> Block:
+    def named(*names: str) -> str | None:
+        return next((name for name in names if name in parts), None)
+
+    found = (named(*NORMS), named(*MIXERS), named(ATTENTION), named(*SECOND_NORMS), named(*FEED_FORWARD))
+    if others := sorted(set(parts) - set(found)):
+        raise CheckpointError(f"{prefix}.{others[0]}: no part of a layer that our network runs")
+    norm, inner, attention, second, feed = found
+    if norm is None or (inner is None and attention is None):
+        raise CheckpointError(f"{prefix}: neither a norm with a mixer nor one with attention behind it")
+    sizes = mixer(parts[inner], said) if inner else None
+    attends = _attention(parts[attention], files[MAIN]) if attention else None
+    eps = _eps(files[MAMBA] if inner and MAMBA in files else files.get(MAIN) or {})
+    return Block(prefix, eps, norm, inner, attention, second, feed, sizes, attends)
+
+
+def _attention(shapes: Mapping[str, tuple[int, ...]], main: Mapping[str, Any]) -> Attention:
+    heads, keys = int(main["num_attention_heads"]), int(main.get("num_key_value_heads", main["num_attention_heads"]))
+    head_dim = shapes["q_proj.weight"][0] // heads
+    rope = main.get("rope_parameters") or {}
+    if rope.get("rope_type", "default") != "default" or main.get("rope_scaling"):
+        raise CheckpointError(f"config.json: positions of the kind {rope.get('rope_type')!r}, expected the plain ones")
+    base = rope.get("rope_theta", main.get("rope_theta", 10000.0))
+    rotary = int(head_dim * rope.get("partial_rotary_factor", main.get("partial_rotary_factor", 1.0)))
+    plain = main.get("position_embedding_type", "rope") == "nope"
+    return Attention(
+        heads,
+        keys,
+        head_dim,
+        float(main.get("attention_multiplier", head_dim**-0.5)),
+        None if plain else float(base),
+        rotary,
+        *(float(main.get(f"{name}_multiplier", 1.0)) for name in ("attention_in", "attention_out", "key")),
+    )
+
+
+def _factors(main: Mapping[str, Any]) -> dict[str, float]:
+    gate, down = main.get("mlp_multipliers", (1.0, 1.0))
+    return {
+        "embedding": float(main.get("embedding_multiplier", 1.0)),
+        "residual": float(main.get("residual_multiplier", 1.0)),
+        "logits": float(main.get("lm_head_multiplier", 1.0)) / float(main.get("logits_scaling", 1.0)),
+        "gate": float(gate),
+        "feed_forward": float(down),
+    }

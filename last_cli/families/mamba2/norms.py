@@ -1,0 +1,80 @@
+"""What each state of a Mamba-2 mixer can give to its output: an H-infinity norm, from the weights alone.
+
+With B, C and the step held at their means a state is a linear system of one pole for every head that shares it. Its
+gain at frequency 0, where a real positive pole has its largest, is kappa = delta / (1 - exp(-a delta)) times the sizes
+of B and C. Their mean squares follow from the weights, because the norm in front makes its output of mean square 1:
+they are taken over inputs that are normal and independent from step to step, through the convolution and SiLU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from last_cli.base.annotations import Float
+from last_cli.families.mamba2.mixer import Mixer
+from last_cli.families.mamba2.targets import CONV, IN, NORM, OUT
+
+Arrays = Mapping[str, np.ndarray]
+_NODES = 48
+
+
+def state_energies(sizes: Mixer, arrays: Arrays, front: Float[np.ndarray, " d"]) -> Float[np.ndarray, "G N"]:
+    """The squared H-infinity norms of all states: E[B^2] E[C^2] sum over heads of kappa^2 |W_out gamma|^2.
+
+    Args:
+        sizes: of the mixer.
+        arrays: its tensors by their names below its prefix, in any precision.
+        front: weight of the norm in front of it.
+    """
+    arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
+    b = mean_squares(sizes, arrays, front, "B").reshape(sizes.groups, sizes.states)
+    heads = sizes.heads // sizes.groups
+    c = mean_squares(sizes, arrays, front, "C").reshape(sizes.groups, -1, sizes.states)
+    gain = (gains(sizes, arrays) ** 2 * readouts(sizes, arrays)).reshape(sizes.groups, heads)
+    c = np.broadcast_to(c, (sizes.groups, heads, sizes.states))
+    return b * np.einsum("gh,ghn->gn", gain, c)
+
+
+def magnitudes(sizes: Mixer, arrays: Arrays) -> Float[np.ndarray, "G N"]:
+    """|B|^2 + |C|^2 of every state: its rows of in_proj, paired."""
+    weight = arrays[IN].astype(np.float64)
+    b, c = (np.square(weight[slice(*sizes.rows[part])]).sum(axis=1) for part in ("B", "C"))
+    return b.reshape(sizes.groups, sizes.states) + c.reshape(sizes.groups, -1, sizes.states).sum(axis=1)
+
+
+def mean_squares(sizes: Mixer, arrays: Arrays, front: Float[np.ndarray, " d"], part: str) -> Float[np.ndarray, " rows"]:
+    """The mean square of each row of a part behind the convolution and its activation."""
+    start, end = sizes.rows[part]
+    settings = sizes.settings
+    factor = settings.factor_in * settings.factors.get(part, 1.0)
+    rows = arrays[IN][start:end] * front * factor
+    shift = arrays["in_proj.bias"][start:end] * settings.factors.get(part, 1.0) if "in_proj.bias" in arrays else 0.0
+    channels = slice(*sizes.conv_rows[part])
+    taps = arrays[CONV][channels, 0]
+    mean = shift * taps.sum(axis=1) + (arrays["conv1d.bias"][channels] if "conv1d.bias" in arrays else 0.0)
+    deviation = np.sqrt(np.square(rows).sum(axis=1) * np.square(taps).sum(axis=1))
+    if settings.activation == "identity":
+        return mean**2 + deviation**2
+    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
+    values = np.asarray(mean)[..., None] + deviation[:, None] * nodes
+    activated = values / (1 + np.exp(-np.clip(values, -700, 700)))
+    return np.square(activated) @ weights / weights.sum()
+
+
+def gains(sizes: Mixer, arrays: Arrays) -> Float[np.ndarray, " H"]:
+    """kappa of every head: the sum of its impulse response for one unit of x, the step at its bias."""
+    start, end = sizes.rows["dt"]
+    shift = arrays["in_proj.bias"][start:end] if "in_proj.bias" in arrays else np.zeros(sizes.heads)
+    if sizes.settings.rows == "discrete":
+        return 1 + np.exp(-shift)  # 1 / (1 - sigmoid(-A_log))
+    step = np.logaddexp(0, arrays["dt_bias"] + shift * sizes.settings.factors.get("dt", 1.0))
+    step = np.clip(step, *sizes.settings.limit)
+    return step / -np.expm1(-np.exp(arrays["A_log"]) * step)
+
+
+def readouts(sizes: Mixer, arrays: Arrays) -> Float[np.ndarray, " H"]:
+    """The squared size of each head's columns of out_proj, times the weight of the gate's norm where there is one."""
+    columns = arrays[OUT][:, sizes.beside :] * arrays.get(NORM, 1.0)
+    return np.square(columns).sum(axis=0).reshape(sizes.heads, -1).sum(axis=1)

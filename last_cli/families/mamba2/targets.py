@@ -1,0 +1,102 @@
+"""What can be removed from a Mamba-2 mixer, and which rows and columns of its tensors each unit owns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from last_cli.families.mamba2.mixer import Mixer
+from last_cli.families.target import Role, Segment, Segments, Shapes
+
+IN, CONV, OUT, NORM = "in_proj.weight", "conv1d.weight", "out_proj.weight", "norm.weight"
+ROWS_OF = {IN: -2, "in_proj.bias": -1, CONV: -3, "conv1d.bias": -1}
+"""Which axis of a tensor has the rows of in_proj or the channels of the convolution."""
+
+TARGETS = ("states", "heads", "channels")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Rows of one part that units own: `block` rows each, the units of each group standing `copies` times in a row."""
+
+    part: str
+    role: Role
+    block: int = 1
+    copies: int = 1
+
+
+def units(sizes: Mixer, target: str) -> tuple[int, int]:
+    """How many units in each of how many groups, (G, N); of every group as many are kept."""
+    if target == "states":
+        return sizes.groups, sizes.states
+    if target == "channels":
+        return sizes.heads, sizes.head_dim
+    groups = 1 if own_group(sizes) else sizes.groups
+    return groups, sizes.heads // groups
+
+
+def own_group(sizes: Mixer) -> bool:
+    """Whether each head has a B and C of its own, so that any number of heads may go."""
+    return sizes.groups == sizes.heads and sizes.settings.rows != "shared"
+
+
+def segments(sizes: Mixer, target: str, shapes: Shapes) -> Segments:
+    """The segments of every tensor that carries units of a target, by its name below the mixer's prefix.
+
+    A state owns its rows of B and C, in in_proj and in the convolution. A head owns its rows of z, x and the step, its
+    channels and what stands once a head; where every head has a B and C of its own, those too. A channel owns its
+    rows of z and x. Where x is shared by several heads, a head owns no x, and channels cannot go alone.
+    """
+    parts = _parts(sizes, target)
+    found: dict[str, list[Segment]] = {}
+    for tensor, axis in ROWS_OF.items():
+        rows = sizes.rows if tensor.startswith("in_proj") else sizes.conv_rows
+        owned = [Segment(axis, rows[p.part][0], p.block, 1, None, p.role, p.copies) for p in parts if p.part in rows]
+        if tensor in shapes and owned:
+            found[tensor] = owned
+    if target != "states":
+        block = sizes.head_dim if target == "heads" else 1
+        found[OUT] = [Segment(-1, sizes.beside, block, role="readout")]
+        for name in (NORM, "z_bias"):
+            if name in shapes:
+                found[name] = [Segment(-1, 0, block)]
+        for name in ("A_log", "dt_bias", "D"):
+            if name in shapes and (wide := shapes[name][0] // sizes.heads) and (target == "heads" or wide > 1):
+                found[name] = [Segment(-1, 0, wide if target == "heads" else 1)]
+    return {tensor: tuple(owned) for tensor, owned in found.items()}
+
+
+def _parts(sizes: Mixer, target: str) -> list[_Part]:
+    shared, per_group = sizes.settings.rows == "shared", sizes.heads // sizes.groups
+    if target == "states":
+        return [_Part("B", "input"), _Part("C", "readout", copies=per_group if shared else 1)]
+    block = sizes.head_dim if target == "heads" else 1
+    parts = [_Part("z", "readout", block)]
+    if not shared:
+        parts.append(_Part("x", "input", block))
+    if target == "heads":
+        parts.append(_Part("dt", "dynamics"))
+        if shared:
+            parts.append(_Part("C", "readout", sizes.states))
+        elif own_group(sizes):
+            parts += [_Part("B", "dynamics", sizes.states), _Part("C", "dynamics", sizes.states)]
+    return parts
+
+
+def rescaled(sizes: Mixer, norm: np.ndarray, kept: int) -> tuple[np.ndarray, float]:
+    """The weight and epsilon of the gate's norm when each of its groups keeps fewer channels.
+
+    The mean of squares then runs over fewer channels: without zeros it is 1/r times as large, r = kept/channels of a
+    group. Weight / sqrt(r) and epsilon / r put that right, so that masked and compacted agree.
+
+    Args:
+        sizes: of the mixer as it was.
+        norm: the weight, cut already, (channels,).
+        kept: channels that each group of the norm keeps.
+
+    Returns:
+        Weight in its own dtype, and epsilon.
+    """
+    r = kept / (sizes.inner // sizes.norm_groups)
+    return (norm.astype(np.float64) / np.sqrt(r)).astype(norm.dtype), sizes.settings.eps / r

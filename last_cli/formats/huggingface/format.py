@@ -1,0 +1,58 @@
+"""Model directories of transformers and mamba_ssm: `config.json` beside files of tensors."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from last_cli.base.errors import OutputError
+from last_cli.formats.format import Format
+from last_cli.formats.huggingface.locate import CONFIG, INDEXES, SINGLE, is_below, locate, weight_files
+from last_cli.formats.huggingface.mirror import mirror
+from last_cli.formats.huggingface.store import read_tree
+from last_cli.formats.json_file import read_aside, read_json_object
+from last_cli.formats.stamp import read_stamp
+from last_cli.formats.types import Beside, Key, Location
+
+
+def read_beside(location: Location) -> Beside:
+    """`config.json`, other JSON files, and the stamp; raises CheckpointError where one of the first two is no JSON."""
+    directory = location.directory
+    config: dict[str, Any] = {f"file:{CONFIG}": read_json_object(directory / CONFIG)}
+    warnings: list[str] = []
+    for file in sorted(directory.glob("*config*.json")):
+        if file.name != CONFIG:
+            config[f"file:{file.name}"], trouble = read_aside(file)
+            warnings += trouble
+    stamp, written = read_stamp([directory])
+    return Beside(config, stamp, tuple(warnings), written)
+
+
+def parts(location: Location) -> set[str]:
+    """The files of weights and their index."""
+    names = {file.name for file in weight_files(location.directory)}
+    return names | {name for name in INDEXES if (location.directory / name).is_file()}
+
+
+def is_data(directory: Path, file: Path) -> bool:
+    """Whether it is a file of weights."""
+    return file.parent == directory and file.suffix in (".safetensors", ".bin")
+
+
+def _write(directory: Path, arrays: Mapping[Key, np.ndarray], stamp: dict[str, Any]) -> NoReturn:
+    raise OutputError(f"{directory}: a model directory is only written as a changed copy of another")
+
+
+HUGGINGFACE = Format(
+    title="a Hugging Face or mamba_ssm model",
+    signs=f"{CONFIG} beside {', '.join((*SINGLE, *INDEXES))}",
+    is_below=is_below,
+    locate=locate,
+    read_tree=read_tree,
+    read_beside=read_beside,
+    parts=parts,
+    is_data=is_data,
+    mirror=mirror,
+    write=_write,
+)

@@ -1,0 +1,60 @@
+"""Finds the weights of a model directory as transformers and mamba_ssm write it."""
+
+from pathlib import Path
+
+from last_cli.base.errors import CheckpointError
+from last_cli.formats.json_file import read_json_object
+from last_cli.formats.types import INCOMPLETE, Location
+
+FORMAT = "huggingface"
+CONFIG = "config.json"
+
+# Files of weights in the order in which transformers takes them: one file, or an index of several.
+SINGLE = ("model.safetensors", "pytorch_model.bin")
+INDEXES = tuple(f"{name}.index.json" for name in SINGLE)
+
+
+def locate(path: Path, step: int | None, item: str | None) -> Location | None:
+    """The weights in a directory; see Format.locate."""
+    here = path.absolute()
+    if not here.is_dir() or not (here / CONFIG).is_file():
+        return None
+    for single, index in zip(SINGLE, INDEXES, strict=True):
+        for name in (single, index):
+            if (here / name).is_file():
+                layout = f"huggingface-{'safetensors' if single == SINGLE[0] else 'torch'}"
+                return Location(path, here, here, FORMAT, layout)
+    return None
+
+
+def is_below(directory: Path) -> bool:
+    """Whether such a directory is there."""
+    return (directory / CONFIG).is_file() and any((directory / name).is_file() for name in (*SINGLE, *INDEXES))
+
+
+def weight_files(directory: Path) -> dict[Path, tuple[str, ...]]:
+    """The files of weights, each with the names that the index gives to it; none where there is no index.
+
+    Raises:
+        CheckpointError: a file of the index is missing, or the index is none.
+    """
+    for single, index in zip(SINGLE, INDEXES, strict=True):
+        if (directory / single).is_file():
+            return {directory / single: ()}
+        if (directory / index).is_file():
+            return _indexed(directory, directory / index)
+    raise CheckpointError(f"{directory}: no file of weights: none of {', '.join((*SINGLE, *INDEXES))}", INCOMPLETE)
+
+
+def _indexed(directory: Path, index: Path) -> dict[Path, tuple[str, ...]]:
+    weights = read_json_object(index).get("weight_map")
+    if not isinstance(weights, dict) or not weights or not all(isinstance(f, str) for f in weights.values()):
+        raise CheckpointError(f"{index}: no `weight_map` of names to files", INCOMPLETE)
+    files: dict[Path, tuple[str, ...]] = {}
+    for name in sorted(set(weights.values())):
+        if Path(name).name != name:
+            raise CheckpointError(f"{index}: the file {name!r} points out of the directory", "do not trust this model")
+        if not (directory / name).is_file():
+            raise CheckpointError(f"{index}: names {name}, which is not there", INCOMPLETE)
+        files[directory / name] = tuple(tensor for tensor, file in weights.items() if file == name)
+    return files

@@ -1,0 +1,106 @@
+"""Writes a changed copy of a model directory: the same files, names, dtypes and order, streamed tensor by tensor."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from last_cli.base.errors import CheckpointError
+from last_cli.formats import safetensors, torch_zip
+from last_cli.formats.digests import array_digest, refuse_damage
+from last_cli.formats.format import Changes
+from last_cli.formats.huggingface.locate import INDEXES
+from last_cli.formats.huggingface.store import File, TensorStore, total
+from last_cli.formats.json_file import read_json_object
+from last_cli.formats.torch_zip import TorchZip
+from last_cli.formats.types import STAMP_FILE, Index, Key
+
+_Sizes = Mapping[str, tuple[tuple[int, ...], np.dtype]]
+
+
+def mirror(source: Index, stage: Path, changes: Changes) -> dict[str, dict[Key, str]]:
+    """Writes all of a directory: weights anew, settings with their changes, every other file as it is."""
+    store = source.tree.store
+    assert isinstance(store, TensorStore)
+    keys = {name: key for key, name in source.tree.names.items()}
+    directory, weights = source.location.directory, {file.path.name for file in store.files}
+    for entry in sorted(directory.iterdir()):
+        if entry.name in weights | {STAMP_FILE, *INDEXES} or entry.name.startswith(".") or not _is_own(entry):
+            continue
+        if entry.name in changes.settings:
+            _write_settings(entry, stage / entry.name, changes.settings[entry.name])
+        else:
+            shutil.copyfile(entry, stage / entry.name)
+    sizes: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
+    digests: dict[Key, str] = {}
+    for file in store.files:
+        sizes |= _write_file(file, stage / file.path.name, keys, changes, digests)
+    for name in INDEXES:
+        if (directory / name).is_file():
+            _write_index(directory / name, stage / name, sizes)
+    refuse_damage(source, directory, {key: said for key, said in digests.items() if key not in changes.leaves})
+    return {"": digests}
+
+
+def _is_own(entry: Path) -> bool:
+    """Whether it is a file that lies here, or, by a link, among the blobs of the same download."""
+    blobs = entry.parent.parent.parent / "blobs"  # The Hugging Face cache links from snapshots/REVISION/ to them.
+    target = entry.resolve()
+    return entry.is_file() and (target.parent in (entry.parent.resolve(), blobs.resolve()))
+
+
+def _write_file(file: File, out: Path, keys: Mapping[str, Key], changes: Changes, digests: dict[Key, str]) -> _Sizes:
+    """Writes one file of weights; adds the digests of its tensors to `digests`."""
+    shapes = {name: changes.shape(keys[name]) or tensor.shape for name, tensor in file.tensors.items()}
+    changed = {name: shapes[name] for name in shapes if keys[name] in changes.leaves}
+
+    def tensor(name: str) -> np.ndarray:
+        array = changes.leaves[keys[name]] if name in changed else file.read(name)
+        digests[keys[name]] = array_digest(array)
+        return array
+
+    with out.open("xb") as opened:
+        if isinstance(file, TorchZip):
+            torch_zip.write(file, opened, changed, tensor)
+            for name, other in file.tensors.items():  # Tied ones change together; what stays was copied as it lies.
+                tied = next((n for n in changed if file.tensors[n].storage == other.storage), name)
+                digests[keys[name]] = digests[keys[tied]] if tied in changed else array_digest(file.read(name))
+        else:
+            sizes = {name: (tensor.dtype, shapes[name]) for name, tensor in file.tensors.items()}
+            safetensors.write_streamed(opened, sizes, file.metadata, tensor)
+    return {name: (shapes[name], tensor.dtype) for name, tensor in file.tensors.items()}
+
+
+def _write_index(index: Path, out: Path, sizes: _Sizes) -> None:
+    """The index with the new totals; which tensor is in which file stays."""
+    content = read_json_object(index)
+    numbers, size = total(sizes)
+    metadata = dict(content.get("metadata") or {})
+    metadata |= {key: new for key, new in (("total_size", size), ("total_parameters", numbers)) if key in metadata}
+    out.write_text(_as_written(index, {**content, "metadata": metadata}))
+
+
+def _write_settings(file: Path, out: Path, values: Mapping[tuple[str, ...], Any]) -> None:
+    """A JSON file with some values changed, by their paths; everything else, and the order, as it was."""
+    content = read_json_object(file)
+    for path, value in values.items():
+        inner = content
+        for part in path[:-1]:
+            if not isinstance(inner.setdefault(part, {}), dict):
+                raise CheckpointError(f"{file}: {part} is no object, expected one with {path[-1]}")
+            inner = inner[part]
+        inner[path[-1]] = value
+    out.write_text(_as_written(file, content))
+
+
+def _as_written(file: Path, content: Any) -> str:
+    """JSON with the indentation and the last line break that the file has."""
+    text = file.read_text()
+    indent = re.match(r"\s*\{\n( +)", text)
+    return json.dumps(content, indent=len(indent[1]) if indent else None) + "\n" * text.endswith("\n")

@@ -1,0 +1,129 @@
+"""Model directories are read without PyTorch and written back as they were: files, names, dtypes, order, ties."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from last_cli import formats
+from last_cli.base.errors import CheckpointError
+from last_cli.formats import safetensors, torch_zip
+from last_cli.formats.format import Changes, format_named
+
+DATA = Path(__file__).parents[1] / "data" / "mamba2" / "oracle.tar.xz"
+NAMES = ["hf_base", "hf_bf16_sharded", "ssm_mlp", "ssm_bf16", "mil_base"]
+SHARDED, TORCH = "hf_bf16_sharded", ["ssm_mlp", "ssm_bf16"]
+
+
+@pytest.fixture(scope="module")
+def directories(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("models")
+    with tarfile.open(DATA) as archive:
+        archive.extractall(directory, filter="data")
+    return directory
+
+
+def mirrored(index: formats.Index, out: Path, **changes) -> formats.Index:
+    out.mkdir()
+    format_named("huggingface").mirror(index, out, Changes(**{"leaves": {}, "items": {}, "stamp": {}, **changes}))
+    return formats.index(out)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_tensor_is_a_leaf_of_its_own_dtype(directories: Path, name: str) -> None:
+    index = formats.index(directories / name / "checkpoint")
+    arrays = formats.read(index)
+    half = name in ("hf_bf16_sharded", "ssm_bf16")
+    assert {a.dtype for a in arrays.values()} == {np.dtype(ml_dtypes.bfloat16 if half else np.float32)}
+    assert all(arrays[key].shape == leaf.shape for key, leaf in index.leaves.items())
+    assert all(np.isfinite(array.astype(float)).all() for array in arrays.values())
+    assert index.location.layout == ("huggingface-torch" if name in TORCH else "huggingface-safetensors")
+    assert index.config["file:config.json"]
+
+
+def test_settings_beside_config_json_are_read(directories: Path) -> None:
+    assert formats.index(directories / "mil_base" / "checkpoint").config["file:mamba_config.json"]["d_xb"] == 16
+
+
+def test_an_infinity_is_read_in_both_spellings_and_left_as_found(directories: Path, tmp_path: Path) -> None:
+    for spelled in ('{"__float__": "Infinity"}', "Infinity"):
+        source = tmp_path / f"source-{len(spelled)}"
+        shutil.copytree(directories / "hf_base" / "checkpoint", source)
+        text = (source / "config.json").read_text()
+        limit = json.dumps(json.loads(text)["time_step_limit"][1], indent=2).replace("\n", "\n    ")
+        assert limit in text
+        (source / "config.json").write_text(text.replace(limit, spelled))
+        settings = {"config.json": {("state_size",): 8}}
+        mirrored(formats.index(source), tmp_path / f"out-{len(spelled)}", settings=settings)
+        old, new = (json.loads((d / "config.json").read_text()) for d in (source, tmp_path / f"out-{len(spelled)}"))
+        assert new == {**old, "state_size": 8} and list(new) == list(old)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_copy_without_changes_is_equal_byte_for_byte(directories: Path, tmp_path: Path, name: str) -> None:
+    source = directories / name / "checkpoint"
+    index = formats.index(source)
+    again = mirrored(index, tmp_path / "out")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(p.name for p in source.iterdir())
+    for file in source.glob("*.json"):
+        assert (tmp_path / "out" / file.name).read_text() == file.read_text()
+    for file in source.glob("*.safetensors"):
+        old, new = safetensors.header(file), safetensors.header(tmp_path / "out" / file.name)
+        assert (list(old.tensors), old.metadata) == (list(new.tensors), new.metadata)
+    assert list(again.leaves) == list(index.leaves)
+    one, other = formats.read(index), formats.read(again)
+    assert all(one[key].tobytes() == other[key].tobytes() and one[key].dtype == other[key].dtype for key in one)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "mil_base"])
+def test_a_changed_tensor_has_its_new_shape_and_the_others_stay(directories: Path, tmp_path: Path, name: str) -> None:
+    index = formats.index(directories / name / "checkpoint")
+    key = next(key for key in index.leaves if key[-2:] == ("in_proj", "weight"))
+    half = formats.read(index, [key])[key][::2]
+    again = mirrored(index, tmp_path / "out", leaves={key: half}, shapes={key: half.shape})
+    found = formats.read(again)
+    assert found[key].tobytes() == np.ascontiguousarray(half).tobytes() and found[key].dtype == half.dtype
+    others = [k for k in index.leaves if k != key]
+    assert all(found[k].tobytes() == formats.read(index, [k])[k].tobytes() for k in others)
+    if name == SHARDED:
+        total = json.loads((tmp_path / "out" / "model.safetensors.index.json").read_text())["metadata"]
+        numbers = sum(array.size for array in found.values())
+        assert total == {"total_parameters": numbers, "total_size": 2 * numbers}
+
+
+def test_tied_tensors_stay_one_storage(directories: Path, tmp_path: Path) -> None:
+    index = formats.index(directories / "ssm_mlp" / "checkpoint")
+    embedding = ("backbone", "embedding", "weight")
+    more = np.concatenate([formats.read(index, [embedding])[embedding]] * 2)
+    mirrored(index, tmp_path / "out", leaves={embedding: more})
+    file = torch_zip.opened(tmp_path / "out" / "pytorch_model.bin")
+    tied, head = file.tensors["backbone.embedding.weight"], file.tensors["lm_head.weight"]
+    assert (tied.storage, tied.shape) == (head.storage, head.shape) == (tied.storage, more.shape)
+    assert (file.read("lm_head.weight") == more).all()
+
+
+def test_a_missing_shard_and_one_outside_are_refused(directories: Path, tmp_path: Path) -> None:
+    source = tmp_path / "model"
+    shutil.copytree(directories / SHARDED / "checkpoint", source)
+    (source / "model-00002-of-00004.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"names model-00002-of-00004\.safetensors, which is not there"):
+        formats.index(source)
+    file = source / "model.safetensors.index.json"
+    file.write_text(file.read_text().replace("model-00001", "../model-00001"))
+    with pytest.raises(CheckpointError, match="points out of the directory"):
+        formats.index(source)
+
+
+def test_links_are_not_followed_out_of_the_directory(directories: Path, tmp_path: Path) -> None:
+    source = tmp_path / "model"
+    shutil.copytree(directories / "hf_base" / "checkpoint", source)
+    (tmp_path / "secret").write_text("a key")
+    (source / "notes.txt").symlink_to(tmp_path / "secret")
+    mirrored(formats.index(source), tmp_path / "out")
+    assert not (tmp_path / "out" / "notes.txt").exists()

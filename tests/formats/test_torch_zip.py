@@ -1,0 +1,118 @@
+"""Files of `torch.save` are read by opcode: tensors and nothing else, and no code of a file ever runs."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from last_cli.base.errors import CheckpointError
+from last_cli.formats import torch_zip
+
+
+class _Storage:
+    """Stands for a storage in a pickle that is written here as PyTorch writes it."""
+
+
+_InPython: Any = vars(pickle)["_Pickler"]  # unlike the one in C, its functions can be replaced
+
+
+class _Pickler(_InPython):
+    def persistent_id(self, obj):
+        return ("storage", _Name("torch", "FloatStorage"), "0", "cpu", 6) if isinstance(obj, _Storage) else None
+
+    def save(self, obj, save_persistent_id=True):
+        if isinstance(obj, _Name):
+            self.write(b"c" + f"{obj.module}\n{obj.name}\n".encode())
+        elif isinstance(obj, _Call):
+            self.save(obj.function)
+            self.save(obj.arguments)
+            self.write(b"R")
+        else:
+            super().save(obj, save_persistent_id)
+
+
+class _Name:
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name = module, name
+
+
+class _Call:
+    def __init__(self, function: _Name, *arguments: object) -> None:
+        self.function, self.arguments = function, arguments
+
+
+def tensor(shape=(2, 3), strides=(3, 1), offset=0) -> _Call:
+    hooks = OrderedDict()
+    return _Call(_Name("torch._utils", "_rebuild_tensor_v2"), _Storage(), offset, shape, strides, False, hooks)
+
+
+def saved(path: Path, content: object, protocol: int = 2) -> Path:
+    data = io.BytesIO()
+    _Pickler(data, protocol).dump(content)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", data.getvalue())
+        archive.writestr("archive/data/0", np.arange(6, dtype="<f4").tobytes())
+        archive.writestr("archive/version", "3\n")
+    return path
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_views_of_a_storage_are_read(tmp_path: Path, protocol: int) -> None:
+    content = {"w": tensor(), "model": {"t": tensor((3, 2), (1, 3)), "part": tensor((2,), (1,), 4)}, "epoch": 7}
+    file = torch_zip.opened(saved(tmp_path / "m.bin", content, protocol))
+    assert file.others == ("epoch",)
+    assert file.read("w").tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert file.read("model.t").tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert file.read("model.part").tolist() == [4, 5]
+
+
+def test_a_copy_keeps_what_it_does_not_change(tmp_path: Path) -> None:
+    file = torch_zip.opened(saved(tmp_path / "m.bin", {"w": tensor(), "epoch": 7}))
+    with (tmp_path / "out.bin").open("wb") as out:
+        torch_zip.write(file, out, {"w": (1, 3)}, lambda name: np.full((1, 3), 9, np.float32))
+    again = torch_zip.opened(tmp_path / "out.bin")
+    assert again.read("w").tolist() == [[9, 9, 9]] and again.others == ("epoch",)
+
+
+def test_code_is_named_and_never_run(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    evil = _Call(_Name("os", "system"), f"touch {ran}")
+    for content in ({"w": tensor(), "x": evil}, {"w": _Call(_Name("builtins", "eval"), "1")}):
+        with pytest.raises(CheckpointError, match=r"asks for (os\.system|builtins\.eval), which is no part"):
+            torch_zip.opened(saved(tmp_path / "m.bin", content))
+    assert not ran.exists()
+
+
+def test_tensors_beyond_their_storage_and_parts_that_change_alone_are_refused(tmp_path: Path) -> None:
+    beyond = torch_zip.opened(saved(tmp_path / "m.bin", {"w": tensor((3, 3), (3, 1))}))
+    with pytest.raises(CheckpointError, match="w ends at number 8 of a storage of 6"):
+        beyond.read("w")
+    part = torch_zip.opened(saved(tmp_path / "n.bin", {"w": tensor(), "part": tensor((2,), (1,), 4)}))
+    with (tmp_path / "out").open("wb") as out, pytest.raises(CheckpointError, match="so it cannot change alone"):
+        torch_zip.write(part, out, {"w": (1, 3)}, lambda name: np.zeros((1, 3), np.float32))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x05\x06", b"\x80\x02}q\x00.", b"garbage" * 20])
+def test_what_is_no_such_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "m.bin"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"m\.bin: no zip file as `torch.save` has written"):
+        torch_zip.opened(path)
+
+
+def test_every_truncation_of_a_pickle_is_an_error_in_words(tmp_path: Path) -> None:
+    whole = saved(tmp_path / "m.bin", {"w": tensor(), "model": {"t": tensor((3, 2), (1, 3))}})
+    with zipfile.ZipFile(whole) as archive:
+        data = archive.read("archive/data.pkl")
+    for end in range(len(data)):
+        with zipfile.ZipFile(tmp_path / "cut.bin", "w") as archive:
+            archive.writestr("archive/data.pkl", data[:end])
+        with pytest.raises(CheckpointError):
+            torch_zip.opened(tmp_path / "cut.bin")
