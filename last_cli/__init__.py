@@ -145,7 +145,7 @@ def prune(
     calibration: int | None = None, task: str | None = None, calibration_file: str | Path | None = None,
     data_dir: str | Path | None = None, scope: Literal["global", "layer"] = "global", min_states: int = 1,
     seed: int = 0, shape: Literal["ragged", "rectangular"] = "ragged", masked: bool = False,
-    allow_unstable: bool = False, horizon: int | None = None, drop: Sequence[str] = (),
+    allow_unstable: bool = False, horizon: int | None = None, drop: Sequence[str] | str | None = None,
     progress: Progress | None = None,
 ) -> Checkpoint:  # fmt: skip
     """The checkpoint with `ratio` of its states removed, or as many as a budget allows, in memory; `save` writes it.

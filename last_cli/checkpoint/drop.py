@@ -14,7 +14,7 @@ from last_cli.families.variables import Collections
 from last_cli.formats import Key
 
 
-def without(checkpoint: Checkpoint, globs: Sequence[str]) -> Checkpoint:
+def without(checkpoint: Checkpoint, globs: Sequence[str] | str | None) -> Checkpoint:
     """The checkpoint without what some globs name: leaves, by the path to them or to what they are in, or by a part of
     it, and other items of the step.
 
@@ -23,6 +23,7 @@ def without(checkpoint: Checkpoint, globs: Sequence[str]) -> Checkpoint:
     """
     if not globs:
         return checkpoint
+    globs = [globs] if isinstance(globs, str) else globs
     location = checkpoint.index.location
     others = set(location.items) - {location.item}
     keys: set[Key] = set()

@@ -12,7 +12,7 @@ from last_cli.cli.shared import tell, tell_all
 @command(
     "last config ckpt/",
     "last config ckpt/ --preset s5-lra-listops",
-    "last config ckpt/ --activation half_glu2 --task listops --task-settings length=65",
+    "last config ckpt/ --activation half_glu2 --task listops",
 )
 def config(
     ckpt: Ckpt,

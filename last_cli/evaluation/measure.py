@@ -204,7 +204,7 @@ def _answers(
 def _batch(network: Network, metric: Metric, outputs: np.ndarray, labels: np.ndarray) -> Batch:
     """What is kept of a batch's outputs."""
     predicted = outputs.argmax(axis=-1).astype(np.int32)
-    finite = np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1)
+    finite = np.isfinite(outputs).all(axis=tuple(range(1, outputs.ndim)))
     return Batch(predicted, metric.results(outputs, labels), np.where(finite, network.loss(outputs, labels), np.nan))
 
 

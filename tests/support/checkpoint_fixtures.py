@@ -22,7 +22,7 @@ UNREADABLE = {
     "bad_missing_manifest_all": r"manifest.ocdbt\) is missing",
     "bad_missing_path": "no such file or directory",
     "bad_missing_zarr_chunk": r"leaf params.encoder.layers_1.seq.B: chunk .* is missing; it would be read as zeros",
-    "bad_not_a_checkpoint": "not an Orbax or Flax checkpoint: no _METADATA, manifest.ocdbt, checkpoint, step",
+    "bad_not_a_checkpoint": "nor an Orbax or Flax checkpoint: no _METADATA, manifest.ocdbt, checkpoint, step",
     "bad_only_tmp_step": "no committed step; found only the uncommitted 3.orbax-checkpoint-tmp-1700000000",
     "bad_pickle_file": "a pickle file; refused, because loading it runs code",
     "bad_truncated_data_file": r": d/\w+ is truncated \(4682 bytes, 9365 expected\)",

@@ -293,7 +293,7 @@ def _array_info(raw: bytes, where: str) -> ArrayInfo:
             raise ValueError(f"shape {shape} in chunks {chunks}")
         if not all(isinstance(size, int) and size > 0 for size in chunks):
             raise ValueError(f"chunks {chunks}")
-        dtype = dtype_of(spec["dtype"] if "dtype" in spec else spec["data_type"])
+        dtype = dtype_of(str(spec["dtype"] if "dtype" in spec else spec["data_type"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{where}: not valid array metadata ({error})", INCOMPLETE) from error
     return ArrayInfo(shape, chunks, dtype.name, spec)
