@@ -130,5 +130,5 @@ S5 = Family(
     with_readouts=with_readouts,
     with_system=with_system,
     network=CLASSIFIER,
-    relatives=(NPLR, DSS, CONV_S5, S7, MAMBA),
+    relatives=(NPLR, DSS, CONV_S5, MAMBA, S7),
 )
