@@ -142,7 +142,7 @@ def prune(
     calibration: int | None = None, task: str | None = None, calibration_file: str | Path | None = None,
     data_dir: str | Path | None = None, scope: Literal["global", "layer"] = "global", min_states: int = 1,
     seed: int = 0, shape: Literal["ragged", "rectangular"] = "ragged", masked: bool = False,
-    allow_unstable: bool = False, horizon: int | None = None, drop: Sequence[str] = (),
+    allow_unstable: bool = False, horizon: int | None = None, drop: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Checkpoint:  # fmt: skip
     """The checkpoint with `ratio` of its states removed, or as many as a budget allows, in memory; `save` writes it.
@@ -195,7 +195,7 @@ def prune(
         horizon=horizon, allow_unstable=allow_unstable,
     )  # fmt: skip
     sequences = Calibration(calibration, task, calibration_file, data_dir)
-    opened = without(_opened(checkpoint), drop)
+    opened = without(_opened(checkpoint), drop or ())
     if isinstance(extent, budget.Budget):
         return budget.prune_within(opened, extent, how, sequences, progress)
     return pruning.prune(opened, extent, how, sequences, progress)

@@ -56,7 +56,7 @@ def prune(
             **vars(selection),
             **vars(calibration),
             allow_unstable=allow_unstable,
-            drop=output.drop or (),
+            drop=output.drop,
             progress=progress,
         )
     result = small.report

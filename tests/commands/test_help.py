@@ -76,6 +76,8 @@ def _asked(option: Any) -> tuple[list[str], Any]:
         return [option.opts[0]], True
     word = _value(option)
     kind = option.type_descriptor.annotation
+    if option.multiple:
+        return [option.opts[0], word], [word]
     return [option.opts[0], word], word if get_origin(kind) is Literal else kind(word)
 
 
