@@ -200,7 +200,7 @@ def prune(
         horizon=horizon, allow_unstable=allow_unstable,
     )  # fmt: skip
     sequences = Calibration(calibration, task, calibration_file, data_dir)
-    opened = without(_opened(checkpoint), drop)
+    opened = without(_opened(checkpoint), drop or ())
     if isinstance(extent, budget.Budget):
         return budget.prune_within(opened, extent, how, sequences, progress)
     return pruning.prune(opened, extent, how, sequences, progress)
