@@ -103,6 +103,8 @@ class PruneReport:
         reused: sequences whose measurement an earlier run has left in the cache.
         differences: of the layers, in their order, where kept units changed; empty where they were not asked for.
         meaning: what the numbers of such a change are, by their JSON keys.
+        target: what the units are.
+        changes: roles of the leaves to which the method gave other values in kept units; see families.target.
     """
 
     checkpoint: Source
@@ -127,6 +129,8 @@ class PruneReport:
     reused: int = 0
     differences: Sequence[Difference] = ()
     meaning: Mapping[str, str] = field(default_factory=dict)
+    target: str = "states"
+    changes: Sequence[str] = ()
 
     @property
     def states(self) -> tuple[int, int]:
@@ -143,6 +147,7 @@ class PruneReport:
             "family": self.family,
             "ratio": self.ratio,
             "criterion": self.criterion,
+            **({} if self.target == "states" else {"target": self.target}),
             "scope": self.scope,
             "shape": self.shape,
             "masked": self.masked,
