@@ -27,6 +27,7 @@ from last_cli.evaluation.metrics import proportion_stderr
 from last_cli.pruning import journal
 from last_cli.pruning.calibration.observe import Observation, observe
 from last_cli.pruning.calibration.request import Calibration
+from last_cli.pruning.means import means_of
 from last_cli.pruning.method import Method, Plan
 from last_cli.pruning.recipe import Recipe, named, usual_target
 from last_cli.results.evaluation import Measured
@@ -111,12 +112,14 @@ def sweep(
                 journal.append(path, asdict(done[key]))
         if progress:
             progress("sweep", sum(k in done for k in keys), len(keys))
+    points = [done[key] for key in sorted(keys, key=lambda k: (list(recipes).index(k[0]), k[2], k[1]))]
     return SweepReport(
         checkpoint=checkpoint.source,
         family=checkpoint.family,
         task=judged.described,
         baseline=_baseline(judged, units),
-        points=[done[key] for key in sorted(keys, key=lambda k: (list(recipes).index(k[0]), k[2], k[1]))],
+        points=points,
+        means=means_of(points),
         settings=header["settings"],
         assumed=checkpoint.assumed((*checkpoint.layer_options, *network_of(checkpoint).options)),
         warnings=judged.warnings,

@@ -18,6 +18,7 @@ from last_cli.base.errors import CheckpointError, LastError, UsageError
 from last_cli.pruning.prune import prune
 from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.score import score
+from last_cli.pruning.sweep import _aimed
 
 FAMILIES = ("NONLINEAR", "LINEAR", "HEADS_ONLY", "LINEAR_HEADS_ONLY")
 every_family = pytest.mark.parametrize("family", FAMILIES)
@@ -154,13 +155,25 @@ def test_the_usual_target_is_the_first_that_the_criterion_scores(opened, family:
 @every_family
 def test_what_changes_a_system_is_refused_in_words_where_there_is_none(opened, family: str) -> None:
     ck = opened(family)
-    for options in ({"method": "reconstruct"}, {"method": "balanced"}, {"criterion": "random", "refit": True}):
+    ways: tuple[dict[str, Any], ...] = (
+        {"method": "reconstruct"},
+        {"method": "balanced"},
+        {"criterion": "random", "refit": True},
+    )
+    for options in ways:
         with pytest.raises(LastError, match=r"family 'fake-heads'|and the layers have heads"):
             last.prune(ck, 0.5, **options)
     with pytest.raises(UsageError, match="has no channels"):
         score(ck, random_recipe("channels"))
     with pytest.raises(UsageError, match="removes no heads"):
         Recipe(method="balanced", target="heads")
+
+
+def test_all_recipes_of_a_sweep_remove_the_same_units(opened) -> None:
+    ck = opened("LINEAR")
+    for names, target in ((["random"], "heads"), (["random", "last"], "states"), (["random", "balanced"], "states")):
+        common, recipes = _aimed(Recipe(), names, ck)
+        assert {common.target, *(used.target for used in recipes.values())} == {target}
 
 
 def test_targets_one_after_the_other_are_verified_step_by_step(opened, tmp_path: Path) -> None:

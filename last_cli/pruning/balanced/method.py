@@ -17,6 +17,7 @@ import numpy as np
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.display.meaning import TRUNCATION_MEANING
 from last_cli.families.find import Layer
 from last_cli.families.lti.system import System, subtract
 from last_cli.families.target import ROLES, put
@@ -33,7 +34,7 @@ from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.report import report_of
 from last_cli.pruning.score import score_layers
 from last_cli.pruning.select import Rule, choose, indices
-from last_cli.results.prune import TRUNCATION_MEANING, Difference, LayerPrune
+from last_cli.results.prune import Difference, LayerPrune
 
 Systems = Sequence[Diagonal | None]
 """The reduced systems of a layer; None for those that stay as they are."""

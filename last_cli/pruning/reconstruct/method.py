@@ -17,6 +17,7 @@ import numpy as np
 
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.display.meaning import REFIT_MEANING
 from last_cli.families.find import Layer
 from last_cli.families.lti.system import gain_bound
 from last_cli.families.target import Role, take
@@ -34,7 +35,7 @@ from last_cli.pruning.reconstruct.fit import Fit, LayerFit, check_families, fit_
 from last_cli.pruning.report import report_of
 from last_cli.pruning.score import score_layers
 from last_cli.pruning.select import Rule, indices, stored
-from last_cli.results.prune import REFIT_MEANING, Difference, LayerPrune
+from last_cli.results.prune import Difference, LayerPrune
 from last_cli.results.score import LayerScore
 
 CHANGES: tuple[Role, ...] = ("readout",)
