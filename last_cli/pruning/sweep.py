@@ -88,19 +88,19 @@ def sweep(
         CheckpointError, DataError: as in `evaluate`.
         UsageError: unknown names, ratios that make no sense, or `out` is of another sweep.
     """
-    recipe, recipes = _aimed(recipe, grid.criteria, checkpoint)
+    recipes, target = _aimed(recipe, grid.criteria, checkpoint)
     if grid.calibration is not None:
         positive(grid.calibration)
     keys = list(_keys(recipes, parse_ratios(grid.ratios), grid.seeds))
     data = load_split(checkpoint, request, progress)
     checkpoint = follow_task(checkpoint, data)
     common = {"scope": recipe.scope, "min_states": recipe.min_states, "shape": recipe.shape}
-    common |= {} if recipe.target == "states" else {"target": recipe.target}
+    common |= {} if target == "states" else {"target": target}
     header = _header(checkpoint, data, request, {"calibration": grid.calibration, **common})
     path = Path(out) / JOURNAL if out is not None else None
     done = {p.key: p for p in map(_restored, journal.resume(path, header))} if path else {}
     judged = judge(checkpoint, data, request, progress)
-    units = sum(int(checkpoint.live(layer, recipe.target).sum()) for layer in checkpoint.layers)
+    units = sum(int(checkpoint.live(layer, target).sum()) for layer in checkpoint.layers)
     plan = _plans(checkpoint, recipes, _calibration(grid, request), progress)
     for key in keys:
         if key not in done:
@@ -127,12 +127,13 @@ def sweep(
     )
 
 
-def _aimed(recipe: Recipe, names: Sequence[str], checkpoint: Checkpoint) -> tuple[Recipe, dict[str, Recipe]]:
-    """What the recipes have in common, and each by its name; all of them remove the same kind of units."""
+def _aimed(recipe: Recipe, names: Sequence[str], checkpoint: Checkpoint) -> tuple[dict[str, Recipe], str | None]:
+    """The recipes by name, and the one kind of units that all of them remove."""
     recipes = {name: named(name, recipe) for name in names}
-    if recipe.target is None and recipes:
-        recipe = replace(recipe, target=usual_target(list(recipes.values()), checkpoint.layers))
-    return recipe, {name: replace(used, target=recipe.target) for name, used in recipes.items()}
+    if not recipes:
+        return {}, None
+    target = recipe.target or usual_target(list(recipes.values()), checkpoint.layers)
+    return {name: replace(used, target=target).on(checkpoint.layers) for name, used in recipes.items()}, target
 
 
 def _calibration(grid: Grid, request: Request) -> Calibration:
