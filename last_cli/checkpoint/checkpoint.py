@@ -18,7 +18,7 @@ from last_cli.base.arrays import digest, nested
 from last_cli.base.errors import CheckpointError, UsageError, inside
 from last_cli.checkpoint.configuration import Said, said_in_file, said_of
 from last_cli.checkpoint.sizes import count, size
-from last_cli.families.find import Layer, build_system, find_layers
+from last_cli.families.find import Layer, build_system, check_numbers, find_layers
 from last_cli.families.lti.config import ModelConfig, resolve
 from last_cli.families.lti.presets import preset as published
 from last_cli.families.lti.system import System
@@ -130,10 +130,16 @@ class Checkpoint:
         with inside(self.index.location.path):
             return build_system(layer, arrays, self.config, dtype)
 
-    def live(self, layer: Layer, target: str = "states") -> Bool[np.ndarray, "G N"]:
-        """Which units of a layer may add something to its output, and are no padding."""
-        units = layer.units[target]
-        live = live_units(units, self.arrays(layer))
+    def live(self, layer: Layer, target: str | None = None) -> Bool[np.ndarray, "G N"]:
+        """Which units of a layer may add something to its output, and are no padding; by default the usual ones.
+
+        Raises:
+            CheckpointError: its numbers are not finite.
+        """
+        units, arrays = layer.units[target or layer.family.targets[0].name], self.arrays(layer)
+        with inside(self.index.location.path):
+            check_numbers(layer, arrays)
+        live = live_units(units, arrays)
         return np.ones((units.groups, units.count), bool) if live is None else live
 
     @property

@@ -41,18 +41,20 @@ def diff(one: Checkpoint | str | Path, other: Checkpoint | str | Path) -> DiffRe
 
 @dataclass(frozen=True)
 class _Layer:
-    """A layer's live states, the median of their norms, and a digest of its arrays."""
+    """A layer's live units of the usual kind, the median norm where they are states of a System, and a digest."""
 
     states: int
-    hinf: float
+    hinf: float | None
     digest: bytes
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, layer: Layer) -> _Layer:
+        arrays = digest(sorted(checkpoint.arrays(layer).items()))
+        if layer.family.system is None or layer.family.targets[0].name != "states":
+            return cls(int(checkpoint.live(layer).sum()), None, arrays)
         system = checkpoint.system(layer)
         live = hinf_norm(system)[system.live_mask]
-        arrays = sorted(checkpoint.arrays(layer).items())
-        return cls(live.size, float(np.median(live)) if live.size else 0.0, digest(arrays))
+        return cls(live.size, float(np.median(live)) if live.size else 0.0, arrays)
 
 
 def _other_leaves(one: Checkpoint, other: Checkpoint) -> list[str]:

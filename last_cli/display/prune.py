@@ -43,7 +43,7 @@ def prune_hints(report: PruneReport) -> list[str]:
     if report.masked:
         return ["all shapes are as before, so unmodified training code loads it; without ⟦masked⟧ it would be smaller"]
     hints = []
-    if report.method == "criterion" or not report.differences:
+    if report.target == "states" and not (report.changes and report.differences):
         hints.append(
             "⟦method reconstruct⟧ refits C of what is kept, which mostly keeps more accuracy at the same ratio"
         )
@@ -83,7 +83,7 @@ def _measured(report: PruneReport) -> dict[str, list[float | None]]:
     found = report.differences
     if not found:
         return {}
-    if report.method == "balanced":
+    if "dynamics" in report.changes:
         return {"white error": [d.h2 for d in found], "change H∞ ≤": [d.hinf[1] for d in found]}
     columns: dict[str, list[float | None]] = {"output error": [d.calibration for d in found]}
     return columns | {"white error": [d.h2 for d in found], "|C| growth": [d.growth for d in found]}
@@ -91,9 +91,9 @@ def _measured(report: PruneReport) -> dict[str, list[float | None]]:
 
 def _change_notes(report: PruneReport) -> list[str]:
     """What a method changed beyond cutting, and what the headings mean."""
-    if report.method == "balanced":
+    if "dynamics" in report.changes:
         return _truncation_notes(report)
-    return _refit_notes(report) if report.method != "criterion" else []
+    return _refit_notes(report) if report.changes else []
 
 
 def _truncation_notes(report: PruneReport) -> list[str]:

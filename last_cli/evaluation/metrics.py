@@ -68,7 +68,7 @@ def precision_loss(name: str, this: Measured, exact: Measured) -> PrecisionLoss:
     return PrecisionLoss(name, pair.drop, pair.drop_stderr, pair.agreement)
 
 
-def _proportion_stderr(results: Results) -> float:
+def proportion_stderr(results: Results) -> float:
     """sqrt(p (1 - p) / n)."""
     p = float(results.mean())
     return float(np.sqrt(p * (1 - p) / len(results)))
@@ -79,7 +79,7 @@ METRICS = {
         name="accuracy",
         results=lambda outputs, labels: outputs.argmax(axis=-1) == labels,
         value=lambda results: float(results.mean()),
-        stderr=_proportion_stderr,
+        stderr=proportion_stderr,
         higher_is_better=True,
     ),
 }

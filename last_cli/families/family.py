@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from last_cli.base.errors import CheckpointError
+from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.system import AnyArray, System
 from last_cli.families.target import Shapes, Target
@@ -80,6 +80,9 @@ class Family:
         network: the Network that its layers stand in, "module:attribute", imported when a model is built; None where
             none is known.
         relatives: layers that are told from its own by what they are.
+
+    Raises:
+        UsageError: no target, or an option that ModelConfig does not have.
     """
 
     name: str
@@ -97,6 +100,17 @@ class Family:
     matters: tuple[Hint, ...] = ()
     network: str | None = None
     relatives: tuple[Relative, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.targets:
+            raise UsageError(f"family '{self.name}': no targets, expected one or more", "pruning removes their units")
+        known = {entry.name for entry in fields(ModelConfig)}
+        for option in (*self.options, *(hint.option for hint in (*self.hints, *self.matters))):
+            if option not in known:
+                raise UsageError(
+                    f"family '{self.name}': the option '{option}' is no entry of ModelConfig",
+                    f"its entries are: {', '.join(sorted(known))}; what else a layer depends on belongs in its leaves",
+                )
 
     def matches(self, leaves: Mapping[str, Any] | set[str]) -> bool:
         """Whether a node with these leaf names is a layer of this family."""

@@ -66,13 +66,19 @@ def build_system(
     Raises:
         CheckpointError: a leaf holds NaN or infinite values, or others than real numbers; names layer and leaf.
     """
-    for name, array in arrays.items():
-        _check_real(layer.name, name, array.dtype)
-        check_finite(layer.name, name, array)
+    check_numbers(layer, arrays)
     if layer.family.system is None:
         raise CheckpointError(f"{layer.name}: a layer of the family '{layer.family.name}' is no linear system")
     system = layer.family.system({name: a.astype(dtype) for name, a in arrays.items()}, config)
-    return replace(system, live=live_units(layer.units["states"], arrays))
+    states = layer.units.get("states")  # where a family cannot remove states, all of them are live
+    return system if states is None else replace(system, live=live_units(states, arrays))
+
+
+def check_numbers(layer: Layer, arrays: Mapping[str, Shaped[np.ndarray, ...]]) -> None:
+    """Raises CheckpointError where a leaf holds NaN or infinite values, or others than real numbers."""
+    for name, array in arrays.items():
+        _check_real(layer.name, name, array.dtype)
+        check_finite(layer.name, name, array)
 
 
 def _check_real(layer: str, name: str, dtype: np.dtype) -> None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from last_cli.base.annotations import Bool, Int, Shaped
 
 Role = Literal["dynamics", "input", "readout"]
+ROLES: tuple[Role, ...] = get_args(Role)
 Shapes = Mapping[str, tuple[int, ...]]
 
 

@@ -120,6 +120,7 @@ def prune_within(
         CheckpointError, DataError, UsageError: as in `prune`, and for a task without validation data, or where a guess
             decides the answers.
     """
+    recipe = recipe.on(checkpoint.layers)
     labelled = budget.kind == "max_drop"
     request = selection_request(checkpoint, calibration.task, calibration.data_dir) if labelled else None
     if not budget.assume:
@@ -148,7 +149,8 @@ def prune_within(
     else:
         assert inputs is not None
         loss = _errors(checkpoint, inputs)
-    chosen = _search(checkpoint, budget, plan, loss, progress)
+    units = sum(int(checkpoint.live(layer, recipe.target).sum()) for layer in checkpoint.layers)
+    chosen = _search(budget, units, plan, loss, progress)
     return _recorded(plan.at(chosen.chosen), chosen, [*told(checkpoint, found), *loss.warnings])
 
 
@@ -177,8 +179,9 @@ class _Loss:
     warnings: Sequence[str] = ()
 
 
-def _search(checkpoint: Checkpoint, budget: Budget, plan: Plan, loss: _Loss, progress: Progress | None) -> Search:
-    steps = min(STEPS, sum(int(checkpoint.live(layer).sum()) for layer in checkpoint.layers))
+def _search(budget: Budget, units: int, plan: Plan, loss: _Loss, progress: Progress | None) -> Search:
+    """The largest ratio within the budget, of so many live units."""
+    steps = min(STEPS, units)
     points: list[SearchPoint] = []
 
     def within(step: int) -> bool:

@@ -32,14 +32,15 @@ def compact(
     Args:
         checkpoint: what is cut.
         masks: bool (G, N) for each layer by name.
-        settings: how they were chosen, for the stamp; `target` names the units, by default states.
+        settings: how they were chosen, for the stamp; `target` names the units, by default states, and `changes` the
+            roles of the leaves that the method gives other values.
         masked: every array keeps its shape, and coefficients of removed units are zero.
 
     Raises:
         CheckpointError: an array holds the units, and nothing says how it is cut.
     """
     target = settings.get("target", "states")
-    kept = Kept(masks, target, masked, {} if masked else _placeholders(checkpoint, masks))
+    kept = Kept(masks, target, masked, {} if masked else _placeholders(checkpoint, masks, target))
     cuts = own_cuts(checkpoint.layers, kept)
     cuts |= _copied(checkpoint, kept, checkpoint.leaves)
     leaves = cut_leaves(checkpoint.leaves, cuts)
@@ -53,12 +54,12 @@ def compact(
     )
 
 
-def _placeholders(checkpoint: Checkpoint, masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _placeholders(checkpoint: Checkpoint, masks: Mapping[str, np.ndarray], target: str) -> dict[str, np.ndarray]:
     """For each layer that keeps no unit, the one that is stored in their place: of states, which decays fastest."""
     found = {}
     for layer in checkpoint.layers:
         if not masks[layer.name].any():
-            linear = layer.family.system is not None
+            linear = target == "states" and layer.family.system is not None
             chosen = int(np.abs(checkpoint.system(layer).lam).max(axis=0).argmin()) if linear else 0
             found[layer.name] = np.full((len(masks[layer.name]), 1), chosen)
     return found

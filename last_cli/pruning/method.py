@@ -45,7 +45,9 @@ class Method(Protocol):
     Attributes:
         name: what recipes call it.
         summary: one line for lists.
-        changes: what is new in kept units, in words; None where their values stay.
+        changes: what is new in kept units, in words; None where their values stay. The stamp and the report say it as
+            `changes`, the roles of the leaves that are new: verification leaves those out, and takes all leaves as new
+            where a stamp says nothing. With "dynamics" they are the leaves of Family.with_system, where there is one.
         needs_inputs: whether the units are observed on input sequences.
     """
 

@@ -22,7 +22,7 @@ class Needs:
     """What a recipe's criterion was given.
 
     Attributes:
-        recipe: with its horizon filled in.
+        recipe: with its target and its horizon filled in.
         sensitivity: (G, N) for each layer by name; empty where the criterion runs no network.
         said: what was given, for report and stamp: the horizon, or where the input sequences come from.
         assumed: what nothing but our assumption decides.
@@ -44,7 +44,9 @@ def needs_of(checkpoint: Checkpoint, recipe: Recipe, observation: Observation | 
 
     Raises:
         CheckpointError: the tree is no network, where one must run; or it overflows.
+        UsageError: the layers have nothing that the recipe can remove.
     """
+    recipe = recipe.on(checkpoint.layers)
     needs = recipe.scoring.needs
     if "sensitivity" in needs:
         assert observation is not None

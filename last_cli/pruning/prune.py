@@ -27,9 +27,10 @@ def prune(
         CheckpointError: numbers that are not finite, poles at or beyond the unit circle, or, where the network must
             run, a tree that is no network.
         DataError: the calibration sequences cannot be read.
-        UsageError: a ratio outside [0, 1), or sequences for a recipe that takes none.
+        UsageError: a ratio outside [0, 1), sequences for a recipe that takes none, or layers without what it removes.
     """
     check_ratio(ratio)
+    recipe = recipe.on(checkpoint.layers)
     observation = _observation(checkpoint, recipe, calibration, progress)
     found = _plan(checkpoint, recipe, observation, progress).at(ratio)
     warnings = [*found.report.warnings, *warnings_of(checkpoint, observation)]
@@ -43,6 +44,7 @@ def prepare(
     progress: Progress | None = None,
 ) -> Plan:
     """All that the recipe's method measures, whatever the ratio; raises what `prune` does."""
+    recipe = recipe.on(checkpoint.layers)
     return _plan(checkpoint, recipe, _observation(checkpoint, recipe, calibration, progress), progress)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from last_cli.base import registry
 from last_cli.base.errors import UsageError
+from last_cli.families.layer import Layer
 from last_cli.pruning.criteria.criterion import Criterion
 from last_cli.pruning.select import Scope, Shape
 
@@ -22,7 +24,7 @@ class Recipe:
         criterion: how units are scored: a name of the registry.
         method: what chooses, and what it changes in kept units: a name of the registry. "criterion" keeps every value;
             the others choose by themselves.
-        target: what is removed; see Family.targets.
+        target: what is removed; see Family.targets. None is the first that the layers have and the recipe can remove.
         scope: "global" ranks all layers together, "layer" removes the ratio in each.
         min_states: units that every layer keeps at least; with 0 a layer may lose all of them.
         seed: of random choices, and of inputs made without data.
@@ -38,7 +40,7 @@ class Recipe:
 
     criterion: str = "last"
     method: str = BY_CRITERION
-    target: str = "states"
+    target: str | None = None
     scope: Scope = "global"
     min_states: int = 1
     seed: int = 0
@@ -58,11 +60,8 @@ class Recipe:
                 f"⟦method {self.method}⟧ chooses and refits by itself",
                 "leave out ⟦criterion⟧, ⟦horizon⟧ and ⟦refit⟧, or the method",
             )
-        if self.target not in self.scoring.targets:
-            raise UsageError(
-                f"the criterion {self.criterion} scores no {self.target}",
-                f"it scores {' and '.join(self.scoring.targets)}",
-            )
+        if self.target is not None and not self.removes(self.target):
+            raise UsageError(f"{self._chooser} no {self.target}", f"it {self._verb} {' and '.join(self.targets)}")
         if self.horizon is not None and ("horizon" not in self.scoring.needs or self.horizon < 1):
             raise UsageError(
                 f"horizon is {self.horizon}, with the criterion {self.criterion}",
@@ -91,6 +90,33 @@ class Recipe:
         return "a refitted C" if self.refit else registry.get("methods", self.method).changes
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """What it can remove; empty where it can remove whatever a family declares. What changes is a System's."""
+        if self.changes:
+            return ("states",)
+        return self.scoring.targets if self.method == BY_CRITERION else ()
+
+    def removes(self, target: str) -> bool:
+        """Whether it can remove such units."""
+        return not self.targets or target in self.targets
+
+    def on(self, layers: Sequence[Layer]) -> Recipe:
+        """The recipe for these layers, with its target filled in.
+
+        Raises:
+            UsageError: a layer has no such units, or all layers have none in common that the recipe can remove.
+        """
+        if self.target is None:
+            return replace(self, target=usual_target([self], layers))
+        for layer in layers:
+            if self.target not in layer.units:
+                raise UsageError(
+                    f"{layer.name}: a layer of the family '{layer.family.name}' has no {self.target}",
+                    f"what can be removed from it: {', '.join(layer.units)}",
+                )
+        return self
+
+    @property
     def needs_network(self) -> bool:
         """Whether it must be seen what the units do in the network."""
         return self.method == BY_CRITERION and "sensitivity" in self.scoring.needs
@@ -117,7 +143,38 @@ class Recipe:
             "allow_unstable": self.allow_unstable,
         }
         said |= {} if self.horizon is None else {"horizon": self.horizon}
-        return said | ({} if self.target == "states" else {"target": self.target})
+        return said | ({} if self.target in (None, "states") else {"target": self.target})
+
+    @property
+    def _verb(self) -> str:
+        return "scores" if self.method == BY_CRITERION and not self.refit else "removes"
+
+    @property
+    def _chooser(self) -> str:
+        """The start of a sentence on what it can remove."""
+        if self.method != BY_CRITERION:
+            return f"⟦method {self.method}⟧ removes"
+        return "⟦refit⟧ removes" if self.refit else f"the criterion {self.criterion} scores"
+
+
+def usual_target(recipes: Sequence[Recipe], layers: Sequence[Layer]) -> str:
+    """The first target of the layers' families that all layers have and all recipes can remove.
+
+    Raises:
+        UsageError: there is none.
+    """
+    shared = [t.name for t in layers[0].family.targets if all(t.name in layer.units for layer in layers)]
+    if not shared:
+        raise UsageError("the layers have no units of one kind in common", "`last list families` says what they have")
+    for target in shared:
+        if all(used.removes(target) for used in recipes):
+            return target
+    used = next((r for r in recipes if not any(map(r.removes, shared))), recipes[0])
+    able = [n for n in registry.names("criteria") if set(registry.get("criteria", n).targets or shared) & set(shared)]
+    raise UsageError(
+        f"{used._chooser} {' and '.join(used.targets)}, and the layers have {' and '.join(shared)}",
+        f"criteria that score these: {', '.join(able)}" if able else "another package may score these",
+    )
 
 
 def recipe(criterion: str = "last", method: str = BY_CRITERION, **entries: Any) -> Recipe:

@@ -13,7 +13,8 @@ from last_cli.results.prune import LayerPrune, PruneReport
 def report_of(
     before: Checkpoint, after: Checkpoint, recipe: Recipe, ratio: float, layers: Sequence[LayerPrune]
 ) -> PruneReport:
-    """What all methods report, with a warning for each layer that lost all its units."""
+    """What all methods report, with a warning for each layer that lost all its units; the recipe names its target."""
+    target = recipe.target or "states"
     return PruneReport(
         checkpoint=before.source,
         family=before.family,
@@ -28,7 +29,8 @@ def report_of(
         bytes=(before.bytes, after.bytes),
         sliced_copies=_cut_copies(after),
         masked=recipe.masked,
-        warnings=[*other_weights(before.layers, before.leaves), *_emptied(layers)],
+        warnings=[*other_weights(before.layers, before.leaves), *_emptied(layers, target)],
+        target=target,
     )
 
 
@@ -38,9 +40,10 @@ def _cut_copies(small: Checkpoint) -> int:
     return sum(key not in own for key in small.changed) + sum(map(len, small.also.values()))
 
 
-def _emptied(layers: Sequence[LayerPrune]) -> list[str]:
+def _emptied(layers: Sequence[LayerPrune], target: str) -> list[str]:
+    none, silent = ("state is", "B = C = 0") if target == "states" else (f"{target} are", "coefficients of 0")
     return [
-        f"{layer.name}: no state is left; {layer.stored} with B = C = 0 {'is' if layer.stored == 1 else 'are'} stored"
+        f"{layer.name}: no {none} left; {layer.stored} with {silent} {'is' if layer.stored == 1 else 'are'} stored"
         for layer in layers
         if not layer.after
     ]

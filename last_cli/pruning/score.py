@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from last_cli.base import registry
 from last_cli.base.errors import CheckpointError, UnstableStateError, UsageError, inside
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
@@ -37,7 +38,7 @@ def score(
     calibration: Calibration = Calibration(),
     progress: Progress | None = None,
 ) -> ScoreReport:
-    """Norms and scores of every unit, and with a ratio which units would stay.
+    """Scores of every unit, norms where these are states of a System, and with a ratio which units would stay.
 
     Args:
         checkpoint: whose units are scored.
@@ -51,10 +52,12 @@ def score(
         CheckpointError: numbers that are not finite, poles at or beyond the unit circle, or, where the network must run
             for the criterion, a tree that is no network.
         DataError: the calibration sequences cannot be read.
-        UsageError: a ratio outside [0, 1), a glob that matches nothing, or sequences for a criterion that takes none.
+        UsageError: a ratio outside [0, 1), a glob that matches nothing, sequences for a criterion that takes none, or
+            layers without what the recipe scores.
     """
     if ratio is not None:
         check_ratio(ratio)
+    recipe = recipe.on(checkpoint.layers)
     observation = observe(checkpoint, recipe, calibration, progress) if recipe.needs_network else None
     if observation is None and calibration.options:
         raise UsageError(
@@ -72,6 +75,7 @@ def score(
         raise UsageError(f"no layer matches '{layer}'", f"the layers are: {names}")
     assumed = checkpoint.assumed(checkpoint.layer_options) | dict(needs.assumed)
     report = ScoreReport(checkpoint.source, checkpoint.family, recipe.criterion, assumed, shown, ratio)
+    report = replace(report, target=needs.recipe.target or report.target)
     return replace(report, warnings=[*warnings, *warnings_of(checkpoint, observation)], needed=needs.said)
 
 
@@ -80,7 +84,9 @@ def score_layers(checkpoint: Checkpoint, needs: Needs) -> tuple[list[LayerScore]
 
     Raises:
         CheckpointError: numbers that are not finite, or poles at or beyond the unit circle.
+        UsageError: the criterion needs a linear system, and a layer is none.
     """
+    _check_systems(checkpoint, needs.recipe)
     with ThreadPoolExecutor(LAYERS_AT_ONCE) as pool:
         done = list(pool.map(partial(_score_layer, checkpoint, needs), range(len(checkpoint.layers))))
     warnings = [*checkpoint.index.warnings, *(warning for _, found in done for warning in found)]
@@ -100,20 +106,21 @@ def _score_layer(checkpoint: Checkpoint, needs: Needs, position: int) -> tuple[L
     layer, recipe, warnings = checkpoint.layers[position], needs.recipe, []
     criterion, norms = recipe.scoring, None
     available: dict[str, Any] = {"rng": np.random.default_rng([recipe.seed, position]), **needs.of(layer.name)}
-    if layer.family.system is None:
+    system = checkpoint.system(layer) if layer.family.system is not None and recipe.target == "states" else None
+    if system is None:
         live = checkpoint.live(layer, recipe.target)
     else:
-        system = checkpoint.system(layer)
         with inside(checkpoint.index.location.path):
             _check_poles(layer, system, recipe.allow_unstable, warnings)
             norms = _norms(system)
             _check_norms(layer, system, norms)
         live = system.live_mask
-        exact = criterion.dtype is np.float64
+    if "system" in criterion.needs:
+        exact = system is not None and criterion.dtype is np.float64
         available["system"] = system if exact else checkpoint.system(layer, criterion.dtype)
-    states = scores(criterion, live, available | {"live": live})
+    found = scores(criterion, live, available | {"live": live})
     sizes = layer.sizes
-    scored = LayerScore(layer.name, sizes.features, sizes.directions, live, states, norms)
+    scored = LayerScore(layer.name, sizes.features, sizes.directions, live, found, norms)
     if norms is not None and not norms.hinf[live].any():
         warnings.append(
             f"{layer.name}: B or C is zero throughout, so every norm and score there is 0"
@@ -121,6 +128,17 @@ def _score_layer(checkpoint: Checkpoint, needs: Needs, position: int) -> tuple[L
             else f"{layer.name}: B and C are zero throughout: no state of it is live"
         )
     return scored, warnings
+
+
+def _check_systems(checkpoint: Checkpoint, recipe: Recipe) -> None:
+    other = next((layer for layer in checkpoint.layers if layer.family.system is None), None)
+    if other is not None and "system" in recipe.scoring.needs:
+        able = [n for n in registry.names("criteria") if "system" not in registry.get("criteria", n).needs]
+        raise UsageError(
+            f"{other.name}: a layer of the family '{other.family.name}' is no linear system, and the criterion "
+            f"{recipe.criterion} scores one",
+            f"criteria that need none: {', '.join(able)}",
+        )
 
 
 def _norms(system: System) -> Norms:

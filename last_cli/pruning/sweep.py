@@ -12,8 +12,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from last_cli.base import registry
 from last_cli.base.arrays import digest
 from last_cli.base.errors import UsageError, spelled
@@ -25,11 +23,13 @@ from last_cli.evaluation.evaluate import follow_task, load_split
 from last_cli.evaluation.inputs import positive
 from last_cli.evaluation.judge import Judge, judge
 from last_cli.evaluation.measure import Request
+from last_cli.evaluation.metrics import proportion_stderr
 from last_cli.pruning import journal
 from last_cli.pruning.calibration.observe import Observation, observe
 from last_cli.pruning.calibration.request import Calibration
-from last_cli.pruning.method import Method, Plan, Pruned
-from last_cli.pruning.recipe import Recipe, named
+from last_cli.pruning.means import means_of
+from last_cli.pruning.method import Method, Plan
+from last_cli.pruning.recipe import Recipe, named, usual_target
 from last_cli.results.evaluation import Measured
 from last_cli.results.sweep import SweepPoint, SweepReport
 from last_cli.tasks.find import find
@@ -88,38 +88,52 @@ def sweep(
         CheckpointError, DataError: as in `evaluate`.
         UsageError: unknown names, ratios that make no sense, or `out` is of another sweep.
     """
-    recipes = {name: named(name, recipe) for name in grid.criteria}
+    recipes, target = _aimed(recipe, grid.criteria, checkpoint)
     if grid.calibration is not None:
         positive(grid.calibration)
     keys = list(_keys(recipes, parse_ratios(grid.ratios), grid.seeds))
     data = load_split(checkpoint, request, progress)
     checkpoint = follow_task(checkpoint, data)
     common = {"scope": recipe.scope, "min_states": recipe.min_states, "shape": recipe.shape}
+    common |= {} if target == "states" else {"target": target}
     header = _header(checkpoint, data, request, {"calibration": grid.calibration, **common})
     path = Path(out) / JOURNAL if out is not None else None
     done = {p.key: p for p in map(_restored, journal.resume(path, header))} if path else {}
     judged = judge(checkpoint, data, request, progress)
+    units = sum(int(checkpoint.live(layer, target).sum()) for layer in checkpoint.layers)
     plan = _plans(checkpoint, recipes, _calibration(grid, request), progress)
     for key in keys:
         if key not in done:
             name, ratio, seed = key
             found = plan(name, seed).at(ratio, draft=True) if ratio else None
-            done[key] = _point(key, found, judged.answers(found.checkpoint, progress) if found else judged.base, judged)
+            measured = judged.answers(found.checkpoint, progress) if found else judged.base
+            done[key] = _point(key, found.report.states[1] if found else units, measured, judged)
             if path:
                 journal.append(path, asdict(done[key]))
         if progress:
             progress("sweep", sum(k in done for k in keys), len(keys))
+    points = [done[key] for key in sorted(keys, key=lambda k: (list(recipes).index(k[0]), k[2], k[1]))]
     return SweepReport(
         checkpoint=checkpoint.source,
         family=checkpoint.family,
         task=judged.described,
-        baseline=_baseline(judged),
-        points=[done[key] for key in sorted(keys, key=lambda k: (list(recipes).index(k[0]), k[2], k[1]))],
+        baseline=_baseline(judged, units),
+        points=points,
+        means=means_of(points),
         settings=header["settings"],
         assumed=checkpoint.assumed((*checkpoint.layer_options, *network_of(checkpoint).options)),
         warnings=judged.warnings,
         notes=[*checkpoint.source.notes, data.note, *_notes(request, grid, recipes)],
     )
+
+
+def _aimed(recipe: Recipe, names: Sequence[str], checkpoint: Checkpoint) -> tuple[dict[str, Recipe], str | None]:
+    """The recipes by name, and the one kind of units that all of them remove."""
+    recipes = {name: named(name, recipe) for name in names}
+    if not recipes:
+        return {}, None
+    target = recipe.target or usual_target(list(recipes.values()), checkpoint.layers)
+    return {name: replace(used, target=target).on(checkpoint.layers) for name, used in recipes.items()}, target
 
 
 def _calibration(grid: Grid, request: Request) -> Calibration:
@@ -206,40 +220,32 @@ def _header(checkpoint: Checkpoint, data: Split, request: Request, settings: dic
     }
 
 
-def _point(key: Key, pruned: Pruned | None, measured: Measured, judged: Judge) -> SweepPoint:
+def _point(key: Key, units: int, measured: Measured, judged: Judge) -> SweepPoint:
     name, ratio, seed = key
     found, accuracy = judged.compare(measured), measured.accuracy
     return SweepPoint(
         criterion=name,
         ratio=ratio,
         seed=seed,
-        states=pruned.report.states[1] if pruned else _live(judged.checkpoint),
+        states=units,
         accuracy=accuracy,
-        stderr=_stderr(accuracy, len(measured.results)),
+        stderr=proportion_stderr(measured.results),
         loss=float(measured.losses.mean()),
         drop=found.drop,
         drop_stderr=found.drop_stderr,
     )
 
 
-def _baseline(judged: Judge) -> dict[str, Any]:
+def _baseline(judged: Judge, units: int) -> dict[str, Any]:
     base, n = judged.base, len(judged.base.results)
     return {
         "accuracy": base.accuracy,
-        "stderr": _stderr(base.accuracy, n),
+        "stderr": proportion_stderr(base.results),
         "loss": float(base.losses.mean()),
-        "states": _live(judged.checkpoint),
+        "states": units,
         "n": n,
         "device": base.device,
     }
-
-
-def _live(checkpoint: Checkpoint) -> int:
-    return sum(int(checkpoint.live(layer).sum()) for layer in checkpoint.layers)
-
-
-def _stderr(accuracy: float, n: int) -> float:
-    return float(np.sqrt(accuracy * (1 - accuracy) / n))
 
 
 def _notes(request: Request, grid: Grid, recipes: Mapping[str, Recipe]) -> list[str]:

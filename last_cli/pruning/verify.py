@@ -17,7 +17,7 @@ from last_cli.families.carriers import carriers
 from last_cli.families.find import Layer
 from last_cli.families.followers import followers
 from last_cli.families.lti.system import System, gain_bound, subtract, transfer_gain
-from last_cli.families.target import Units
+from last_cli.families.target import ROLES, Role, Units
 from last_cli.formats.damage import damage
 from last_cli.pruning.cut import Cut, Kept, own_cuts
 from last_cli.results.verify import Check, VerifyReport
@@ -106,34 +106,51 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     said = f"{recorded[:19]} in the stamp, {against.digest[:19]} there"
     checks = [Check("source digest", since is not None, said)]
     steps = chain[-1 if since is None else since :]
-    masked, target = _all_or_none(steps, pruned), steps[-1].get("target", "states")
+    masked = _the_same("masked", False, steps, pruned)
+    target = _the_same("target", "states", steps, pruned)
     index = {layer.name: _index(layer, layer.units[target], against, steps) for layer in against.layers}
     emptied = {name for name, (_, live) in index.items() if not live}
     keep = {layer.name: _mask(layer.units[target], *index[layer.name]) for layer in against.layers}
     placeholders = {name: index[name][0] for name in emptied} if not masked else {}
     cuts = own_cuts(against.layers, Kept(keep, target, masked, placeholders))
     untouched = _untouched(pruned, against, cuts)
-    if methods := {step["method"] for step in steps if "method" in step}:
-        new = "poles, B and C new" if "balanced" in methods else "C refitted"
-        refitted = {layer.leaves[n] for layer in against.layers for n in _refitted(layer, against, new != "C refitted")}
-        kept = _bit_equal(pruned, against, {key: cut for key, cut in cuts.items() if key not in refitted})
-        checks += [replace(kept, name=f"kept entries bit-equal, {new}"), untouched]
-        if methods == {"balanced"} and len(steps) == 1 and since is not None:
+    if roles := set().union(*map(_changes, steps)):
+        new = {layer.leaves[n] for layer in against.layers for n in _new_leaves(layer, against, target, roles)}
+        kept = _bit_equal(pruned, against, {key: cut for key, cut in cuts.items() if key not in new})
+        checks += [replace(kept, name=f"kept entries bit-equal, {_in_words(roles)}"), untouched]
+        if len(steps) == 1 and since is not None and "gain_bound" in steps[0]:
             checks.append(_new_poles_hold(pruned, against, steps[0]["gain_bound"]))
         return checks
     checks += [_bit_equal(pruned, against, cuts), untouched]
-    if all(check.passed for check in checks[1:]):
+    linear = target == "states" and all(layer.family.system is not None for layer in against.layers)
+    if linear and all(check.passed for check in checks[1:]):
         rng = np.random.default_rng(seed)
         checks += [_same_outputs(pruned, against, keep, rng), _bound_holds(against, keep)]
     return checks
 
 
-def _all_or_none(steps: Sequence[Mapping[str, Any]], pruned: Checkpoint) -> bool:
-    """Whether all steps masked; a chain of both kinds can only be checked step by step."""
-    kinds = {bool(step.get("masked")) for step in steps}
+def _changes(step: Mapping[str, Any]) -> set[Role]:
+    """The roles of the leaves to which a pruning gave other values in kept units."""
+    if "changes" in step or "method" not in step:
+        return set(step.get("changes", ()))
+    # Stamps of 0.1 name the method alone: of one that is not known everything may be new.
+    return {"readout"} if step["method"] in ("reconstruct", "refit") else set(ROLES)
+
+
+def _in_words(roles: set[Role]) -> str:
+    if roles == {"readout"}:
+        return "C refitted"
+    parts = [name for role, name in {"dynamics": "poles", "input": "B", "readout": "C"}.items() if role in roles]
+    return f"{' and '.join([', '.join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)} new"
+
+
+def _the_same(entry: str, usual: Any, steps: Sequence[Mapping[str, Any]], pruned: Checkpoint) -> Any:
+    """What all steps say; a chain that masked and cut, or removed several kinds of units, is checked step by step."""
+    kinds = {step.get(entry, usual) for step in steps}
     if len(kinds) > 1:
+        how = "with ⟦masked⟧ and without" if entry == "masked" else f"of {' and '.join(sorted(kinds))}"
         raise CheckpointError(
-            f"{pruned.source.path}: pruned with ⟦masked⟧ and without since then, which cannot be checked in one go",
+            f"{pruned.source.path}: pruned {how} since then, which cannot be checked in one go",
             "verify each pruning against the checkpoint that it was made from",
         )
     return kinds.pop()
@@ -214,11 +231,11 @@ def _bound_holds(against: Checkpoint, keep: Mapping[str, np.ndarray]) -> Check:
     return Check("gain bound holds", worst <= 1 + TOLERANCE, f"removed parts reach {worst:.0%} of their bounds at most")
 
 
-def _refitted(layer: Layer, against: Checkpoint, poles: bool) -> set[str]:
-    """The leaves that a refit of C changes, or, with new poles, a change of the whole system."""
-    if poles and layer.family.with_system is not None:
+def _new_leaves(layer: Layer, against: Checkpoint, target: str, roles: set[Role]) -> set[str]:
+    """The leaves of these roles; new poles are in those that a System goes into, and leave the step sizes."""
+    if "dynamics" in roles and target == "states" and layer.family.with_system is not None:
         return set(layer.family.with_system(against.arrays(layer), against.system(layer), against.config))
-    return {name for name in layer.leaves if "readout" in layer.units["states"].roles(name)}
+    return {name for name in layer.leaves if roles & layer.units[target].roles(name)}
 
 
 def _new_poles_hold(pruned: Checkpoint, against: Checkpoint, bounds: Mapping[str, float]) -> Check:

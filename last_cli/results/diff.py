@@ -14,7 +14,8 @@ from last_cli.results.source import Json, Source
 class LayerDiff:
     """One layer in both; None where one of them lacks it.
 
-    `hinf` are the median norms. `equal` says that the layer's arrays are the same, bit by bit.
+    `states` are the live units of the usual kind, `hinf` their median norms; None where they are no states of a System.
+    `equal` says that the layer's arrays are the same, bit by bit.
     """
 
     name: str

@@ -9,22 +9,6 @@ from typing import Any
 from last_cli.results.search import Search
 from last_cli.results.source import Json, Source, head
 
-DIFFERENCE_MEANING = {
-    "difference_hinf": "the same norm computed: guaranteed to lie between these two; a worst case, no prediction",
-    "h2_relative": "predictor: relative error of the layer's output for white inputs",
-}
-REFIT_MEANING = {
-    "gain_bound": "guaranteed bound of the H-infinity norm of the difference, layer by layer",
-    **DIFFERENCE_MEANING,
-    "calibration_relative": "predictor, the best one: relative error of the layer's output on the calibration inputs",
-    "readout_growth": "norm of the kept states' C over what it was; far above 1 it warns of cancelling errors",
-}
-TRUNCATION_MEANING = {
-    "gain_bound": "guaranteed bound of the H-infinity norm of the difference: twice the sum of the truncated "
-    "Hankel singular values, for each readout, with the rounding of what is stored",
-    **DIFFERENCE_MEANING,
-}
-
 
 @dataclass(frozen=True)
 class LayerPrune:
@@ -103,6 +87,8 @@ class PruneReport:
         reused: sequences whose measurement an earlier run has left in the cache.
         differences: of the layers, in their order, where kept units changed; empty where they were not asked for.
         meaning: what the numbers of such a change are, by their JSON keys.
+        target: what the units are.
+        changes: roles of the leaves to which the method gave other values in kept units; see families.target.
     """
 
     checkpoint: Source
@@ -127,6 +113,8 @@ class PruneReport:
     reused: int = 0
     differences: Sequence[Difference] = ()
     meaning: Mapping[str, str] = field(default_factory=dict)
+    target: str = "states"
+    changes: Sequence[str] = ()
 
     @property
     def states(self) -> tuple[int, int]:
@@ -143,6 +131,7 @@ class PruneReport:
             "family": self.family,
             "ratio": self.ratio,
             "criterion": self.criterion,
+            **({} if self.target == "states" else {"target": self.target}),
             "scope": self.scope,
             "shape": self.shape,
             "masked": self.masked,

@@ -97,7 +97,12 @@ class LayerScore:
 
 @dataclass(frozen=True)
 class ScoreReport:
-    """What `last score` shows. `needed` is what the criterion was given: `horizon`, or `calibration`."""
+    """What `last score` shows.
+
+    Attributes:
+        needed: what the criterion was given: `horizon`, or `calibration`.
+        target: what the units are.
+    """
 
     checkpoint: Source
     family: str
@@ -107,10 +112,11 @@ class ScoreReport:
     ratio: float | None = None
     warnings: Sequence[str] = ()
     needed: Mapping[str, Any] = field(default_factory=dict)
+    target: str = "states"
 
     @property
     def states(self) -> int:
-        """Live states of all layers."""
+        """Live units of all layers."""
         return sum(layer.states for layer in self.layers)
 
     def as_json(self, per_state: bool = False) -> Json:
@@ -122,6 +128,8 @@ class ScoreReport:
             "layers": [layer.as_json(per_state) for layer in self.layers],
             "states": self.states,
         }
+        if self.target != "states":
+            report["target"] = self.target
         if self.ratio is not None:
             report |= {"ratio": self.ratio, "kept": sum(layer.kept or 0 for layer in self.layers)}
         return report | dict(self.needed) | {"warnings": list(self.warnings)}

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from last_cli.base.version import __version__
 from last_cli.results.source import Source
 
@@ -68,6 +66,7 @@ class SweepReport:
         task: name, version, split, source, length, n, with a limit `limit`.
         baseline: the unpruned model: accuracy, stderr, loss, states, n.
         points: by criterion, seed and ratio, in the order that was asked for.
+        means: over the seeds, with the Pareto front marked; see pruning.means.
         settings: calibration, scope, shape and all else that the points depend on.
         warnings: what was guessed, and other reasons to doubt the result.
     """
@@ -77,19 +76,11 @@ class SweepReport:
     task: Mapping[str, Any]
     baseline: Mapping[str, Any]
     points: Sequence[SweepPoint]
+    means: Sequence[SweepMean]
     settings: Mapping[str, Any]
     assumed: Mapping[str, Any]
     notes: Sequence[str] = ()
     warnings: Sequence[str] = ()
-
-    @property
-    def means(self) -> list[SweepMean]:
-        """Over the seeds, with the Pareto front of fewer states and higher accuracy marked."""
-        groups: dict[tuple[str, float], list[SweepPoint]] = {}
-        for point in self.points:
-            groups.setdefault((point.criterion, point.ratio), []).append(point)
-        means = [_mean(points) for points in groups.values()]
-        return [SweepMean(**{**vars(m), "pareto": not any(_beats(other, m) for other in means)}) for m in means]
 
     @property
     def criteria(self) -> list[str]:
@@ -116,27 +107,3 @@ class SweepReport:
             "means": [asdict(mean) for mean in self.means],
             "warnings": [*self.warnings, *self.notes],
         }
-
-
-def _mean(points: Sequence[SweepPoint]) -> SweepMean:
-    def mean(name: str) -> float:
-        return float(np.mean([getattr(point, name) for point in points]))
-
-    drops = [point.drop for point in points]
-    between = float(np.var(drops, ddof=1)) / len(drops) if len(drops) > 1 else 0.0
-    within = float(np.mean([point.drop_stderr**2 for point in points]))
-    return SweepMean(
-        criterion=points[0].criterion,
-        ratio=points[0].ratio,
-        seeds=len(points),
-        states=mean("states"),
-        accuracy=mean("accuracy"),
-        drop=mean("drop"),
-        drop_stderr=float(np.sqrt(within + between)),
-    )
-
-
-def _beats(one: SweepMean, other: SweepMean) -> bool:
-    """Whether `one` is as good in both, and better in one of them."""
-    good = one.states <= other.states and one.accuracy >= other.accuracy
-    return good and (one.states < other.states or one.accuracy > other.accuracy)

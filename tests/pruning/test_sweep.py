@@ -26,7 +26,6 @@ from last_cli.pruning.calibration.request import Calibration
 from last_cli.pruning.method import Method
 from last_cli.pruning.recipe import Recipe, named
 from last_cli.pruning.sweep import JOURNAL, parse_ratios
-from last_cli.results.sweep import SweepPoint, SweepReport
 
 SMALL = ["--task", "digits", "--limit", "60", "--ratios", "0,0.4,0.8", "--seeds", "2"]
 
@@ -148,26 +147,6 @@ def test_ratios_are_read_in_three_ways() -> None:
     assert parse_ratios("0:0.9:0.1") == [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
     assert parse_ratios("0.5, 0.1,0.5") == parse_ratios([0.5, 0.1]) == [0.1, 0.5]
     assert parse_ratios("0.2:0.2:0.1") == [0.2]
-
-
-def test_means_and_their_errors_and_the_pareto_front() -> None:
-    def point(criterion: str, seed: int, states: int, accuracy: float) -> SweepPoint:
-        return SweepPoint(criterion, 1 - states / 10, seed, states, accuracy, 0.01, 1.0, 0.8 - accuracy, 0.03)
-
-    points = [point("a", 0, 5, 0.7), point("b", 0, 5, 0.6), point("b", 1, 5, 0.64), point("a", 0, 2, 0.5)]
-    points += [point("b", s, 2, 0.5) for s in (0, 1)]
-    source = digits().source
-    report = SweepReport(source, "s5", {}, {}, points, {}, {})
-    means = {(m.criterion, m.states): m for m in report.means}
-    assert means["b", 5].drop == pytest.approx(0.18)
-    assert means["b", 5].drop_stderr == pytest.approx(np.sqrt(0.03**2 + np.var([0.2, 0.16], ddof=1) / 2))
-    assert means["a", 5].drop_stderr == pytest.approx(0.03)
-    assert {key: m.pareto for key, m in means.items()} == {
-        ("a", 5): True,
-        ("b", 5): False,
-        ("a", 2): True,
-        ("b", 2): True,
-    }
 
 
 def test_new_poles_share_the_one_compiled_program() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import last_cli.display.escape as escape
@@ -66,5 +67,5 @@ def draw_sweep(report: SweepReport, path: Path) -> None:
         axes.legend([handles[i] for i in order], [labels[i] for i in order], loc="lower left", frameon=False)
 
 
-def _xy(means: list[SweepMean], whole: int) -> tuple[list[float], list[float]]:
+def _xy(means: Sequence[SweepMean], whole: int) -> tuple[list[float], list[float]]:
     return [100 * (1 - mean.states / whole) for mean in means], [100 * mean.accuracy for mean in means]

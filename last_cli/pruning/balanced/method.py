@@ -17,9 +17,10 @@ import numpy as np
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.display.meaning import TRUNCATION_MEANING
 from last_cli.families.find import Layer
 from last_cli.families.lti.system import System, subtract
-from last_cli.families.target import put
+from last_cli.families.target import ROLES, put
 from last_cli.formats import Key
 from last_cli.pruning.balanced.truncate import Balanced, Diagonal, balance, rounding, truncate
 from last_cli.pruning.calibration.observe import Observation
@@ -33,7 +34,7 @@ from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.report import report_of
 from last_cli.pruning.score import score_layers
 from last_cli.pruning.select import Rule, choose, indices
-from last_cli.results.prune import TRUNCATION_MEANING, Difference, LayerPrune
+from last_cli.results.prune import Difference, LayerPrune
 
 Systems = Sequence[Diagonal | None]
 """The reduced systems of a layer; None for those that stay as they are."""
@@ -57,8 +58,9 @@ class BalancedTruncation:
             CheckpointError: numbers that are not finite, or poles at or beyond the unit circle.
             UsageError: a family that does not say how poles enter its system.
         """
-        recipe = replace(recipe, seed=0)  # nothing here is drawn
-        scored, warnings = score_layers(checkpoint, Needs(Recipe()))
+        recipe = replace(recipe, seed=0).on(checkpoint.layers)  # nothing here is drawn
+        _check_families(checkpoint.layers)
+        scored, warnings = score_layers(checkpoint, Needs(Recipe(target=recipe.target)))
         layers = [_balanced_layer(checkpoint, layer) for layer in checkpoint.layers]
         return BalancedPlan(checkpoint, recipe, layers, [s.states for s in scored], warnings, progress)
 
@@ -108,6 +110,7 @@ class BalancedPlan:
             for p, systems in zip(self.layers, reduced, strict=True)
         }
         settings = {"ratio": ratio, **recipe.settings, "masked": recipe.masked, "method": "balanced"}
+        settings |= {"changes": list(ROLES)}
         small = compact(self.checkpoint, keep, settings, masked=recipe.masked)
         changes = self._changes(small, reduced, keep, recipe.masked)
         bounds = {p.layer.name: change.bound for p, change in zip(self.layers, changes, strict=True)}
@@ -122,7 +125,7 @@ class BalancedPlan:
             for p, before, cut in zip(self.layers, self.before, small.layers, strict=True)
         ]
         report = report_of(self.checkpoint, small, recipe, ratio, layers)
-        report = replace(report, method="balanced", meaning=TRUNCATION_MEANING)
+        report = replace(report, method="balanced", changes=ROLES, meaning=TRUNCATION_MEANING)
         differences = () if draft else self._differences(reduced, changes)
         return Pruned(small, replace(report, differences=differences, warnings=[*self.warnings, *report.warnings]))
 
@@ -155,12 +158,16 @@ class Change:
     bound: float
 
 
+def _check_families(layers: Sequence[Layer]) -> None:
+    for layer in layers:
+        if layer.family.with_system is None:
+            raise UsageError(
+                f"{layer.name}: the family '{layer.family.name}' does not say how new poles go into its leaves",
+                "prune it by a criterion",
+            )
+
+
 def _balanced_layer(checkpoint: Checkpoint, layer: Layer) -> BalancedLayer:
-    if layer.family.with_system is None:
-        raise UsageError(
-            f"{layer.name}: the family '{layer.family.name}' does not say how new poles go into its leaves",
-            "prune it by a criterion",
-        )
     system = checkpoint.system(layer)
     with solvable(f"{layer.name}: its balanced form"):
         balanced = [balance(part) for part in _one_sided(system)]

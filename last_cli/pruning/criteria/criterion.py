@@ -51,7 +51,7 @@ class Criterion:
         summary: one line for `last list criteria`.
         energy: what it needs -> energies (G, N).
         needs: names of the above.
-        targets: units that it can score.
+        targets: units that it can score; empty where it can score any.
         normalise: energies of a layer's live units (n,) -> scores (n,).
         dtype: precision in which the system is discretised and the energies are computed.
         threshold: keep every unit that scores at least as much as the last kept one, ties included, as the released

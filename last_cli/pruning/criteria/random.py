@@ -7,4 +7,5 @@ RANDOM = Criterion(
     summary="uniformly random, fixed by ⟦seed⟧",
     energy=lambda rng, live: rng.random(live.shape),
     needs=("rng", "live"),
+    targets=(),
 )

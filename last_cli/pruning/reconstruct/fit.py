@@ -7,7 +7,7 @@ value: a fit to the trained length alone may fail on longer sequences.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -120,11 +120,7 @@ _FITS: WeakKeyDictionary[Observation, Fit] = WeakKeyDictionary()
 
 def _fit(observation: Observation) -> Fit:
     checkpoint, inputs = observation.checkpoint, observation.inputs
-    for layer in checkpoint.layers:
-        if layer.family.with_readouts is None:
-            raise UsageError(
-                f"{layer.name}: the family '{layer.family.name}' cannot refit C", "prune it by a criterion"
-            )
+    check_families(checkpoint.layers)
     measured, seen, white_share, horizon = observation.measurements, None, 1.0, observation.horizon
     if inputs is not None:
         from last_cli.pruning.reconstruct.probe import probe
@@ -140,6 +136,15 @@ def _fit(observation: Observation) -> Fit:
     }
     layers = tuple(_layer_fit(checkpoint, layer, measured.get(layer.name), settings) for layer in checkpoint.layers)
     return Fit(checkpoint, layers, observation.source, settings, seen, observation.reused)
+
+
+def check_families(layers: Iterable[Layer]) -> None:
+    """Raises UsageError where a family does not say how C enters its system."""
+    for layer in layers:
+        if layer.family.with_readouts is None:
+            raise UsageError(
+                f"{layer.name}: the family '{layer.family.name}' cannot refit C", "prune it by a criterion"
+            )
 
 
 def _layer_fit(

@@ -17,9 +17,10 @@ import numpy as np
 
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.display.meaning import REFIT_MEANING
 from last_cli.families.find import Layer
 from last_cli.families.lti.system import gain_bound
-from last_cli.families.target import take
+from last_cli.families.target import Role, take
 from last_cli.formats import Key
 from last_cli.pruning.calibration.observe import Observation
 from last_cli.pruning.compact import compact
@@ -30,12 +31,14 @@ from last_cli.pruning.numerics import solvable
 from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.reconstruct.allocate import Allocation, allocate
 from last_cli.pruning.reconstruct.correct import corrected
-from last_cli.pruning.reconstruct.fit import Fit, LayerFit, fit_of
+from last_cli.pruning.reconstruct.fit import Fit, LayerFit, check_families, fit_of
 from last_cli.pruning.report import report_of
 from last_cli.pruning.score import score_layers
 from last_cli.pruning.select import Rule, indices, stored
-from last_cli.results.prune import REFIT_MEANING, Difference, LayerPrune
+from last_cli.results.prune import Difference, LayerPrune
 from last_cli.results.score import LayerScore
+
+CHANGES: tuple[Role, ...] = ("readout",)
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,9 @@ class Reconstruct:
     ) -> Plan:
         """Moments and sensitivities of the states, and the order in which they can go."""
         assert observation is not None
-        scored, warnings = score_layers(checkpoint, Needs(Recipe(seed=recipe.seed)))
+        recipe = recipe.on(checkpoint.layers)
+        check_families(checkpoint.layers)
+        scored, warnings = score_layers(checkpoint, Needs(Recipe(seed=recipe.seed, target=recipe.target)))
         return ReconstructPlan(fit_of(observation), recipe, scored, warnings, progress)
 
 
@@ -110,16 +115,17 @@ class ReconstructPlan:
         said = {**fit.settings, **said}
         keep = {p.layer.name: mask for p, mask in zip(fit.layers, chosen.keep, strict=True)}
         settings = {"ratio": ratio, **recipe.settings, "masked": recipe.masked, "method": method}
-        settings |= {"calibration": dict(fit.source), **said}
+        settings |= {"changes": list(CHANGES), "calibration": dict(fit.source), **said}
         small = compact(fit.checkpoint, keep, settings, masked=recipe.masked)
         changed = self._changed(chosen.keep, C, recipe.masked)
         small = replace(small, changed=ChainMap(changed, small.changed))  # pyright: ignore[reportArgumentType]
         layers = self._layer_reports(chosen, C, recipe.masked)
         report = report_of(fit.checkpoint, small, recipe, ratio, layers)
-        report = replace(report, method=method, calibration=fit.source, settings=said, reused=fit.reused)
+        report = replace(report, method=method, changes=CHANGES, meaning=REFIT_MEANING)
+        report = replace(report, calibration=fit.source, settings=said, reused=fit.reused)
         differences = () if draft else self._differences(C)
         warnings = [*self.warnings, *report.warnings]
-        return Pruned(small, replace(report, differences=differences, meaning=REFIT_MEANING, warnings=warnings))
+        return Pruned(small, replace(report, differences=differences, warnings=warnings))
 
     def _changed(self, keep: Sequence[np.ndarray], C: Sequence[np.ndarray], masked: bool) -> dict[Key, np.ndarray]:
         changed: dict[Key, np.ndarray] = {}
