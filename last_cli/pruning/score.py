@@ -84,8 +84,9 @@ def score_layers(checkpoint: Checkpoint, needs: Needs) -> tuple[list[LayerScore]
 
     Raises:
         CheckpointError: numbers that are not finite, or poles at or beyond the unit circle.
-        UsageError: the criterion needs a linear system, and a layer is none.
+        UsageError: the criterion needs a linear system, and a layer is none; or it scores none of the layers' units.
     """
+    needs = replace(needs, recipe=needs.recipe.on(checkpoint.layers))
     _check_systems(checkpoint, needs.recipe)
     with ThreadPoolExecutor(LAYERS_AT_ONCE) as pool:
         done = list(pool.map(partial(_score_layer, checkpoint, needs), range(len(checkpoint.layers))))
