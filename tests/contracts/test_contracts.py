@@ -226,7 +226,7 @@ def test_layers_without_padding_are_live_throughout(kind: str) -> None:
 def test_a_criterion_needs_and_scores_what_there_is(criterion: str) -> None:
     found = registry.get("criteria", criterion)
     assert set(found.needs) <= NEEDS
-    assert found.targets and set(found.targets) <= {target for _, target in TARGETS}
+    assert set(found.targets) <= {target for _, target in TARGETS}  # none: it scores any
 
 
 @every_kind
