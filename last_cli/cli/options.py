@@ -5,12 +5,16 @@ the public function's keyword, so that `vars(options)` are the keywords of the c
 """
 
 # No `from __future__ import annotations` here and in the commands: Typer would have to evaluate each annotation again.
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from last_cli.base.registry import Kind
 
 # The groups of a help page, in their order.
 REMOVE, EVALUATE, HOW, CALIBRATION = "What to remove", "What to evaluate on", "How", "Calibration data"
@@ -28,6 +32,18 @@ output_option = partial(typer.Option, rich_help_panel=OUTPUT)
 gate_option = partial(typer.Option, rich_help_panel=GATES)
 model_option = partial(typer.Option, rich_help_panel=MODEL)
 process_option = partial(typer.Option, rich_help_panel=PROCESSES)
+
+
+def complete(kind: "Kind") -> Callable[[str], list[str]]:
+    """What a shell offers where a name of the registry is expected."""
+
+    def found(incomplete: str) -> list[str]:
+        from last_cli.base.registry import names
+
+        return [name for name in names(kind) if name.startswith(incomplete)]
+
+    return found
+
 
 Ckpt = Annotated[
     Path, typer.Argument(metavar="CKPT", help="A checkpoint, a step, or a run's directory.", show_default=False)
@@ -74,7 +90,9 @@ class Amount:
 class Scoring:
     """What a state's score is."""
 
-    criterion: Annotated[str, remove_option(help="How states are scored: `last list criteria`.")] = "last"
+    criterion: Annotated[
+        str, remove_option(help="How states are scored: `last list criteria`.", autocompletion=complete("criteria"))
+    ] = "last"
     seed: Annotated[int, how_option(help="Seed of the criterion random, and of inputs made without data.")] = 0
     horizon: Annotated[
         int | None, how_option(help="Steps that the criterion energy looks ahead.", show_default="the trained length")
@@ -99,8 +117,11 @@ class Way:
     """What becomes of the states that stay."""
 
     method: Annotated[
-        Literal["criterion", "reconstruct", "balanced"],
-        how_option(help="reconstruct eliminates greedily and refits C; balanced finds new poles."),
+        str,
+        how_option(
+            help="criterion, reconstruct (greedy, refits C), balanced (new poles): `last list methods`.",
+            autocompletion=complete("methods"),
+        ),
     ] = "criterion"
     refit: Annotated[bool, how_option("--refit", help="Refit C after the criterion's choice.", show_default="no")] = (
         False
@@ -159,7 +180,11 @@ class Data:
 
     task: Annotated[
         str,
-        evaluate_option(help="The task: `last list tasks`, or FILE.npz of arrays x, y, lengths.", show_default=False),
+        evaluate_option(
+            help="The task: `last list tasks`, or FILE.npz of arrays x, y, lengths.",
+            show_default=False,
+            autocompletion=complete("tasks"),
+        ),
     ]
     limit: Annotated[int | None, evaluate_option(help="Only the first so many sequences.", show_default="all")] = None
     data_dir: Annotated[

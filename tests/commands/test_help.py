@@ -164,3 +164,17 @@ def test_every_command_that_runs_or_scores_a_network_has_the_same_settings_of_th
     model = {field.name for field in fields(Model)}
     for name in ("score", "prune", "eval", "sweep", "bench", "config"):
         assert model <= options(name).keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "begun", "offered"),
+    [
+        ("prune", "method", "b", ["balanced"]),
+        ("prune", "method", "", ["criterion", "reconstruct", "balanced"]),
+        ("score", "criterion", "la", ["last", "last-reference"]),
+        ("eval", "task", "dig", ["digits"]),
+    ],
+)
+def test_a_shell_offers_the_names_of_the_registry(name: str, option: str, begun: str, offered: list[str]) -> None:
+    context = PROGRAM[name].make_context(name, [], resilient_parsing=True)
+    assert [item.value for item in options(name)[option].shell_complete(context, begun)] == offered
