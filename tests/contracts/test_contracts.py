@@ -26,13 +26,17 @@ from last_cli.pruning.select import indices, select
 from last_cli.tasks.find import find
 
 LAYERS = KINDS | ALONE
-TARGETS = [(kind, target) for kind in LAYERS for target in LAYERS[kind].layer()[0].units]
-RAGGED = [kind for kind, target in TARGETS if target == "states" and LAYERS[kind].layer()[0].sizes.groups > 1]
+FOUND = {kind: LAYERS[kind].layer()[0] for kind in LAYERS}
+TARGETS = [(kind, target) for kind, layer in FOUND.items() for target in layer.units]
+# What a family may leave out, it is not asked for.
+LINEAR = [kind for kind, layer in FOUND.items() if layer.family.system is not None and "states" in layer.units]
+RAGGED = [kind for kind in LINEAR if FOUND[kind].sizes.groups > 1]
 CRITERIA = registry.names("criteria")
 NEEDS = {"system", "live", "rng", "horizon", "sensitivity"}
 SHORT = {"min_length": 5, "max_length": 30, "length": 31, "train_size": 100}
 
 every_kind = pytest.mark.parametrize("kind", LAYERS)
+every_linear_kind = pytest.mark.parametrize("kind", LINEAR)
 every_target = pytest.mark.parametrize(("kind", "target"), TARGETS)
 every_ragged_kind = pytest.mark.parametrize("kind", RAGGED)
 every_criterion = pytest.mark.parametrize("criterion", CRITERIA)
@@ -85,7 +89,7 @@ def test_a_layer_is_recognised_by_its_own_family_alone(kind: str) -> None:
     assert [f.name for f in families if f.matches(arrays)] == [LAYERS[kind].family]
 
 
-@every_kind
+@every_linear_kind
 def test_shape_and_system_agree(kind: str) -> None:
     layer, arrays = LAYERS[kind].layer(states=5, features=3)
     system = build_system(layer, arrays, LAYERS[kind].config)
@@ -100,7 +104,7 @@ def test_shape_and_system_agree(kind: str) -> None:
     assert {a.dtype for a in (system.lam, system.B, system.C)} == {np.dtype(np.complex128)}
 
 
-@every_kind
+@every_linear_kind
 def test_the_same_function_gives_the_same_system_in_jax(kind: str) -> None:
     layer, arrays = LAYERS[kind].layer()
     double = LAYERS[kind].system()
@@ -113,11 +117,11 @@ def test_the_same_function_gives_the_same_system_in_jax(kind: str) -> None:
     assert (traced.gain, traced.backward_lag) == (double.gain, double.backward_lag)
 
 
-@every_kind
+@pytest.mark.parametrize("kind", [kind for kind in LINEAR if FOUND[kind].family.with_readouts])
 def test_with_readouts_is_the_inverse_of_how_C_enters(kind: str) -> None:
     layer, arrays = LAYERS[kind].layer()
-    system = build_system(layer, arrays, LAYERS[kind].config)
     assert layer.family.with_readouts is not None
+    system = build_system(layer, arrays, LAYERS[kind].config)
     same = layer.family.with_readouts(arrays, system.C)
     assert same.keys() == leaves_with(layer, "readout")
     for name, array in same.items():
@@ -126,7 +130,7 @@ def test_with_readouts_is_the_inverse_of_how_C_enters(kind: str) -> None:
     np.testing.assert_allclose(build_system(layer, {**arrays, **other}, LAYERS[kind].config).C, 2j * system.C)
 
 
-@every_kind
+@pytest.mark.parametrize("kind", [kind for kind in LINEAR if FOUND[kind].family.with_system])
 def test_with_system_is_the_inverse_of_system(kind: str) -> None:
     layer, arrays = LAYERS[kind].layer(seed=1)
     config = LAYERS[kind].config
@@ -186,7 +190,7 @@ def test_silenced_units_are_recognised_exactly(kind: str, target: str) -> None:
         assert silent[name].tobytes() == arrays[name].tobytes()
 
 
-@every_kind
+@every_linear_kind
 @pytest.mark.parametrize("seed", range(3))
 def test_compacted_equals_masked(kind: str, seed: int) -> None:
     layer, arrays = LAYERS[kind].layer(seed)
@@ -217,7 +221,7 @@ def test_padding_is_recognised_exactly_and_adds_nothing(kind: str) -> None:
     np.testing.assert_array_equal(system.live_mask, index >= 0)
 
 
-@every_kind
+@every_linear_kind
 def test_layers_without_padding_are_live_throughout(kind: str) -> None:
     assert LAYERS[kind].system().live_mask.all()
 
@@ -229,7 +233,7 @@ def test_a_criterion_needs_and_scores_what_there_is(criterion: str) -> None:
     assert set(found.targets) <= {target for _, target in TARGETS}  # none: it scores any
 
 
-@every_kind
+@every_linear_kind
 @every_criterion
 def test_scores_are_finite_and_not_negative(kind: str, criterion: str) -> None:
     for seed in range(5):
@@ -239,7 +243,7 @@ def test_scores_are_finite_and_not_negative(kind: str, criterion: str) -> None:
         assert np.isfinite(found).all() and (found >= 0).all()
 
 
-@every_kind
+@every_linear_kind
 @every_informed_criterion
 def test_scores_follow_their_states_through_a_permutation(kind: str, criterion: str) -> None:
     layer, arrays = LAYERS[kind].layer()
@@ -267,7 +271,7 @@ def test_padding_scores_zero_and_changes_no_score(kind: str, criterion: str) -> 
 
 @every_informed_criterion
 @fixed
-@given(kind=st.sampled_from(sorted(LAYERS)), seed=st.integers(0, 1000))
+@given(kind=st.sampled_from(LINEAR), seed=st.integers(0, 1000))
 def test_a_silent_state_scores_lowest(criterion: str, kind: str, seed: int) -> None:
     layer, arrays = LAYERS[kind].layer(seed)
     units = layer.units["states"]
@@ -280,7 +284,7 @@ def test_a_silent_state_scores_lowest(criterion: str, kind: str, seed: int) -> N
     assert (found[silent] == 0).all() and (found[~silent] > 0).all()
 
 
-@every_kind
+@every_linear_kind
 @every_criterion
 def test_a_larger_ratio_keeps_a_subset_and_none_keeps_everything(kind: str, criterion: str) -> None:
     chosen = registry.get("criteria", criterion)
