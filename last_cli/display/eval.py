@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from last_cli.display.sheet import Format, Sheet, write_csv, write_json, write_sheet
 from last_cli.display.words import base_name
-from last_cli.results.evaluation import EvalReport
+from last_cli.results.evaluation import Comparison, EvalReport, PrecisionLoss
+from last_cli.tasks.task import ACCURACY
 
 
 def show_eval(report: EvalReport, form: Format) -> None:
@@ -45,15 +46,25 @@ def gate_lines(report: EvalReport) -> list[tuple[str, bool]]:
 
 def _eval_sheet(report: EvalReport) -> Sheet:
     measured, other, precision = report.measured, report.baseline, report.precision
-    speed = f"{measured.speed:,.0f}"
-    columns = ["", "accuracy", "loss", "same answer", "sequences/s"]
-    this = f"{measured.accuracy:.2%} ± {report.stderr:.2%}"
+    metric, speed = measured.metric, f"{measured.speed:,.0f}"
+    columns = ["", metric, "loss", "same answer", "sequences/s"]
+    this = f"{_number(metric, measured.value)} ± {_number(metric, report.stderr)}"
     rows = [[base_name(report.checkpoint.path), this, f"{measured.losses.mean():.4f}", "", speed]]
     if other is not None:
-        rows.append([f"baseline {base_name(other.path)}", f"{other.accuracy:.2%}", "", "", ""])
-        drop = f"{0 - 100 * other.drop:+.2f} ± {100 * other.drop_stderr:.2f} points"
-        rows.append(["difference (paired)", drop, "", f"{other.agreement:.1%}", ""])
+        rows.append([f"baseline {base_name(other.path)}", _number(metric, other.value), "", "", ""])
+        rows.append(["difference (paired)", _change(metric, other), "", f"{other.agreement:.1%}", ""])
     if precision is not None:
-        drop = f"{0 - 100 * precision.drop:+.2f} ± {100 * precision.drop_stderr:.2f} points"
-        rows.append([f"{precision.name} against float32", drop, "", f"{precision.agreement:.1%}", ""])
+        name = f"{precision.name} against float32"
+        rows.append([name, _change(metric, precision), "", f"{precision.agreement:.1%}", ""])
     return Sheet(columns, rows, drop=(2,))
+
+
+def _number(metric: str, value: float) -> str:
+    return f"{value:.2%}" if metric == ACCURACY else f"{value:.4g}"
+
+
+def _change(metric: str, pair: Comparison | PrecisionLoss) -> str:
+    """Percentage points of accuracy; of another metric the mean over the sequences, and whether that is worse."""
+    if metric == ACCURACY:
+        return f"{0 - 100 * pair.drop:+.2f} ± {100 * pair.drop_stderr:.2f} points"
+    return f"{'worse' if pair.drop > 0 else 'better'} by {abs(pair.drop):.4g} ± {pair.drop_stderr:.2g}"

@@ -15,12 +15,12 @@ from last_cli.checkpoint.network import follow_padding, model_spec, network_of
 from last_cli.evaluation import processes
 from last_cli.evaluation.devices import start_devices
 from last_cli.evaluation.measure import Request, measure
-from last_cli.evaluation.metrics import compare, precision_loss
+from last_cli.evaluation.metrics import compare, expect_accuracy, precision_loss
 from last_cli.evaluation.resume import Session, Tell
 from last_cli.families.network import Spec, check_precision
 from last_cli.results.evaluation import Comparison, EvalReport, Gate, Measured
 from last_cli.tasks.find import find
-from last_cli.tasks.task import Split
+from last_cli.tasks.task import ACCURACY, Split
 
 __all__ = ["Limits", "Request", "described", "evaluate", "follow_task", "load_split", "measure", "start_devices"]
 
@@ -75,13 +75,16 @@ def evaluate(
     Raises:
         CheckpointError: the tree is no model that can be built, or answers with numbers that are not finite.
         DataError: the task's files are missing, or do not fit the model.
-        UsageError: unknown names, a gate without its baseline, one outside 0 to 1, or one that a guess would decide.
+        UsageError: unknown names, a gate without its baseline, one outside 0 to 1, one that a guess would decide, or
+            one on a task that is not judged by accuracy.
     """
     _check_limits(limits, baseline is not None)
     check_precision(request.precision)
     judged = () if limits.assume else limits.judged
     if judged:
         refuse_guesses(checkpoint, guesses(checkpoint), judged)
+    for gate in limits.judged:
+        expect_accuracy(find(request.task), f"⟦{gate}⟧")
     session = Session(resume, tell or (lambda line, kind: None))
 
     def prepare() -> tuple[Split, Checkpoint, Checkpoint | None]:
@@ -136,7 +139,7 @@ def warnings_on(checkpoint: Checkpoint, task: str, data: Split) -> list[str]:
 def chance(checkpoint: Checkpoint, measured: Measured) -> list[str]:
     """A warning where the accuracy is no better than chance: one in so many classes, and two standard errors."""
     classes = model_spec(checkpoint).d_output
-    if measured.metric != "accuracy" or classes < 2 or measured.accuracy > 1 / classes + 2 * measured.stderr:
+    if measured.metric != ACCURACY or classes < 2 or measured.accuracy > 1 / classes + 2 * measured.stderr:
         return []
     return [
         f"accuracy {measured.accuracy:.1%} is no better than chance (1 in {classes} classes, {1 / classes:.1%}): "

@@ -11,7 +11,7 @@ from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.evaluate import chance, described, follow_task, warnings_on
 from last_cli.evaluation.measure import Request, measure
-from last_cli.evaluation.metrics import compare
+from last_cli.evaluation.metrics import compare, expect_accuracy
 from last_cli.results.evaluation import Comparison, Measured
 from last_cli.tasks.find import find
 from last_cli.tasks.task import Split
@@ -60,7 +60,7 @@ def selection_request(checkpoint: Checkpoint, task: str | None, data_dir: str | 
     """The split that a ratio may be chosen on; without a task, of the one that the checkpoint was trained on.
 
     Raises:
-        UsageError: no task is known, or its validation data is its test data.
+        UsageError: no task is known, accuracy does not judge it, or its validation data is its test data.
     """
     name = task or checkpoint.task_name
     if name is None:
@@ -70,6 +70,7 @@ def selection_request(checkpoint: Checkpoint, task: str | None, data_dir: str | 
             f"⟦max_drop⟧ needs a task, and the checkpoint {trained}",
             "add ⟦task⟧, or choose by ⟦max_error⟧, which needs no labels",
         )
+    expect_accuracy(find(name), "⟦max_drop⟧")
     split = find(name).selection_split
     if split is None:
         raise UsageError(

@@ -13,7 +13,7 @@ import numpy as np
 from last_cli.base.annotations import Float, Int, Shaped
 from last_cli.base.errors import UsageError
 from last_cli.results.evaluation import Comparison, Measured, PrecisionLoss
-from last_cli.tasks.task import Task
+from last_cli.tasks.task import ACCURACY, Task
 
 Results = Shaped[np.ndarray, " n"]  # numbers, or truths
 
@@ -47,6 +47,15 @@ def metric_of(task: Task) -> Metric:
     return METRICS[task.metric]
 
 
+def expect_accuracy(task: Task, what: str) -> None:
+    """Raises UsageError unless accuracy judges the task: `what` has no meaning for anything else."""
+    if (metric := metric_of(task)).name != ACCURACY:
+        raise UsageError(
+            f"{what} is of accuracy, and task {task.name} is judged by {metric.name}",
+            "`last eval` shows it, and ⟦max_error⟧ prunes by the outputs alone, without labels",
+        )
+
+
 def compare(path: str, this: Measured, baseline: Measured) -> Comparison:
     """How much worse a model is than a baseline (at `path`) that answered the same sequences."""
     worse = baseline.results.astype(float) - this.results.astype(float)
@@ -75,8 +84,8 @@ def proportion_stderr(results: Results) -> float:
 
 
 METRICS = {
-    "accuracy": Metric(
-        name="accuracy",
+    ACCURACY: Metric(
+        name=ACCURACY,
         results=lambda outputs, labels: outputs.argmax(axis=-1) == labels,
         value=lambda results: float(results.mean()),
         stderr=proportion_stderr,

@@ -23,7 +23,7 @@ from last_cli.evaluation.evaluate import follow_task, load_split
 from last_cli.evaluation.inputs import positive
 from last_cli.evaluation.judge import Judge, judge
 from last_cli.evaluation.measure import Request
-from last_cli.evaluation.metrics import proportion_stderr
+from last_cli.evaluation.metrics import expect_accuracy, proportion_stderr
 from last_cli.pruning import journal
 from last_cli.pruning.calibration.observe import Observation, observe
 from last_cli.pruning.calibration.request import Calibration
@@ -89,6 +89,7 @@ def sweep(
         UsageError: unknown names, ratios that make no sense, or `out` is of another sweep.
     """
     recipes, target = _aimed(recipe, grid.criteria, checkpoint)
+    expect_accuracy(find(request.task), "a sweep")
     if grid.calibration is not None:
         positive(grid.calibration)
     keys = list(_keys(recipes, parse_ratios(grid.ratios), grid.seeds))

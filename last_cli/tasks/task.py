@@ -15,6 +15,8 @@ from last_cli.base.progress import Progress
 from last_cli.base.rows import Rows
 
 SPLITS = ("test", "val", "train")
+ACCURACY = "accuracy"
+"""The metric that gates, budgets in points and sweeps speak of."""
 
 Advance = Callable[[int, int], None]
 """Called as `advance(done, total)` during long work, in units that differ from task to task."""
@@ -93,7 +95,7 @@ class Task:
     version: int
     summary: str
     read: Callable[[Query], Split]
-    metric: str = "accuracy"
+    metric: str = ACCURACY
     selection_split: str | None = "val"
 
     def load(

@@ -9,10 +9,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from cases import SAMPLES
+from commands import DIGITS as DIGITS_SAMPLE
+from commands import Run, fails
 
 import last_cli as last
 from last_cli.base import registry
 from last_cli.base.errors import UsageError
+from last_cli.display.eval import show_eval
 from last_cli.evaluation.evaluate import Request, follow_task, measure
 from last_cli.evaluation.metrics import METRICS, Metric, compare, metric_of, precision_loss
 from last_cli.results.evaluation import EvalReport, Measured
@@ -51,8 +54,9 @@ def test_a_task_of_an_unknown_metric_is_refused() -> None:
         metric_of(replace(DIGITS, metric="bleu"))
 
 
-def test_another_metric_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Perplexity: exp of the mean loss, where less is better."""
+@pytest.fixture
+def perplexity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task digits judged by exp of the mean loss, where less is better."""
 
     def nats(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
         return -outputs[np.arange(len(labels)), labels]
@@ -61,6 +65,9 @@ def test_another_metric_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METRICS, "perplexity", entry)
     monkeypatch.setitem(registry.BUILT_IN["tasks"], "digits", "elsewhere:DIGITS")
     monkeypatch.setitem(sys.modules, "elsewhere", SimpleNamespace(DIGITS=replace(DIGITS, metric="perplexity")))
+
+
+def test_another_metric_is_one_entry(perplexity: None, capsys: pytest.CaptureFixture[str]) -> None:
     ck = last.load(SAMPLES / "s5-digits")
     data = DIGITS.load("test", settings=dict(ck.stamp["task"]), limit=9)
     small = last.prune(ck, 0.8, "hinf")
@@ -71,3 +78,28 @@ def test_another_metric_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     report = EvalReport(ck.source, {}, bad, {}, compare("", bad, good)).as_json()
     assert (report["perplexity"], report["baseline"]["perplexity"]) == (bad.value, good.value)
     assert "accuracy" not in report
+    show_eval(
+        EvalReport(ck.source, {}, bad, {}, compare("", bad, good), precision=precision_loss("bf", good, bad)), "md"
+    )
+    shown = capsys.readouterr().out
+    assert f"{bad.value:.4g} ± {bad.stderr:.4g}" in shown and f"| {good.value:.4g} |" in shown
+    change = bad.losses.mean() - good.losses.mean()
+    assert f"worse by {change:.4g} ±" in shown and f"better by {change:.4g} ±" in shown
+    assert "perplexity" in shown and not any(word in shown for word in ("accuracy", "points"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("eval", DIGITS_SAMPLE, "--task", "digits", "--min-accuracy", "0.5"), "--min-accuracy is"),
+        (("eval", DIGITS_SAMPLE, "--task", "digits", "--baseline", DIGITS_SAMPLE, "--max-drop", "1"), "--max-drop is"),
+        (("prune", DIGITS_SAMPLE, "--task", "digits", "--max-drop", "1", "-n"), "--max-drop is"),
+        (("sweep", DIGITS_SAMPLE, "--task", "digits"), "a sweep is"),
+    ],
+)
+def test_what_speaks_of_accuracy_is_refused_for_another_metric(
+    perplexity: None, run: Run, arguments: tuple[str, ...], what: str
+) -> None:
+    line, hint = fails(run, *arguments)
+    assert line == f"error: {what} of accuracy, and task digits is judged by perplexity"
+    assert "`last eval` shows it, and --max-error prunes" in hint
