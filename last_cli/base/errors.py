@@ -1,7 +1,8 @@
 """The errors that `last` shows to a user: what is wrong and where, then what to do next.
 
-Texts name options in brackets, `⟦max_drop⟧` or with a value `⟦max_drop 0.5⟧`, because no room below the command line
-knows how they are spelled: Python writes `max_drop=0.5`, the command line a flag.
+Texts name options in brackets, because no room below the command line knows how they are spelled: `⟦max_drop⟧` or with
+a value `⟦max_drop 0.5⟧` is `max_drop=0.5` in Python and a flag on the command line, and `⟨max_drop⟩` is the name as a
+word of the sentence. `⟨this|that⟩` is `this` on the command line and `that` in Python, options within.
 """
 
 import re
@@ -10,10 +11,13 @@ from contextlib import contextmanager
 
 Spelling = Callable[[str], str]
 OPTION = re.compile(r"⟦(\w+)(?: ([^⟧]*))?⟧")
+WORD = re.compile(r"⟨(\w+)⟩")
+EITHER = re.compile(r"⟨([^⟨⟩|]*)\|([^⟨⟩|]*)⟩")
 
 
 def in_python(text: str) -> str:
     """The text with its options as Python spells them: `max_drop`, `max_drop=0.5`."""
+    text = WORD.sub(r"\1", EITHER.sub(r"\2", text))
     return OPTION.sub(lambda match: match[1] if match[2] is None else f"{match[1]}={_literal(match[2])}", text)
 
 
@@ -60,7 +64,8 @@ class LastError(Exception):
     @property
     def options(self) -> tuple[str, ...]:
         """Names of the options concerned, each once."""
-        return tuple(dict.fromkeys(match[1] for text in self.args for match in OPTION.finditer(text)))
+        named = re.compile(f"{OPTION.pattern}|{WORD.pattern}")
+        return tuple(dict.fromkeys(match[1] or match[3] for text in self.args for match in named.finditer(text)))
 
     def __str__(self) -> str:
         return self.message

@@ -15,7 +15,7 @@ from last_cli.base.errors import UsageError
 from last_cli.base.words import suggestion
 
 Kind = Literal["families", "criteria", "tasks", "methods"]
-SINGULAR = {"families": "family", "criteria": "criterion", "tasks": "task", "methods": "method"}
+NOUN = {"families": "family", "criteria": "⟨criterion⟩", "tasks": "⟨task⟩", "methods": "⟨method⟩"}
 
 BUILT_IN: dict[Kind, dict[str, str]] = {
     "families": {
@@ -65,20 +65,50 @@ def get(kind: Kind, name: str) -> Any:
     """The family, criterion, task or method called `name`.
 
     Raises:
-        UsageError: there is none; the hint names the closest ones.
+        UsageError: there is none, the hint names the closest ones; or the package that adds it is broken.
     """
     if target := BUILT_IN[kind].get(name):
         module, attribute = target.split(":")
         return getattr(import_module(module), attribute)
     if kind == "criteria" and name in names("methods"):
-        raise UsageError(f"'{name}' is a method of pruning and scores no states", f"last prune CKPT ⟦method {name}⟧")
+        raise UsageError(
+            f"'{name}' is a ⟨method⟩ of pruning and scores no states",
+            f"⟨last prune CKPT ⟦method {name}⟧|last.prune(checkpoint, ratio, ⟦method {name}⟧)⟩",
+        )
     if name in (found := _entry_points(kind)):
-        return found[name].load()
+        return _loaded(kind, found[name])
     known = names(kind)
     raise UsageError(
-        f"unknown {SINGULAR[kind]} '{name}'",
+        f"unknown {NOUN[kind]} '{name}'",
         f"{suggestion(name, known)}{kind} are: {', '.join(known)} (`last list {kind}` describes them)",
     )
+
+
+def summaries(kind: Kind) -> dict[str, str]:
+    """A line about each; where another package is broken, what is wrong with it."""
+    found = {}
+    for name in names(kind):
+        try:
+            found[name] = get(kind, name).summary
+        except UsageError as error:
+            found[name] = error.message
+    return found
+
+
+def _loaded(kind: Kind, entry: EntryPoint) -> Any:
+    """What another package adds; its import may fail in any way."""
+    package = f"the package {entry.dist.name}" if entry.dist else f"the package of {entry.module}"
+    try:
+        found = entry.load()
+        if not isinstance(getattr(found, "summary", None), str):
+            raise TypeError(f"{found!r} has no summary")
+    except Exception as error:
+        said = str(error).partition("\n")[0]
+        raise UsageError(
+            f"{NOUN[kind]} '{entry.name}' cannot be taken from {entry.value}: {type(error).__name__}: {said}",
+            f"{package} adds it: mend, update or uninstall that",
+        ) from error
+    return found
 
 
 @cache

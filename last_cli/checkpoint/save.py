@@ -24,6 +24,11 @@ def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
         OutputError: the output exists (unless `force`), is the input, or cannot be written; nothing is left behind.
         UsageError: nothing was pruned.
     """
+    if not isinstance(pruned, Checkpoint):
+        raise UsageError(
+            f"⟨pruned⟩ is {str(pruned)!r}, expected what `prune` gave",
+            "for example last.save(small, path), in this order",
+        )
     if pruned.report is None:
         raise UsageError(f"{pruned.source.path} is as it was: there is nothing to save", "prune it first")
     out = Path(path)

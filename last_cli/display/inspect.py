@@ -22,10 +22,9 @@ def show_list(kind: str, form: Format) -> None:
             p.name: f"{p.model['activation']}, {p.size['n_layers']} x {p.size['d_model']}" for p in PRESETS.values()
         }
     else:
-        items = {name: registry.get(kind, name).summary for name in registry.names(kind)}  # pyright: ignore[reportArgumentType]
+        items = registry.summaries(kind)  # pyright: ignore[reportArgumentType]
         if kind == "criteria":  # what `last prune` also takes there
-            methods = [name for name in registry.names("methods") if name != "criterion"]
-            items |= {name: registry.get("methods", name).summary for name in methods}
+            items |= {name: said for name, said in registry.summaries("methods").items() if name != "criterion"}
     data = [{"name": name, "summary": summary} for name, summary in items.items()]
     sheet = Sheet([kind, "what it is"], [list(d.values()) for d in data], left=2)
     show_sheet(sheet, {"schema": "last.list/1", "last": __version__, "kind": kind, "items": data}, form)

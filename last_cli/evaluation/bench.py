@@ -90,11 +90,11 @@ def bench(checkpoints: Sequence[str | Path], request: BenchRequest, progress: Pr
 
 def _check(checkpoints: Sequence[str | Path], request: BenchRequest) -> None:
     if not checkpoints:
-        raise UsageError("no checkpoint is given", "last bench CKPT...")
+        raise UsageError("no checkpoint is given", '⟨last bench CKPT...|last.bench("ckpt")⟩')
     for name in ("length", "batch", "repeat"):
         value = getattr(request, name)
         if value is not None and value < 1:
-            raise UsageError(f"{name} is {value}, expected at least 1", f"leave out ⟦{name}⟧ for its default")
+            raise UsageError(f"⟨{name}⟩ is {value}, expected at least 1", f"leave out ⟦{name}⟧ for its default")
     check_precision(request.precision)
 
 

@@ -190,7 +190,7 @@ def _check_limits(limits: Limits, with_baseline: bool) -> None:
     if limits.min_accuracy is not None and not 0 <= limits.min_accuracy <= 1:
         raise UsageError(
             f"⟦min_accuracy⟧ is {100 * limits.min_accuracy:g} %, expected 0 to 100 %",
-            "0.6 and 60 both mean 60 percent",
+            "⟨0.6 and 60 both mean|0.6 means⟩ 60 percent",
         )
 
 

@@ -133,5 +133,5 @@ def trained_length(checkpoint: Checkpoint) -> int:
 def positive(count: int) -> int:
     """The count itself; raises UsageError where it is none."""
     if count < 1:
-        raise UsageError(f"calibration is {count}, expected a positive number of sequences", "256 are enough")
+        raise UsageError(f"⟨calibration⟩ is {count}, expected a positive number of sequences", "256 are enough")
     return count

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from last_cli.base.arrays import digest
-from last_cli.base.errors import CheckpointError, spelled
+from last_cli.base.errors import CheckpointError, UsageError, spelled
 from last_cli.base.progress import Progress
 from last_cli.base.version import __version__
 from last_cli.base.words import some
@@ -45,6 +45,9 @@ class Request:
         batch_size: sequences that a device takes at a time.
         device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
         precision: "float32", or "bfloat16": `evaluate` then runs the model in both, and the report compares.
+
+    Raises:
+        UsageError: a batch of no sequences.
     """
 
     task: str
@@ -54,6 +57,10 @@ class Request:
     batch_size: int | None = None
     device: str | None = None
     precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None and self.batch_size < 1:
+            raise UsageError(f"⟨batch_size⟩ is {self.batch_size}, expected at least 1", "leave it out for the default")
 
 
 def measure(

@@ -133,7 +133,7 @@ def shared_network(layers: Sequence[Layer]) -> Network:
 def check_precision(name: str) -> None:
     """Raises UsageError unless it is one of PRECISIONS."""
     if name not in PRECISIONS:
-        raise UsageError(f"precision is '{name}', expected {' or '.join(PRECISIONS)}", "the default is float32")
+        raise UsageError(f"⟨precision⟩ is '{name}', expected {' or '.join(PRECISIONS)}", "the default is float32")
 
 
 def _network(layer: Layer) -> Network:

@@ -18,7 +18,7 @@ from last_cli.formats.locate import locate
 from last_cli.formats.stamp import is_stamp
 from last_cli.formats.types import STAMP_FILE, Location
 
-_ELSEWHERE = "name another output with ⟦output⟧, or move {} away yourself"
+_ELSEWHERE = "name another output⟨ with ⟦output⟧|⟩, or move {} away yourself"
 
 
 def check_replaceable(out: Path) -> None:

@@ -19,15 +19,15 @@ from last_cli.formats.types import INCOMPLETE
 from last_cli.formats.workplace import ASIDE, STAMP, clear_left, sync, sync_one, workplace
 
 _REASONS = {
-    errno.ENOSPC: ("the disk is full", "free some space, or write to another disk with ⟦output⟧"),
-    errno.EDQUOT: ("the disk quota is used up", "free some space, or write to another disk with ⟦output⟧"),
+    errno.ENOSPC: ("the disk is full", "free some space, or write to another disk⟨ with ⟦output⟧|⟩"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, or write to another disk⟨ with ⟦output⟧|⟩"),
     errno.EFBIG: ("a file would be larger than is allowed here", "raise the limit (`ulimit -f`), or write elsewhere"),
-    errno.EACCES: ("permission denied", "write to a directory of your own with ⟦output⟧"),
-    errno.EPERM: ("permission denied", "write to a directory of your own with ⟦output⟧"),
-    errno.EROFS: ("the file system is read-only", "write to another place with ⟦output⟧"),
-    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter name with ⟦output⟧"),
+    errno.EACCES: ("permission denied", "write to a directory of your own⟨ with ⟦output⟧|⟩"),
+    errno.EPERM: ("permission denied", "write to a directory of your own⟨ with ⟦output⟧|⟩"),
+    errno.EROFS: ("the file system is read-only", "write to another place⟨ with ⟦output⟧|⟩"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter name⟨ with ⟦output⟧|⟩"),
 }
-_ANOTHER = "name another output with ⟦output⟧"
+_ANOTHER = "name another output⟨ with ⟦output⟧|⟩"
 
 
 @contextlib.contextmanager
@@ -127,7 +127,9 @@ def _in_words(out: Path, source: Path | None) -> Iterator[None]:
         read = error.filename if error.filename2 is None else None  # What concerns two files failed in writing one.
         if source and read and Path(os.fsdecode(read)).is_relative_to(source):
             raise CheckpointError(f"{read}: cannot be read ({error.strerror})", INCOMPLETE) from error
-        reason, hint = _REASONS.get(error.errno or 0, (error.strerror or str(error), "write elsewhere with ⟦output⟧"))
+        reason, hint = _REASONS.get(
+            error.errno or 0, (error.strerror or str(error), "write elsewhere⟨ with ⟦output⟧|⟩")
+        )
         raise OutputError(f"{out}: cannot be written: {reason}", hint) from error
 
 

@@ -130,7 +130,7 @@ def _is_file(out: Path, source: Index | None) -> bool:
     if source is None or not source.location.directory.is_file():
         raise OutputError(
             f"{out}: only a tree that is a msgpack file is written as one",
-            "name a directory with ⟦output⟧; of that, `last export` writes such a file",
+            "name a directory⟨ with ⟦output⟧|⟩; of that, `last export` writes such a file",
         )
     return True
 

@@ -222,7 +222,7 @@ def _unlabelled(
     if inputs is None:
         raise UsageError(
             "⟦max_error⟧ needs inputs, and nothing says on sequences of which length the checkpoint was trained",
-            "add ⟦calibration_file FILE.npz⟧, or ⟦calibration 256⟧ ⟦task T⟧",
+            "add ⟦calibration_file FILE.npz⟧, or ⟦calibration 256⟧⟨ |, ⟩⟦task T⟧",
         )
     return inputs
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from last_cli.base import registry
 from last_cli.base.errors import UsageError
@@ -35,7 +35,7 @@ class Recipe:
         allow_unstable: go on with poles at or beyond the unit circle.
 
     Raises:
-        UsageError: unknown names, or entries that do not go together.
+        UsageError: unknown names and values, or entries that do not go together.
     """
 
     criterion: str = "last"
@@ -51,7 +51,9 @@ class Recipe:
     allow_unstable: bool = False
 
     def __post_init__(self) -> None:
-        if self.method != BY_CRITERION:
+        if self.method == BY_CRITERION:
+            registry.get("criteria", self.criterion)
+        else:
             registry.get("methods", self.method)
         if self.allow_unstable and self.changes:
             raise UsageError(f"⟦allow_unstable⟧ does not go with {self.changes}", "leave one of them out")
@@ -64,15 +66,24 @@ class Recipe:
             raise UsageError(f"{self._chooser} no {self.target}", f"it {self._verb} {' and '.join(self.targets)}")
         if self.horizon is not None and ("horizon" not in self.scoring.needs or self.horizon < 1):
             raise UsageError(
-                f"horizon is {self.horizon}, with the criterion {self.criterion}",
+                f"⟨horizon⟩ is {self.horizon}, with the criterion {self.criterion}",
                 "a horizon of 1 step or more goes with ⟦criterion energy⟧",
             )
+        self._check_values()
+
+    def _check_values(self) -> None:
+        """The entries that go with all others."""
+        for name, allowed in (("scope", get_args(Scope)), ("shape", get_args(Shape))):
+            if (value := getattr(self, name)) not in allowed:
+                raise UsageError(
+                    f"⟨{name}⟩ is {value!r}, expected {' or '.join(allowed)}", f"the default is {allowed[0]}"
+                )
         if self.min_states < 0:
             raise UsageError(
-                f"min-states is {self.min_states}, expected 0 or more", "0 lets a layer lose all its states"
+                f"⟨min_states⟩ is {self.min_states}, expected 0 or more", "0 lets a layer lose all its states"
             )
         if self.seed < 0:
-            raise UsageError(f"seed is {self.seed}, expected 0 or more", "any other number will do")
+            raise UsageError(f"⟨seed⟩ is {self.seed}, expected 0 or more", "any other number will do")
 
     @property
     def scoring(self) -> Criterion:

@@ -72,7 +72,7 @@ def score(
     shown = [s for s in scored if layer is None or _named(s.name, layer)]
     if not shown:
         names = ", ".join(s.name for s in scored)
-        raise UsageError(f"no layer matches '{layer}'", f"the layers are: {names}")
+        raise UsageError(f"no ⟨layer⟩ matches '{layer}'", f"the layers are: {names}")
     assumed = checkpoint.assumed(checkpoint.layer_options) | dict(needs.assumed)
     report = ScoreReport(checkpoint.source, checkpoint.family, recipe.criterion, assumed, shown, ratio)
     report = replace(report, target=needs.recipe.target or report.target)

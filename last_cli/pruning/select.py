@@ -51,7 +51,7 @@ def check_ratio(ratio: float) -> None:
     if not 0 <= ratio < 1:
         percent = f"for {ratio:g} % write ⟦ratio {ratio / 100:g}⟧"
         raise UsageError(
-            f"ratio is {ratio:g}, expected a number from 0 up to, but not including, 1",
+            f"⟨ratio⟩ is {ratio:g}, expected a number from 0 up to, but not including, 1",
             percent if 1 < ratio < 100 else "0.33 removes a third of all states",
         )
 

@@ -191,7 +191,10 @@ def _keys(recipes: Mapping[str, Recipe], ratios: Sequence[float], seeds: int) ->
     if seeds < 1:
         raise UsageError(f"⟦seeds⟧ is {seeds}, expected 1 or more", "3 show how much chance decides")
     if not recipes:
-        raise UsageError("no criteria are given", "for example ⟦criteria last,aire,reconstruct⟧")
+        raise UsageError(
+            "no criteria are given",
+            'for example ⟨⟦criteria last,aire,reconstruct⟧|⟦criteria⟧=["last", "aire", "reconstruct"]⟩',
+        )
     for seed in range(seeds):
         for name, used in recipes.items():
             if seed == 0 or used.depends_on_seed:

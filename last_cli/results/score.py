@@ -79,10 +79,11 @@ class LayerScore:
             "stored": self.live.shape[1],
             "features": self.features,
             "directions": self.directions,
-            "score": self.spread(self.score),
         }
         if self.norms is not None:
             layer["hinf"] = self.spread(self.norms.hinf)
+        layer["score"] = self.spread(self.score)
+        if self.norms is not None:
             layer["max_abs_lambda"] = self.norms.abs_lambda[self.live].max(initial=0.0).item()
         if self.keep is not None:
             layer["kept"] = self.kept

@@ -114,9 +114,9 @@ class Task:
             DataError: the files are missing or damaged.
         """
         if split not in SPLITS:
-            raise UsageError(f"task {self.name} has no split '{split}'", f"the splits are: {', '.join(SPLITS)}")
+            raise UsageError(f"task {self.name} has no ⟨split⟩ '{split}'", f"the splits are: {', '.join(SPLITS)}")
         if limit is not None and limit <= 0:
-            raise UsageError(f"limit is {limit}, expected a positive number of sequences", "leave it out to take all")
+            raise UsageError(f"⟨limit⟩ is {limit}, expected a positive number of sequences", "leave it out to take all")
         found = self.read(Query(self.name, split, Path(data_dir) if data_dir else None, settings or {}, progress))
         if not len(found.y):
             raise DataError(

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 
 import pytest
+from commands import S5, Run, data, fails
 
 from last_cli.base import registry
 from last_cli.base.errors import UsageError
+from last_cli.cli.flags import as_flags
 from last_cli.pruning.criteria.hinf import HINF
 from last_cli.pruning.criteria.last import LAST
 
@@ -64,7 +66,8 @@ def test_a_name_like_no_other_gets_the_list() -> None:
 def test_a_method_is_no_criterion() -> None:
     with pytest.raises(UsageError, match="'balanced' is a method of pruning and scores no states") as caught:
         registry.get("criteria", "balanced")
-    assert caught.value.hint == 'last prune CKPT method="balanced"'
+    assert caught.value.hint == 'last.prune(checkpoint, ratio, method="balanced")'
+    assert as_flags(caught.value.args[1]) == "last prune CKPT --method balanced"
 
 
 def test_other_packages_add_theirs_by_entry_points(installed: list[EntryPoint]) -> None:
@@ -85,3 +88,23 @@ def test_an_entry_point_cannot_take_a_built_in_name(installed: list[EntryPoint])
     installed.append(criterion("last"))
     assert registry.get("criteria", "last") is LAST
     assert registry.names("criteria").count("last") == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("nowhere_at_all:X", "ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("last_cli.pruning.criteria.hinf:GONE", "AttributeError: module "),
+        ("last_cli.base.words:suggestion", "TypeError: <function suggestion at "),
+    ],
+)
+def test_a_package_that_is_broken_is_named_and_hides_no_other(
+    installed: list[EntryPoint], run: Run, value: str, said: str
+) -> None:
+    installed += [criterion("apple"), criterion("rotten", value)]
+    with pytest.raises(UsageError, match=r"^criterion 'rotten' cannot be taken") as caught:
+        registry.get("criteria", "rotten")
+    assert said in caught.value.message and value.split(":")[0] in caught.value.hint
+    listed = {item["name"]: item["summary"] for item in data(run, "list", "criteria")["items"]}
+    assert said in listed["rotten"] and "H-infinity norm" in listed["apple"]
+    assert "cannot be taken" in fails(run, "score", S5, "--criterion", "rotten")[0]

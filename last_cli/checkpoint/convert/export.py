@@ -56,7 +56,9 @@ def export_weights(ckpt: Checkpoint | str | Path, dst: str | Path, *, force: boo
     found = opened(ckpt)
     root = found.index.location.root
     if dst.resolve().is_relative_to(root.resolve()):
-        raise OutputError(f"{dst}: the output lies inside the checkpoint {root}", "name another output with ⟦output⟧")
+        raise OutputError(
+            f"{dst}: the output lies inside the checkpoint {root}", "name another output⟨ with ⟦output⟧|⟩"
+        )
     keymap = KeyMap.from_stamp(found.stamp)
     if keymap and (keymap.format == "msgpack") != (format == "msgpack"):
         keymap = None

@@ -65,7 +65,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             if problem := _problem(field.name, getattr(self, field.name)):
-                raise UsageError(problem, "correct the flag, or the configuration beside the checkpoint")
+                hint = f"correct ⟨the flag|⟦{field.name}⟧⟩, or the configuration beside the checkpoint"
+                raise UsageError(f"{field.name} {problem}", hint)
 
 
 NAMES = tuple(field.name for field in fields(ModelConfig))
@@ -122,7 +123,7 @@ def unknown(said: Mapping[str, Any]) -> dict[str, str]:
     for key, value in said.items():
         name = ALIASES.get(key, key)
         if name in NAMES and value is not None and (problem := _problem(name, _meant(name, value))):
-            found[key] = problem if key == name else f"{key} ({name}): {problem}"
+            found[key] = f"{key} ({name}): {name} {problem}" if key != name else f"{name} {problem}"
     return found
 
 
@@ -141,12 +142,12 @@ def _meant(name: str, value: Any) -> Any:
 
 
 def _problem(name: str, value: Any) -> str | None:
-    """Why this is no value for that name, or None."""
+    """Why this is no value for that name, as the rest of a sentence on it, or None."""
     if name in CHOICES:
         fits = isinstance(value, str) and value in CHOICES[name]
-        return None if fits else f"{name} is {value!r}, expected one of {', '.join(CHOICES[name])}"
+        return None if fits else f"is {value!r}, expected one of {', '.join(CHOICES[name])}"
     if name in SWITCHES:
-        return None if isinstance(value, bool) else f"{name} is {value!r}, expected true or false"
+        return None if isinstance(value, bool) else f"is {value!r}, expected true or false"
     low, high, said = RANGES[name]
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return None if number and low <= value < high else f"{name} is {value!r}, expected {said}"
+    return None if number and low <= value < high else f"is {value!r}, expected {said}"

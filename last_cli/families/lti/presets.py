@@ -140,7 +140,7 @@ def preset(name: str) -> Preset:
     """
     if name in PRESETS:
         return PRESETS[name]
-    raise UsageError(f"unknown preset '{name}'", f"{suggestion(name, PRESETS)}presets are: {', '.join(PRESETS)}")
+    raise UsageError(f"unknown ⟨preset⟩ '{name}'", f"{suggestion(name, PRESETS)}presets are: {', '.join(PRESETS)}")
 
 
 def presets_of_sizes(layers: int, features: int, states: int) -> list[Preset]:
