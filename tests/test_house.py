@@ -77,7 +77,7 @@ def libraries_stay_in_their_rooms(root: Path) -> list[str]:
     return [
         f"{module} imports {name}"
         for module, path in modules(root).items()
-        for name in sorted(named(parse(path)))
+        for name in sorted(named(module, path))
         if (rooms := LIBRARIES.get(name.split(".")[0]))
         and not any(f"{module}.".startswith(f"{PACKAGE}.{room}.") for room in rooms)
     ]
@@ -90,11 +90,12 @@ def few_entries_at_the_top(root: Path) -> list[str]:
 
 
 def few_parameters(root: Path) -> list[str]:
-    """More are an object; only commands and the Python API spell out every option."""
+    """More are an object; only commands and the Python API's public functions spell out every option."""
     return [
         f"{module}.{function.name} has {count} parameters"
         for module, function in functions(root)
-        if module != PACKAGE and room_of(module) != "cli" and (count := parameters(function)) > MOST_PARAMETERS
+        if room_of(module) != "cli" and (module != PACKAGE or function.name.startswith("_"))
+        if (count := parameters(function)) > MOST_PARAMETERS
     ]
 
 
@@ -125,6 +126,28 @@ def no_flags_below_the_command_line(root: Path) -> list[str]:
     ]
 
 
+def results_are_data(root: Path) -> list[str]:
+    """results/ holds frozen dataclasses, names of types, and what spells them as JSON."""
+    return [
+        f"{module}, line {node.lineno}: {ast.unparse(node).splitlines()[0]}"
+        for module, path in modules(root).items()
+        if room_of(module) == "results"
+        for node in parse(path).body
+        if not _is_data(node)
+    ]
+
+
+def _is_data(node: ast.stmt) -> bool:
+    match node:
+        case ast.Import() | ast.ImportFrom() | ast.Assign() | ast.AnnAssign() | ast.Expr(value=ast.Constant()):
+            return True
+        case ast.ClassDef(decorator_list=[decorator]):
+            return ast.unparse(decorator).startswith("dataclass(frozen=True")
+        case ast.FunctionDef(returns=ast.Name(id="Json")):
+            return True
+    return False
+
+
 def mirrored_tests(root: Path) -> list[str]:
     """tests/ROOM/test_NAME.py is of a file or folder NAME in that room."""
     wrong = []
@@ -152,6 +175,7 @@ RULES: list[Rule] = [
     short_functions,
     short_files,
     no_flags_below_the_command_line,
+    results_are_data,
     mirrored_tests,
     every_module_says_what_it_is,
 ]
@@ -171,8 +195,10 @@ ORDERLY = {
     "tasks/task.py": '"""T."""\nfrom last_cli.base import import_\n',
     "pruning/__init__.py": "",
     "pruning/cut.py": '"""C."""\nimport orbaxes\nfrom last_cli.tasks.task import import_\n',
+    "results/found.py": '"""F."""\nimport numpy\nJson = dict\n"""J."""\n@dataclass(frozen=True)\nclass A: ...\n'
+    "def head(a) -> Json: ...\n",
     "cli/main.py": '"""M."""\nimport typer\nimport last_cli\nFLAG = "--max-drop"\ndef f(a, b, c, d, e, g, h, i): ...\n',
-    **{f"notes-{i}.txt": "" for i in range(9)},
+    **{f"notes-{i}.txt": "" for i in range(8)},
     "../tests/base/test_import.py": "",
     "../tests/pruning/test_cut.py": "",
     "../tests/contracts/test_anything.py": "",
@@ -190,6 +216,25 @@ BROKEN: list[tuple[Rule, str, str, str]] = [
     (no_import_climbs, "base/a.py", "import last_cli as last", "last_cli.base.a imports last_cli"),
     (no_import_climbs, "base/a.py", 'import_module("last_cli.tasks.task")', "imports last_cli.tasks.task"),
     (no_import_climbs, "base/a.py", 'importlib.import_module("last_cli.tasks.task")', "imports last_cli.tasks.task"),
+    (no_import_climbs, "base/a.py", 'import_module(name="last_cli.tasks.task")', "imports last_cli.tasks.task"),
+    (no_import_climbs, "base/a.py", 'import_module("..tasks.task", "last_cli.base")', "imports last_cli.tasks.task"),
+    (
+        no_import_climbs,
+        "base/a.py",
+        'from importlib import import_module as load\nload("last_cli.tasks.task")',
+        "imports last_cli.tasks.task",
+    ),
+    (
+        no_import_climbs,
+        "base/a.py",
+        'import importlib\nload = importlib.import_module\nload("last_cli.tasks.task")',
+        "imports last_cli.tasks.task",
+    ),
+    (no_import_climbs, "base/a.py", '__import__("last_cli.tasks.task")', "imports last_cli.tasks.task"),
+    (no_import_climbs, "base/a.py", "from ..tasks import task", "last_cli.base.a imports last_cli.tasks.task"),
+    (no_import_climbs, "base/a.py", "from .. import pruning", "last_cli.base.a imports last_cli.pruning"),
+    (no_import_climbs, "tasks/__init__.py", "from ..pruning.cut import cut", "last_cli.tasks imports last_cli.pruning"),
+    (no_circle_of_files, "base/words.py", "from . import import_", "last_cli.base.words -> "),
     (no_import_climbs, "formats/a.py", "import last_cli.tasks.task", "last_cli.formats.a imports last_cli.tasks.task"),
     (no_import_climbs, "attic/a.py", "", "the room attic has no floor"),
     (no_circle_of_rooms, "base/a.py", "def f():\n    import last_cli.tasks.task", "tasks -> base"),
@@ -198,7 +243,18 @@ BROKEN: list[tuple[Rule, str, str, str]] = [
     (libraries_stay_in_their_rooms, "formats/a.py", "from orbax import x", "last_cli.formats.a imports orbax"),
     (few_entries_at_the_top, "py.typed", "", "15 entries"),
     (few_parameters, "base/a.py", "def f(a, b, c, /, d, e, *, g, h, i): ...", "last_cli.base.a.f has 8 parameters"),
-    (few_parameters, "base/a.py", "class A:\n    def f(self, b, c, d, e, *x, g, h, i): ...", "f has 8 parameters"),
+    (few_parameters, "base/a.py", "class A:\n    def f(self, b, c, d, e, *x, g, h, i): ...", "f has 9 parameters"),
+    (few_parameters, "base/a.py", "def f(a, b, c, d, e, *args, g, **options): ...", "f has 8 parameters"),
+    (few_parameters, "__init__.py", '"""A."""\ndef _f(a, b, c, d, e, g, h, i): ...', "last_cli._f has 8 parameters"),
+    (
+        results_are_data,
+        "results/a.py",
+        "def mean(a) -> float: ...",
+        "last_cli.results.a, line 1: def mean(a) -> float:",
+    ),
+    (results_are_data, "results/a.py", "class A:\n    a = 1", "last_cli.results.a, line 1: class A:"),
+    (results_are_data, "results/a.py", "@dataclass\nclass A:\n    a: int", "last_cli.results.a, line 2: @dataclass"),
+    (results_are_data, "results/a.py", "for a in b: ...", "last_cli.results.a, line 1: for a in b:"),
     (short_functions, "base/a.py", "def f():\n" + 51 * "    print()\n", "last_cli.base.a.f has 51 lines"),
     (short_functions, "cli/a.py", 'def f():\n    """F."""\n' + 51 * "    print()\n", "last_cli.cli.a.f has 51 lines"),
     (short_files, "base/a.py", 401 * "#\n", "last_cli/base/a.py has 401 lines"),
@@ -256,24 +312,44 @@ def room_of(module: str) -> str:
 def imports(root: Path) -> Graph:
     """For each module those of the package that it names in an import; `from package import module` names both."""
     found = modules(root)
-    return {m: {name for name in named(parse(path)) if name in found and name != m} for m, path in found.items()}
+    return {m: {name for name in named(m, path) if name in found and name != m} for m, path in found.items()}
 
 
-def named(tree: ast.Module) -> set[str]:
-    """All that a module's imports name, wherever they stand, and what `import_module` is given as a text.
-
-    No import is relative: ruff sees to that (TID252).
-    """
-    names: set[str] = set()
+def named(module: str, path: Path) -> set[str]:
+    """All that a module's imports name, wherever they stand, and what functions that import are given as a text."""
+    tree, names = parse(path), set[str]()
+    package = module if path.stem == "__init__" else module.rpartition(".")[0]
+    importers = {"import_module", "__import__", *_aliases(tree)}
     for node in ast.walk(tree):
         match node:
             case ast.Import():
                 names |= {alias.name for alias in node.names}
             case ast.ImportFrom():
-                names |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
-            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=[ast.Constant(value=str(text)), *_]):
-                names |= {text} if name == "import_module" else set()
+                origin = resolved("." * node.level + (node.module or ""), package)
+                names |= {origin, *(f"{origin}.{alias.name}" for alias in node.names)}
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in importers:
+                given = [*node.args, *(keyword.value for keyword in node.keywords)]
+                texts = [arg.value for arg in given if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+                names |= {resolved(text, texts[-1]) for text in texts[:1]}
     return names
+
+
+def _aliases(tree: ast.Module) -> Iterator[str]:
+    """Other names by which a module calls `import_module`."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom(module="importlib"):
+                yield from (alias.asname for alias in node.names if alias.name == "import_module" and alias.asname)
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Name(id=of) | ast.Attribute(attr=of)):
+                if of in ("import_module", "__import__"):
+                    yield name
+
+
+def resolved(name: str, package: str) -> str:
+    """A name with leading dots, as seen from a package, in full."""
+    rest = name.lstrip(".")
+    above = package.split(".")[: len(package.split(".")) + 1 - (len(name) - len(rest))]
+    return ".".join([*above, *([rest] if rest else [])]) if rest != name else name
 
 
 def circles(graph: Graph) -> list[str]:
@@ -295,8 +371,9 @@ def functions(root: Path) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunc
 
 
 def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    arguments = function.args
-    return len(arguments.posonlyargs) + len(arguments.args) + len(arguments.kwonlyargs)
+    """How many a caller may give; `*args` and `**options` are one each."""
+    of = function.args
+    return len([*of.posonlyargs, *of.args, *of.kwonlyargs, *filter(None, (of.vararg, of.kwarg))])
 
 
 def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

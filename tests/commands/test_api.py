@@ -75,3 +75,10 @@ def test_what_was_saved_verifies_by_its_path(tmp_path: Path) -> None:
         last.save(last.prune(S5, 0.3), tmp_path / "small")
     with pytest.raises(last.UsageError, match="nothing to save"):
         last.save(last.load(S5), tmp_path / "same")
+
+
+def test_saving_with_the_path_first_is_told(tmp_path: Path) -> None:
+    save: Any = inspect.unwrap(last.save)  # the tests check types before
+    with pytest.raises(last.UsageError, match="pruned is 'small', expected what `prune` gave") as caught:
+        save("small", tmp_path)
+    assert caught.value.hint == "for example last.save(small, path), in this order"

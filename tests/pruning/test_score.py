@@ -185,3 +185,9 @@ def test_both_signs_of_the_imaginary_parts_tell_that_states_are_no_pairs(tmp_pat
     ck = last.load(write(tmp_path / "both", arrays))
     assert (ck.config.conj_sym, ck.origins["conj_sym"]) == (False, "tree")
     assert last.load(tmp_path / "both", conj_sym=True).config.conj_sym
+
+
+def test_norms_stand_before_scores_in_json() -> None:
+    layer = last.score(shared(), ratio=0.5).layers[0].as_json(per_state=True)
+    assert list(layer)[-5:] == ["hinf", "score", "max_abs_lambda", "kept", "per_state"]
+    assert list(layer["per_state"]) == ["hinf", "score", "abs_lambda", "keep"]
