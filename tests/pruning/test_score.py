@@ -159,7 +159,7 @@ def test_a_ratio_that_is_no_number_is_refused() -> None:
 
 
 def test_min_states_below_zero_is_refused() -> None:
-    with pytest.raises(UsageError, match="min-states is -1, expected 0 or more"):
+    with pytest.raises(UsageError, match="min_states is -1, expected 0 or more"):
         last.score(shared(blocks=1), ratio=0.5, min_states=-1)
 
 
