@@ -99,8 +99,8 @@ class Way:
     """What becomes of the states that stay."""
 
     method: Annotated[
-        Literal["criterion", "reconstruct", "balanced"],
-        how_option(help="reconstruct eliminates greedily and refits C; balanced finds new poles."),
+        str,
+        how_option(help="reconstruct eliminates greedily and refits C; balanced finds new poles: `last list methods`."),
     ] = "criterion"
     refit: Annotated[bool, how_option("--refit", help="Refit C after the criterion's choice.", show_default="no")] = (
         False

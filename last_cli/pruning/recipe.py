@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from last_cli.base import registry
 from last_cli.base.errors import UsageError
@@ -67,6 +67,9 @@ class Recipe:
                 f"horizon is {self.horizon}, with the criterion {self.criterion}",
                 "a horizon of 1 step or more goes with ⟦criterion energy⟧",
             )
+        for option, kind in (("scope", Scope), ("shape", Shape)):
+            if (value := getattr(self, option)) not in get_args(kind):
+                raise UsageError(f"⟦{option}⟧ is '{value}', expected {' or '.join(get_args(kind))}")
         if self.min_states < 0:
             raise UsageError(
                 f"min-states is {self.min_states}, expected 0 or more", "0 lets a layer lose all its states"
