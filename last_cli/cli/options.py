@@ -119,7 +119,7 @@ class Way:
     method: Annotated[
         str,
         how_option(
-            help="criterion, reconstruct (greedy, refits C), balanced (new poles): `last list methods`.",
+            help="reconstruct eliminates greedily and refits C; balanced finds new poles: `last list methods`.",
             autocompletion=complete("methods"),
         ),
     ] = "criterion"

@@ -17,10 +17,12 @@ def load(path: Path, quiet: bool, **options: Any) -> Any:
 
 def tell_read(checkpoint: Any, quiet: bool) -> Any:
     """Say what was read, and give it back."""
-    from last_cli.display.opened import read_line
+    from last_cli.display.opened import read_line, said_lines
 
     tell_all(checkpoint.index.location.notes, "")
     tell(read_line(checkpoint), quiet)
+    for line in said_lines(checkpoint):
+        tell(line, quiet)
     return checkpoint
 
 

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.families.lti.config import ModelConfig
+
+OURS = ("assumed", "tree", "flag", "preset")
+"""Origins of a value that whoever types the command knows, or that is told as assumed."""
 
 
 def read_line(checkpoint: Checkpoint) -> str:
@@ -25,6 +29,18 @@ def read_line(checkpoint: Checkpoint) -> str:
     )
 
 
+def said_lines(checkpoint: Checkpoint) -> list[str]:
+    """What is said of the layers and is not the usual, or stands in a file beside the run: a line for each origin."""
+    by_origin: dict[str, list[str]] = {}
+    usual = ModelConfig()
+    for name in checkpoint.layer_options:
+        origin, value = checkpoint.origins[name], getattr(checkpoint.config, name)
+        if origin in OURS or (origin == "checkpoint" and value == getattr(usual, name)):
+            continue
+        by_origin.setdefault(origin, []).append(f"{name} = {str(value).lower()}")
+    return [f"said by {_named(origin)}: {', '.join(values)}" for origin, values in by_origin.items()]
+
+
 def assumed_line(assumed: Mapping[str, Any]) -> str:
     """What was assumed."""
     said = ", ".join(f"{name} = {str(value).lower()}" for name, value in assumed.items())
@@ -35,6 +51,10 @@ def needed_lines(needed: Mapping[str, Any]) -> list[str]:
     """What a criterion was given."""
     said = {"horizon": "energies over {} steps", "calibration": "the network ran on {}"}
     return [said[name].format(_listed(value)) for name, value in needed.items()]
+
+
+def _named(origin: str) -> str:
+    return "the checkpoint" if origin == "checkpoint" else origin
 
 
 def _listed(value: Any) -> str:

@@ -83,15 +83,6 @@ def test_an_error_carries_the_names_of_its_options(option: str) -> None:
     assert "--" not in f"{error.message} {error.hint}" and not set("⟦⟧⟨⟩") & set(f"{error.message}{error.hint}")
 
 
-def test_what_has_no_choice_is_refused_by_the_recipe() -> None:
-    for name, allowed in (("scope", "global or layer"), ("shape", "ragged or rectangular")):
-        recipe = Recipe()
-        object.__setattr__(recipe, name, "square")
-        with pytest.raises(UsageError, match=f"{name} is 'square', expected {allowed}") as caught:
-            recipe.__post_init__()
-        assert caught.value.options == (name,)
-
-
 def test_a_call_is_spelled_as_a_call() -> None:
     with pytest.raises(UsageError) as caught:
         last.bench()

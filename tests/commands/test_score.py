@@ -12,6 +12,7 @@ from cases import DATA
 from commands import DIGITS, S4D, S5, Run, data, fails
 
 import last_cli as last
+from last_cli.formats.msgpack import pack_msgpack
 
 
 @pytest.mark.parametrize(("sample", "states"), [(S5, 128), (S4D, 8192), (DIGITS, 128)])
@@ -82,3 +83,14 @@ def test_flags_stand_for_what_the_tree_does_not_say(run: Run) -> None:
     assert told["assumed"] == {}
     assert told["layers"][0]["hinf"] != plain["layers"][0]["hinf"]
     assert data(run, "score", S5, "--preset", "s5-lra-image")["assumed"] == {}
+
+
+def test_what_a_configuration_says_of_the_layers_is_told_with_its_file(run: Run, tmp_path: Path) -> None:
+    assert "said by the checkpoint: clip_eigs = true\n" in run("score", S5)[2]
+    (tmp_path / "run").mkdir()
+    tree = {"params": last.load(S5).tree["params"]}
+    (tmp_path / "run" / "best.msgpack").write_bytes(pack_msgpack(tree))
+    assert "said by" not in run("score", "run/best.msgpack")[2]
+    (tmp_path / "config.json").write_text('{"discretization": "dirac"}')
+    assert "said by ../config.json: discretization = dirac" in run("score", "run/best.msgpack")[2]
+    assert "said by" not in run("score", "run/best.msgpack", "--discretization", "zoh")[2]
