@@ -19,6 +19,7 @@ from last_cli.base.errors import CheckpointError, UsageError, inside
 from last_cli.checkpoint.configuration import Said, said_in_file, said_of
 from last_cli.checkpoint.sizes import count, size
 from last_cli.families.find import Layer, build_system, check_numbers, find_layers
+from last_cli.families.followers import Follower, followers
 from last_cli.families.lti.config import ModelConfig, resolve
 from last_cli.families.lti.presets import preset as published
 from last_cli.families.lti.system import System
@@ -67,6 +68,11 @@ class Checkpoint:
     def family(self) -> str:
         """The kind of its SSM layers; several are joined by "+"."""
         return "+".join(dict.fromkeys(layer.family.kind for layer in self.layers))
+
+    @cached_property
+    def following(self) -> Mapping[Key, Follower]:
+        """The arrays among its leaves that follow the layers' parameters, by key."""
+        return followers(self.layers, self.leaves)
 
     @property
     def layout(self) -> str:

@@ -90,6 +90,7 @@ class Structure:
         self._sorted = sorted(self.shapes)
         self._below: dict[Key, dict[Key, tuple[int, ...]]] = {}
         self._copies: dict[tuple[Key, Key], bool] = {}
+        self._repeats: dict[tuple[Key, Structure, Key], bool] = {}
 
     def below(self, root: Key) -> Mapping[Key, tuple[int, ...]]:
         """Shapes of the arrays below a root, by their paths there."""
@@ -101,11 +102,13 @@ class Structure:
 
     def repeats(self, root: Key, model: Structure, of: Key) -> bool:
         """Whether every array below `root` has one of the model's, below `of`, that it can stand beside."""
-        own = model.below(of)
-        return all(
-            (path in own and alike(shape, own[path])) or (path[:-1] in own and alike(shape, own[path[:-1]]))
-            for path, shape in self.below(root).items()
-        )
+        if (root, model, of) not in self._repeats:
+            own = model.below(of)
+            self._repeats[root, model, of] = all(
+                (path in own and alike(shape, own[path])) or (path[:-1] in own and alike(shape, own[path[:-1]]))
+                for path, shape in self.below(root).items()
+            )
+        return self._repeats[root, model, of]
 
     def is_copy(self, root: Key, of: Key) -> bool:
         """Whether what is at `root` repeats the model at `of`, and is no model itself."""

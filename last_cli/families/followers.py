@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,10 +76,13 @@ def followers(
     return found
 
 
-def other_weights(layers: Iterable[Layer], leaves: Mapping[Key, Leaf]) -> Iterator[str]:
-    """What is said of other sets of the layers' weights, such as a target network or an average: a line for each."""
-    layers = list(layers)
-    found = followers(layers, leaves)
+def other_weights(layers: Sequence[Layer], found: Mapping[Key, Follower]) -> Iterator[str]:
+    """What is said of other sets of the layers' weights, such as a target network or an average: a line for each.
+
+    Args:
+        layers: of the model.
+        found: what follows their parameters.
+    """
     whole: dict[tuple[Key, Key], set[tuple[str, str]]] = {}
     for follower in found.values():
         if follower.without is None and not is_optimizer(follower.root, follower.of):

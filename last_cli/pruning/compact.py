@@ -72,10 +72,11 @@ def _with_shapes(layer: Layer, leaves: Mapping[Key, Leaf]) -> Layer:
 
 def _copied(checkpoint: Checkpoint, kept: Kept, leaves: Mapping[Key, Leaf]) -> dict[Key, Cut]:
     """What becomes of the arrays of a tree, the layers' own or another item's, that follow the layers' parameters."""
-    following = followers(checkpoint.layers, leaves, checkpoint.leaves)
+    shared = leaves is checkpoint.leaves
+    following = checkpoint.following if shared else followers(checkpoint.layers, leaves, checkpoint.leaves)
     cuts = copied_cuts(following, kept, checkpoint.leaves)
     own = {key for layer in checkpoint.layers for key in layer.leaves.values()}
-    known = {*following, *(own if leaves is checkpoint.leaves else ())}
+    known = {*following, *(own if shared else ())}
     unknown = carriers(checkpoint.layers, leaves, known, checkpoint.leaves)
     unknown |= {key: following[key].layer for key, cut in cuts.items() if cut is None}
     if unknown:

@@ -81,6 +81,10 @@ class Cuts(Mapping[Key, np.ndarray]):
         cut = self._cuts[key]
         return cut.apply(self._read([key])[key])
 
+    def __contains__(self, key: object) -> bool:
+        """Without reading, as a Mapping's own would."""
+        return key in self._cuts
+
     def __iter__(self) -> Iterator[Key]:
         return iter(self._cuts)
 

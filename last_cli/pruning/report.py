@@ -29,7 +29,7 @@ def report_of(
         bytes=(before.bytes, after.bytes),
         sliced_copies=_cut_copies(after),
         masked=recipe.masked,
-        warnings=[*other_weights(before.layers, before.leaves), *_emptied(layers, target)],
+        warnings=[*other_weights(before.layers, before.following), *_emptied(layers, target)],
         target=target,
     )
 

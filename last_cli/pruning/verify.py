@@ -15,7 +15,6 @@ from last_cli.checkpoint.checkpoint import Checkpoint, load, opened
 from last_cli.checkpoint.drop import is_dropped
 from last_cli.families.carriers import carriers
 from last_cli.families.find import Layer
-from last_cli.families.followers import followers
 from last_cli.families.lti.system import System, gain_bound, subtract, transfer_gain
 from last_cli.families.target import ROLES, Role, Units
 from last_cli.formats.damage import damage
@@ -196,7 +195,7 @@ def _bit_equal(pruned: Checkpoint, against: Checkpoint, cuts: Mapping[Any, Cut])
 
 
 def _untouched(pruned: Checkpoint, against: Checkpoint, cuts: Mapping[Any, Cut]) -> Check:
-    follows = set(followers(against.layers, against.leaves)) | set(cuts)
+    follows = set(against.following) | set(cuts)
     stale = [k for k in carriers(against.layers, against.leaves, follows, against.leaves) if k in pruned.leaves]
     if stale:
         return Check("everything else untouched", False, f"{len(stale)} hold states still; first: {'/'.join(stale[0])}")

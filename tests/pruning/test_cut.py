@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from last_cli.base.arrays import nested
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.formats import Key
 from last_cli.formats.msgpack import pack_msgpack
+from last_cli.pruning.cut import Cut, Cuts
 
 Arrays = dict[Key, np.ndarray]
 STATES = 6
@@ -33,6 +35,14 @@ def stored(path: Path, arrays: Arrays) -> last.Checkpoint:
     """A checkpoint of these arrays."""
     path.write_bytes(pack_msgpack(nested(arrays)))
     return last.load(path)
+
+
+def test_asking_which_arrays_change_reads_none() -> None:
+    def read(keys: Iterable[Key]) -> Arrays:
+        raise AssertionError(f"{list(keys)} were read")
+
+    cuts = Cuts({("C",): Cut((), np.ones((1, STATES), bool))}, read)
+    assert ("C",) in cuts and ("D",) not in cuts
 
 
 @pytest.mark.parametrize("root", ["target_params", "opt_state/0/trace", "best/params"])
