@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,8 +27,10 @@ from last_cli.families.network import shared_network
 from last_cli.families.target import live_units
 from last_cli.families.variables import Collections
 from last_cli.formats import Index, Key, Leaf
-from last_cli.results.prune import PruneReport
 from last_cli.results.source import Source
+
+if TYPE_CHECKING:
+    from last_cli.results.prune import PruneReport
 
 LAYERS_THAT_HINT = 2  # enough for what their numbers tell
 

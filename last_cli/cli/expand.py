@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, dataclass_transform, get_type_hints
+
+T = TypeVar("T")
+
+
+@dataclass_transform()
+def options(kind: type[T]) -> type[T]:
+    """A dataclass of options, without what dataclasses have besides: making that would slow every start."""
+    return dataclass(eq=False, repr=False)(kind)
 
 
 def expand(command: Callable[..., Any]) -> Callable[..., Any]:

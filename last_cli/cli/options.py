@@ -6,12 +6,13 @@ the public function's keyword, so that `vars(options)` are the keywords of the c
 
 # No `from __future__ import annotations` here and in the commands: Typer would have to evaluate each annotation again.
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from last_cli.cli.expand import options
 
 if TYPE_CHECKING:
     from last_cli.base.registry import Kind
@@ -62,7 +63,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, hints o
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.", show_default="no")]
 
 
-@dataclass(frozen=True)
+@options
 class Amount:
     """How much is removed: by one of the first three."""
 
@@ -86,7 +87,7 @@ class Amount:
     ] = False
 
 
-@dataclass(frozen=True)
+@options
 class Scoring:
     """What a state's score is."""
 
@@ -99,7 +100,7 @@ class Scoring:
     ] = None
 
 
-@dataclass(frozen=True)
+@options
 class Selection:
     """Which states go, given their scores and how many go."""
 
@@ -112,7 +113,7 @@ class Selection:
     ] = "ragged"
 
 
-@dataclass(frozen=True)
+@options
 class Way:
     """What becomes of the states that stay."""
 
@@ -131,7 +132,7 @@ class Way:
     ] = False
 
 
-@dataclass(frozen=True)
+@options
 class Calibration:
     """The sequences to measure on."""
 
@@ -149,7 +150,7 @@ class Calibration:
     ] = None
 
 
-@dataclass(frozen=True)
+@options
 class BudgetCalibration(Calibration):
     """The same where the task is also what a budget is measured on."""
 
@@ -159,7 +160,7 @@ class BudgetCalibration(Calibration):
     ] = None
 
 
-@dataclass(frozen=True)
+@options
 class Output:
     """Where the pruned checkpoint goes, if anywhere."""
 
@@ -174,7 +175,7 @@ class Output:
     force: Force = False
 
 
-@dataclass(frozen=True)
+@options
 class Data:
     """A task's sequences."""
 
@@ -192,7 +193,7 @@ class Data:
     ] = None
 
 
-@dataclass(frozen=True)
+@options
 class Place:
     """Where a model runs."""
 
@@ -202,7 +203,7 @@ class Place:
     device: Device = None
 
 
-@dataclass(frozen=True)
+@options
 class Gates:
     """What the result is compared with, and what must hold for exit code 0."""
 
@@ -221,7 +222,7 @@ class Gates:
     ] = False
 
 
-@dataclass(frozen=True)
+@options
 class Model:
     """What a checkpoint may not say of its SSM layers, and of the network around them."""
 
@@ -257,7 +258,7 @@ class Model:
     ] = None
 
 
-@dataclass(frozen=True)
+@options
 class Processes:
     """The other processes, where there are any."""
 
@@ -273,7 +274,7 @@ class Processes:
     connect_timeout: Annotated[float, process_option(help="Seconds to wait for all of them.")] = 120
 
 
-@dataclass(frozen=True)
+@options
 class Step:
     """Which part of a run's directory is read."""
 
@@ -283,7 +284,7 @@ class Step:
     )
 
 
-@dataclass(frozen=True)
+@options
 class General:
     """What every command takes that shows a result."""
 

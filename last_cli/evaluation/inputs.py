@@ -15,7 +15,6 @@ from last_cli.base.errors import DataError, UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.checkpoint.network import model_spec
 from last_cli.families.network import Spec
-from last_cli.tasks.find import find
 
 SEQUENCES = 256
 TEXTS = ("listops", "text", "retrieval")
@@ -118,6 +117,8 @@ def trained_length(checkpoint: Checkpoint) -> int:
     Raises:
         UsageError: nothing does.
     """
+    from last_cli.tasks.find import find
+
     said = checkpoint.task
     if isinstance(said.get("length"), int):
         return said["length"]

@@ -5,10 +5,14 @@ its layouts (OCDBT or plain directories, zarr or zarr3, arrays inside a msgpack 
 `checkpoint_<n>`, bare msgpack files. Files of weights alone (safetensors, torch_file) are read and written whole.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from last_cli.formats.locate import locate
 from last_cli.formats.read import index, read, without
 from last_cli.formats.types import STAMP_FILE, Index, Key, Leaf, Location, dtype_of
-from last_cli.formats.write import check_output, save, write_stamp
+
+if TYPE_CHECKING:
+    from last_cli.formats.write import check_output, save, write_stamp
 
 __all__ = [
     "STAMP_FILE",
@@ -25,3 +29,12 @@ __all__ = [
     "without",
     "write_stamp",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What writes is imported when it is first asked for, since most commands only read."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from last_cli.formats import write
+
+    return getattr(write, name)

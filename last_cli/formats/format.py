@@ -88,10 +88,23 @@ class Format:
 
 def format_named(name: str) -> Format:
     """The entry `name` of the table, imported."""
-    module, attribute = FORMATS[name].split(":")
-    return getattr(import_module(module), attribute)
+    return _imported(FORMATS[name])
 
 
 def all_formats() -> list[Format]:
     """Every format, in the order of the table."""
     return [format_named(name) for name in FORMATS]
+
+
+def lazy(target: str) -> Callable[..., Any]:
+    """The function "module:attribute", imported when it is first called, since whoever reads needs none that writes."""
+
+    def call(*args: Any) -> Any:
+        return _imported(target)(*args)
+
+    return call
+
+
+def _imported(target: str) -> Any:
+    module, attribute = target.split(":")
+    return getattr(import_module(module), attribute)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from last_cli.base.errors import UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.evaluation.inputs import trained_length
-from last_cli.pruning.calibration.observe import Observation
 from last_cli.pruning.recipe import Recipe
+
+if TYPE_CHECKING:
+    from last_cli.pruning.calibration.observe import Observation
 
 ASSUMED_HORIZON = 1024
 
@@ -60,6 +61,8 @@ def needs_of(checkpoint: Checkpoint, recipe: Recipe, observation: Observation | 
 
 def _horizon(checkpoint: Checkpoint) -> tuple[int, bool]:
     """The trained length, or, where nothing tells it, what is assumed instead."""
+    from last_cli.evaluation.inputs import trained_length
+
     try:
         return trained_length(checkpoint), False
     except UsageError:

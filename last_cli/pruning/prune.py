@@ -7,7 +7,7 @@ from dataclasses import replace
 from last_cli.base import registry
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.pruning.calibration.observe import Observation, observe, refuse_sequences, warnings_of
+from last_cli.pruning.calibration.observe import Observation, observe, refuse_sequences
 from last_cli.pruning.calibration.request import Calibration
 from last_cli.pruning.method import Method, Plan
 from last_cli.pruning.recipe import Recipe
@@ -33,7 +33,7 @@ def prune(
     recipe = recipe.on(checkpoint.layers)
     observation = _observation(checkpoint, recipe, calibration, progress)
     found = _plan(checkpoint, recipe, observation, progress).at(ratio)
-    warnings = [*found.report.warnings, *warnings_of(checkpoint, observation)]
+    warnings = [*found.report.warnings, *(observation.warnings if observation else [])]
     return replace(found.checkpoint, report=replace(found.report, warnings=warnings))
 
 

@@ -98,7 +98,9 @@ class Recipe:
     @property
     def changes(self) -> str | None:
         """What is new in kept units, in words; None where their values stay."""
-        return "a refitted C" if self.refit else registry.get("methods", self.method).changes
+        if self.method == BY_CRITERION:  # Scoring needs no method, and imports none.
+            return "a refitted C" if self.refit else None
+        return registry.get("methods", self.method).changes
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -135,7 +137,9 @@ class Recipe:
     @property
     def needs_inputs(self) -> bool:
         """Whether the units are observed on input sequences, which several ratios and recipes share."""
-        return self.refit or self.needs_network or registry.get("methods", self.method).needs_inputs
+        if self.method == BY_CRITERION:
+            return self.refit or self.needs_network
+        return registry.get("methods", self.method).needs_inputs
 
     @property
     def depends_on_seed(self) -> bool:

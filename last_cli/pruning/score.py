@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,14 +17,16 @@ from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.find import Layer
 from last_cli.families.lti.system import System, hinf_norm, state_gains
-from last_cli.pruning.calibration.observe import observe, warnings_of
-from last_cli.pruning.calibration.request import Calibration
 from last_cli.pruning.criteria.criterion import scores
 from last_cli.pruning.needs import Needs, needs_of
 from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.select import Rule, check_ratio, choose
 from last_cli.pruning.slow import slow_warnings
 from last_cli.results.score import LayerScore, Norms, ScoreReport
+
+if TYPE_CHECKING:
+    from last_cli.pruning.calibration.observe import Observation
+    from last_cli.pruning.calibration.request import Calibration
 
 LAYERS_AT_ONCE = 4  # each holds one layer's parameters in float64
 
@@ -35,7 +37,7 @@ def score(
     *,
     ratio: float | None = None,
     layer: str | None = None,
-    calibration: Calibration = Calibration(),
+    calibration: Calibration | None = None,
     progress: Progress | None = None,
 ) -> ScoreReport:
     """Scores of every unit, norms where these are states of a System, and with a ratio which units would stay.
@@ -58,8 +60,8 @@ def score(
     if ratio is not None:
         check_ratio(ratio)
     recipe = recipe.on(checkpoint.layers)
-    observation = observe(checkpoint, recipe, calibration, progress) if recipe.needs_network else None
-    if observation is None and calibration.options:
+    observation = _observed(checkpoint, recipe, calibration, progress) if recipe.needs_network else None
+    if observation is None and calibration is not None and calibration.options:
         raise UsageError(
             f"calibration sequences are given, but the criterion {recipe.criterion} takes none",
             "the criterion gn takes them, and so does `last prune` with ⟦method reconstruct⟧ or ⟦refit⟧",
@@ -76,7 +78,17 @@ def score(
     assumed = checkpoint.assumed(checkpoint.layer_options) | dict(needs.assumed)
     report = ScoreReport(checkpoint.source, checkpoint.family, recipe.criterion, assumed, shown, ratio)
     report = replace(report, target=needs.recipe.target or report.target)
-    return replace(report, warnings=[*warnings, *warnings_of(checkpoint, observation)], needed=needs.said)
+    warnings += observation.warnings if observation else []
+    return replace(report, warnings=warnings, needed=needs.said)
+
+
+def _observed(
+    checkpoint: Checkpoint, recipe: Recipe, calibration: Calibration | None, progress: Progress | None
+) -> Observation:
+    from last_cli.pruning.calibration.observe import observe  # Most criteria look at no inputs, and start without it.
+    from last_cli.pruning.calibration.request import Calibration
+
+    return observe(checkpoint, recipe, calibration or Calibration(), progress)
 
 
 def score_layers(checkpoint: Checkpoint, needs: Needs) -> tuple[list[LayerScore], list[str]]:

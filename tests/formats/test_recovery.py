@@ -89,7 +89,7 @@ def test_a_form_that_orbax_does_not_know_either_is_one_error(fixtures: Path, tmp
 
 
 def test_broken_fixtures_are_no_case_for_orbax(fixtures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("last_cli.formats.orbax.tree.read_by_orbax", lambda *_: pytest.fail("Orbax was asked"))
+    monkeypatch.setattr("last_cli.formats.orbax.recovery.read_by_orbax", lambda *_: pytest.fail("Orbax was asked"))
     for name in UNREADABLE:
         with pytest.raises(CheckpointError):
             formats.read(formats.index(fixtures / name / "ckpt"))

@@ -7,10 +7,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from last_cli.base.errors import OutputError
-from last_cli.formats.format import Format
+from last_cli.formats.format import Format, lazy
 from last_cli.formats.huggingface.locate import CONFIG, INDEXES, SINGLE, is_below, locate, weight_files
-from last_cli.formats.huggingface.mirror import mirror
-from last_cli.formats.huggingface.store import read_tree
 from last_cli.formats.json_file import read_aside, read_json_object
 from last_cli.formats.stamp import read_stamp
 from last_cli.formats.types import Beside, Key, Location
@@ -49,10 +47,10 @@ HUGGINGFACE = Format(
     signs=f"{CONFIG} beside {', '.join((*SINGLE, *INDEXES))}",
     is_below=is_below,
     locate=locate,
-    read_tree=read_tree,
+    read_tree=lazy("last_cli.formats.huggingface.store:read_tree"),
     read_beside=read_beside,
     parts=parts,
     is_data=is_data,
-    mirror=mirror,
+    mirror=lazy("last_cli.formats.huggingface.mirror:mirror"),
     write=_write,
 )

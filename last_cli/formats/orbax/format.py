@@ -2,19 +2,17 @@
 
 from dataclasses import replace
 
-from last_cli.formats.format import Format
+from last_cli.formats.format import Format, lazy
 from last_cli.formats.orbax.beside import read_beside
-from last_cli.formats.orbax.copies import warn_of_links
 from last_cli.formats.orbax.locate import is_below, locate
 from last_cli.formats.orbax.metadata import TREE_FILE
-from last_cli.formats.orbax.mirror import mirror
-from last_cli.formats.orbax.parts import is_data, parts
 from last_cli.formats.orbax.tree import read_tree
-from last_cli.formats.orbax.write import write
 from last_cli.formats.types import Beside, Location
 
 
 def _read_beside(location: Location) -> Beside:
+    from last_cli.formats.orbax.copies import warn_of_links
+
     beside = read_beside(location)
     return replace(beside, warnings=(*beside.warnings, *warn_of_links(location)))
 
@@ -26,8 +24,8 @@ ORBAX = Format(
     locate=locate,
     read_tree=lambda location: read_tree(location.directory),
     read_beside=_read_beside,
-    parts=parts,
-    is_data=is_data,
-    mirror=mirror,
-    write=write,
+    parts=lazy("last_cli.formats.orbax.parts:parts"),
+    is_data=lazy("last_cli.formats.orbax.parts:is_data"),
+    mirror=lazy("last_cli.formats.orbax.mirror:mirror"),
+    write=lazy("last_cli.formats.orbax.write:write"),
 )

@@ -11,7 +11,6 @@ from last_cli.base.errors import CheckpointError, UnknownLayoutError
 from last_cli.formats.json_file import read_json_object
 from last_cli.formats.msgpack import leaves_of, read_msgpack
 from last_cli.formats.orbax.metadata import STRINGS_FILE, TREE_FILE, TreeMetadata, read_tree_metadata
-from last_cli.formats.orbax.recovery import read_by_orbax, tree_of_names
 from last_cli.formats.orbax.store import ZarrStore, open_store
 from last_cli.formats.types import INCOMPLETE, Key, Leaf, Tree
 
@@ -30,6 +29,8 @@ def read_tree(directory: Path) -> Tree:
     except UnknownLayoutError as error:
         if directory.is_file():
             raise
+        from last_cli.formats.orbax.recovery import read_by_orbax
+
         tree = _build({}, read_by_orbax(directory, error), {}, None, {})
         return replace(tree, warnings=(f"{error.args[0]}: all of it was read by Orbax",), writable=False)
 
@@ -56,6 +57,8 @@ def _read_directly(directory: Path) -> Tree:
 
 
 def _recovered(directory: Path) -> Tree:
+    from last_cli.formats.orbax.recovery import tree_of_names
+
     metadata = tree_of_names(directory, ocdbt=(directory / "manifest.ocdbt").exists())
     names = {key: ".".join(key) for key, kind in metadata.kinds.items() if kind == "array"}
     store = _open(directory, metadata, names)

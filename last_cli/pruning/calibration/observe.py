@@ -52,6 +52,11 @@ class Observation:
         """What the network would run with though nothing says it; none for white inputs, for which no network runs."""
         return guesses(self.checkpoint, padded=self.inputs.lengths is not None) if self.inputs else []
 
+    @property
+    def warnings(self) -> list[str]:
+        """A line for each of them."""
+        return told(self.checkpoint, self.guesses)
+
     @cached_property
     def measurements(self) -> Mapping[str, Measurement]:
         """Moments and sensitivities of each layer by name; empty for white inputs, for which no network runs.
@@ -104,11 +109,6 @@ def observe(
     if inputs is None and recipe.needs_network:
         inputs = synthetic.sequences(checkpoint, SEQUENCES, seed=recipe.seed)  # says why there are none
     return Observation(checkpoint, inputs, recipe.seed, progress=progress)
-
-
-def warnings_of(checkpoint: Checkpoint, observation: Observation | None) -> list[str]:
-    """A warning for each guess under which the network ran, where it did."""
-    return told(checkpoint, observation.guesses) if observation else []
 
 
 def refuse_sequences(calibration: Calibration, recipe: Recipe) -> None:

@@ -11,9 +11,7 @@ from last_cli.base.errors import DataError, UsageError
 from last_cli.base.files import open_npz
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.evaluation import synthetic
 from last_cli.evaluation.inputs import HINT, SEQUENCES, Inputs, positive
-from last_cli.tasks.find import find
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,8 @@ class Calibration:
         found = self.read(checkpoint, draw, progress)
         if found is not None:
             return found
+        from last_cli.evaluation import synthetic
+
         try:
             return synthetic.sequences(checkpoint, SEQUENCES, seed=draw.seed + (draw.skip > 0))
         except UsageError:
@@ -105,6 +105,8 @@ def from_task(
     """
     if split == "test":
         raise UsageError("the test split is asked for calibration", "take val or train: what judges must not choose")
+    from last_cli.tasks.find import find
+
     source = find(task)
     split = split or source.selection_split or "train"
     data = source.load(split, data_dir=data_dir, settings=checkpoint.task_settings(task), progress=progress)
