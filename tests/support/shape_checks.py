@@ -7,6 +7,7 @@ cost of beartype alone. Importing this, before `last_cli`, leaves that to the fu
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from functools import partial
 from inspect import isclass, isfunction
 from typing import Any, get_args, get_type_hints
@@ -20,6 +21,9 @@ def checked(function: Any = None, *, typechecker: Callable[..., Any]) -> Any:
     """The decorator that the hook puts on functions and classes."""
     if function is None:
         return partial(checked, typechecker=typechecker)
+    if isclass(function) and is_dataclass(function) and isfunction(function.__init__):
+        function.__init__ = checked(function.__init__, typechecker=typechecker)
+        return function
     if not isfunction(function):
         return with_shapes(function, typechecker=typechecker)
     hints = {name: resolved(hint, function.__globals__) for name, hint in function.__annotations__.items()}
