@@ -50,14 +50,24 @@ def collection(key: Key) -> Key:
 
 
 def is_moment(key: Key) -> bool:
-    """Whether a path leads through the state of an optimizer, by names that no model has."""
-    return any(part.lower() in MOMENTS or _words(part) >= {"opt", "state"} for part in key)
+    """Whether a path leads through the state of an optimizer, by names that no model has there.
+
+    Below `params` a module may have the name of a moment, such as the head `mu` of a variational model.
+    """
+    own = len(collection(key))
+    return any(
+        _words(part) >= {"opt", "state"}
+        or (part.lower() in MOMENTS and (not own or i < own or any(map(_is_of_state, key[own:i]))))
+        for i, part in enumerate(key)
+    )
 
 
 def is_optimizer(root: Key, of: Key) -> bool:
     """Whether a copy at `root` of what is at `of` is state of an optimizer, and no other set of weights."""
     _, other = _apart(of, root)
-    return is_moment(other) or any(_words(part) & OPTIMIZER for part in other)
+    if is_moment(root) and is_moment(other):
+        return True
+    return PARAMS not in root[: _start(of, root)] and any(_words(part) & OPTIMIZER for part in other)
 
 
 def roots(parameter: Key, key: Key) -> tuple[Key, Key]:
@@ -118,9 +128,9 @@ class Structure:
 
     def _is_copy(self, root: Key, of: Key) -> bool:
         own, other = _apart(of, root)
-        if is_moment(other):
+        if is_moment(root) and is_moment(other):
             return True
-        if not other or is_moment(own):
+        if not other or (is_moment(of) and is_moment(own)):
             return False
         if PARAMS in root[: _start(of, root)]:  # Both are parameters of one model, unless one is named after the other.
             return _named_after(other, own) and self.repeats(root, self, of)
@@ -188,12 +198,18 @@ def _rank(parts: Key) -> tuple[bool, bool, int]:
 def _named_after(other: Key, own: Key) -> bool:
     """Whether a name says "another of these": target beside online, q_target beside q, but no target_encoder alone."""
     words, of = set().union(*map(_words, other)), set().union(*map(_words, own))
+    words -= {"mean"}  # The head for a mean, beside one for a deviation, is a module.
     return bool(words & AGAIN) and not of & AGAIN and (words - AGAIN) in (set(), of)
 
 
 def _start(one: Key, other: Key) -> int:
     """How many parts two paths share at the start."""
     return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))))
+
+
+def _is_of_state(part: str) -> bool:
+    """Whether a part of a path can lie above a moment: an entry of a tuple, or what is named like an optimizer."""
+    return part.isdigit() or bool(_words(part) & OPTIMIZER)
 
 
 @cache

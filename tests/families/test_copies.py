@@ -127,6 +127,25 @@ def test_the_state_of_an_optimizer_alone_is_no_model() -> None:
         find_layers(model("0", "mu") | model("0", "nu"))
 
 
+@pytest.mark.parametrize(("one", "other"), [("encoder", "mu"), ("mu", "nu"), ("vae/mean", "vae/mu")])
+def test_modules_named_like_moments_are_models(one: str, other: str) -> None:
+    heads = [("params", *head.split("/")) for head in (one, other)]
+    moments = model("opt_state", "0", "mu", *heads[0][1:]) | model("opt_state", "0", "mu", *heads[1][1:])
+    leaves = model(*heads[0]) | model(*heads[1])
+    for tree in (leaves, leaves | moments):
+        layers = find_layers(tree)
+        assert len(layers) == 4
+        assert list(other_weights(layers, tree)) == []
+    assert set().union(*followed(leaves).values()) == set()
+    found = followers(layers, leaves | moments)
+    assert len(found) == 4 * CARRIED
+    assert all(key[3:] == follower.parameter[1:] for key, follower in found.items())
+
+
+def test_moments_inside_params_are_no_models() -> None:
+    assert len(find_layers(model("params", "net") | model("params", "opt", "0", "mu", "net"))) == 2
+
+
 def test_factored_and_flat_moments_follow() -> None:
     leaves = s5_at("params", "ssm")
     state = ("opt_state", "0")

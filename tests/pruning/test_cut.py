@@ -74,6 +74,10 @@ def test_factored_moments_lose_the_states_too(tmp_path: Path, states: int, featu
     assert new[0] < states
     assert small.leaves["opt_state", "0", row, *place].shape == tuple(np.delete(new, largest))
     assert small.leaves["opt_state", "0", column, *place].shape == tuple(np.delete(new, second))
+    last.save(small, tmp_path / "small")
+    keys = [("opt_state", "0", name, *place) for name in (row, column)]
+    written = last.load(tmp_path / "small").read(keys)
+    assert [written[key].shape for key in keys] == [small.leaves[key].shape for key in keys]
 
 
 def test_moments_that_would_be_factored_otherwise_are_refused(tmp_path: Path) -> None:
