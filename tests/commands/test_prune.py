@@ -39,7 +39,7 @@ def observed(checkpoint: last.Checkpoint, recipe: Recipe, calibration: Calibrati
 
 
 @pytest.mark.parametrize(
-    ("sample", "task", "limit"), [(S5, "listops", None), (S4D, "listops", 400), (DIGITS, "digits", None)]
+    ("sample", "task", "limit"), [(S5, "listops", 200), (S4D, "listops", 200), (DIGITS, "digits", None)]
 )
 def test_prune_then_eval(run: Run, tmp_path: Path, sample: str, task: str, limit: int | None) -> None:
     report = data(run, "prune", sample, "--ratio", "0.33")
@@ -169,22 +169,22 @@ def test_masked_output_evaluates_like_the_compact_one(run: Run) -> None:
 
 def test_reconstruct_keeps_more_than_the_criterion_at_a_high_ratio(run: Run) -> None:
     method = ["--method", "reconstruct", "--calibration", "24"]
-    report = data(run, "prune", S4D, "--ratio", "0.7", *method, "-o", "refitted")
+    report = data(run, "prune", DIGITS, "--ratio", "0.7", *method, "-o", "refitted")
     assert report["method"] == "reconstruct"
-    assert report["calibration"]["task"] == "listops"
+    assert report["calibration"]["task"] == "digits"
     assert report["states"]["after"] == report["states"]["before"] * 30 // 100
     assert all(layer["calibration_relative"] < 0.5 for layer in report["layers"])
-    run("prune", S4D, "--ratio", "0.7", "-o", "cut")
-    result = data(run, "eval", "refitted", "--task", "listops", "--limit", "600", "--baseline", "cut")
+    run("prune", DIGITS, "--ratio", "0.7", "-o", "cut")
+    result = data(run, "eval", "refitted", "--task", "digits", "--baseline", "cut")
     assert result["accuracy"] > result["baseline"]["accuracy"] + 0.02
-    assert data(run, "verify", "refitted", "--against", S4D)["passed"]
+    assert data(run, "verify", "refitted", "--against", DIGITS)["passed"]
 
 
 def test_refitting_needs_no_data_and_follows_any_criterion(run: Run) -> None:
     report = data(run, "prune", S5, "--ratio", "0.5", "--refit", "--criterion", "aire")
     assert (report["method"], report["criterion"]) == ("refit", "aire")
     assert report["calibration"]["random"] == "tokens"
-    _, out, err = run("prune", S5, "--ratio", "0.5", "--method", "reconstruct", "-n")
+    _, out, err = run("prune", S5, "--ratio", "0.5", "--refit", "-n")
     assert "output error" in out
     assert "C refitted on: random tokens" in err
     assert "--method reconstruct" in run("prune", S5, "--ratio", "0.5", "-n")[2]
@@ -204,21 +204,23 @@ def test_yardsticks_write_what_evaluates_and_verifies(run: Run, criterion: str) 
 
 
 @pytest.mark.parametrize(
-    ("sample", "method"),
+    ("sample", "task", "method"),
     [
-        (S5, ["--method", "reconstruct", "--calibration", "8"]),
-        (S4D, ["--refit", "--criterion", "aire", "--calibration", "8"]),
-        (S5, ["--method", "balanced"]),
+        (DIGITS, "digits", ["--method", "reconstruct", "--calibration", "8"]),
+        (S4D, "listops", ["--refit", "--criterion", "aire", "--calibration", "4"]),
+        (DIGITS, "digits", ["--method", "balanced"]),
     ],
 )
-def test_what_is_changed_at_the_old_shapes_gives_the_same_answers(run: Run, sample: str, method: list[str]) -> None:
+def test_what_is_changed_at_the_old_shapes_gives_the_same_answers(
+    run: Run, sample: str, task: str, method: list[str]
+) -> None:
     run("prune", sample, "--ratio", "0.5", *method)
     masked = data(run, "prune", sample, "--ratio", "0.5", "--masked", "-o", "masked", *method)
     assert masked["masked"] and masked["parameters"]["before"] == masked["parameters"]["after"]
     assert data(run, "verify", "masked", "--against", sample)["passed"]
-    result = data(run, "eval", "masked", "--task", "listops", "--limit", "60", "--baseline", "pruned")
+    result = data(run, "eval", "masked", "--task", task, "--limit", "60", "--baseline", "pruned")
     assert result["baseline"]["agreement"] == 1
-    compact = data(run, "eval", "pruned", "--task", "listops", "--limit", "60")
+    compact = data(run, "eval", "pruned", "--task", task, "--limit", "60")
     assert result["loss"] == pytest.approx(compact["loss"], abs=1e-5)
 
 

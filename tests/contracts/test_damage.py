@@ -52,7 +52,7 @@ VALUES = [None, 0, -1, 1e308, 10**12, "", "x", "../../etc", [], {}, [1], {"a": 1
 slow = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=slow)
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=slow)
 @given(data=st.data(), name=st.sampled_from(NAMES))
 def test_damage_is_an_error_in_words_or_harmless(fixtures: Path, data: st.DataObject, name: str) -> None:
     with damaged(fixtures, data, name) as (path, ways):
@@ -72,7 +72,7 @@ def test_damage_is_an_error_in_words_or_harmless(fixtures: Path, data: st.DataOb
         assert not list(path.parent.glob(".*"))
 
 
-@settings(max_examples=24, deadline=None, derandomize=True, suppress_health_check=slow)
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=slow)
 @given(data=st.data(), name=st.sampled_from(NAMES))
 def test_commands_say_so_in_two_lines_and_leave_nothing(fixtures: Path, data: st.DataObject, name: str) -> None:
     with damaged(fixtures, data, name) as (path, _):
@@ -90,7 +90,7 @@ def test_commands_say_so_in_two_lines_and_leave_nothing(fixtures: Path, data: st
                 assert left == (["ckpt"] if code else ["ckpt", "out"])
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=slow)
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=slow)
 @given(data=st.data())
 def test_an_edited_stamp_is_an_error_in_two_lines_or_harmless(stamped: Path, run: Run, data: st.DataObject) -> None:
     file = stamped / STAMP_FILE

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from commands import S5, Run, data, fails
 
-EVAL = ("eval", S5, "--task", "listops", "--limit", "301", "--baseline", S5)
+EVAL = ("eval", S5, "--task", "listops", "--limit", "41", "--baseline", S5)
 
 
 @pytest.fixture

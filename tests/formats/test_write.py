@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoint_fixtures import READABLE, paths_of
+from checkpoint_fixtures import READABLE, whole_ones
 from stamps import said
 
 from last_cli import formats
@@ -44,7 +44,7 @@ class LazilyCut(Mapping[Key, np.ndarray]):
         return formats.read(self.index, [key])[key][:-1]
 
 
-@pytest.mark.parametrize(("name", "path"), paths_of(READABLE))
+@pytest.mark.parametrize(("name", "path"), whole_ones(READABLE))
 def test_mirrors_every_layout(fixtures: Path, tmp_path: Path, name: str, path: str) -> None:
     source = formats.index(fixtures / name / path)
     changed = LazilyCut(source)

@@ -29,7 +29,7 @@ def fit() -> Fit:
 @pytest.fixture(scope="module")
 def sample() -> Observation:
     ck = last.load(SAMPLES / "s5-listops")
-    return Observation(ck, from_task(ck, "listops", 64))
+    return Observation(ck, from_task(ck, "listops", 24))
 
 
 def test_the_best_measured_candidate_is_taken(fit: Fit) -> None:
@@ -75,7 +75,7 @@ def test_the_step_helps_on_sequences_that_it_never_saw(sample: Observation) -> N
     C = [p.readouts(keep) for p, keep in zip(fit.layers, chosen.keep, strict=True)]
     found = correct.corrected(fit, chosen.keep, C)
     assert found is not None and found.ridge is not None
-    other = probe(fit.checkpoint, from_task(fit.checkpoint, "listops", 64, Draw(seed=5)))
+    other = probe(fit.checkpoint, from_task(fit.checkpoint, "listops", 24, Draw(seed=5)))
     wanted = other.logits([p.system.C for p in fit.layers])
     before, after = (allocate.relative_error(other.logits(c), wanted) for c in (C, found.C))
     assert after < 0.95 * before

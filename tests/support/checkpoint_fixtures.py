@@ -38,6 +38,12 @@ def paths_of(names: list[str]) -> list[tuple[str, str]]:
     return [(name, path) for name in names for path in MANIFEST[name]["user_paths"]]
 
 
+def whole_ones(names: list[str]) -> list[tuple[str, str]]:
+    """Each fixture by its first path, and of one run every path: others lead to a part in the same way."""
+    first = {name: MANIFEST[name]["user_paths"][0] for name in names}
+    return [(name, path) for name, path in paths_of(names) if path == first[name] or name == "cur_manager_composite_qs5"]
+
+
 def expected(fixture: Path) -> dict[str, np.ndarray]:
     """The arrays that were written, by path joined with `/`, in the dtypes that were written."""
     with np.load(fixture / "expected.npz") as stored:
