@@ -41,7 +41,8 @@ def paths_of(names: list[str]) -> list[tuple[str, str]]:
 def whole_ones(names: list[str]) -> list[tuple[str, str]]:
     """Each fixture by its first path, and of one run every path: others lead to a part in the same way."""
     first = {name: MANIFEST[name]["user_paths"][0] for name in names}
-    return [(name, path) for name, path in paths_of(names) if path == first[name] or name == "cur_manager_composite_qs5"]
+    run = "cur_manager_composite_qs5"
+    return [(name, path) for name, path in paths_of(names) if name == run or path == first[name]]
 
 
 def expected(fixture: Path) -> dict[str, np.ndarray]:
