@@ -53,8 +53,8 @@ def build_model(checkpoint: Checkpoint | str | Path) -> tuple[Any, dict[str, Any
 
 
 def systems_of(checkpoint: Checkpoint) -> Systems:
-    """The layers' systems by name; raises CheckpointError where their numbers are not finite."""
-    return {layer.name: checkpoint.system(layer) for layer in checkpoint.layers}
+    """The systems by name of the layers that are some; raises CheckpointError where their numbers are not finite."""
+    return {layer.name: checkpoint.system(layer) for layer in checkpoint.layers if layer.family.system}
 
 
 def follow_padding(checkpoint: Checkpoint, padded: bool) -> Checkpoint:

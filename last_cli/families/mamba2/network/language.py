@@ -1,0 +1,51 @@
+"""The language model of Mamba-2 mixers as a Network. What needs JAX is imported when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from last_cli.base.annotations import Float, Int
+from last_cli.base.errors import CheckpointError
+from last_cli.families.find import Layer
+from last_cli.families.mamba2.network.spec import LanguageSpec
+from last_cli.families.network import Systems, Variables
+from last_cli.formats import Key
+
+
+def variables(leaves: Mapping[Key, Any], layers: Sequence[Layer]) -> dict[Key, Any]:
+    """All tensors, by their own names."""
+    return dict(leaves)
+
+
+def module(spec: LanguageSpec) -> NoReturn:
+    """There is none: the model that transformers or mamba_ssm has is the one to train."""
+    raise CheckpointError(
+        "a language model has no Flax module here", "transformers or mamba_ssm load the directory for training"
+    )
+
+
+def fold(spec: LanguageSpec, variables: Variables, systems: Systems, length: int, precision: str) -> Any:
+    """The tensors by name, in single precision."""
+    found: dict[str, Any] = {}
+    for name, part in variables.items():
+        inner = fold(spec, part, systems, length, precision) if isinstance(part, Mapping) else {"": part}
+        found |= {f"{name}.{rest}".removesuffix("."): array for rest, array in inner.items()}
+    return found
+
+
+def forward(spec: LanguageSpec, params: Any, x: Any, lengths: Any, platform: str) -> Any:
+    """-log p of every token but the first, see forward.surprise; 0 of padding."""
+    import jax.numpy as jnp
+
+    from last_cli.families.mamba2.network.forward import surprise
+
+    inside = jnp.arange(1, x.shape[1]) < lengths[:, None]
+    return jnp.where(inside, surprise(spec, params, x), 0.0)
+
+
+def loss(outputs: Float[np.ndarray, "n predictions"], labels: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """The sum over all but a sequence's first so many predictions."""
+    return np.where(np.arange(outputs.shape[1]) >= labels[:, None], outputs, 0.0).sum(axis=1)
