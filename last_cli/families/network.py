@@ -82,8 +82,8 @@ class Network:
         name: what errors call it.
         options: names of ModelConfig that it depends on, besides those of its layers' families.
         infer: leaves and layers -> entries of ModelConfig that the tree shows.
-        spec: leaves, layers and configuration -> the model's spec. Raises CheckpointError where the tree is not one of
-            this network.
+        spec: leaves, layers, configuration, and the files of configuration as Index.config has them -> the model's
+            spec. Raises CheckpointError where the tree is not one of this network.
         variables: leaves and layers -> the leaves that are the network's own, by their path in its module.
         module: spec -> a trainable module of Flax.
         fold: spec, variables, systems, length and precision (one of PRECISIONS) -> parameters for `forward`: a tree of
@@ -102,7 +102,7 @@ class Network:
     name: str
     options: tuple[str, ...]
     infer: Callable[[Mapping[Key, Leaf], Sequence[Layer]], dict[str, Any]]
-    spec: Callable[[Mapping[Key, Leaf], Sequence[Layer], ModelConfig], Any]
+    spec: Callable[[Mapping[Key, Leaf], Sequence[Layer], ModelConfig, Mapping[str, Any]], Any]
     variables: Callable[[Mapping[Key, Any], Sequence[Layer]], dict[Key, Any]]
     module: Callable[[Any], Any]
     fold: Callable[[Any, Variables, Systems, int, str], Any]
