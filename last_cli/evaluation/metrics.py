@@ -109,14 +109,13 @@ def mean_stderr(sums: Losses, weights: Weights) -> float:
 
 def perplexity(sums: Losses, weights: Weights) -> float:
     """The exponential of the mean loss of a token."""
-    with np.errstate(over="ignore"):
-        return float(np.exp(sums.sum() / weights.sum()))
+    return _exponential(sums.sum() / weights.sum())
 
 
 def by_unit(sums: Losses, weights: Weights, text: Mapping[str, int]) -> dict[str, float | None]:
     """The perplexity by token, word and byte; None without a text."""
     counts = {"token": int(weights.sum()), "word": text.get("word"), "byte": text.get("byte")}
-    return {unit: perplexity(sums, np.array([count])) if count else None for unit, count in counts.items()}
+    return {unit: _exponential(sums.sum() / count) if count else None for unit, count in counts.items()}
 
 
 def perplexities(sums: Losses, weights: Weights, text: Mapping[str, int]) -> dict[str, Any]:
@@ -132,6 +131,11 @@ def increase(path: str, this: Measured, baseline: Measured) -> Increase:
     sums = this.results.astype(np.float64) - baseline.results.astype(np.float64)
     ratio = perplexity(sums, this.weights)
     return Increase(path, baseline.said[PERPLEXITY], ratio - 1, ratio * mean_stderr(sums, this.weights))
+
+
+def _exponential(nats: float) -> float:
+    with np.errstate(over="ignore"):
+        return float(np.exp(nats))
 
 
 METRICS = {

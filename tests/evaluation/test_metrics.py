@@ -18,7 +18,7 @@ from last_cli.base.errors import UsageError
 from last_cli.display.eval import show_eval
 from last_cli.evaluation.evaluate import Request, follow_task, measure
 from last_cli.evaluation.metrics import METRICS, Metric, compare, drop, metric_of, precision_loss
-from last_cli.results.evaluation import Comparison, EvalReport, Measured
+from last_cli.results.evaluation import Comparison, EvalReport, Increase, Measured
 from last_cli.tasks.digits import DIGITS
 
 ACCURACY = METRICS["accuracy"]
@@ -49,6 +49,42 @@ def test_differences_are_paired() -> None:
     loss = precision_loss("bfloat16", this, baseline)
     assert (loss.name, loss.drop, loss.agreement) == ("bfloat16", found.drop, found.agreement)
     assert drop("", measured([1], [1]), measured([0], [1])).drop_stderr == 0
+
+
+def test_perplexity_is_the_exponential_of_the_mean_over_all_tokens() -> None:
+    metric, sums, tokens = METRICS["perplexity"], np.array([6.0, 1.0, 5.0]), np.array([3, 1, 2])
+    assert metric.value(sums, tokens) == pytest.approx(np.exp(2))
+    said = metric.said(sums, tokens, {"word": 4, "byte": 24})
+    assert said["perplexity"] == pytest.approx({"token": np.exp(2), "word": np.exp(3), "byte": np.exp(0.5)})
+    assert said["bits_per_byte"] == pytest.approx(0.5 / np.log(2))
+    assert metric.said(sums, tokens, {}) == {
+        "perplexity": {"token": metric.value(sums, tokens), "word": None, "byte": None},
+        "bits_per_byte": None,
+    }
+    assert metric.stderr(np.array([6.0]), np.array([3])) == 0
+
+
+def test_the_errors_of_perplexities_are_those_of_repeated_draws() -> None:
+    rng, metric = np.random.default_rng(0), METRICS["perplexity"]
+    tokens = rng.integers(5, 40, (4000, 50))
+    base = tokens * 1.5 + rng.normal(0, 1, tokens.shape) * np.sqrt(tokens)
+    this = base + tokens * 0.05 + rng.normal(0, 0.1, tokens.shape) * np.sqrt(tokens)
+    values = [metric.value(sums, weights) for sums, weights in zip(base, tokens, strict=True)]
+    stderrs = [metric.stderr(sums, weights) for sums, weights in zip(base, tokens, strict=True)]
+    assert np.mean(stderrs) == pytest.approx(np.std(values), rel=0.05)
+
+    def language(sums: np.ndarray, weights: np.ndarray) -> Measured:
+        said = metric.said(sums, weights, {})
+        return Measured(metric.name, metric.value(sums, weights), 0, sums, sums, sums, 1, "cpu", 0, weights, said)
+
+    found = [compare("b", language(a, w), language(b, w)) for a, b, w in zip(this, base, tokens, strict=True)]
+    rises = [pair for pair in found if isinstance(pair, Increase)]
+    assert np.mean([pair.increase for pair in rises]) == pytest.approx(np.exp(0.05) - 1, rel=0.01)
+    assert np.mean([pair.increase_stderr for pair in rises]) == pytest.approx(
+        np.std([pair.increase for pair in rises]), rel=0.05
+    )
+    assert rises[0].perplexity["token"] == pytest.approx(values[0]) and rises[0].path == "b"
+    assert set(rises[0].as_json()) == {"path", "perplexity", "increase", "increase_stderr"}
 
 
 def test_a_task_of_an_unknown_metric_is_refused() -> None:

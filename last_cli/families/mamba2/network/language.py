@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -37,11 +37,15 @@ def module(spec: LanguageSpec) -> NoReturn:
 
 def fold(spec: LanguageSpec, variables: Variables, systems: Systems, length: int, precision: str) -> Any:
     """The tensors by name, in single precision."""
-    found: dict[str, Any] = {}
+    return {name: np.asarray(array, np.float32) for name, array in _flat(variables)}
+
+
+def _flat(variables: Variables, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, part in variables.items():
-        inner = fold(spec, part, systems, length, precision) if isinstance(part, Mapping) else {"": part}
-        found |= {f"{name}.{rest}".removesuffix("."): array for rest, array in inner.items()}
-    return found
+        if isinstance(part, Mapping):
+            yield from _flat(part, f"{prefix}{name}.")
+        else:
+            yield prefix + name, part
 
 
 def forward(spec: LanguageSpec, params: Any, x: Any, lengths: Any, platform: str) -> Any:
