@@ -29,7 +29,7 @@ from last_cli.cli.shared import load, tell, tell_all, tell_assumed
     "last eval ckpt/ --task listops --preset s5-lra-listops --limit 500",
     "last eval pruned/ --task listops --baseline ckpt/ --max-drop 0.5",
     "last eval ckpt/ --task pathx --resume",
-    "last eval small/ --task corpus.txt --baseline mamba2-130m/ --max-increase 2%",
+    "last eval small/ --task a.txt --baseline base/ --max-increase 2%",
     name="eval",
 )
 def evaluate(
