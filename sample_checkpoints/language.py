@@ -171,7 +171,7 @@ def _trainer(recipe: Recipe, steps: int, tokens: np.ndarray) -> tuple[Params, An
             rate,
             b2=0.95,
             weight_decay=recipe.weight_decay,
-            mask=lambda params: {key: not key.endswith(UNDECAYED) for key in params},
+            mask=_decayed,
         ),
     )
 
@@ -189,6 +189,10 @@ def _trainer(recipe: Recipe, steps: int, tokens: np.ndarray) -> tuple[Params, An
 
     params = {name: jnp.asarray(array) for name, array in initial(recipe).items()}
     return {"params": params, "optimizer": optimizer.init(params)}, chunk
+
+
+def _decayed(params: Any) -> dict[str, bool]:
+    return {name: not name.endswith(UNDECAYED) for name in params}
 
 
 def spec_of(recipe: Recipe) -> LanguageSpec:
