@@ -241,41 +241,45 @@ def evaluate(
     checkpoint: Checkpoint | str | Path, task: str, *, split: str = "test", data_dir: str | Path | None = None,
     limit: int | None = None, batch_size: int | None = None, device: str | None = None, precision: str = "float32",
     baseline: Checkpoint | str | Path | None = None, min_accuracy: float | None = None, max_drop: float | None = None,
-    assume: bool = False, resume: bool = False, progress: Progress | None = None, tell: Tell | None = None,
+    window: int | None = None, stride: int | None = None, max_perplexity: float | None = None,
+    max_increase: float | None = None, assume: bool = False, resume: bool = False, progress: Progress | None = None,
+    tell: Tell | None = None,
 ) -> EvalReport:  # fmt: skip
-    """Accuracy of a checkpoint on a task, and against a baseline on the same sequences.
+    """Accuracy or perplexity of a checkpoint on a task, and against a baseline on the same sequences.
 
     Processes that `jax.distributed` has joined all call this: each evaluates its share, all get the whole report.
 
     Args:
         checkpoint: an open one, or its path.
-        task: a name of the registry (`last list tasks`), or a file of arrays: FILE.npz.
+        task: a name of the registry (`last list tasks`), or a file: FILE.npz of arrays, FILE.txt of text.
         split: "test", "val" or "train".
         data_dir: where the task's files are; without it the task finds or makes its own.
         limit: only the first so many sequences.
+        window, stride: of texts: tokens that are read at most, and from window to window (2048, and the window).
         batch_size: sequences that a device takes at a time.
         device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
         precision: "float32", or "bfloat16": the model (not the baseline) then runs in both, and the report compares.
         baseline: compare with this one, sequence by sequence.
         min_accuracy: gate, a fraction.
         max_drop: gate, percentage points that the accuracy may lie below the baseline's.
+        max_perplexity, max_increase: gates, by token, and a fraction of the baseline's.
         assume: judge even where a guess of the configuration decides what the network answers.
         resume: take up the results that an interrupted run of the same evaluation left.
         progress: called with what is being done, and how many of how many are done.
         tell: called with a line for the user, and its kind.
 
     Raises:
-        CheckpointError: the tree is no classifier that can be built, or its logits are not finite.
+        CheckpointError: the tree is no model that can be built, or its logits are not finite.
         DataError: the task's files are missing, or do not fit the model.
         UsageError: unknown names, a gate without its baseline, one outside 0 to 1, or one that a guess would decide.
     """
     from last_cli.evaluation import evaluate as evaluation
 
-    request = evaluation.Request(task, split, data_dir, limit, batch_size, device, precision)
+    request = evaluation.Request(task, split, data_dir, limit, batch_size, device, precision, window, stride)
+    limits = evaluation.Limits(min_accuracy, max_drop, max_perplexity, max_increase, assume)
     return evaluation.evaluate(
-        _opened(checkpoint), request, baseline=baseline, limits=evaluation.Limits(min_accuracy, max_drop, assume),
-        resume=resume, progress=progress, tell=tell,
-    )  # fmt: skip
+        _opened(checkpoint), request, baseline=baseline, limits=limits, resume=resume, progress=progress, tell=tell
+    )
 
 
 def sweep(

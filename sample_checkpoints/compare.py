@@ -22,7 +22,7 @@ import numpy as np
 import last_cli as last
 from last_cli.base import registry
 from last_cli.evaluation.evaluate import Request, follow_task, measure
-from last_cli.evaluation.metrics import compare
+from last_cli.evaluation.metrics import drop
 from last_cli.results.evaluation import Measured
 
 HERE = Path(__file__).parent
@@ -61,10 +61,10 @@ def _pruned(ck: last.Checkpoint, ratio: float, name: str, calibration: int | Non
 
 
 def _cell(results: list[Measured], base: Measured) -> str:
-    paired = [compare("", result, base) for result in results]
-    drop = float(np.mean([c.drop for c in paired]))
+    paired = [drop("", result, base) for result in results]
+    mean = float(np.mean([c.drop for c in paired]))
     error = float(np.sqrt(np.mean([c.drop_stderr**2 for c in paired]) / len(paired)))
-    return f"{0 - 100 * drop:+.1f} ± {100 * error:.1f}"
+    return f"{0 - 100 * mean:+.1f} ± {100 * error:.1f}"
 
 
 def _arguments() -> argparse.Namespace:

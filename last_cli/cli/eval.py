@@ -29,6 +29,7 @@ from last_cli.cli.shared import load, tell, tell_all, tell_assumed
     "last eval ckpt/ --task listops --preset s5-lra-listops --limit 500",
     "last eval pruned/ --task listops --baseline ckpt/ --max-drop 0.5",
     "last eval ckpt/ --task pathx --resume",
+    "last eval small/ --task a.txt --baseline base/ --max-increase 2%",
     name="eval",
 )
 def evaluate(
@@ -36,6 +37,12 @@ def evaluate(
     *,
     data: Data,
     split: Annotated[str, evaluate_option(help="test, val or train.")] = "test",
+    window: Annotated[
+        int | None, evaluate_option(help="Texts: tokens that are read at most.", show_default="2048")
+    ] = None,
+    stride: Annotated[
+        int | None, evaluate_option(help="Texts: tokens from window to window.", show_default="the window")
+    ] = None,
     place: Place,
     precision: Precision = "float32",
     resume: Annotated[
@@ -48,7 +55,7 @@ def evaluate(
     step: Step,
     general: General,
 ) -> None:
-    """Accuracy on a task's split, and against a baseline; gates for CI."""
+    """Accuracy or perplexity on a task's split, and against a baseline; gates for CI."""
     from last_cli.display.escape import annotation
     from last_cli.display.eval import eval_summary, gate_lines, show_eval
     from last_cli.display.terminal import progress_bar
@@ -63,10 +70,14 @@ def evaluate(
             **vars(data),
             **vars(place),
             split=split,
+            window=window,
+            stride=stride,
             precision=precision,
             baseline=other,
             min_accuracy=_fraction(gates.min_accuracy),
             max_drop=gates.max_drop,
+            max_perplexity=gates.max_perplexity,
+            max_increase=gates.max_increase,
             assume=gates.assume,
             resume=resume,
             progress=progress,

@@ -46,6 +46,19 @@ def complete(kind: "Kind") -> Callable[[str], list[str]]:
     return found
 
 
+def share(text: str) -> float:
+    """2% or 0.02; a bare number from 1 could mean either."""
+    try:
+        value = float(text.removesuffix("%"))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no share, expected one such as 2% or 0.02") from error
+    if text.endswith("%"):
+        return value / 100
+    if value >= 1:
+        raise typer.BadParameter(f"{text} may mean {text}% or {value:.0%}: add the sign")
+    return value
+
+
 Ckpt = Annotated[
     Path, typer.Argument(metavar="CKPT", help="A checkpoint, a step, or a run's directory.", show_default=False)
 ]
@@ -182,7 +195,7 @@ class Data:
     task: Annotated[
         str,
         evaluate_option(
-            help="The task: `last list tasks`, or FILE.npz of arrays x, y, lengths.",
+            help="The task: `last list tasks`, FILE.npz of arrays x, y, lengths, or FILE.txt.",
             show_default=False,
             autocompletion=complete("tasks"),
         ),
@@ -216,6 +229,15 @@ class Gates:
     ] = None
     max_drop: Annotated[
         float | None, gate_option(help="Exit 1 if more percentage points are lost.", show_default="no gate")
+    ] = None
+    max_perplexity: Annotated[
+        float | None, gate_option(help="Exit 1 above this perplexity by token.", show_default="no gate")
+    ] = None
+    max_increase: Annotated[
+        float | None,
+        gate_option(
+            parser=share, metavar="SHARE", help="Exit 1 if the perplexity grows by more: 2%.", show_default="no gate"
+        ),
     ] = None
     assume: Annotated[
         bool, gate_option("--assume", help="Judge even where the configuration is a guess.", show_default="no")

@@ -1,7 +1,8 @@
-"""A model on a task's split: accuracy, loss, speed, and the paired difference to a baseline."""
+"""A model on a task's split: accuracy or perplexity, loss, speed, and the paired difference to a baseline."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from last_cli.checkpoint.network import follow_padding, model_spec, network_of
 from last_cli.evaluation import processes
 from last_cli.evaluation.devices import start_devices
 from last_cli.evaluation.measure import Request, measure
-from last_cli.evaluation.metrics import compare, expect_accuracy, precision_loss
+from last_cli.evaluation.metrics import GATES, compare, expect, precision_loss
 from last_cli.evaluation.resume import Session, Tell
 from last_cli.families.network import Spec, check_precision
-from last_cli.results.evaluation import Comparison, EvalReport, Gate, Measured
+from last_cli.results.evaluation import Comparison, EvalReport, Gate, Increase, Measured
 from last_cli.tasks.find import find
 from last_cli.tasks.task import ACCURACY, Split
 
@@ -32,17 +33,21 @@ class Limits:
     Attributes:
         min_accuracy: a fraction.
         max_drop: percentage points that the accuracy may lie below the baseline's.
+        max_perplexity: by token.
+        max_increase: share by which the perplexity may lie above the baseline's.
         assume: judge even where a guess decides the answers.
     """
 
     min_accuracy: float | None = None
     max_drop: float | None = None
+    max_perplexity: float | None = None
+    max_increase: float | None = None
     assume: bool = False
 
     @property
     def judged(self) -> list[str]:
         """The gates that are set."""
-        return [name for name in ("min_accuracy", "max_drop") if getattr(self, name) is not None]
+        return [name for name in GATES if getattr(self, name) is not None]
 
 
 NO_LIMITS = Limits()
@@ -58,7 +63,7 @@ def evaluate(
     progress: Progress | None = None,
     tell: Tell | None = None,
 ) -> EvalReport:
-    """Accuracy of a checkpoint on a task, and against a baseline on the same sequences.
+    """Accuracy or perplexity of a checkpoint on a task, and against a baseline on the same sequences.
 
     Where `jax.distributed` has joined several processes, all of them call this, each evaluates its share, and all get
     the whole report.
@@ -75,8 +80,8 @@ def evaluate(
     Raises:
         CheckpointError: the tree is no model that can be built, or answers with numbers that are not finite.
         DataError: the task's files are missing, or do not fit the model.
-        UsageError: unknown names, a gate without its baseline, one outside 0 to 1, one that a guess would decide, or
-            one on a task that is not judged by accuracy.
+        UsageError: unknown names, a gate without its baseline, one of no sense, one that a guess would decide, or one
+            on a task that something else judges.
     """
     _check_limits(limits, baseline is not None)
     check_precision(request.precision)
@@ -84,7 +89,7 @@ def evaluate(
     if judged:
         refuse_guesses(checkpoint, guesses(checkpoint), judged)
     for gate in limits.judged:
-        expect_accuracy(find(request.task), f"⟦{gate}⟧")
+        expect(find(request.task), GATES[gate], f"⟦{gate}⟧")
     session = Session(resume, tell or (lambda line, kind: None))
 
     def prepare() -> tuple[Split, Checkpoint, Checkpoint | None]:
@@ -117,6 +122,7 @@ def evaluate(
         warnings=[*_warnings(checkpoint, other, request.task, data), *chance(checkpoint, measured)],
         notes=[*checkpoint.source.notes, data.note],
         precision=None if exact is measured else precision_loss(request.precision, measured, exact),
+        said=data.said,
     )
 
 
@@ -148,13 +154,25 @@ def chance(checkpoint: Checkpoint, measured: Measured) -> list[str]:
 
 
 def load_split(checkpoint: Checkpoint, request: Request, progress: Progress | None = None) -> Split:
-    """The split that is asked for, with the settings that the checkpoint was trained with."""
-    return find(request.task).load(
+    """The split that is asked for, with the settings that the checkpoint was trained with.
+
+    Raises:
+        UsageError: an option that the task does not have.
+    """
+    task = find(request.task)
+    for name in request.settings:
+        if name not in task.options:
+            raise UsageError(
+                f"⟦{name}⟧ cuts the sequences of a language model, and task {task.name} has sequences of its own",
+                f"leave out ⟦{name}⟧, or evaluate on a text: ⟦task FILE.txt⟧",
+            )
+    return task.load(
         request.split,
         data_dir=request.data_dir,
-        settings=checkpoint.task_settings(request.task),
+        settings=checkpoint.task_settings(request.task) | request.settings,
         limit=request.limit,
         progress=progress,
+        model=checkpoint.index.location.directory,
     )
 
 
@@ -185,8 +203,17 @@ def _warnings(checkpoint: Checkpoint, other: Checkpoint | None, task: str, data:
 
 
 def _check_limits(limits: Limits, with_baseline: bool) -> None:
-    if limits.max_drop is not None and not with_baseline:
-        raise UsageError("⟦max_drop⟧ compares with a baseline, and none is given", "add ⟦baseline CKPT⟧")
+    for gate in ("max_drop", "max_increase"):
+        if getattr(limits, gate) is not None and not with_baseline:
+            raise UsageError(f"⟦{gate}⟧ compares with a baseline, and none is given", "add ⟦baseline CKPT⟧")
+    if limits.max_perplexity is not None and not limits.max_perplexity >= 1:
+        raise UsageError(
+            f"⟦max_perplexity⟧ is {limits.max_perplexity:g}, expected at least 1, which is certainty", "it is by token"
+        )
+    if limits.max_increase is not None and not math.isfinite(limits.max_increase):
+        raise UsageError(
+            f"⟦max_increase⟧ is {limits.max_increase:g}, expected a share", "for example ⟦max_increase 0.02⟧"
+        )
     if limits.min_accuracy is not None and not 0 <= limits.min_accuracy <= 1:
         raise UsageError(
             f"⟦min_accuracy⟧ is {100 * limits.min_accuracy:g} %, expected 0 to 100 %",
@@ -210,6 +237,7 @@ def _baseline(
 
 def _check_fit(checkpoint: Checkpoint, data: Split) -> None:
     path = checkpoint.source.path
+    _check_answers(checkpoint, data)
     spec: Spec = model_spec(checkpoint)
     if data.documents != spec.documents:
         takes = "one sequence" if spec.documents == 1 else "two sequences"
@@ -218,7 +246,7 @@ def _check_fit(checkpoint: Checkpoint, data: Split) -> None:
             "the checkpoint was trained on something else: choose its ⟦task⟧",
         )
     if data.tokens:
-        width = len(data.vocabulary or ()) or 1 + max(int(block.max()) for block in blocks(data.x))
+        width = data.width or len(data.vocabulary or ()) or 1 + max(int(block.max()) for block in blocks(data.x))
     else:
         width = data.x.shape[2]
     if (width > spec.d_input) if data.tokens else (width != spec.d_input):
@@ -228,18 +256,37 @@ def _check_fit(checkpoint: Checkpoint, data: Split) -> None:
             "the checkpoint was trained on something else: choose its ⟦task⟧",
         )
     # A user's arrays need not have a sample of every class.
-    if (data.classes > spec.d_output) if data.source == "arrays" else (data.classes != spec.d_output):
+    few = (data.classes <= spec.d_output) if data.source == "arrays" else (data.classes == spec.d_output)
+    if data.asks == "classes" and not few:
         raise DataError(
             f"{path}: the decoder has {spec.d_output} classes but the task has {data.classes}",
             "the checkpoint was trained on something else: choose its ⟦task⟧",
         )
 
 
-def _gates(measured: Measured, comparison: Comparison | None, limits: Limits) -> list[Gate]:
-    gates, least, most = [], limits.min_accuracy, limits.max_drop
-    if least is not None:
-        gates.append(Gate("min_accuracy", least, measured.accuracy, measured.accuracy >= least))
-    if most is not None and comparison is not None:
-        points = 100 * comparison.drop
-        gates.append(Gate("max_drop", most, points, points <= most + 1e-9))
+def _check_answers(checkpoint: Checkpoint, data: Split) -> None:
+    """Raises DataError where the task asks for classes and the model answers with tokens, or the other way."""
+    if (answers := network_of(checkpoint).answers) == data.asks:
+        return
+    is_language = answers == "tokens"
+    raise DataError(
+        f"{checkpoint.source.path}: the model is a {'language model' if is_language else 'classifier'}, but the task "
+        f"asks for {'classes' if is_language else 'the next token'}",
+        "evaluate it on a text, ⟦task FILE.txt⟧, or on tokens without y, ⟦task FILE.npz⟧"
+        if is_language
+        else "name a task of classes: `last list tasks`, or ⟦task FILE.npz⟧ of x and y",
+    )
+
+
+def _gates(measured: Measured, comparison: Comparison | Increase | None, limits: Limits) -> list[Gate]:
+    values = {"min_accuracy": measured.value, "max_perplexity": measured.value}
+    if isinstance(comparison, Increase):
+        values["max_increase"] = comparison.increase
+    elif comparison is not None:
+        values["max_drop"] = 100 * comparison.drop
+    gates = []
+    for name in limits.judged:
+        limit, value = getattr(limits, name), values[name]
+        passed = value >= limit if name.startswith("min_") else value <= limit + 1e-9
+        gates.append(Gate(name, limit, value, bool(passed)))
     return gates

@@ -11,10 +11,10 @@ from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.evaluate import chance, described, follow_task, warnings_on
 from last_cli.evaluation.measure import Request, measure
-from last_cli.evaluation.metrics import compare, expect_accuracy
+from last_cli.evaluation.metrics import drop, expect
 from last_cli.results.evaluation import Comparison, Measured
 from last_cli.tasks.find import find
-from last_cli.tasks.task import Split
+from last_cli.tasks.task import ACCURACY, Split
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Judge:
 
     def compare(self, measured: Measured) -> Comparison:
         """The paired difference to the unpruned model."""
-        return compare(self.checkpoint.source.path, measured, self.base)
+        return drop(self.checkpoint.source.path, measured, self.base)
 
     @property
     def warnings(self) -> list[str]:
@@ -70,7 +70,7 @@ def selection_request(checkpoint: Checkpoint, task: str | None, data_dir: str | 
             f"⟦max_drop⟧ needs a task, and the checkpoint {trained}",
             "add ⟦task⟧, or choose by ⟦max_error⟧, which needs no labels",
         )
-    expect_accuracy(find(name), "⟦max_drop⟧")
+    expect(find(name), ACCURACY, "⟦max_drop⟧")
     split = find(name).selection_split
     if split is None:
         raise UsageError(

@@ -39,12 +39,13 @@ class Request:
     """What to evaluate on, and how.
 
     Attributes:
-        task: a name of the registry, or a file of arrays: FILE.npz.
+        task: a name of the registry, or a file: FILE.npz of arrays, FILE.txt of text.
         data_dir: where the task's files are; without it the task finds or makes its own.
         limit: only the first so many sequences.
         batch_size: sequences that a device takes at a time.
         device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
         precision: "float32", or "bfloat16": `evaluate` then runs the model in both, and the report compares.
+        window, stride: of tasks of texts; see tasks.language.
 
     Raises:
         UsageError: a batch of no sequences.
@@ -57,6 +58,13 @@ class Request:
     batch_size: int | None = None
     device: str | None = None
     precision: str = "float32"
+    window: int | None = None
+    stride: int | None = None
+
+    @property
+    def settings(self) -> dict[str, int]:
+        """The task's own options, those that are given."""
+        return {name: value for name in ("window", "stride") if (value := getattr(self, name)) is not None}
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
@@ -112,18 +120,22 @@ def measure(
     predicted = processes.concatenate([part.predicted for part in parts], len(data.y), np.int32)
     results = processes.concatenate([part.results for part in parts], len(data.y), np.float64)
     refuse_broken(checkpoint, int((~np.isfinite(losses)).sum()), len(losses), what)
+    weights = np.ones(len(losses), np.int64) if data.weights is None else data.weights.astype(np.int64)
+    text = {unit: int(counts.sum()) for unit, counts in data.text.items()}
     every = processes.gather(np.array([seconds, resumed, len(devices)], np.float64))
     name = device_name(devices[0], int(every[:, 2].sum()), len(every))
     return Measured(
         metric.name,
-        metric.value(results),
-        metric.stderr(results),
+        metric.value(results, weights),
+        metric.stderr(results, weights),
         predicted,
         results,
         losses,
         seconds=float(every[:, 0].max()),
         device=name,
         resumed=int(every[:, 1].sum()),
+        weights=weights,
+        said=metric.said(results, weights, text),
     )
 
 
@@ -212,7 +224,8 @@ def _batch(network: Network, metric: Metric, outputs: np.ndarray, labels: np.nda
     """What is kept of a batch's outputs."""
     predicted = outputs.argmax(axis=-1).astype(np.int32)
     finite = np.isfinite(outputs).all(axis=tuple(range(1, outputs.ndim)))
-    return Batch(predicted, metric.results(outputs, labels), np.where(finite, network.loss(outputs, labels), np.nan))
+    losses = np.where(finite, network.loss(outputs, labels), np.nan)
+    return Batch(predicted, metric.results(outputs, labels, losses), losses)
 
 
 def _inputs(data: Split, numbers: Sequence[int], size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -5,17 +5,23 @@ Another metric is one more entry of METRICS; a task names the one that judges it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from last_cli.base.annotations import Float, Int, Shaped
 from last_cli.base.errors import UsageError
-from last_cli.results.evaluation import Comparison, Measured, PrecisionLoss
-from last_cli.tasks.task import ACCURACY, Task
+from last_cli.results.evaluation import Comparison, Increase, Measured, PrecisionLoss
+from last_cli.tasks.task import ACCURACY, PERPLEXITY, Task
 
 Results = Shaped[np.ndarray, " n"]  # numbers, or truths
+Losses = Float[np.ndarray, " n"]
+Weights = Int[np.ndarray, " n"]
+
+GATES = {"min_accuracy": ACCURACY, "max_drop": ACCURACY, "max_perplexity": PERPLEXITY, "max_increase": PERPLEXITY}
+"""The metric that each gate speaks of."""
 
 
 @dataclass(frozen=True)
@@ -24,17 +30,21 @@ class Metric:
 
     Attributes:
         name: what the JSON calls the value.
-        results: outputs of Network.forward in float64 (n, d_output) and labels -> what each sequence contributes.
-        value: the results of all sequences -> one number.
+        results: outputs of Network.forward in float64 (n, outputs), labels and losses -> what each sequence adds.
+        value: the results of all sequences, and how many answers each is asked for -> one number.
         stderr: the same -> that number's standard error.
         higher_is_better: whether a model with larger results is the better one.
+        said: see Measured; from the same, and the words and bytes behind the answers where there is a text.
+        compare: see compare.
     """
 
     name: str
-    results: Callable[[Float[np.ndarray, "n d_output"], Int[np.ndarray, " n"]], Results]
-    value: Callable[[Results], float]
-    stderr: Callable[[Results], float]
-    higher_is_better: bool
+    results: Callable[[Float[np.ndarray, "n outputs"], Int[np.ndarray, " n"], Losses], Results]
+    value: Callable[[Results, Weights], float]
+    stderr: Callable[[Results, Weights], float]
+    higher_is_better: bool = True
+    said: Callable[[Results, Weights, Mapping[str, int]], dict[str, Any]] = lambda results, weights, text: {}
+    compare: Callable[[str, Measured, Measured], Comparison | Increase] | None = None
 
 
 def metric_of(task: Task) -> Metric:
@@ -47,17 +57,24 @@ def metric_of(task: Task) -> Metric:
     return METRICS[task.metric]
 
 
-def expect_accuracy(task: Task, what: str) -> None:
-    """Raises UsageError unless accuracy judges the task: `what` has no meaning for anything else."""
-    if (metric := metric_of(task)).name != ACCURACY:
+def expect(task: Task, wanted: str, what: str) -> None:
+    """Raises UsageError unless the metric wanted judges the task: `what` has no meaning for anything else."""
+    if (metric := metric_of(task)).name != wanted:
+        own = " and ".join(f"⟦{gate}⟧" for gate, name in GATES.items() if name == metric.name)
         raise UsageError(
-            f"{what} is of accuracy, and task {task.name} is judged by {metric.name}",
-            "`last eval` shows it, and ⟦max_error⟧ prunes by the outputs alone, without labels",
+            f"{what} is of {wanted}, and task {task.name} is judged by {metric.name}",
+            f"`last eval` shows it{f' and judges it by {own}' if own else ''}, and ⟦max_error⟧ prunes by the outputs "
+            "alone, without labels",
         )
 
 
-def compare(path: str, this: Measured, baseline: Measured) -> Comparison:
+def compare(path: str, this: Measured, baseline: Measured) -> Comparison | Increase:
     """How much worse a model is than a baseline (at `path`) that answered the same sequences."""
+    return (METRICS[this.metric].compare or drop)(path, this, baseline)
+
+
+def drop(path: str, this: Measured, baseline: Measured) -> Comparison:
+    """The mean over the sequences of how much worse their results are."""
     worse = baseline.results.astype(float) - this.results.astype(float)
     if not METRICS[this.metric].higher_is_better:
         worse = -worse
@@ -73,22 +90,68 @@ def compare(path: str, this: Measured, baseline: Measured) -> Comparison:
 
 def precision_loss(name: str, this: Measured, exact: Measured) -> PrecisionLoss:
     """What a precision costs, from the same model's answers in it and in float32."""
-    pair = compare("", this, exact)
+    pair = drop("", this, exact)
     return PrecisionLoss(name, pair.drop, pair.drop_stderr, pair.agreement)
 
 
-def proportion_stderr(results: Results) -> float:
+def proportion_stderr(results: Results, weights: Weights) -> float:
     """sqrt(p (1 - p) / n)."""
     p = float(results.mean())
     return float(np.sqrt(p * (1 - p) / len(results)))
 
 
+def mean_stderr(sums: Losses, weights: Weights) -> float:
+    """The standard error of sum(sums) / sum(weights), a ratio of two means over the sequences."""
+    n, total = len(sums), weights.sum()
+    rest = sums - weights * (sums.sum() / total)
+    return float(np.sqrt(n / (n - 1) * np.square(rest).sum()) / total) if n > 1 else 0.0
+
+
+def perplexity(sums: Losses, weights: Weights) -> float:
+    """The exponential of the mean loss of a token."""
+    return _exponential(sums.sum() / weights.sum())
+
+
+def by_unit(sums: Losses, weights: Weights, text: Mapping[str, int]) -> dict[str, float | None]:
+    """The perplexity by token, word and byte; None without a text."""
+    counts = {"token": int(weights.sum()), "word": text.get("word"), "byte": text.get("byte")}
+    return {unit: _exponential(sums.sum() / count) if count else None for unit, count in counts.items()}
+
+
+def perplexities(sums: Losses, weights: Weights, text: Mapping[str, int]) -> dict[str, Any]:
+    """The perplexity by token, word and byte, and bits per byte; None without a text."""
+    size = text.get("byte")
+    bits = float(sums.sum() / size / np.log(2)) if size else None
+    return {PERPLEXITY: by_unit(sums, weights, text), "bits_per_byte": bits}
+
+
+def increase(path: str, this: Measured, baseline: Measured) -> Increase:
+    """By which share the perplexity has grown: exp of the difference of the mean losses, paired by window."""
+    assert this.weights is not None
+    sums = this.results.astype(np.float64) - baseline.results.astype(np.float64)
+    ratio = perplexity(sums, this.weights)
+    return Increase(path, baseline.said[PERPLEXITY], ratio - 1, ratio * mean_stderr(sums, this.weights))
+
+
+def _exponential(nats: float) -> float:
+    with np.errstate(over="ignore"):
+        return float(np.exp(nats))
+
+
 METRICS = {
     ACCURACY: Metric(
         name=ACCURACY,
-        results=lambda outputs, labels: outputs.argmax(axis=-1) == labels,
-        value=lambda results: float(results.mean()),
+        results=lambda outputs, labels, losses: outputs.argmax(axis=-1) == labels,
+        value=lambda results, weights: float(results.mean()),
         stderr=proportion_stderr,
-        higher_is_better=True,
+    ),
+    PERPLEXITY: Metric(
+        name=PERPLEXITY,
+        results=lambda outputs, labels, losses: losses,
+        value=perplexity,
+        stderr=lambda sums, weights: perplexity(sums, weights) * mean_stderr(sums, weights),
+        higher_is_better=False,
+        said=perplexities,
+        compare=increase,
     ),
 }

@@ -23,7 +23,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from last_cli.base.annotations import Float, Int
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.checkpoint.network import model_spec, network_of, read_variables, systems_of
-from last_cli.families.network import Network, Spec
+from last_cli.families.network import Network, Spec, check_precision
 
 # Half of XLA's own choice lies idle where a CPU has AVX-512; elsewhere two registers take the place of one.
 CPU_OPTIONS: dict[str, str | bool] = {"xla_cpu_prefer_vector_width": "512"}
@@ -88,8 +88,10 @@ def build(checkpoint: Checkpoint, devices: Sequence[Any], batching: Batching, pr
 
     Raises:
         CheckpointError: the tree is no model that can be built.
+        UsageError: a precision that the network does not have.
     """
     network, spec = network_of(checkpoint), model_spec(checkpoint)
+    check_precision(precision, network.precisions)
     systems, variables = systems_of(checkpoint), read_variables(checkpoint)
     params = network.fold(spec, variables, systems, batching.length, precision)
     return program(network, spec, params, devices, batching)
@@ -118,7 +120,7 @@ def program(network: Network, spec: Spec, params: Any, devices: Sequence[Any], b
         counts = np.array([len(range(d, used, len(devices))) for d in range(len(devices))], np.int32)
         parts = [_deal(a, len(devices), rounds, micro) for a in (x, lengths.astype(np.int32))]
         out = run(params, *(jax.device_put(part, split) for part in (*parts, counts)))
-        return lambda: np.asarray(out).swapaxes(0, 1).reshape(-1, spec.d_output)
+        return lambda: np.asarray(out).swapaxes(0, 1).reshape(-1, out.shape[-1])
 
     memory: Any = run.memory_analysis()
     needed = sum(getattr(memory, f"{part}_size_in_bytes", 0) for part in ("argument", "output", "temp"))
@@ -136,7 +138,8 @@ def _compiled(
         def step(i: Any, out: Any) -> Any:
             return out.at[i].set(network.forward(spec, params, x[0, i], lengths[0, i], platform))
 
-        return jax.lax.fori_loop(0, count[0], step, jnp.zeros((rounds, micro, spec.d_output)))[None]
+        outputs = network.outputs(spec, batching.length)
+        return jax.lax.fori_loop(0, count[0], step, jnp.zeros((rounds, micro, outputs)))[None]
 
     data = PartitionSpec("data")
     sharded = jax.shard_map(

@@ -19,6 +19,7 @@ from last_cli.families.find import Layer
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.system import System
 from last_cli.formats import Key, Leaf
+from last_cli.tasks.task import Answers
 
 PRECISIONS = ("float32", "bfloat16")
 HINT = "`last score` and `last prune` need the SSM layers alone, unless they are to measure them in the network"
@@ -81,31 +82,37 @@ class Network:
         name: what errors call it.
         options: names of ModelConfig that it depends on, besides those of its layers' families.
         infer: leaves and layers -> entries of ModelConfig that the tree shows.
-        spec: leaves, layers and configuration -> the model's spec. Raises CheckpointError where the tree is not one of
-            this network.
+        spec: leaves, layers, configuration, and the files of configuration as Index.config has them -> the model's
+            spec. Raises CheckpointError where the tree is not one of this network.
         variables: leaves and layers -> the leaves that are the network's own, by their path in its module.
         module: spec -> a trainable module of Flax.
         fold: spec, variables, systems, length and precision (one of PRECISIONS) -> parameters for `forward`: a tree of
             numpy arrays, of equal shapes for checkpoints of equal shapes.
         forward: spec, parameters, sequences, their lengths and the platform that it is compiled for -> outputs
-            (samples, d_output), to be traced by JAX.
+            (samples, outputs), to be traced by JAX.
         watch: spec -> the network with a tap at every layer.
-        loss: outputs of `forward` (n, d_output) and labels -> the loss of each sample in nats.
+        loss: outputs of `forward` (n, outputs) and labels -> the loss of each sample in nats.
         statistics: spec -> paths of the variables that remember the training's inputs: kernel (d_input, d_model) and
             bias of the encoder, running mean and variance of what it makes of them; None where there are none.
+        outputs: spec and length of the sequences -> how many numbers `forward` gives for each.
+        answers: what these say: the class of a sequence, or each of its tokens.
+        precisions: those that `fold` takes.
     """
 
     name: str
     options: tuple[str, ...]
     infer: Callable[[Mapping[Key, Leaf], Sequence[Layer]], dict[str, Any]]
-    spec: Callable[[Mapping[Key, Leaf], Sequence[Layer], ModelConfig], Any]
+    spec: Callable[[Mapping[Key, Leaf], Sequence[Layer], ModelConfig, Mapping[str, Any]], Any]
     variables: Callable[[Mapping[Key, Any], Sequence[Layer]], dict[Key, Any]]
     module: Callable[[Any], Any]
     fold: Callable[[Any, Variables, Systems, int, str], Any]
     forward: Callable[[Any, Any, Any, Any, str], Any]
     watch: Callable[[Any], Watch]
-    loss: Callable[[Float[np.ndarray, "n d_output"], Int[np.ndarray, " n"]], Float[np.ndarray, " n"]]
+    loss: Callable[[Float[np.ndarray, "n outputs"], Int[np.ndarray, " n"]], Float[np.ndarray, " n"]]
     statistics: Callable[[Any], tuple[Key, Key, Key, Key] | None] = lambda spec: None
+    outputs: Callable[[Any, int], int] = lambda spec, length: spec.d_output
+    answers: Answers = "classes"
+    precisions: tuple[str, ...] = PRECISIONS
 
 
 def shared_network(layers: Sequence[Layer]) -> Network:
@@ -130,10 +137,10 @@ def shared_network(layers: Sequence[Layer]) -> Network:
     return _network(first)
 
 
-def check_precision(name: str) -> None:
-    """Raises UsageError unless it is one of PRECISIONS."""
-    if name not in PRECISIONS:
-        raise UsageError(f"⟨precision⟩ is '{name}', expected {' or '.join(PRECISIONS)}", "the default is float32")
+def check_precision(name: str, precisions: tuple[str, ...] = PRECISIONS) -> None:
+    """Raises UsageError unless it is one of these."""
+    if name not in precisions:
+        raise UsageError(f"⟨precision⟩ is '{name}', expected {' or '.join(precisions)}", "the default is float32")
 
 
 def _network(layer: Layer) -> Network:

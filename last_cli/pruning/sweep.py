@@ -23,7 +23,7 @@ from last_cli.evaluation.evaluate import follow_task, load_split
 from last_cli.evaluation.inputs import positive
 from last_cli.evaluation.judge import Judge, judge
 from last_cli.evaluation.measure import Request
-from last_cli.evaluation.metrics import expect_accuracy, proportion_stderr
+from last_cli.evaluation.metrics import expect
 from last_cli.pruning import journal
 from last_cli.pruning.calibration.observe import Observation, observe
 from last_cli.pruning.calibration.request import Calibration
@@ -33,7 +33,7 @@ from last_cli.pruning.recipe import Recipe, named, usual_target
 from last_cli.results.evaluation import Measured
 from last_cli.results.sweep import SweepPoint, SweepReport
 from last_cli.tasks.find import find
-from last_cli.tasks.task import Split
+from last_cli.tasks.task import ACCURACY, Split
 
 RATIOS = "0:0.9:0.1"
 CRITERIA = ("last", "aire", "reconstruct", "random")
@@ -89,7 +89,7 @@ def sweep(
         UsageError: unknown names, ratios that make no sense, or `out` is of another sweep.
     """
     recipes, target = _aimed(recipe, grid.criteria, checkpoint)
-    expect_accuracy(find(request.task), "a sweep")
+    expect(find(request.task), ACCURACY, "a sweep")
     if grid.calibration is not None:
         positive(grid.calibration)
     keys = list(_keys(recipes, parse_ratios(grid.ratios), grid.seeds))
@@ -233,7 +233,7 @@ def _point(key: Key, units: int, measured: Measured, judged: Judge) -> SweepPoin
         seed=seed,
         states=units,
         accuracy=accuracy,
-        stderr=proportion_stderr(measured.results),
+        stderr=measured.stderr,
         loss=float(measured.losses.mean()),
         drop=found.drop,
         drop_stderr=found.drop_stderr,
@@ -244,7 +244,7 @@ def _baseline(judged: Judge, units: int) -> dict[str, Any]:
     base, n = judged.base, len(judged.base.results)
     return {
         "accuracy": base.accuracy,
-        "stderr": proportion_stderr(base.results),
+        "stderr": base.stderr,
         "loss": float(base.losses.mean()),
         "states": units,
         "n": n,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from last_cli.results.source import Json, Source, head
 
 @dataclass(frozen=True)
 class Gate:
-    """A limit that a script set, and whether it holds: `max_drop` in percentage points, `min_accuracy` a fraction."""
+    """A limit that a script set, and whether it holds: `max_drop` in percentage points, others as JSON has them."""
 
     name: str
     limit: float
@@ -34,8 +34,10 @@ class Measured:
         value, stderr: of all sequences together, and its standard error.
         predicted: the answer to each sequence, (n,).
         results: what the metric says of each, (n,): of the accuracy, whether the answer was right.
-        losses: of each, (n,), in nats.
+        losses: of each, (n,), in nats; where a sequence is asked for several answers, their sum.
         seconds: without compilation, and without the `resumed` sequences, which an interrupted run had done.
+        weights: how many answers each is asked for, (n,); None where it is one.
+        said: what JSON says of the metric besides the value and its error, or in the place of these.
     """
 
     metric: str
@@ -47,6 +49,18 @@ class Measured:
     seconds: float
     device: str
     resumed: int = 0
+    weights: np.ndarray | None = None
+    said: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        """How many answers there are."""
+        return len(self.losses) if self.weights is None else int(self.weights.sum())
+
+    @property
+    def loss(self) -> float:
+        """The mean over all answers, in nats."""
+        return float(self.losses.sum() / self.n)
 
     @property
     def accuracy(self) -> float:
@@ -93,6 +107,25 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Increase:
+    """By which share the perplexity lies above a baseline's, paired over the windows of the same tokens.
+
+    Attributes:
+        perplexity: the baseline's by token, word and byte; None where there is no text.
+        increase: of that by token, as a fraction.
+    """
+
+    path: str
+    perplexity: Mapping[str, float | None]
+    increase: float
+    increase_stderr: float
+
+    def as_json(self) -> Json:
+        """The `baseline` object of last.eval/1."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class PrecisionLoss:
     """What a precision costs against float32, paired on the same sequences; `drop` is how much worse it is."""
 
@@ -114,17 +147,19 @@ class EvalReport:
         task: name, version, split, source, length and, where cut short, `of`.
         warnings: what was guessed, and other reasons to doubt the result.
         notes: what was chosen, and what the sequences are.
+        said: what JSON says of the sequences besides `task`.
     """
 
     checkpoint: Source
     task: Mapping[str, Any]
     measured: Measured
     assumed: Mapping[str, Any]
-    baseline: Comparison | None = None
+    baseline: Comparison | Increase | None = None
     gates: Sequence[Gate] = ()
     notes: Sequence[str] = ()
     precision: PrecisionLoss | None = None
     warnings: Sequence[str] = ()
+    said: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -142,8 +177,10 @@ class EvalReport:
             "task": dict(self.task),
             self.measured.metric: self.measured.value,
             "stderr": self.stderr,
-            "loss": float(self.measured.losses.mean()),
-            "n": len(self.measured.losses),
+            **self.measured.said,
+            "loss": self.measured.loss,
+            "n": self.measured.n,
+            **self.said,
             "seconds": self.measured.seconds,
             "sequences_per_second": self.measured.speed,
             "resumed": self.measured.resumed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,6 +17,11 @@ from last_cli.base.rows import Rows
 SPLITS = ("test", "val", "train")
 ACCURACY = "accuracy"
 """The metric that gates, budgets in points and sweeps speak of."""
+PERPLEXITY = "perplexity"
+"""The metric of texts."""
+
+Answers = Literal["classes", "tokens"]
+"""What a task asks for: the class of a sequence, or each of its tokens given those before."""
 
 Advance = Callable[[int, int], None]
 """Called as `advance(done, total)` during long work, in units that differ from task to task."""
@@ -31,6 +36,11 @@ class Split:
     `lengths`. `source` is "generated", "files", "bundled" or "arrays" (of the user); `note` tells the user in a plain
     sentence what this is.
     `lengths` counts the steps of each sequence that are no padding, and is None where nothing is padded.
+
+    Where tokens are asked for, `y` is how many of a sequence's first predictions are not counted, `classes` is 0, and
+    `weights` has how many are; elsewhere each sequence counts once, and `weights` is None. `text` has the words and
+    bytes that they stand for, by "word" and "byte", where a text is behind them. `width` is how many tokens the
+    vocabulary has at least, where that is known, and `said` what else reports say of the sequences.
     """
 
     x: Int[np.ndarray | Rows, "n L"] | Float[np.ndarray | Rows, "n L d"] | Int[np.ndarray | Rows, "n 2 L"]
@@ -41,6 +51,11 @@ class Split:
     length: int
     vocabulary: tuple[str, ...] | None
     note: str
+    asks: Answers = "classes"
+    weights: Int[np.ndarray, " n"] | None = None
+    text: Mapping[str, Int[np.ndarray, " n"]] = field(default_factory=dict)
+    width: int | None = None
+    said: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def tokens(self) -> bool:
@@ -61,8 +76,10 @@ class Query:
         task: its name.
         split: one of SPLITS.
         data_dir: where the files are, as the user says; None leaves that to the task.
-        settings: what a checkpoint's stamp says of its task; what it does not say takes the task's defaults.
+        settings: what a checkpoint's stamp says of its task, and options of the task that are given; what they do not
+            say takes the task's defaults.
         progress: hears of long work.
+        model: the checkpoint's directory, for what lies there besides its arrays: a tokenizer.
     """
 
     task: str
@@ -70,6 +87,7 @@ class Query:
     data_dir: Path | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     progress: Progress | None = None
+    model: Path | None = None
 
     def advance(self, done: int, total: int) -> None:
         """Tell how far the reading has come; see `Advance`."""
@@ -89,6 +107,7 @@ class Task:
             sense, DataError for files that are missing or damaged.
         metric: what judges a model.
         selection_split: the split that a ratio may be chosen on; None where the validation data is the test data.
+        options: names of the settings that a user may give.
     """
 
     name: str
@@ -97,6 +116,7 @@ class Task:
     read: Callable[[Query], Split]
     metric: str = ACCURACY
     selection_split: str | None = "val"
+    options: tuple[str, ...] = ()
 
     def load(
         self,
@@ -106,6 +126,7 @@ class Task:
         settings: Mapping[str, Any] | None = None,
         limit: int | None = None,
         progress: Progress | None = None,
+        model: Path | None = None,
     ) -> Split:
         """The first `limit` sequences of a split, all of them by default; for the rest see `Query`.
 
@@ -117,7 +138,9 @@ class Task:
             raise UsageError(f"task {self.name} has no ⟨split⟩ '{split}'", f"the splits are: {', '.join(SPLITS)}")
         if limit is not None and limit <= 0:
             raise UsageError(f"⟨limit⟩ is {limit}, expected a positive number of sequences", "leave it out to take all")
-        found = self.read(Query(self.name, split, Path(data_dir) if data_dir else None, settings or {}, progress))
+        found = self.read(
+            Query(self.name, split, Path(data_dir) if data_dir else None, settings or {}, progress, model)
+        )
         if not len(found.y):
             raise DataError(
                 f"task {self.name}: the split '{split}' has no sequences", "name a folder with more of them"
@@ -162,5 +185,7 @@ def _first(split: Split, limit: int | None) -> Split:
         x=split.x.head(limit) if isinstance(split.x, Rows) else split.x[:limit],
         y=split.y[:limit],
         lengths=None if split.lengths is None else split.lengths[:limit],
+        weights=None if split.weights is None else split.weights[:limit],
+        text={unit: counts[:limit] for unit, counts in split.text.items()},
         note=f"{split.note}; only the first {limit:,} of {n:,} sequences are used",
     )

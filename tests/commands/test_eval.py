@@ -6,10 +6,13 @@ import csv
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
-from commands import DIGITS, S4D, S5, Run, data
+import typer
+from commands import DIGITS, S4D, S5, Run, data, fails
 
 import last_cli as last
+from last_cli.cli.options import share
 
 
 def test_samples_reach_what_they_promise() -> None:
@@ -52,3 +55,32 @@ def test_batch_size_does_not_change_the_answers(run: Run) -> None:
         for size in ("1", "7", "64")
     ]
     assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--window", "9"), "--window cuts the sequences of a language model, and task listops has sequences of its"),
+        (("--stride", "9"), "--stride cuts the sequences of a language model"),
+        (("--max-perplexity", "9"), "--max-perplexity is of perplexity, and task listops is judged by accuracy"),
+        (("--max-increase", "2%", "--baseline", S5), "--max-increase is of perplexity, and task listops is judged"),
+        (("--max-increase", "2%"), "--max-increase compares with a baseline, and none is given"),
+        (("--max-perplexity", "0.5"), "--max-perplexity is 0.5, expected at least 1"),
+        (("--max-increase", "inf%", "--baseline", S5), "--max-increase is inf, expected a share"),
+    ],
+)
+def test_what_is_of_texts_is_refused_for_classes(run: Run, arguments: tuple[str, ...], said: str) -> None:
+    assert said in fails(run, "eval", S5, "--task", "listops", *arguments)[0]
+
+
+def test_a_classifier_does_not_predict_tokens(run: Run, tmp_path: Path) -> None:
+    np.savez(tmp_path / "t.npz", x=[[1, 2, 3]])
+    line, hint = fails(run, "eval", S5, "--task", tmp_path / "t.npz")
+    assert "the model is a classifier, but the task asks for the next token" in line and "of x and y" in hint
+
+
+def test_a_share_is_a_fraction_or_has_a_sign() -> None:
+    assert [share(text) for text in ("2%", "0.02", "-1%", "150%")] == [0.02, 0.02, -0.01, 1.5]
+    for text in ("2", "two"):
+        with pytest.raises(typer.BadParameter):
+            share(text)

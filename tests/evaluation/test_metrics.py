@@ -17,8 +17,8 @@ from last_cli.base import registry
 from last_cli.base.errors import UsageError
 from last_cli.display.eval import show_eval
 from last_cli.evaluation.evaluate import Request, follow_task, measure
-from last_cli.evaluation.metrics import METRICS, Metric, compare, metric_of, precision_loss
-from last_cli.results.evaluation import EvalReport, Measured
+from last_cli.evaluation.metrics import METRICS, Metric, compare, drop, metric_of, precision_loss
+from last_cli.results.evaluation import Comparison, EvalReport, Increase, Measured
 from last_cli.tasks.digits import DIGITS
 
 ACCURACY = METRICS["accuracy"]
@@ -26,26 +26,65 @@ ACCURACY = METRICS["accuracy"]
 
 def measured(results: list[float], predicted: list[int], metric: Metric = ACCURACY) -> Measured:
     r = np.array(results)
-    return Measured(metric.name, metric.value(r), metric.stderr(r), np.array(predicted), r, 0 * r, 1.0, "cpu")
+    ones = np.ones(len(r), int)
+    value, stderr = metric.value(r, ones), metric.stderr(r, ones)
+    return Measured(metric.name, value, stderr, np.array(predicted), r, 0 * r, 1.0, "cpu")
 
 
 def test_accuracy_is_the_share_of_right_answers() -> None:
     outputs = np.log([[0.6, 0.4], [0.2, 0.8], [0.7, 0.3], [0.9, 0.1]])
-    results = ACCURACY.results(outputs, np.array([0, 1, 1, 0]))
+    results, ones = ACCURACY.results(outputs, np.array([0, 1, 1, 0]), np.zeros(4)), np.ones(4, int)
     assert results.tolist() == [True, True, False, True]
-    assert ACCURACY.value(results) == 0.75
-    assert ACCURACY.stderr(results) == pytest.approx(np.sqrt(0.75 * 0.25 / 4))
+    assert ACCURACY.value(results, ones) == 0.75
+    assert ACCURACY.stderr(results, ones) == pytest.approx(np.sqrt(0.75 * 0.25 / 4))
 
 
 def test_differences_are_paired() -> None:
     this, baseline = measured([1, 0, 0, 1], [1, 2, 3, 4]), measured([1, 1, 1, 0], [1, 5, 3, 6])
     found = compare("there", this, baseline)
+    assert isinstance(found, Comparison)
     assert (found.path, found.metric, found.value, found.drop) == ("there", "accuracy", 0.75, 0.25)
     assert found.drop_stderr == pytest.approx(np.std([0, 1, 1, -1], ddof=1) / 2)
     assert found.agreement == 0.5
     loss = precision_loss("bfloat16", this, baseline)
     assert (loss.name, loss.drop, loss.agreement) == ("bfloat16", found.drop, found.agreement)
-    assert compare("", measured([1], [1]), measured([0], [1])).drop_stderr == 0
+    assert drop("", measured([1], [1]), measured([0], [1])).drop_stderr == 0
+
+
+def test_perplexity_is_the_exponential_of_the_mean_over_all_tokens() -> None:
+    metric, sums, tokens = METRICS["perplexity"], np.array([6.0, 1.0, 5.0]), np.array([3, 1, 2])
+    assert metric.value(sums, tokens) == pytest.approx(np.exp(2))
+    said = metric.said(sums, tokens, {"word": 4, "byte": 24})
+    assert said["perplexity"] == pytest.approx({"token": np.exp(2), "word": np.exp(3), "byte": np.exp(0.5)})
+    assert said["bits_per_byte"] == pytest.approx(0.5 / np.log(2))
+    assert metric.said(sums, tokens, {}) == {
+        "perplexity": {"token": metric.value(sums, tokens), "word": None, "byte": None},
+        "bits_per_byte": None,
+    }
+    assert metric.stderr(np.array([6.0]), np.array([3])) == 0
+
+
+def test_the_errors_of_perplexities_are_those_of_repeated_draws() -> None:
+    rng, metric = np.random.default_rng(0), METRICS["perplexity"]
+    tokens = rng.integers(5, 40, (4000, 50))
+    base = tokens * 1.5 + rng.normal(0, 1, tokens.shape) * np.sqrt(tokens)
+    this = base + tokens * 0.05 + rng.normal(0, 0.1, tokens.shape) * np.sqrt(tokens)
+    values = [metric.value(sums, weights) for sums, weights in zip(base, tokens, strict=True)]
+    stderrs = [metric.stderr(sums, weights) for sums, weights in zip(base, tokens, strict=True)]
+    assert np.mean(stderrs) == pytest.approx(np.std(values), rel=0.05)
+
+    def language(sums: np.ndarray, weights: np.ndarray) -> Measured:
+        said = metric.said(sums, weights, {})
+        return Measured(metric.name, metric.value(sums, weights), 0, sums, sums, sums, 1, "cpu", 0, weights, said)
+
+    found = [compare("b", language(a, w), language(b, w)) for a, b, w in zip(this, base, tokens, strict=True)]
+    rises = [pair for pair in found if isinstance(pair, Increase)]
+    assert np.mean([pair.increase for pair in rises]) == pytest.approx(np.exp(0.05) - 1, rel=0.01)
+    assert np.mean([pair.increase_stderr for pair in rises]) == pytest.approx(
+        np.std([pair.increase for pair in rises]), rel=0.05
+    )
+    assert rises[0].perplexity["token"] == pytest.approx(values[0]) and rises[0].path == "b"
+    assert set(rises[0].as_json()) == {"path", "perplexity", "increase", "increase_stderr"}
 
 
 def test_a_task_of_an_unknown_metric_is_refused() -> None:
@@ -55,28 +94,28 @@ def test_a_task_of_an_unknown_metric_is_refused() -> None:
 
 
 @pytest.fixture
-def perplexity(monkeypatch: pytest.MonkeyPatch) -> None:
+def nats(monkeypatch: pytest.MonkeyPatch) -> None:
     """The task digits judged by exp of the mean loss, where less is better."""
 
-    def nats(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def results(outputs: np.ndarray, labels: np.ndarray, losses: np.ndarray) -> np.ndarray:
         return -outputs[np.arange(len(labels)), labels]
 
-    entry = Metric("perplexity", nats, lambda r: float(np.exp(r.mean())), lambda r: float(r.std()), False)
-    monkeypatch.setitem(METRICS, "perplexity", entry)
+    entry = Metric("nats", results, lambda r, _: float(np.exp(r.mean())), lambda r, _: float(r.std()), False)
+    monkeypatch.setitem(METRICS, "nats", entry)
     monkeypatch.setitem(registry.BUILT_IN["tasks"], "digits", "elsewhere:DIGITS")
-    monkeypatch.setitem(sys.modules, "elsewhere", SimpleNamespace(DIGITS=replace(DIGITS, metric="perplexity")))
+    monkeypatch.setitem(sys.modules, "elsewhere", SimpleNamespace(DIGITS=replace(DIGITS, metric="nats")))
 
 
-def test_another_metric_is_one_entry(perplexity: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_metric_is_one_entry(nats: None, capsys: pytest.CaptureFixture[str]) -> None:
     ck = last.load(SAMPLES / "s5-digits")
     data = DIGITS.load("test", settings=dict(ck.stamp["task"]), limit=9)
     small = last.prune(ck, 0.8, "hinf")
     good, bad = (measure(follow_task(model, data), data, Request("digits")) for model in (ck, small))
-    assert good.metric == "perplexity" and good.value == pytest.approx(np.exp(good.losses.mean()))
+    assert good.metric == "nats" and good.value == pytest.approx(np.exp(good.losses.mean()))
     assert bad.value > good.value
-    assert compare("", bad, good).drop == pytest.approx(bad.losses.mean() - good.losses.mean())
+    assert drop("", bad, good).drop == pytest.approx(bad.losses.mean() - good.losses.mean())
     report = EvalReport(ck.source, {}, bad, {}, compare("", bad, good)).as_json()
-    assert (report["perplexity"], report["baseline"]["perplexity"]) == (bad.value, good.value)
+    assert (report["nats"], report["baseline"]["nats"]) == (bad.value, good.value)
     assert "accuracy" not in report
     show_eval(
         EvalReport(ck.source, {}, bad, {}, compare("", bad, good), precision=precision_loss("bf", good, bad)), "md"
@@ -85,7 +124,7 @@ def test_another_metric_is_one_entry(perplexity: None, capsys: pytest.CaptureFix
     assert f"{bad.value:.4g} ± {bad.stderr:.4g}" in shown and f"| {good.value:.4g} |" in shown
     change = bad.losses.mean() - good.losses.mean()
     assert f"worse by {change:.4g} ±" in shown and f"better by {change:.4g} ±" in shown
-    assert "perplexity" in shown and not any(word in shown for word in ("accuracy", "points"))
+    assert "nats" in shown and not any(word in shown for word in ("accuracy", "points"))
 
 
 @pytest.mark.parametrize(
@@ -98,8 +137,8 @@ def test_another_metric_is_one_entry(perplexity: None, capsys: pytest.CaptureFix
     ],
 )
 def test_what_speaks_of_accuracy_is_refused_for_another_metric(
-    perplexity: None, run: Run, arguments: tuple[str, ...], what: str
+    nats: None, run: Run, arguments: tuple[str, ...], what: str
 ) -> None:
     line, hint = fails(run, *arguments)
-    assert line == f"error: {what} of accuracy, and task digits is judged by perplexity"
+    assert line == f"error: {what} of accuracy, and task digits is judged by nats"
     assert "`last eval` shows it, and --max-error prunes" in hint

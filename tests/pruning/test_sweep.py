@@ -26,6 +26,7 @@ from last_cli.pruning.calibration.request import Calibration
 from last_cli.pruning.method import Method
 from last_cli.pruning.recipe import Recipe, named
 from last_cli.pruning.sweep import JOURNAL, parse_ratios
+from last_cli.results.evaluation import Comparison
 
 SMALL = ["--task", "digits", "--limit", "60", "--ratios", "0,0.4,0.8", "--seeds", "2"]
 
@@ -51,7 +52,7 @@ def test_masked_points_are_what_the_compact_checkpoints_give(
         method: Method = registry.get("methods", recipe.method)
         small = pruned(method.prepare(ck, recipe, observation if recipe.needs_inputs else None), 0.5)
         judged = last.evaluate(small, task, limit=60, baseline=ck)
-        assert judged.baseline is not None and small.report is not None
+        assert isinstance(judged.baseline, Comparison) and small.report is not None
         assert (point.accuracy, point.drop) == (judged.measured.accuracy, judged.baseline.drop)
         assert point.loss == pytest.approx(judged.measured.losses.mean(), abs=1e-5)
         assert point.drop_stderr == pytest.approx(judged.baseline.drop_stderr)

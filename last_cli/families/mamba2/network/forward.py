@@ -13,6 +13,8 @@ from last_cli.families.mamba2.network.spec import Attention, Block, LanguageSpec
 from last_cli.families.mamba2.network.ssd import CHUNK, ssd
 
 Tensors = Mapping[str, jax.Array]
+BLOCK = 256
+"""Positions whose logits are there at once."""
 
 
 def logits(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"], chunk: int = CHUNK) -> jax.Array:
@@ -24,10 +26,38 @@ def logits(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"], 
         tokens: numbers below the vocabulary's size.
         chunk: see ssd.
     """
+    return _logits(spec, tensors, _last(spec, tensors, tokens, chunk))
+
+
+def surprise(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"], chunk: int = CHUNK) -> jax.Array:
+    """-log p in nats (B, T - 1) of every token but the first, given those before it; for the arguments see logits.
+
+    The logits of a few positions at a time are made and left again: of a large vocabulary those of all would take more
+    memory than the model.
+    """
+    x, wanted = _last(spec, tensors, tokens[:, :-1], chunk), tokens[:, 1:]
+    batch, steps, width = x.shape
+    block = min(BLOCK, steps)
+    padding = -steps % block
+    x, wanted = jnp.pad(x, ((0, 0), (0, padding), (0, 0))), jnp.pad(wanted, ((0, 0), (0, padding)))
+
+    def some(part: tuple[jax.Array, jax.Array]) -> jax.Array:
+        found = _logits(spec, tensors, part[0])
+        return jax.nn.logsumexp(found, -1) - jnp.take_along_axis(found, part[1][..., None], -1)[..., 0]
+
+    parts = x.reshape(batch, -1, block, width).swapaxes(0, 1), wanted.reshape(batch, -1, block).swapaxes(0, 1)
+    return jax.lax.map(some, parts).swapaxes(0, 1).reshape(batch, -1)[:, :steps]
+
+
+def _last(spec: LanguageSpec, tensors: Tensors, tokens: jax.Array, chunk: int) -> jax.Array:
+    """What the head reads."""
     x = tensors[f"{spec.embedding}.weight"][tokens] * spec.factors["embedding"]
     for block in spec.blocks:
         x = _block(spec, block, tensors, x, chunk)
-    x = _norm(tensors, spec.final_norm, x, spec.eps)
+    return _norm(tensors, spec.final_norm, x, spec.eps)
+
+
+def _logits(spec: LanguageSpec, tensors: Tensors, x: jax.Array) -> jax.Array:
     head = tensors.get("lm_head.weight", tensors[f"{spec.embedding}.weight"])
     return (_linear(x, head, tensors.get("lm_head.bias"))) * spec.factors["logits"]
 

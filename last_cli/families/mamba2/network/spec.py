@@ -76,6 +76,7 @@ class LanguageSpec:
         eps: of the last norm.
         gate: which half of a joint projection of the feed-forward part is the gate, the activation of it otherwise.
         factors: on embeddings, residual branches, logits, and the gate and output of the feed-forward part.
+        vocabulary: how many tokens there are.
     """
 
     settings: Settings
@@ -85,6 +86,25 @@ class LanguageSpec:
     eps: float
     gate: Literal["first", "second"]
     factors: Mapping[str, float]
+    vocabulary: int
+
+    def __hash__(self) -> int:
+        return hash(repr(self))  # some parts are dictionaries
+
+    @property
+    def d_input(self) -> int:
+        """See network.Spec."""
+        return self.vocabulary
+
+    @property
+    def d_output(self) -> int:
+        """See network.Spec."""
+        return self.vocabulary
+
+    @property
+    def documents(self) -> int:
+        """See network.Spec."""
+        return 1
 
 
 def language_spec(shapes: Mapping[str, tuple[int, ...]], files: Mapping[str, Any]) -> LanguageSpec:
@@ -117,6 +137,7 @@ def language_spec(shapes: Mapping[str, tuple[int, ...]], files: Mapping[str, Any
         _eps(main),
         "second" if said.name == "mamba_ssm" else "first",
         _factors(main),
+        shapes[f"{embedding}.weight"][0],
     )
 
 

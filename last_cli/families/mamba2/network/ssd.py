@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from last_cli.base.annotations import Float
 
 CHUNK = 64
+"""Steps of a chunk: measured on CPUs at 128 states and heads of 64 channels, 32 to 64 are fastest."""
 
 
 def ssd(
@@ -18,6 +19,8 @@ def ssd(
     chunk: int = CHUNK,
 ) -> Float[jax.Array, "B T H P"]:
     """y[t] = c[t] S[t] with S[t] = exp(decay[t]) S[t-1] + x[t] b[t]^T, for each head; heads of a group share b and c.
+
+    All of a chunk is done before the next is looked at, so that what is between its products stays in a CPU's cache.
 
     Args:
         x: inputs, already times the step.
@@ -30,35 +33,37 @@ def ssd(
         The outputs.
     """
     batch, steps, heads, width = x.shape
-    groups = b.shape[2]
+    groups, states = b.shape[2:]
     chunk = min(chunk, steps)
     padding = -steps % chunk
-    if padding:
-        x, decay, b, c = (jnp.pad(a, ((0, 0), (0, padding)) + ((0, 0),) * (a.ndim - 2)) for a in (x, decay, b, c))
-    n = (steps + padding) // chunk
-    x = x.reshape(batch, n, chunk, groups, heads // groups, width)
-    total = jnp.cumsum(decay.reshape(batch, n, chunk, groups, heads // groups), axis=2)
-    b, c = (a.reshape(batch, n, chunk, groups, -1) for a in (b, c))
-    inside = _inside(x, total, b, c)
-    # What each chunk adds to the state at its end, and what is left of the state before it.
-    added = jnp.einsum("bnsgx,bnsgh,bnsghp->bnghxp", b, jnp.exp(total[:, :, -1:] - total), x)
-    left = jnp.exp(total[:, :, -1])
 
-    def step(state: jax.Array, chunks: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        new, factor = chunks
-        return state * factor[..., None, None] + new, state
+    def chunks(array: jax.Array, *shape: int) -> jax.Array:
+        """The array by chunks first, then by batch and step."""
+        array = jnp.pad(array, ((0, 0), (0, padding)) + ((0, 0),) * (array.ndim - 2))
+        return array.reshape(batch, -1, chunk, *shape).swapaxes(0, 1)
 
-    start = jnp.zeros_like(added[:, 0])
-    _, before = jax.lax.scan(step, start, (added.swapaxes(0, 1), left.swapaxes(0, 1)))
-    y = inside + jnp.einsum("bnsgx,nbghxp,bnsgh->bnsghp", c, before, jnp.exp(total))
-    return y.reshape(batch, steps + padding, heads, width)[:, :steps]
+    by_group = groups, heads // groups
+    parts = chunks(x, *by_group, width), chunks(decay, *by_group), chunks(b, groups, states), chunks(c, groups, states)
+    start = jnp.zeros((batch, groups, states, heads // groups * width), x.dtype)
+    _, y = jax.lax.scan(_chunk, start, parts)
+    return y.swapaxes(0, 1).reshape(batch, -1, heads, width)[:, :steps]
 
 
-def _inside(x: jax.Array, total: jax.Array, b: jax.Array, c: jax.Array) -> jax.Array:
-    """What the steps of a chunk give to the later ones of the same chunk."""
-    chunk = x.shape[2]
-    past = jnp.tril(jnp.ones((chunk, chunk), bool))
-    difference = total[:, :, :, None] - total[:, :, None]
-    kept = jnp.exp(jnp.where(past[..., None, None], difference, -jnp.inf))
-    seen = jnp.einsum("bnsgx,bntgx->bnstg", c, b)
-    return jnp.einsum("bnstg,bnstgh,bntghp->bnsghp", seen, kept, x)
+def _chunk(state: Float[jax.Array, "B G N hP"], parts: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+    """The state behind a chunk, and the outputs (B, t, G, h, P) in it: h heads of each of G groups."""
+    x, decay, b, c = parts
+    batch, steps, groups, _, width = x.shape
+    total = jnp.cumsum(decay, axis=1)
+    b, c = b.swapaxes(1, 2), c.swapaxes(1, 2)
+    # What the steps of the chunk give to the later ones of the same chunk.
+    rows = total.transpose(0, 2, 3, 1)
+    past = jnp.tril(jnp.ones((steps, steps), bool))
+    kept = jnp.exp(jnp.where(past, rows[..., :, None] - rows[..., None, :], -jnp.inf))
+    seen = jnp.einsum("bgsn,bgtn->bgst", c, b)[:, :, None] * kept
+    inside = jnp.einsum("bghst,bghtp->bghsp", seen, x.transpose(0, 2, 3, 1, 4)).transpose(0, 3, 1, 2, 4)
+    # What the steps before the chunk give, by the state that they left.
+    before = jnp.einsum("bgsn,bgnq->bsgq", c, state).reshape(x.shape) * jnp.exp(total)[..., None]
+    last = total[:, -1]
+    added = (x * jnp.exp(last[:, None] - total)[..., None]).reshape(batch, steps, groups, -1)
+    left = jnp.repeat(jnp.exp(last), width, axis=-1)[:, :, None]
+    return state * left + jnp.einsum("bgtn,btgq->bgnq", b, added), inside + before

@@ -1,0 +1,85 @@
+"""The language model of Mamba-2 mixers as a Network. What needs JAX is imported when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from last_cli.base.annotations import Float, Int
+from last_cli.base.errors import CheckpointError
+from last_cli.families.find import Layer
+from last_cli.families.lti.config import ModelConfig
+from last_cli.families.mamba2.network.spec import LanguageSpec, language_spec
+from last_cli.families.network import Network, Systems, Variables, Watch
+from last_cli.formats import Key, Leaf
+
+
+def spec(
+    leaves: Mapping[Key, Leaf], layers: Sequence[Layer], config: ModelConfig, files: Mapping[str, Any]
+) -> LanguageSpec:
+    """The model that the tensors' shapes and the files beside them describe, see spec.language_spec."""
+    return language_spec({".".join(key): leaf.shape for key, leaf in leaves.items()}, files)
+
+
+def variables(leaves: Mapping[Key, Any], layers: Sequence[Layer]) -> dict[Key, Any]:
+    """All tensors, by their own names."""
+    return dict(leaves)
+
+
+def module(spec: LanguageSpec) -> NoReturn:
+    """There is none: the model that transformers or mamba_ssm has is the one to train."""
+    raise CheckpointError(
+        "a language model has no Flax module here", "transformers or mamba_ssm load the directory for training"
+    )
+
+
+def fold(spec: LanguageSpec, variables: Variables, systems: Systems, length: int, precision: str) -> Any:
+    """The tensors by name, in single precision."""
+    return {name: np.asarray(array, np.float32) for name, array in _flat(variables)}
+
+
+def _flat(variables: Variables, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, part in variables.items():
+        if isinstance(part, Mapping):
+            yield from _flat(part, f"{prefix}{name}.")
+        else:
+            yield prefix + name, part
+
+
+def forward(spec: LanguageSpec, params: Any, x: Any, lengths: Any, platform: str) -> Any:
+    """-log p of every token but the first, see forward.surprise; 0 of padding."""
+    import jax.numpy as jnp
+
+    from last_cli.families.mamba2.network.forward import surprise
+
+    inside = jnp.arange(1, x.shape[1]) < lengths[:, None]
+    return jnp.where(inside, surprise(spec, params, x), 0.0)
+
+
+def watch(spec: LanguageSpec) -> Watch:
+    """Nothing is tapped yet."""
+    raise CheckpointError("the layers of a language model are not observed", "score by what the weights alone tell")
+
+
+def loss(outputs: Float[np.ndarray, "n predictions"], labels: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """The sum over all but a sequence's first so many predictions."""
+    return np.where(np.arange(outputs.shape[1]) >= labels[:, None], outputs, 0.0).sum(axis=1)
+
+
+LANGUAGE = Network(
+    name="language model",
+    options=(),
+    infer=lambda leaves, layers: {},
+    spec=spec,
+    variables=variables,
+    module=module,
+    fold=fold,
+    forward=forward,
+    watch=watch,
+    loss=loss,
+    outputs=lambda spec, length: length - 1,
+    answers="tokens",
+    precisions=("float32",),
+)
