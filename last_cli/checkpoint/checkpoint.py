@@ -40,8 +40,8 @@ class Checkpoint:
         index: leaves, layout and what lies beside them on disk.
         layers: the SSM layers in natural order.
         config: what the tree does not say of the model.
-        origins: where each value of `config` came from: flag, preset, checkpoint, tree or assumed; or the path of the
-            file or of the other checkpoint that says it.
+        origins: where each value of `config` that counts for it came from: flag, preset, checkpoint, tree, assumed,
+            or the path of the file or of the other checkpoint that says it.
         stamp: what `last` knows of its making: model, task, training, and the chain of prunings.
         leaves: every leaf, known without its data.
         changed: arrays that differ from those on disk; they may be computed when they are asked for.
@@ -62,6 +62,11 @@ class Checkpoint:
     drops: tuple[str, ...] = ()
     report: PruneReport | None = None
     contradictions: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """The entries of `config` that count for this model, by name."""
+        return {name: getattr(self.config, name) for name in self.origins}
 
     @property
     def family(self) -> str:
@@ -206,7 +211,9 @@ def from_index(
 ) -> Checkpoint:
     """The checkpoint of an index that was read; see `load`."""
     with inside(index.location.path):
-        layers = tuple(find_layers(index.leaves))
+        layers = tuple(find_layers(index.leaves, index.config))
+    if not _configured(layers):
+        return _plain(index, layers, {**options, "preset": preset, "config_from": config_from})
     said = said_of(index, layers)
     if config_from is not None:
         said = _with_other(said, Path(config_from), index, layers)
@@ -219,6 +226,26 @@ def from_index(
     stamp = {**(index.stamp or {}), **({"task": dict(task)} if task else {})}
     known = replace(index, warnings=(*index.warnings, *said.warnings, *said.contradictions))
     return Checkpoint(known, layers, config, origins, stamp, index.leaves, contradictions=said.contradictions)
+
+
+def _configured(layers: Sequence[Layer]) -> bool:
+    """Whether anything of the layers, or of the network around them, is an entry of ModelConfig."""
+    if any(layer.family.options for layer in layers):
+        return True
+    try:
+        return bool(shared_network(layers).options)
+    except CheckpointError:
+        return False
+
+
+def _plain(index: Index, layers: tuple[Layer, ...], options: Mapping[str, Any]) -> Checkpoint:
+    """The checkpoint of a model whose own files say all that its tree does not."""
+    if given := [name for name, value in options.items() if value is not None]:
+        raise UsageError(
+            f"⟦{given[0]}⟧ is given, but nothing of {index.location.path} depends on it",
+            "the files beside its arrays say all of it",
+        )
+    return Checkpoint(index, layers, ModelConfig(), {}, index.stamp or {}, index.leaves)
 
 
 def _with_other(said: Said, path: Path, index: Index, layers: Sequence[Layer]) -> Said:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +28,13 @@ def diff(one: Checkpoint | str | Path, other: Checkpoint | str | Path) -> DiffRe
         a, b = (of.get(name) for of in found)
         states, hinf = (a and a.states, b and b.states), (a and a.hinf, b and b.hinf)
         layers.append(LayerDiff(name, states, hinf, a is not None and b is not None and a.digest == b.digest))
-    configs = asdict(one.config), asdict(other.config)
+    configs = one.said, other.said
     return DiffReport(
         one.source,
         other.source,
         (one.parameters, other.parameters),
         layers,
-        {n: (configs[0][n], configs[1][n]) for n in configs[0] if configs[0][n] != configs[1][n]},
+        {n: pair for n in configs[0] | configs[1] if (pair := (configs[0].get(n), configs[1].get(n)))[0] != pair[1]},
         _other_leaves(one, other),
     )
 

@@ -11,6 +11,7 @@ import last_cli.formats as formats
 from last_cli.base.errors import CheckpointError
 from last_cli.checkpoint.checkpoint import Checkpoint, from_index
 from last_cli.checkpoint.sizes import count, size
+from last_cli.families.stacks import without_ssm
 from last_cli.families.variables import Collections
 from last_cli.results.inspect import Inspection
 from last_cli.results.source import Json
@@ -50,11 +51,17 @@ def inspect(path: str | Path, *, step: int | None = None, item: str | None = Non
         parameters=count(parameters),
         total=count(arrays),
         bytes=size(arrays),
-        config=asdict(opened.config) if opened else {},
+        config=opened.said if opened else {},
         sources=opened.origins if opened else {},
         stamp=index.stamp or {},
         notes=notes,
+        untouched=_untouched(opened) if opened else (),
     )
+
+
+def _untouched(opened: Checkpoint) -> list[Json]:
+    found = without_ssm(opened.layers, opened.leaves)
+    return [{"layers": places, "parts": list(parts)} for parts, places in found.items()]
 
 
 def _emptied(stamp: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from last_cli.base import registry
 from last_cli.base.version import __version__
+from last_cli.base.words import some
 from last_cli.display.sheet import Format, Sheet, show_sheet
 from last_cli.display.words import byte_size
 from last_cli.families.lti.presets import PRESETS
@@ -45,13 +46,18 @@ def _facts(found: Inspection) -> Sheet:
     rows += [["parameters", f"{found.parameters:,}"]] if found.layers else []
     for layer in found.layers:
         way = "two directions" if layer["directions"] == 2 else "one direction"
-        each = f" in each of {layer['groups']} channels" if layer["groups"] > 1 else ""
+        group = registry.get("families", layer["parameterisation"]).group
+        each = f" in each of {layer['groups']} {group}s" if layer["groups"] > 1 else ""
         rows.append(
             [
                 layer["name"],
                 f"{layer['parameterisation']}, {layer['states']} states{each}, width {layer['features']}, {way}",
             ]
         )
+    for entry in found.untouched:
+        places, parts = entry["layers"], ", ".join(entry["parts"])
+        count = f"{len(places)} layer{'s' if len(places) > 1 else ''}"
+        rows.append([some(places), f"no SSM, left as it is: {parts} ({count})"])
     rows += [[name, f"{str(value).lower()} ({found.sources[name]})"] for name, value in found.config.items()]
     rows += _stamp_rows(found)
     return Sheet(["", ""], rows, left=2)

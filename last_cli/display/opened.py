@@ -19,7 +19,7 @@ def read_line(checkpoint: Checkpoint) -> str:
     few, many = min(one.states for one in sizes), max(one.states for one in sizes)
     states = str(few) if few == many else f"{few} to {many}"
     each = "state" if few == many == 1 else "states"
-    each += " a channel" if sizes[0].groups > 1 else ""
+    each += f" a {checkpoint.layers[0].family.group}" if sizes[0].groups > 1 else ""
     way = "two directions" if sizes[0].directions == 2 else "one direction"
     location = checkpoint.index.location
     step = f", step {location.step}" if location.step is not None else ""

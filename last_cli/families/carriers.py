@@ -20,6 +20,9 @@ def carriers(
         known: keys of what is cut with the layers, or can stay as it is.
         parameters: the leaves that the layers were found among.
     """
+    layers = [layer for layer in layers if layer.family.copied]
+    if not layers:
+        return {}
     model, places, found = Structure(parameters), {}, {}
     for layer in layers:
         node = variable(next(iter(layer.leaves.values())))[:-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from last_cli.base.errors import CheckpointError, UsageError
@@ -80,6 +80,17 @@ class Family:
         network: the Network that its layers stand in, "module:attribute", imported when a model is built; None where
             none is known.
         relatives: layers that are told from its own by what they are.
+        absent: leaf names that no layer of it has: those of another family with the same ones besides.
+        beside: leaf names of what stands next to a layer, such as the norm in front of it: the layer has those that are
+            there as "../NAME".
+        copied: trees of it may hold moments and other copies of the parameters, which are cut with them.
+        bound: configuration files by name, as in Index.config -> the family as it is in that model, where sizes and
+            targets depend on what they say; None where leaves tell all. Raises CheckpointError.
+        energies: energies of units without a System, by the name that criteria know (see Criterion.measure) and by
+            target: leaves -> (G, N).
+        group: what one of several independent systems, or of several sets of units, is called.
+        memory: leaf shapes -> how many numbers a layer remembers from step to step of a sequence, where that is more
+            than its states.
 
     Raises:
         UsageError: no target, or an option that ModelConfig does not have.
@@ -100,6 +111,13 @@ class Family:
     matters: tuple[Hint, ...] = ()
     network: str | None = None
     relatives: tuple[Relative, ...] = ()
+    absent: frozenset[str] = frozenset()
+    beside: tuple[str, ...] = ()
+    copied: bool = True
+    bound: Callable[[Mapping[str, Any]], Family] | None = None
+    energies: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Any]] = field(default_factory=dict)
+    group: str = "channel"
+    memory: Callable[[Shapes], int] | None = None
 
     def __post_init__(self) -> None:
         if not self.targets:
@@ -114,7 +132,7 @@ class Family:
 
     def matches(self, leaves: Mapping[str, Any] | set[str]) -> bool:
         """Whether a node with these leaf names is a layer of this family."""
-        return self.required <= set(leaves)
+        return self.required <= set(leaves) and self.absent.isdisjoint(leaves)
 
 
 def agree(what: str, sizes: Mapping[str, int]) -> int:

@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -25,17 +27,25 @@ from last_cli.formats import Key, Leaf
 LONGEST_NUMBER = 100  # digits in a name; Python refuses to read numbers of thousands
 
 
-def find_layers(leaves: Mapping[Key, Leaf]) -> list[Layer]:
+def find_layers(leaves: Mapping[Key, Leaf], files: Mapping[str, Any] = MappingProxyType({})) -> list[Layer]:
     """All SSM layers, layers_10 after layers_9.
+
+    Args:
+        leaves: of the tree.
+        files: configuration files beside it by name, as in Index.config, for families that depend on what they say.
 
     Raises:
         CheckpointError: there is none, a layer's shapes disagree, or a node is nearly a layer but none that is known.
     """
     structure = Structure(leaves)
-    nodes = nodes_of(leaves, structure)
     families = [registry.get("families", name) for name in registry.names("families")]
+    nodes = nodes_of(leaves, structure, families)
     found = {path: family for path, node in nodes.items() for family in families if family.matches(node.names)}
-    own = sorted(models(found, structure), key=natural)
+    copied = [path for path, family in found.items() if family.copied]
+    alone = [path for path, family in found.items() if not family.copied]
+    own = sorted([*models(copied, structure), *alone], key=natural)
+    bound = {family.name: family.bound(files) if family.bound else family for family in found.values()}
+    found = {path: bound[family.name] for path, family in found.items()}
     names = Counter(below_params(path) for path in own)
     layers = []
     for path in own:
@@ -115,6 +125,10 @@ def _part(text: str) -> tuple[int, int | str]:
 def _layer(name: str, family: Family, node: Node, structure: Structure) -> Layer:
     own = {leaf: node.names[leaf] for leaf in sorted(node.names) if leaf in family.required | family.optional}
     shapes = {leaf: node.shapes[leaf] for leaf in own}
+    for leaf in family.beside:
+        key = (*node.path[:-1], *leaf.split("."))
+        if key in structure.shapes:
+            own[f"../{leaf}"], shapes[f"../{leaf}"] = key, structure.shapes[key]
     try:
         layer = layer_of(name, family, own, shapes)
     except CheckpointError as error:

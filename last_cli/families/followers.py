@@ -57,6 +57,9 @@ def followers(
     Raises:
         CheckpointError: an array may follow parameters of several layers.
     """
+    layers = [layer for layer in layers if layer.family.copied]
+    if not layers:
+        return {}
     model, found = Structure(parameters or leaves), {}
     tree = model if parameters is None or parameters is leaves else Structure(leaves)
     ends: dict[Key, list[tuple[Layer, str, Key]]] = {}

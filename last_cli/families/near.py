@@ -44,13 +44,16 @@ class Node:
         return "/".join(below_params(self.path)) or "the tree"
 
 
-def nodes_of(leaves: Mapping[Key, Leaf], structure: Structure) -> dict[Key, Node]:
-    """Every node that has arrays, in the order of the tree."""
+def nodes_of(leaves: Mapping[Key, Leaf], structure: Structure, families: Iterable[Family] = ()) -> dict[Key, Node]:
+    """Every node that has arrays, in the order of the tree; a family's leaf "conv1d.weight" stands two below it."""
+    deep = {name for family in families for name in (*family.required, *family.optional, *family.absent) if "." in name}
     names: dict[Key, dict[str, Key]] = {}
     for key, leaf in leaves.items():
         if leaf.kind == "array":
             *path, name = variable(key)
             names.setdefault(tuple(path), {})[name] = key
+            if deep and path and (two := f"{path[-1]}.{name}") in deep:
+                names.setdefault(tuple(path[:-1]), {})[two] = key
     return {
         path: Node(path, own, {name: leaves[key].shape for name, key in own.items()}, structure)
         for path, own in names.items()
@@ -74,7 +77,11 @@ def refuse_foreign(name: str, family: Family, node: Node) -> None:
         return
     if sizes.states in {1, *(n * width for n in (1, 2) for width in (sizes.features, sizes.outputs or 0))}:
         return
-    if more := [f"{path} {shape}" for path, shape in node.inside.items() if path not in own and sizes.states in shape]:
+    if more := [
+        f"{path} {shape}"
+        for path, shape in node.inside.items()
+        if path.replace("/", ".") not in own and sizes.states in shape
+    ]:
         raise CheckpointError(
             f"{name}: has all leaves of the family {family.name}, and {_listed(more)} along its {sizes.states} states, "
             "which no layer of that family has",
@@ -126,7 +133,7 @@ def _difference(node: Node, family: Family, families: Sequence[Family]) -> str:
     """What a node has of a family's leaves, what not, what else, and what it may be."""
     own = family.required | family.optional
     have = [name for name in node.names if name in own]
-    more = [f"{path} {shape}" for path, shape in node.inside.items() if path not in own]
+    more = [f"{path} {shape}" for path, shape in node.inside.items() if path.replace("/", ".") not in own]
     said = f"has {_listed(have, 12)} of the family {family.name}" if have else f"no leaf of the family {family.name}"
     said += f" but no {_listed(sorted(family.required - set(node.names)), 12)}" if have else ""
     said += f", and {_listed(more)} besides" if more else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
 
@@ -125,7 +125,7 @@ def _stamp(checkpoint: Checkpoint, settings: Mapping[str, Any], kept: Kept) -> d
         **checkpoint.stamp,
         "schema": STAMP_SCHEMA,
         "last": __version__,
-        "model": asdict(checkpoint.config),
+        "model": checkpoint.said,
         "assumed": sorted(name for name, origin in checkpoint.origins.items() if origin == "assumed"),
         "pruned": [*checkpoint.stamp.get("pruned", []), step],
     }

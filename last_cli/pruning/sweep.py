@@ -219,7 +219,7 @@ def _header(checkpoint: Checkpoint, data: Split, request: Request, settings: dic
         "split": request.split,
         "limit": request.limit,
         "data": f"sha256:{digest(('', a) for a in (data.x, data.y, data.lengths) if a is not None).hex()}",
-        "model": asdict(checkpoint.config),
+        "model": checkpoint.said,
         "settings": settings,
     }
 

@@ -23,6 +23,8 @@ class Inspection:
         config, sources: what is known of the model, and where it came from.
         stamp: what `last` wrote into it.
         notes: which step was taken, and anything odd.
+        untouched: layers beside these that have no SSM, each entry with their paths as `layers` and what stands there
+            as `parts`.
     """
 
     path: str
@@ -38,6 +40,7 @@ class Inspection:
     sources: Mapping[str, str]
     stamp: Mapping[str, Any]
     notes: Sequence[str]
+    untouched: Sequence[Mapping[str, Any]] = ()
 
     def as_json(self) -> Json:
         """last.inspect/1."""
@@ -58,4 +61,5 @@ class Inspection:
             "stamp": dict(self.stamp),
             "leaves": leaves,
             "warnings": list(self.notes),
+            **({"untouched": list(self.untouched)} if self.untouched else {}),
         }

@@ -16,7 +16,7 @@ from last_cli.families.mamba2.mixer import mixer
 from last_cli.families.mamba2.network.forward import logits
 from last_cli.families.mamba2.network.spec import LanguageSpec, language_spec
 from last_cli.families.mamba2.network.ssd import ssd
-from last_cli.families.mamba2.norms import magnitudes, mean_squares, state_energies
+from last_cli.families.mamba2.norms import Front, magnitudes, mean_squares, state_energies
 from last_cli.families.mamba2.targets import NORM, own_group, rescaled, segments, units
 from last_cli.families.target import cut_shape, take, zero
 
@@ -95,7 +95,8 @@ def test_energies_are_finite_and_follow_a_permutation_of_the_states(name: str) -
     for _, block, _, own in case.mixers():
         sizes = block.sizes
         assert sizes is not None
-        front = case.tensors[f"{block.prefix}.{block.norm}.weight"]
+        weight = case.tensors[f"{block.prefix}.{block.norm}.weight"]
+        front = Front(weight, np.zeros_like(weight))
         energies = state_energies(sizes, own, front)
         assert energies.shape == (sizes.groups, sizes.states) and np.isfinite(energies).all() and (energies > 0).all()
         order = np.tile(np.arange(sizes.states)[::-1], (sizes.groups, 1))
@@ -108,10 +109,11 @@ def test_mean_squares_are_those_of_simulated_inputs() -> None:
     case = model("hf_base")
     _, block, prefix, own = next(case.mixers())
     assert block.sizes is not None
-    front = case.tensors[f"{block.prefix}.{block.norm}.weight"]
+    weight = case.tensors[f"{block.prefix}.{block.norm}.weight"]
+    bias = np.random.default_rng(1).normal(size=len(weight)) / 2
     arrays = {name: array.astype(float) for name, array in own.items()}
-    u = np.random.default_rng(0).standard_normal((40_000, len(front)))
-    u *= front / np.sqrt(np.mean(u**2, axis=1, keepdims=True))
+    u = np.random.default_rng(0).standard_normal((40_000, len(weight)))
+    u = u * weight / np.sqrt(np.mean(u**2, axis=1, keepdims=True)) + bias
     start, end = block.sizes.rows["B"]
     rows, taps = (
         u @ arrays["in_proj.weight"][start:end].T,
@@ -120,7 +122,7 @@ def test_mean_squares_are_those_of_simulated_inputs() -> None:
     rows = sum(rows[k : len(rows) - 3 + k] * taps[:, k] for k in range(4))
     rows = rows + arrays["conv1d.bias"][slice(*block.sizes.conv_rows["B"])]
     found = np.mean((rows / (1 + np.exp(-rows))) ** 2, axis=0)
-    np.testing.assert_allclose(mean_squares(block.sizes, arrays, front, "B"), found, rtol=0.05)
+    np.testing.assert_allclose(mean_squares(block.sizes, arrays, Front(weight, bias), "B"), found, rtol=0.05)
     assert prefix
 
 

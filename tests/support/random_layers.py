@@ -91,6 +91,15 @@ def s4d_pairs_arrays(rng: Rng, states: int = 6, features: int = 4, directions: i
     )
 
 
+def mamba2_arrays(rng: Rng, states: int = 6, features: int = 4) -> Arrays:
+    """Leaves of a Mamba-2 mixer of two groups of two heads, with three channels each."""
+    heads, inner, conv = 4, 12, 12 + 4 * states
+    sizes = {"in_proj.weight": (inner + conv + heads, features), "conv1d.weight": (conv, 1, 4), "conv1d.bias": (conv,)}
+    sizes |= {"norm.weight": (inner,), "out_proj.weight": (features, inner)}
+    arrays = {name: rng.normal(size=size) for name, size in sizes.items()}
+    return single(arrays | {name: rng.uniform(0.5, 1.5, heads) for name in ("A_log", "D", "dt_bias")})
+
+
 def single(arrays: Mapping[str, np.ndarray]) -> Arrays:
     return {name: np.asarray(array, np.float32) for name, array in arrays.items()}
 
@@ -102,11 +111,12 @@ class Kind:
     family: str
     arrays: Callable[..., Arrays]
     config: ModelConfig = field(default_factory=ModelConfig)
+    files: Mapping[str, Any] = field(default_factory=dict)
 
     def layer(self, seed: int = 0, **sizes: int) -> tuple[Layer, Arrays]:
         """A random layer of this kind, found as in a checkpoint, and its leaves."""
         arrays = self.arrays(np.random.default_rng(seed), **sizes)
-        return as_layer(arrays), arrays
+        return as_layer(arrays, self.files), arrays
 
     def system(self, seed: int = 0, **sizes: int) -> System:
         layer, arrays = self.layer(seed, **sizes)
@@ -135,12 +145,16 @@ KINDS = {
 # One kind for each way in which leaves hold states: the others go the same way through files and networks.
 LAYOUTS = ["s5-two-directions", "s5-one-C-of-two-directions", "s4d", "s4d-pairs-two-directions", "lru"]
 # Layers that no classifier here is made of.
-ALONE = {"s5-other-widths": Kind("s5", lambda rng, **s: event_arrays(rng, outputs=3, **s), _s5("C").config)}
+ALONE = {
+    "s5-other-widths": Kind("s5", lambda rng, **s: event_arrays(rng, outputs=3, **s), _s5("C").config),
+    "mamba2": Kind("mamba2", mamba2_arrays, files={"file:config.json": {"model_type": "mamba2", "n_groups": 2}}),
+}
 
 
-def as_layer(arrays: Mapping[str, np.ndarray]) -> Layer:
-    """The layer that these leaves are."""
-    return find_layers(leaves_of({("params", "layers_0", "seq", name): a for name, a in arrays.items()}))[0]
+def as_layer(arrays: Mapping[str, np.ndarray], files: Mapping[str, Any] = {}) -> Layer:
+    """The layer that these leaves are, and the configuration files beside it."""
+    leaves = leaves_of({("params", "layers_0", "seq", name): a for name, a in arrays.items()})
+    return find_layers(leaves, files)[0]
 
 
 def leaves_of(arrays: Mapping[Key, np.ndarray]) -> dict[Key, Leaf]:

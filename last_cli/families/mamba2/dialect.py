@@ -100,10 +100,10 @@ def settings(files: Mapping[str, Any]) -> Settings:
         return _mamba_in_llama(files[MAMBA])
     if "MixerModel" in main:
         core = (main.get("Block1") or {}).get("core_input") or {}
-        return _discrete("phi-mamba", core, int(core.get("n_qk_heads", 32)))
+        return _discrete("phi-mamba", core, whole(core.get("n_qk_heads", 32), "n_qk_heads"))
     if main.get("model_type") == "llamba":
         core = main.get("ssm_cfg") or {}
-        return _discrete("llamba", core, int(core.get("n_qk_heads", 32)))
+        return _discrete("llamba", core, whole(core.get("n_qk_heads", 32), "n_qk_heads"))
     if "ssm_cfg" in main:
         return _mamba_ssm(main)
     inner = main.get("text_config") if isinstance(main.get("text_config"), dict) else None
@@ -123,6 +123,14 @@ def number(value: Any, name: str) -> float:
         return float(plain)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"config.json: {name} is {value!r}, expected a number") from error
+
+
+def whole(value: Any, name: str) -> int:
+    """A number of a configuration that counts something."""
+    found = number(value, name)
+    if not (found.is_integer() and 0 < found < 2**31):
+        raise CheckpointError(f"config.json: {name} is {value!r}, expected a whole number above 0")
+    return int(found)
 
 
 def _transformers(config: Mapping[str, Any]) -> Settings:
@@ -146,7 +154,7 @@ def _transformers(config: Mapping[str, Any]) -> Settings:
         factor_out = number(config.get("ssm_out_multiplier", 1.0), "ssm_out_multiplier")
     return Settings(
         kind,
-        groups=int(number(config.get(keys.groups, 8 if kind == "mamba2" else 1), keys.groups)),
+        groups=whole(config.get(keys.groups, 8 if kind == "mamba2" else 1), keys.groups),
         limit=(low, high),
         norm=norm,
         eps=number(config.get(keys.eps, 1e-5), keys.eps) if isinstance(keys.eps, str) else keys.eps,
@@ -162,7 +170,7 @@ def _mamba_ssm(config: Mapping[str, Any]) -> Settings:
     norm = "norm first" if core.get("norm_before_gate", False) else "gate first"
     return Settings(
         "mamba_ssm",
-        groups=int(number(core.get("ngroups", 1), "ngroups")),
+        groups=whole(core.get("ngroups", 1), "ngroups"),
         activation=_activation(core.get("activation", "swish")),
         limit=(number(low, "dt_limit"), number(high, "dt_limit")),
         norm=norm if core.get("rmsnorm", True) else None,
@@ -180,8 +188,8 @@ def _mamba_in_llama(config: Mapping[str, Any]) -> Settings:
     return Settings(
         "mamba-in-llama",
         "shared",
-        groups=int(number(core.get("ngroups", 1), "ngroups")),
-        shared=int(number(config.get("d_xb"), "d_xb")),
+        groups=whole(core.get("ngroups", 1), "ngroups"),
+        shared=whole(config.get("d_xb"), "d_xb"),
         norm_by_head=True,
     )
 

@@ -54,7 +54,7 @@ def mixer(shapes: Shapes, settings: Settings) -> Mixer:
     heads = shapes["D" if settings.rows == "discrete" else "A_log"][0]
     out, conv, rows = shapes["out_proj.weight"][1], shapes["conv1d.weight"][0], shapes["in_proj.weight"][0]
     inner, beside = out, 0
-    if settings.rows == "mamba2" and (gated := (rows - heads - conv - out)):
+    if settings.name == "mamba_ssm" and (gated := (rows - heads - conv - out)) > 0:
         # in_proj: 2 x beside + inner + conv + heads, out_proj: beside + inner.
         inner, beside = out - gated, gated
     _divides("channels", inner, heads, "heads")

@@ -9,6 +9,7 @@ they are taken over inputs that are normal and independent from step to step, th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,13 +21,21 @@ Arrays = Mapping[str, np.ndarray]
 _NODES = 48
 
 
-def state_energies(sizes: Mixer, arrays: Arrays, front: Float[np.ndarray, " d"]) -> Float[np.ndarray, "G N"]:
+@dataclass(frozen=True)
+class Front:
+    """The norm in front of a mixer: its weight, and its bias, which is zero where it has none."""
+
+    weight: Float[np.ndarray, " d"]
+    bias: Float[np.ndarray, " d"]
+
+
+def state_energies(sizes: Mixer, arrays: Arrays, front: Front) -> Float[np.ndarray, "G N"]:
     """The squared H-infinity norms of all states: E[B^2] E[C^2] sum over heads of kappa^2 |W_out gamma|^2.
 
     Args:
         sizes: of the mixer.
         arrays: its tensors by their names below its prefix, in any precision.
-        front: weight of the norm in front of it.
+        front: the norm in front of it.
     """
     arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
     b = mean_squares(sizes, arrays, front, "B").reshape(sizes.groups, sizes.states)
@@ -44,13 +53,15 @@ def magnitudes(sizes: Mixer, arrays: Arrays) -> Float[np.ndarray, "G N"]:
     return b.reshape(sizes.groups, sizes.states) + c.reshape(sizes.groups, -1, sizes.states).sum(axis=1)
 
 
-def mean_squares(sizes: Mixer, arrays: Arrays, front: Float[np.ndarray, " d"], part: str) -> Float[np.ndarray, " rows"]:
+def mean_squares(sizes: Mixer, arrays: Arrays, front: Front, part: str) -> Float[np.ndarray, " rows"]:
     """The mean square of each row of a part behind the convolution and its activation."""
     start, end = sizes.rows[part]
     settings = sizes.settings
     factor = settings.factor_in * settings.factors.get(part, 1.0)
-    rows = arrays[IN][start:end] * front * factor
-    shift = arrays["in_proj.bias"][start:end] * settings.factors.get(part, 1.0) if "in_proj.bias" in arrays else 0.0
+    rows = arrays[IN][start:end] * front.weight * factor
+    shift = arrays[IN][start:end] @ front.bias * factor
+    if "in_proj.bias" in arrays:
+        shift += arrays["in_proj.bias"][start:end] * settings.factors.get(part, 1.0)
     channels = slice(*sizes.conv_rows[part])
     taps = arrays[CONV][channels, 0]
     mean = shift * taps.sum(axis=1) + (arrays["conv1d.bias"][channels] if "conv1d.bias" in arrays else 0.0)

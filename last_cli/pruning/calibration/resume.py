@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,7 @@ def key_of(checkpoint: Checkpoint, inputs: Inputs, seed: int, variables: Any) ->
         "last": __version__,
         "form": FORM,
         "variables": digest(_leaves(variables)).hex(),
-        "config": asdict(checkpoint.config),
+        "config": checkpoint.said,
         "inputs": inputs.digest,
         "seed": seed,
     }

@@ -1,0 +1,132 @@
+"""Mamba-2 mixers of language models, whoever wrote them: found by their tensors, their groups said by configurations.
+
+Leaves: in_proj.weight, conv1d.weight, out_proj.weight, D; A_log and dt_bias where there is a step; biases and the
+weight of the gate's norm where a model has them. What lies in which rows stands in `mixer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from last_cli.families.family import Family, Relative, Sizes, expect_ndim
+from last_cli.families.mamba2.dialect import Settings, settings
+from last_cli.families.mamba2.mixer import Mixer, mixer
+from last_cli.families.mamba2.norms import Front, magnitudes, state_energies
+from last_cli.families.mamba2.targets import TARGETS, segments, units
+from last_cli.families.target import Shapes, Target
+
+NORMS = ("norm", "input_layernorm")
+"""What the norm in front of a mixer is called."""
+
+_NDIM = {"in_proj.weight": 2, "conv1d.weight": 3, "out_proj.weight": 2, "A_log": 1, "dt_bias": 1, "norm.weight": 1}
+_BIASES = ("in_proj.bias", "conv1d.bias", "out_proj.bias", "z_bias")
+
+GATED_DELTA = Relative(
+    "a gated delta net",
+    "its state is a matrix that is written over, no Mamba state",
+    lambda shapes: _gated_delta(shapes),
+)
+
+
+def mixer_of(shapes: Shapes, said: Settings) -> Mixer:
+    """The mixer of these leaves; raises CheckpointError where they do not belong together."""
+    for name, ndim in [*_NDIM.items(), *((name, 1) for name in _BIASES)]:
+        if name in shapes:
+            expect_ndim(shapes, name, f"{ndim} axes", (ndim,))
+    expect_ndim(shapes, "D", "(H,)", (1,))
+    return mixer(shapes, said)
+
+
+def bound(files: Mapping[str, Any]) -> Family:
+    """The family in the model of these configuration files; see Family.bound."""
+    return of_settings(settings(files))
+
+
+def of_settings(said: Settings) -> Family:
+    """The family in a model whose mixers are so."""
+
+    def sizes(shapes: Shapes) -> Sizes:
+        found = mixer_of(shapes, said)
+        return Sizes(found.states, found.groups, shapes["in_proj.weight"][1], 1, _other(shapes))
+
+    return replace(
+        MAMBA2,
+        sizes=sizes,
+        targets=tuple(_target(name, said) for name in TARGETS if said.rows != "shared" or name != "channels"),
+        bound=None,
+        energies={("hinf", "states"): partial(_hinf, said), ("magnitude", "states"): partial(_magnitude, said)},
+        memory=lambda shapes: memory(mixer_of(shapes, said), shapes),
+    )
+
+
+def memory(found: Mixer, shapes: Shapes) -> int:
+    """Numbers that a mixer remembers of a sequence: its states, and what the convolution still sees."""
+    channels, _, width = shapes["conv1d.weight"]
+    return found.inner * found.states + channels * width
+
+
+def _other(shapes: Shapes) -> int | None:
+    inputs, outputs = shapes["in_proj.weight"][1], shapes["out_proj.weight"][0]
+    return None if inputs == outputs else outputs
+
+
+def _target(name: str, said: Settings) -> Target:
+    return Target(
+        name,
+        lambda shapes: units(mixer_of(shapes, said), name),
+        lambda shapes: segments(mixer_of(shapes, said), name, shapes),
+    )
+
+
+def _own(said: Settings, leaves: Mapping[str, np.ndarray]) -> Mixer:
+    return mixer_of({name: array.shape for name, array in leaves.items()}, said)
+
+
+def _hinf(said: Settings, leaves: Mapping[str, np.ndarray]) -> np.ndarray:
+    return state_energies(_own(said, leaves), leaves, front(leaves))
+
+
+def _magnitude(said: Settings, leaves: Mapping[str, np.ndarray]) -> np.ndarray:
+    return magnitudes(_own(said, leaves), leaves)
+
+
+def front(leaves: Mapping[str, np.ndarray]) -> Front:
+    """The norm in front of a mixer; without one that is stored, its weight is 1."""
+    width = leaves["in_proj.weight"].shape[1]
+    for name in NORMS:
+        if f"../{name}.weight" in leaves:
+            bias = leaves.get(f"../{name}.bias", np.zeros(width))
+            return Front(leaves[f"../{name}.weight"].astype(np.float64), bias.astype(np.float64))
+    return Front(np.ones(width), np.zeros(width))
+
+
+def _gated_delta(shapes: Shapes) -> bool:
+    names = {path.rpartition("/")[2] for path in shapes}
+    return "A_log" in names and "D" not in names
+
+
+def _unbound(shapes: Shapes) -> Any:
+    raise AssertionError(f"only `bound` makes a family that reads {sorted(shapes)}")
+
+
+MAMBA2 = Family(
+    name="mamba2",
+    kind="mamba2",
+    summary="a Mamba-2 mixer of a language model; A_log, D, in_proj, conv1d, out_proj and what configurations say",
+    required=frozenset({"D", "in_proj.weight", "conv1d.weight", "out_proj.weight"}),
+    optional=frozenset({"A_log", "dt_bias", "norm.weight", *_BIASES}),
+    absent=frozenset({"x_proj.weight", "x_proj_weight"}),
+    beside=tuple(f"{name}.{leaf}" for name in NORMS for leaf in ("weight", "bias")),
+    options=(),
+    sizes=_unbound,
+    targets=tuple(Target(name, _unbound, _unbound) for name in TARGETS),
+    copied=False,
+    group="group",
+    bound=bound,
+    relatives=(GATED_DELTA,),
+)

@@ -1,0 +1,99 @@
+"""Mixers of Mamba-2 are found by their tensors in what every library writes, and other layers are told from them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from language_models import directories, model
+
+import last_cli as last
+from last_cli.base.errors import CheckpointError, UsageError
+from last_cli.families.find import find_layers
+from last_cli.formats import Leaf
+
+SIZES = {
+    "hf_groups": ("mamba2", (4, 8), 3),
+    "hf_bf16_sharded": ("mamba2", (1, 16), 3),
+    "ssm_defaults": ("mamba2", (1, 128), 2),
+    "ssm_mlp": ("mamba2", (1, 16), 2),
+    "phi_mva": ("mamba2", (2, 8), 2),
+    "llamba_base": ("mamba2", (4, 8), 2),
+    "mil_base": ("mamba2", (2, 8), 2),
+    "bamba": ("mamba2", (1, 16), 2),
+    "falcon_h1_norm": ("mamba2", (2, 16), 2),
+}
+
+
+def tree(**shapes: tuple[int, ...]) -> dict[tuple[str, ...], Leaf]:
+    keys = {tuple(name.split("__")): shape for name, shape in shapes.items()}
+    return {key: Leaf(key, shape, "float32", "array") for key, shape in keys.items()}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_directory_opens_as_a_checkpoint_of_mixers(name: str) -> None:
+    opened = last.load(directories() / name / "checkpoint")
+    kind, units, layers = SIZES[name]
+    assert (opened.family, len(opened.layers)) == (kind, layers)
+    blocks = {f"{block.prefix}.{block.mixer}".replace(".", "/"): block.sizes for _, block, _, _ in model(name).mixers()}
+    for layer in opened.layers:
+        found = layer.units["states"]
+        assert (found.groups, found.count) == units
+        sizes = blocks[layer.name]
+        assert sizes is not None and (sizes.groups, sizes.states) == units
+    assert not opened.said and not opened.assumed(opened.layer_options)
+
+
+def test_inspect_names_the_layers_that_have_no_mixer(tmp_path: Path) -> None:
+    found = last.inspect(directories() / "mil_base" / "checkpoint").as_json()
+    assert found["untouched"] == [{"layers": ["model/layers/1"], "parts": ["mlp", "self_attn"]}]
+    assert [layer["name"] for layer in found["layers"]] == ["model/layers/0/mamba", "model/layers/2/mamba"]
+    assert found["config"] == {}
+
+
+def test_options_that_nothing_depends_on_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"conj_sym.* is given, but nothing of .* depends on it"):
+        last.load(directories() / "hf_base" / "checkpoint", conj_sym=True)
+
+
+def test_a_gated_delta_net_is_no_mixer() -> None:
+    names = {"A_log": (4,), "dt_bias": (4,), "conv1d__weight": (32, 1, 4), "in_proj_qkvz__weight": (64, 16)}
+    names |= {"out_proj__weight": (16, 32), "norm__weight": (8,)}
+    leaves = tree(**{f"model__layers__0__linear_attn__{name}": shape for name, shape in names.items()})
+    with pytest.raises(CheckpointError, match=r"no SSM layer found.* It is a gated delta net"):
+        find_layers(leaves)
+
+
+def test_groups_that_do_not_fit_the_tensors_are_named(tmp_path: Path) -> None:
+    directory = shutil.copytree(directories() / "hf_groups" / "checkpoint", tmp_path / "model")
+    config = json.loads((directory / "config.json").read_text())
+    for groups, said in ((3, "do not divide into 6 groups, twice"), ("many", "n_groups is 'many', expected a number")):
+        (directory / "config.json").write_text(json.dumps({**config, "n_groups": groups}))
+        with pytest.raises(CheckpointError, match=said):
+            last.load(directory)
+
+
+def test_another_model_type_is_named(tmp_path: Path) -> None:
+    directory = shutil.copytree(directories() / "hf_base" / "checkpoint", tmp_path / "model")
+    (directory / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    with pytest.raises(CheckpointError, match="names the model type 'gpt2', expected one of"):
+        last.load(directory)
+
+
+def test_hybrid_layers_are_no_copies_of_others() -> None:
+    """Zamba2 has mixers at layers.i.mamba, and at layers.j.mamba_decoder.mamba beside other parts."""
+    mixer = {"A_log": (4,), "D": (4,), "dt_bias": (4,), "in_proj__weight": (84, 8), "conv1d__weight": (48, 1, 4)}
+    mixer |= {"out_proj__weight": (8, 32), "norm__weight": (32,)}
+    shapes = {f"{place}__mamba__{name}": shape for name, shape in mixer.items() for place in ("l__0", "l__1__decoder")}
+    shapes |= {f"{place}__input_layernorm__weight": (8,) for place in ("l__0", "l__1__decoder")}
+    config = {"file:config.json": {"model_type": "zamba2", "mamba_ngroups": 1}}
+    layers = find_layers(tree(**shapes), config)
+    assert [layer.name for layer in layers] == ["l/0/mamba", "l/1/decoder/mamba"]
+    assert all("../input_layernorm.weight" in layer.leaves for layer in layers)
+    assert [layer.sizes.states for layer in layers] == [8, 8]
+    short = {name: shape for name, shape in shapes.items() if "in_proj" not in name}
+    short |= {f"{place}__mamba__in_proj__weight": (72, 8) for place in ("l__0", "l__1__decoder")}
+    with pytest.raises(CheckpointError, match=r"l/0/mamba: in_proj\.weight has 72 rows, expected 84"):
+        find_layers(tree(**short), config)
