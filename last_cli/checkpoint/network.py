@@ -65,7 +65,7 @@ def systems_of(checkpoint: Checkpoint) -> Systems:
 
 def follow_padding(checkpoint: Checkpoint, padded: bool) -> Checkpoint:
     """The checkpoint with `padded` as the data have it, where nothing else decides: so does the S5 code."""
-    if checkpoint.origins["padded"] != "assumed":
+    if checkpoint.origins.get("padded") != "assumed":
         return checkpoint
     return replace(checkpoint, config=replace(checkpoint.config, padded=padded))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from language_models import Model, checkpoint, model
+from language_models import Model, model
 from texts import TEXT, with_words
 
 import last_cli as last
@@ -62,7 +62,7 @@ def other(case: Model, seed: int = 0) -> dict[tuple[str, ...], np.ndarray]:
 @pytest.mark.parametrize("stride", [WINDOW, 3])
 def test_perplexity_of_a_text_is_that_of_lm_eval(directory: Path, stride: int) -> None:
     task = str(directory.parent / "corpus.txt")
-    report = last.evaluate(checkpoint(directory), task, window=WINDOW, stride=stride).as_json()
+    report = last.evaluate(last.load(directory), task, window=WINDOW, stride=stride).as_json()
     tokens = [1, 2, 3, 4, 5, 2, 6, 7, 2, 8, 9, 2, 10, 11, 12, 13, 7, 14, 15, 16]
     nats = -rolling(tokens, 0, WINDOW, stride)
     words, size = len(re.split(r"\s+", TEXT)), len(TEXT.encode())
@@ -83,7 +83,7 @@ def test_tokens_give_the_recorded_loss_and_rows_do_not_mix(tmp_path: Path) -> No
     lengths = [tokens.shape[1], 9, 2]
     x = np.where(np.arange(tokens.shape[1]) < np.array(lengths)[:, None], tokens, 63)
     np.savez(tmp_path / "t.npz", x=x, lengths=lengths)
-    report = last.evaluate(checkpoint(case.directory / "checkpoint"), str(tmp_path / "t.npz"))
+    report = last.evaluate(last.load(case.directory / "checkpoint"), str(tmp_path / "t.npz"))
     sums = [losses[: length - 1].sum() for length in lengths]
     np.testing.assert_allclose(report.measured.losses, sums, rtol=1e-5)
     found = report.as_json()
@@ -95,7 +95,7 @@ def test_tokens_give_the_recorded_loss_and_rows_do_not_mix(tmp_path: Path) -> No
 def test_a_baseline_is_paired_by_window_and_gates_judge(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from last_cli.display.eval import eval_summary, gate_lines, show_eval
 
-    base, task = checkpoint(directory), str(directory.parent / "corpus.txt")
+    base, task = last.load(directory), str(directory.parent / "corpus.txt")
     worse = replace(base, changed=other(model(CASE)))
     report = last.evaluate(worse, task, window=WINDOW, baseline=base, max_increase=0.5, max_perplexity=2.0)
     alone = last.evaluate(base, task, window=WINDOW).as_json()
@@ -116,7 +116,7 @@ def test_a_baseline_is_paired_by_window_and_gates_judge(directory: Path, capsys:
 
 
 def test_what_does_not_fit_a_language_model_is_refused(directory: Path, tmp_path: Path) -> None:
-    base, task = checkpoint(directory), str(tmp_path / "corpus.txt")
+    base, task = last.load(directory), str(tmp_path / "corpus.txt")
     np.savez(tmp_path / "classes.npz", x=[[1, 2]], y=[0])
     np.savez(tmp_path / "large.npz", x=[[1, 64]])
     with pytest.raises(DataError, match="the model is a language model, but the task asks for classes"):
@@ -134,7 +134,7 @@ def test_what_does_not_fit_a_language_model_is_refused(directory: Path, tmp_path
 def test_logits_that_are_not_finite_are_counted(directory: Path) -> None:
     broken = other(model(CASE))
     next(iter(broken.values()))[2] = np.nan
-    base = replace(checkpoint(directory), changed=broken)
+    base = replace(last.load(directory), changed=broken)
     with pytest.raises(CheckpointError, match=r"the logits of \d of 3 sequences are not finite.*embeddings/weight"):
         last.evaluate(base, str(directory.parent / "corpus.txt"), window=WINDOW)
 
@@ -143,4 +143,4 @@ def test_a_model_that_no_network_runs_is_named_with_those_that_run(directory: Pa
     config = (directory / "config.json").read_text()
     (directory / "config.json").write_text(config.replace('"mamba2"', '"nemotron_h"'))
     with pytest.raises(CheckpointError, match="no network of ours runs the model type 'nemotron_h'; it runs mamba2, "):
-        last.evaluate(checkpoint(directory), str(directory.parent / "corpus.txt"))
+        last.evaluate(last.load(directory), str(directory.parent / "corpus.txt"))

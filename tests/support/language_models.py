@@ -12,12 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from last_cli import formats
-from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.families.family import Family, Sizes
-from last_cli.families.layer import Layer
-from last_cli.families.lti.config import NAMES, ModelConfig
 from last_cli.families.mamba2.network.spec import Block, LanguageSpec, language_spec
-from last_cli.families.target import Target
 
 DATA = Path(__file__).parents[1] / "data" / "mamba2" / "oracle.tar.xz"
 
@@ -57,24 +52,3 @@ def model(name: str) -> Model:
     spec = language_spec({name: array.shape for name, array in tensors.items()}, index.config)
     with np.load(directory / "oracle.npz") as recorded:
         return Model(directory, spec, tensors, dict(recorded))
-
-
-FAMILY = Family(
-    name="mamba2",
-    kind="mamba2",
-    summary="mixers of Mamba-2",
-    required=frozenset({"D"}),
-    sizes=lambda shapes: Sizes(1, 1, 1, 1),
-    targets=(Target("states", lambda shapes: (1, 1), lambda shapes: {}),),
-    options=(),
-    network="last_cli.families.mamba2.network.language:LANGUAGE",
-)
-"""What an evaluation needs of the mixers: the network that they stand in."""
-
-
-def checkpoint(directory: Path) -> Checkpoint:
-    """A model directory as an open checkpoint."""
-    index = formats.index(directory)
-    mixers = [key for key in index.leaves if key[-1] == "D"]
-    layers = tuple(Layer("/".join(key[:-1]), FAMILY, {"D": key}, Sizes(1, 1, 1, 1), {}) for key in mixers)
-    return Checkpoint(index, layers, ModelConfig(), dict.fromkeys(NAMES, "assumed"), {}, index.leaves)

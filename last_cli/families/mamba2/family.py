@@ -126,6 +126,7 @@ MAMBA2 = Family(
     sizes=_unbound,
     targets=tuple(Target(name, _unbound, _unbound) for name in TARGETS),
     copied=False,
+    network="last_cli.families.mamba2.network.language:LANGUAGE",
     group="group",
     bound=bound,
     relatives=(GATED_DELTA,),

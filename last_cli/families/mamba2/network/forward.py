@@ -49,11 +49,23 @@ def surprise(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"]
     return jax.lax.map(some, parts).swapaxes(0, 1).reshape(batch, -1)[:, :steps]
 
 
-def _last(spec: LanguageSpec, tensors: Tensors, tokens: jax.Array, chunk: int) -> jax.Array:
+def mixer_inputs(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"]) -> dict[str, jax.Array]:
+    """What every mixer reads (B, T, d), by its prefix."""
+    seen: dict[str, jax.Array] = {}
+    _last(spec, tensors, tokens, CHUNK, seen)
+    return seen
+
+
+def _last(
+    spec: LanguageSpec, tensors: Tensors, tokens: jax.Array, chunk: int, seen: dict[str, jax.Array] | None = None
+) -> jax.Array:
     """What the head reads."""
     x = tensors[f"{spec.embedding}.weight"][tokens] * spec.factors["embedding"]
     for block in spec.blocks:
-        x = _block(spec, block, tensors, x, chunk)
+        behind = _norm(tensors, f"{block.prefix}.{block.norm}", x, block.eps)
+        if seen is not None and block.mixer:
+            seen[f"{block.prefix}.{block.mixer}"] = behind
+        x = _block(spec, block, tensors, x, behind, chunk)
     return _norm(tensors, spec.final_norm, x, spec.eps)
 
 
@@ -62,14 +74,15 @@ def _logits(spec: LanguageSpec, tensors: Tensors, x: jax.Array) -> jax.Array:
     return (_linear(x, head, tensors.get("lm_head.bias"))) * spec.factors["logits"]
 
 
-def _block(spec: LanguageSpec, block: Block, tensors: Tensors, x: jax.Array, chunk: int) -> jax.Array:
-    behind = _norm(tensors, f"{block.prefix}.{block.norm}", x, block.eps)
+def _block(
+    spec: LanguageSpec, block: Block, tensors: Tensors, x: jax.Array, behind: jax.Array, chunk: int
+) -> jax.Array:
     branches = jnp.zeros_like(x)
     if block.mixer and block.sizes:
-        branches += mix(block.sizes, _below(tensors, f"{block.prefix}.{block.mixer}."), behind, chunk)
+        branches += mix(block.sizes, below(tensors, f"{block.prefix}.{block.mixer}."), behind, chunk)
     if block.attention and block.attends:
-        branches += _attend(block.attends, _below(tensors, f"{block.prefix}.{block.attention}."), behind)
-    feed = _below(tensors, f"{block.prefix}.{block.feed_forward}.") if block.feed_forward else None
+        branches += _attend(block.attends, below(tensors, f"{block.prefix}.{block.attention}."), behind)
+    feed = below(tensors, f"{block.prefix}.{block.feed_forward}.") if block.feed_forward else None
     if feed and block.second_norm is None:  # Beside the mixer, behind the same norm.
         return x + branches + _feed_forward(spec, feed, behind)
     x = x + branches * spec.factors["residual"]
@@ -89,17 +102,8 @@ def mix(sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "B T d"], chunk: int
         chunk: see ssd.
     """
     settings = sizes.settings
-    projected = _linear(u * settings.factor_in, tensors["in_proj.weight"], tensors.get("in_proj.bias"))
-    parts = {part: projected[..., start:end] for part, (start, end) in sizes.rows.items()}
-    parts = {part: value * settings.factors.get(part, 1.0) for part, value in parts.items()}
-    convolved = _convolve(jnp.concatenate([parts["x"], parts["B"], parts["C"]], -1), tensors)
-    convolved = jax.nn.silu(convolved) if settings.activation == "silu" else convolved
-    x, b, c = (_heads(convolved[..., start:end], sizes, part) for part, (start, end) in sizes.conv_rows.items())
-    if settings.rows == "discrete":
-        decay, driven = -jax.nn.softplus(parts["dt"]), x
-    else:
-        step = jnp.clip(jax.nn.softplus(parts["dt"] + tensors["dt_bias"]), *settings.limit)
-        decay, driven = -jnp.exp(tensors["A_log"]) * step, x * step[..., None]
+    parts, (x, b, c) = enter(sizes, tensors, u)
+    driven, decay = drive(sizes, tensors, parts, x)
     y = ssd(driven, decay, b, c, chunk) + x * tensors["D"].reshape(sizes.heads, -1)
     y = y.reshape(*y.shape[:2], -1)
     z = parts["z"] + tensors.get("z_bias", 0.0)
@@ -107,6 +111,30 @@ def mix(sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "B T d"], chunk: int
     if sizes.beside:
         y = jnp.concatenate([jax.nn.silu(parts["z0"]) * parts["x0"], y], -1)
     return _linear(y, tensors["out_proj.weight"], tensors.get("out_proj.bias")) * settings.factor_out
+
+
+def enter(
+    sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "B T d"]
+) -> tuple[dict[str, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
+    """What a mixer makes of its input before its states: the parts of in_proj, and x, B and C by heads or groups."""
+    settings = sizes.settings
+    projected = _linear(u * settings.factor_in, tensors["in_proj.weight"], tensors.get("in_proj.bias"))
+    parts = {part: projected[..., start:end] for part, (start, end) in sizes.rows.items()}
+    parts = {part: value * settings.factors.get(part, 1.0) for part, value in parts.items()}
+    convolved = _convolve(jnp.concatenate([parts["x"], parts["B"], parts["C"]], -1), tensors)
+    convolved = jax.nn.silu(convolved) if settings.activation == "silu" else convolved
+    x, b, c = (_heads(convolved[..., start:end], sizes, part) for part, (start, end) in sizes.conv_rows.items())
+    return parts, (x, b, c)
+
+
+def drive(
+    sizes: Mixer, tensors: Tensors, parts: Mapping[str, jax.Array], x: Float[jax.Array, "B T H P"]
+) -> tuple[Float[jax.Array, "B T H P"], Float[jax.Array, "B T H"]]:
+    """What drives the states, and the logarithm of what a step leaves of them."""
+    if sizes.settings.rows == "discrete":
+        return x, -jax.nn.softplus(parts["dt"])
+    step = jnp.clip(jax.nn.softplus(parts["dt"] + tensors["dt_bias"]), *sizes.settings.limit)
+    return x * step[..., None], -jnp.exp(tensors["A_log"]) * step
 
 
 def _heads(value: jax.Array, sizes: Mixer, part: str) -> jax.Array:
@@ -197,5 +225,6 @@ def _linear(x: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -> j
     return y if bias is None else y + bias
 
 
-def _below(tensors: Tensors, prefix: str) -> Tensors:
+def below(tensors: Tensors, prefix: str) -> Tensors:
+    """The tensors whose names begin so, by the rest of their names."""
     return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
