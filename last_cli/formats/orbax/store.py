@@ -135,8 +135,7 @@ def open_store(directory: Path, names: Iterable[str], *, ocdbt: bool, zarr3: boo
         found = [_file_value(directory / key) for key in keys]
     missing = [name for name, raw in zip(names, found, strict=True) if raw is None]
     if missing:
-        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise CheckpointError(f"{directory}: the array of leaf {missing[0]}{more} is not in the store", INCOMPLETE)
+        raise CheckpointError(f"{directory}: the array of leaf {some(missing, 1)} is not in the store", INCOMPLETE)
     infos: dict[bytes, ArrayInfo] = {}  # Most arrays of a tree are like others.
     for name, raw in zip(names, found, strict=True):
         if raw is not None and raw not in infos:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from last_cli.base.annotations import Float
+from last_cli.base.arrays import nested
 from last_cli.families.lti.network import scan
 from last_cli.families.lti.network.documents import apart
 from last_cli.families.lti.network.module import SSM, Classifier
@@ -34,13 +35,10 @@ def watch(spec: ModelSpec) -> Watch:
 
 def with_systems(variables: Variables, systems: Systems, length: int) -> dict[str, Any]:
     """The variables with each layer's system prepared for a length, in single precision, which the SSM module reads."""
-    prepared: dict[str, Any] = {}
-    for name, system in systems.items():
-        node = prepared
-        for part in name.split("/"):
-            node = node.setdefault(part, {})
-        node["prepared"] = scan.single(scan.prepare(system, length))
-    return {**variables, "system": prepared}
+    prepared = {
+        (*name.split("/"), "prepared"): scan.single(scan.prepare(system, length)) for name, system in systems.items()
+    }
+    return {**variables, "system": nested(prepared)}
 
 
 def perturbations(spec: ModelSpec, x: Any) -> dict[str, Any]:
