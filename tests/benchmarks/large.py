@@ -48,7 +48,7 @@ def main() -> None:
             "last prune": [*last, "prune", str(ckpt), "--ratio", "0.33", "-o", str(out)],
         }
         for name, command in commands.items():
-            times, memory = zip(*(_run(command, out) for _ in range(args.repeat)), strict=True)
+            times, memory = zip(*(timed(command, out) for _ in range(args.repeat)), strict=True)
             span = f"({min(times):.2f} to {max(times):.2f})"
             print(f"{name:14} {statistics.median(times):7.2f} s  {span:18} {max(memory) / 1e3:7.0f} MB", flush=True)
 
@@ -82,7 +82,8 @@ def make(path: Path, gigabytes: float) -> None:
     formats.save(path, source=None, changed=leaves | moments, stamp={})
 
 
-def _run(command: list[str], out: Path) -> tuple[float, float]:
+def timed(command: list[str], out: Path) -> tuple[float, float]:
+    """Wall time in seconds and the most memory in kB of a command that makes `out` anew."""
     shutil.rmtree(out, ignore_errors=True)
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", MEASURE, *command], check=True, capture_output=True, text=True)
