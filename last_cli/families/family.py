@@ -49,11 +49,13 @@ class Relative:
         name: what it is called, with an article where it takes one.
         why: why it is no layer of the family.
         fits: shapes of all arrays below a node, by their path there -> whether the node is such a layer.
+        alone: whether these tell it wherever it stands, also where it has no leaf of the family.
     """
 
     name: str
     why: str
     fits: Callable[[Shapes], bool]
+    alone: bool = False
 
 
 @dataclass(frozen=True)

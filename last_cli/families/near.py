@@ -90,7 +90,7 @@ def refuse_foreign(name: str, family: Family, node: Node) -> None:
 
 
 def refuse_near(nodes: Mapping[Key, Node], families: Sequence[Family]) -> None:
-    """Refuses a tree with nodes that have most of a family's leaves.
+    """Refuses a tree with nodes that have most of a family's leaves, or are of a kind that its own leaves tell.
 
     Raises:
         CheckpointError: there is one; says what it lacks, what it has too much, and what it may be.
@@ -98,7 +98,9 @@ def refuse_near(nodes: Mapping[Key, Node], families: Sequence[Family]) -> None:
     for node in nodes.values():
         family = max(families, key=lambda f: len(_shared(node, f)))
         shared = _shared(node, family)
-        if len(shared) > 1 and (2 * len(shared) >= len(family.required) or len(shared - _COMMON) > 1):
+        relative = _relative(node, families)
+        most = len(shared) > 1 and (2 * len(shared) >= len(family.required) or len(shared - _COMMON) > 1)
+        if most or (relative and relative.alone):
             raise CheckpointError(f"{node.name}: {_difference(node, family, families)}", LOST)
 
 

@@ -20,6 +20,7 @@ class Damage:
         wrong_leaves: those that are otherwise, lost or new, each in words.
         files: how many files without arrays there are of.
         wrong_files: those that are otherwise or lost.
+        added: files that are none of these, by their paths below the root.
         described: whether the tree that was opened is one of those that the stamp describes.
     """
 
@@ -27,6 +28,7 @@ class Damage:
     wrong_leaves: tuple[str, ...]
     files: int
     wrong_files: tuple[str, ...]
+    added: tuple[str, ...]
     described: bool
 
 
@@ -37,6 +39,7 @@ def damage(index: Index, written: Written) -> Damage:
         wrong_leaves=tuple(wrong for place in written.arrays for wrong in _wrong_leaves(index, written, place)),
         files=len(written.files),
         wrong_files=tuple(_wrong_files(written)),
+        added=tuple(_added(index, written)),
         described=bool(digests_at(written, index.location.directory)),
     )
 
@@ -69,3 +72,16 @@ def _wrong_files(written: Written) -> Iterator[str]:
             yield f"{name} lost"
         except OSError as error:
             yield f"{name} cannot be read ({error.strerror})"
+
+
+def _added(index: Index, written: Written) -> Iterator[str]:
+    """Files that the stamp does not name, and that hold no arrays of the trees that it describes."""
+    if written.root.is_file():
+        return
+    format = format_named(index.location.format)
+    places = [written.root / place for place in written.arrays]
+    for file in sorted(written.root.rglob("*")):
+        name = file.relative_to(written.root).as_posix()
+        known = file == written.file or name in written.files or file in places
+        if not (known or file.is_dir() or any(p in file.parents and format.is_data(p, file) for p in places)):
+            yield name

@@ -63,6 +63,9 @@ def _as_written(pruned: Checkpoint) -> tuple[list[Check], list[str]]:
         what = "its stamp holds no digests" if pruned.index.stamp else "there is no stamp in it"
         return [], [f"{what}: what changed in the optimizer, in refitted values and in files beside cannot be seen"]
     found = damage(pruned.index, written)
+    if not found.described:
+        place = pruned.index.location.directory
+        return [], [f"{place}: written after {written.file}, which has no digests of it"]
     stamp = "model, task and history" if written.intact else f"{written.file.name} was edited or damaged"
     leaves, files = f"{found.leaves} leaves", f"{found.files} files"
     checks = [
@@ -70,8 +73,8 @@ def _as_written(pruned: Checkpoint) -> tuple[list[Check], list[str]]:
         Check(ARRAYS, not found.wrong_leaves, _seen(found.wrong_leaves, leaves)),
         Check("other files as written", not found.wrong_files, _seen(found.wrong_files, files)),
     ]
-    place = pruned.index.location.directory
-    return checks, [] if found.described else [f"{place}: written after {written.file}, which has no digests of it"]
+    added = f"{written.root}: holds {some(found.added)}, which `last` did not write and nothing here checks"
+    return checks, [added] if found.added else []
 
 
 def _seen(wrong: Sequence[str], all_: str) -> str:

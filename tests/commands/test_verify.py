@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,32 @@ def test_verify_says_what_it_cannot_check_without_digests(run: Run, tmp_path: Pa
     assert report["warnings"][0].startswith("its stamp holds no digests")
     error, hint = fails(run, "verify", "pruned")
     assert "nothing to check it against: its stamp holds no digests" in error and "--against CKPT" in hint
+
+
+def test_verify_does_not_pass_a_tree_that_was_written_later(run: Run, tmp_path: Path, fixtures: Path) -> None:
+    run("prune", fixtures / "cur_manager_composite_qs5" / "ckpt", "--ratio", "0.3")
+    shutil.copytree(tmp_path / "pruned" / "3", tmp_path / "pruned" / "4")
+    code, _, said = run("verify", "pruned", "-q")
+    assert code == 2 and "nothing to check it against" in said and "written after" in said and "--against CKPT" in said
+
+
+def test_verify_does_not_pass_a_stamp_without_arrays(run: Run, tmp_path: Path) -> None:
+    run("prune", S5, "--ratio", "0.3")
+    stamp = json.loads((tmp_path / "pruned" / "last.json").read_text())
+    stamp["written"]["arrays"] = {}
+    (tmp_path / "pruned" / "last.json").write_text(json.dumps(stamp))
+    assert "nothing to check it against" in fails(run, "verify", "pruned")[0]
+
+
+def test_verify_says_what_was_added(run: Run, tmp_path: Path, fixtures: Path) -> None:
+    run("prune", fixtures / "cur_manager_composite_qs5" / "ckpt", "--ratio", "0.3")
+    assert data(run, "verify", "pruned")["warnings"] == []
+    shutil.copytree(tmp_path / "pruned" / "3" / "state", tmp_path / "pruned" / "3" / "other")
+    (tmp_path / "pruned" / "notes.txt").touch()
+    report = data(run, "verify", "pruned")
+    assert (
+        report["passed"] and "3/other/_METADATA" in report["warnings"][0] and "did not write" in report["warnings"][0]
+    )
 
 
 @pytest.mark.parametrize(

@@ -121,3 +121,26 @@ def test_a_matrix_of_feedthrough_is_one_of_other_outputs() -> None:
     assert find_layers(leaves)[0].sizes.outputs == 8
     with pytest.raises(CheckpointError, match="D has 3"):
         find_layers(s5_at("params", "ssm", C1=(8, 12, 2), C2=(8, 12, 2), D=(8, 3)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "shapes"),
+    [
+        ("DSS", {"Lambda": (8, 2), "W": (1, 12, 8, 2), "D": (12,), "log_dt": (12,)}),
+        ("an LRU with other leaves", {"params_log": (3, 8), "B": (8, 12, 2), "C": (12, 8, 2), "D": (12,)}),
+        ("RG-LRU", {"a_param": (12,), "input_gate__w": (2, 6, 6)}),
+    ],
+)
+def test_a_relative_among_layers_of_ours_is_not_passed_over(kind: str, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Though it has no leaf of the family that says anything."""
+    with pytest.raises(CheckpointError, match=f"layers_1/seq: .*It is {kind}"):
+        find_layers(s5_at("params", "layers_0", "seq") | node("params", "layers_1", "seq", **shapes))
+
+
+@pytest.mark.parametrize("more", [("C1",), ("C1", "C2")])
+def test_an_output_matrix_too_many(more: tuple[str, ...]) -> None:
+    leaves = {("params", "seq", name): a for name, a in KINDS["s5-two-directions"].layer()[1].items()}
+    one = {("params", "seq", name): a for name, a in KINDS["s5-one-direction"].layer()[1].items()}
+    leaves = {**leaves, **one, **{("params", "seq", name): one[("params", "seq", "C")] for name in more}}
+    with pytest.raises(CheckpointError, match="has C and another output matrix"):
+        find_layers(leaves_of(leaves))

@@ -42,11 +42,13 @@ NPLR = Relative(
     "S4 with a low-rank term (NPLR, DPLR)",
     "P or Q is added to its diagonal, so that its state matrix is not diagonal and its states are not apart",
     _low_rank,
+    alone=True,
 )
 DSS = Relative(
     "DSS",
     "W stands for B and C together and its kernel is normalised over the whole length",
     lambda shapes: "W" in shapes and _has_poles(shapes),
+    alone=True,
 )
 CONV_S5 = Relative("ConvS5", "B and C are convolutions, and D is one beside them", _convolutions)
 S7 = Relative(
@@ -55,12 +57,16 @@ S7 = Relative(
 DENSE = Relative("S4 with a dense state matrix", "A is not diagonal", _dense)
 MAMBA = Relative("a Mamba layer", "its step, B and C come from the input", lambda shapes: "A_log" in shapes)
 RG_LRU = Relative(
-    "RG-LRU (Griffin)", "its poles come from the input", lambda shapes: _has(shapes, ("a_param", "a_real_param"))
+    "RG-LRU (Griffin)",
+    "its poles come from the input",
+    lambda shapes: _has(shapes, ("a_param", "a_real_param")),
+    alone=True,
 )
 LRU_OTHERWISE = Relative(
     "an LRU with other leaves",
     "its poles or matrices are stored otherwise than minimal-LRU has them",
-    lambda shapes: _has(shapes, ("params_log", "nu", "theta")) or {"nu_log", "B"} <= shapes.keys(),
+    lambda shapes: "params_log" in shapes or {"nu", "theta"} <= shapes.keys() or {"nu_log", "B"} <= shapes.keys(),
+    alone=True,
 )
 LRU_TWO_WAYS = Relative(
     "an LRU of two directions",

@@ -88,6 +88,8 @@ def sizes(shapes: Shapes) -> Sizes:
         raise CheckpointError(
             f"Lambda_re has {states} states but C has {columns} columns, expected one or two per state"
         )
+    if "C" in shapes and not {"C1", "C2"}.isdisjoint(shapes):
+        raise CheckpointError("has C and another output matrix: expected C, or C1 and C2")
     return Sizes(states, 1, features, columns // states if states else 1, other)
 
 
