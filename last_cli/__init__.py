@@ -95,8 +95,9 @@ def load(
 
 def score(
     checkpoint: Checkpoint | str | Path, criterion: str = "last", *, ratio: float | None = None,
-    layer: str | None = None, scope: Literal["global", "layer"] = "global", min_states: int = 1, seed: int = 0,
+    layer: str | None = None, scope: Literal["global", "layer"] | None = None, min_states: int = 1, seed: int = 0,
     shape: Literal["ragged", "rectangular"] = "ragged", allow_unstable: bool = False, horizon: int | None = None,
+    target: str | None = None, multiple_of: int | None = None,
     calibration: int | None = None, task: str | None = None, calibration_file: str | Path | None = None,
     data_dir: str | Path | None = None, progress: Progress | None = None,
 ) -> ScoreReport:  # fmt: skip
@@ -107,12 +108,10 @@ def score(
         criterion: how states are scored; `last list criteria` describes them.
         ratio: share of all states that would be removed, in [0, 1).
         layer: report only layers whose name, or its part, matches this glob; selection still ranks all of them.
-        scope: "global" ranks the states of all layers together, "layer" those of each alone.
-        min_states: states that every layer keeps at least; 0 may empty one.
         seed: of the criterion random, of what is drawn from the sequences, and of inputs made without data.
-        shape: S4D only: "rectangular" keeps as many states in every channel, "ragged" pads to the widest.
         allow_unstable: go on with poles at or beyond the unit circle.
         horizon: steps that the criterion `energy` looks ahead; by default the trained length.
+        scope, min_states, shape, target, multiple_of: see `prune`.
         calibration: how many sequences, without labels, a criterion such as `gn` runs the network on; see `prune`.
         task: whose; by default the one that the checkpoint was trained on.
         calibration_file: or an .npz file of them: x, lengths.
@@ -129,8 +128,8 @@ def score(
     from last_cli.pruning.recipe import Recipe
 
     recipe = Recipe(
-        criterion, scope=scope, min_states=min_states, seed=seed, shape=shape, horizon=horizon,
-        allow_unstable=allow_unstable,
+        criterion, scope=scope, min_states=min_states, seed=seed, shape=shape, horizon=horizon, target=target,
+        multiple_of=multiple_of, allow_unstable=allow_unstable,
     )  # fmt: skip
     sequences = Calibration(calibration, task, calibration_file, data_dir)
     return scoring.score(
@@ -143,8 +142,10 @@ def prune(
     max_drop: float | None = None, max_error: float | None = None, strict: bool = False, assume: bool = False,
     method: str = "criterion", refit: bool = False,
     calibration: int | None = None, task: str | None = None, calibration_file: str | Path | None = None,
-    data_dir: str | Path | None = None, scope: Literal["global", "layer"] = "global", min_states: int = 1,
+    data_dir: str | Path | None = None, scope: Literal["global", "layer"] | None = None, min_states: int = 1,
     seed: int = 0, shape: Literal["ragged", "rectangular"] = "ragged", masked: bool = False,
+    target: str | None = None, multiple_of: int | None = None, stock: bool = False,
+    keep: str | Path | Mapping[str, Any] | None = None,
     allow_unstable: bool = False, horizon: int | None = None, drop: Sequence[str] | str | None = None,
     progress: Progress | None = None,
 ) -> Checkpoint:  # fmt: skip
@@ -168,11 +169,15 @@ def prune(
         task: whose; by default the one that the checkpoint was trained on.
         calibration_file: or an .npz file of them: x, lengths.
         data_dir: where the task's files are; without it the task finds or makes its own.
-        scope: "global" ranks the states of all layers together, "layer" those of each alone.
+        scope: "global" ranks all layers together, "layer" each alone; by default what the target has.
         min_states: states that every layer keeps at least; 0 may empty one.
         seed: of the criterion random, of what is drawn from the sequences, and of inputs made without data.
         shape: S4D only: "rectangular" keeps as many states in every channel, "ragged" pads to the widest.
         masked: keep all shapes, and zero B and C of removed states.
+        target: what is removed, by default states.
+        multiple_of: language models: round what every group keeps up to a multiple; by default 8, below 16 states 1.
+        keep: instead of a ratio, exactly these units: a file, another checkpoint of `last`, or what its stamp holds.
+        stock: language models: fill layers up with zeros to the largest, so that stock classes load them.
         allow_unstable: go on with poles at or beyond the unit circle.
         horizon: steps that the criterion `energy` looks ahead; by default the trained length.
         drop: globs of what is left out because code makes it anew, such as caches and optimizer states: paths in the
@@ -190,17 +195,18 @@ def prune(
             budget where a guess of the configuration decides what the network answers.
     """
     from last_cli.checkpoint.drop import without
-    from last_cli.pruning import budget, recipe
-    from last_cli.pruning import prune as pruning
+    from last_cli.pruning import budget, keep as kept, prune as pruning, recipe  # isort: skip
     from last_cli.pruning.calibration.request import Calibration
 
-    extent = budget.ratio_or_budget(ratio, max_drop, max_error, strict, assume)
+    extent = 0.0 if keep is not None else budget.ratio_or_budget(ratio, max_drop, max_error, strict, assume)
     how = recipe.recipe(
         criterion, method, scope=scope, min_states=min_states, seed=seed, shape=shape, refit=refit, masked=masked,
-        horizon=horizon, allow_unstable=allow_unstable,
+        horizon=horizon, target=target, multiple_of=multiple_of, stock=stock, allow_unstable=allow_unstable,
     )  # fmt: skip
     sequences = Calibration(calibration, task, calibration_file, data_dir)
     opened = without(_opened(checkpoint), drop or ())
+    if keep is not None:
+        return kept.prune_kept(opened, keep, how, sequences, (ratio, max_drop, max_error))
     if isinstance(extent, budget.Budget):
         return budget.prune_within(opened, extent, how, sequences, progress)
     return pruning.prune(opened, extent, how, sequences, progress)
@@ -286,7 +292,7 @@ def sweep(
     checkpoint: Checkpoint | str | Path, task: str, *, ratios: str | Sequence[float] = "0:0.9:0.1",
     criteria: Sequence[str] = ("last", "aire", "reconstruct", "random"), seeds: int = 3, calibration: int | None = None,
     split: str = "test", limit: int | None = None, data_dir: str | Path | None = None, batch_size: int | None = None,
-    device: str | None = None, scope: Literal["global", "layer"] = "global", min_states: int = 1,
+    device: str | None = None, scope: Literal["global", "layer"] | None = None, min_states: int = 1,
     shape: Literal["ragged", "rectangular"] = "ragged", out: str | Path | None = None, progress: Progress | None = None,
 ) -> SweepReport:  # fmt: skip
     """Accuracy of a checkpoint pruned in several ways, at several ratios, on the same sequences of a task's split.

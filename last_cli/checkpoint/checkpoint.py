@@ -27,6 +27,7 @@ from last_cli.families.network import shared_network
 from last_cli.families.target import live_units
 from last_cli.families.variables import Collections
 from last_cli.formats import Index, Key, Leaf
+from last_cli.formats.format import Settings
 from last_cli.results.source import Source
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Checkpoint:
         changed: arrays that differ from those on disk; they may be computed when they are asked for.
         also: arrays that differ in other items of the step, by item.
         drops: paths below which its leaves are left out, and items of the step.
+        settings: what changes with the arrays in JSON files beside them, by file and by path of keys.
         report: what pruning did, where this is its result.
         contradictions: what is said of the network around the layers and cannot be, given the tree.
     """
@@ -63,6 +65,7 @@ class Checkpoint:
     changed: Mapping[Key, np.ndarray] = field(default_factory=dict)
     also: Mapping[str, Mapping[Key, np.ndarray]] = field(default_factory=dict)
     drops: tuple[str, ...] = ()
+    settings: Settings = field(default_factory=dict)
     report: PruneReport | None = None
     contradictions: tuple[str, ...] = ()
 
@@ -102,6 +105,18 @@ class Checkpoint:
     def bytes(self) -> int:
         """Bytes of all arrays."""
         return size([leaf for leaf in self.leaves.values() if leaf.kind == "array"])
+
+    @property
+    def memory(self) -> int | None:
+        """Bytes that a sequence needs from step to step, in the type of the arrays; None where a layer does not say."""
+        total = 0
+        for layer in self.layers:
+            if layer.family.memory is None:
+                return None
+            leaves = {name: self.leaves[key] for name, key in layer.leaves.items()}
+            numbers = layer.family.memory({name: leaf.shape for name, leaf in leaves.items()})
+            total += numbers * formats.dtype_of(next(iter(leaves.values())).dtype).itemsize
+        return total
 
     @cached_property
     def source(self) -> Source:

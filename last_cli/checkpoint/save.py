@@ -7,6 +7,7 @@ from pathlib import Path
 import last_cli.formats as formats
 from last_cli.base.errors import UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.formats.format import Resized
 
 
 def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
@@ -32,7 +33,14 @@ def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
     if pruned.report is None:
         raise UsageError(f"{pruned.source.path} is as it was: there is nothing to save", "prune it first")
     out = Path(path)
+    shapes = {key: leaf.shape for key, leaf in pruned.leaves.items()}
     formats.save(
-        out, source=pruned.index, changed=pruned.changed, stamp=dict(pruned.stamp), force=force, also=pruned.also
+        out,
+        source=pruned.index,
+        changed=pruned.changed,
+        stamp=dict(pruned.stamp),
+        force=force,
+        also=pruned.also,
+        resized=Resized(shapes, pruned.settings),
     )
     return out

@@ -78,7 +78,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceba
 
 @options
 class Amount:
-    """How much is removed: by one of the first three."""
+    """How much is removed: by one of the first four."""
 
     ratio: Annotated[
         float | None,
@@ -91,6 +91,10 @@ class Amount:
     max_error: Annotated[
         float | None,
         remove_option(help="Instead: relative squared error of the logits, no labels.", show_default="none"),
+    ] = None
+    keep: Annotated[
+        Path | None,
+        remove_option(metavar="FILE", help="Instead: keep these units: JSON, or a pruned CKPT.", show_default="none"),
     ] = None
     strict: Annotated[
         bool, remove_option("--strict", help="One standard error more must fit as well.", show_default="no")
@@ -117,13 +121,30 @@ class Scoring:
 class Selection:
     """Which states go, given their scores and how many go."""
 
-    scope: Annotated[Literal["global", "layer"], remove_option(help="Rank all layers together, or each alone.")] = (
-        "global"
-    )
+    scope: Annotated[
+        Literal["global", "layer"] | None,
+        remove_option(
+            help="Rank all layers together, or each alone.", show_default="global; layer for language models"
+        ),
+    ] = None
     min_states: Annotated[int, remove_option(help="States that every layer keeps at least; 0 may empty one.")] = 1
     shape: Annotated[
         Literal["ragged", "rectangular"], how_option(help="S4D: rectangular keeps as many states in every channel.")
     ] = "ragged"
+
+
+@options
+class Units:
+    """What is removed, and in which numbers."""
+
+    target: Annotated[
+        str | None,
+        remove_option(metavar="NAME", help="What goes: states, heads, ...", show_default="states"),
+    ] = None
+    multiple_of: Annotated[
+        int | None,
+        remove_option(metavar="N", help="Language models: round what is kept up.", show_default="8; 1 below 16 states"),
+    ] = None
 
 
 @options

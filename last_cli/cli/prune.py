@@ -1,5 +1,7 @@
 """`last prune`."""
 
+from typing import Annotated
+
 import last_cli as last
 from last_cli.cli.app import command
 from last_cli.cli.options import (
@@ -12,8 +14,10 @@ from last_cli.cli.options import (
     Scoring,
     Selection,
     Step,
+    Units,
     Unstable,
     Way,
+    how_option,
 )
 from last_cli.cli.shared import load, tell, tell_all, tell_assumed, tell_needed, tell_offer
 
@@ -31,7 +35,11 @@ def prune(
     way: Way,
     scoring: Scoring,
     selection: Selection,
+    units: Units,
     calibration: BudgetCalibration,
+    stock: Annotated[
+        bool, how_option("--stock", help="Zeros up to the largest layer, for stock classes.", show_default="no")
+    ] = False,
     output: Output,
     model: Model,
     allow_unstable: Unstable = False,
@@ -54,7 +62,9 @@ def prune(
             **vars(way),
             **vars(scoring),
             **vars(selection),
+            **vars(units),
             **vars(calibration),
+            stock=stock,
             allow_unstable=allow_unstable,
             drop=output.drop,
             progress=progress,

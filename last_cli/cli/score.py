@@ -13,6 +13,7 @@ from last_cli.cli.options import (
     Scoring,
     Selection,
     Step,
+    Units,
     Unstable,
     output_option,
     remove_option,
@@ -31,11 +32,15 @@ def score(
     ratio: Annotated[float | None, remove_option(help="Show what stays at this ratio.", show_default="none")] = None,
     scoring: Scoring,
     selection: Selection,
+    units: Units,
     calibration: Calibration,
     layer: Annotated[
         str | None, output_option(help="Only layers whose name matches this glob.", show_default="all")
     ] = None,
     per_state: Annotated[bool, output_option("--per-state", help="A row a state.", show_default="no")] = False,
+    per_unit: Annotated[
+        bool, output_option("--per-unit", help="The same, in JSON in the units' own shape.", show_default="no")
+    ] = False,
     plot: Annotated[
         Path | None, output_option(help="Draw poles and kept states: .svg, .png or .pdf.", show_default="no")
     ] = None,
@@ -58,6 +63,7 @@ def score(
             layer=layer,
             **vars(scoring),
             **vars(selection),
+            **vars(units),
             **vars(calibration),
             allow_unstable=allow_unstable,
             progress=progress,
@@ -65,7 +71,7 @@ def score(
     tell_assumed(result.assumed, general.quiet)
     tell_offer(checkpoint, result.assumed, general.quiet)
     tell_needed(result, general.quiet)
-    show_score(result, general.form, per_state)
+    show_score(result, general.form, per_state, per_unit)
     tell_all(result.warnings, "warning")
     if plot is not None:
         from last_cli.display.figures.scores import draw_scores

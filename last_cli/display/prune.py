@@ -31,6 +31,11 @@ def prune_summary(report: PruneReport) -> list[str]:
         )
     lines += _change_notes(report)
     lines += search_lines(report.search) if report.search else []
+    if report.memory:
+        before, after = report.memory
+        lines.append(f"state of a sequence {byte_size(before)} -> {byte_size(after)} ({after / before - 1:+.1%})")
+    if all(layer.gain_bound is None for layer in report.layers):
+        return lines
     lines.append(
         "gain bound: no input makes a layer's removed part exceed this gain, worst case over all inputs; "
         "it bounds, it does not predict accuracy"
@@ -42,6 +47,8 @@ def prune_hints(report: PruneReport) -> list[str]:
     """What a user of the output should know."""
     if report.masked:
         return ["all shapes are as before, so unmodified training code loads it; without ⟦masked⟧ it would be smaller"]
+    if report.memory:
+        return _language_hints(report)
     hints = []
     if report.target == "states" and not (report.changes and report.differences):
         hints.append(
@@ -57,15 +64,22 @@ def prune_hints(report: PruneReport) -> list[str]:
     return hints
 
 
+def _language_hints(report: PruneReport) -> list[str]:
+    if len({layer.stored for layer in report.layers}) > 1:
+        return ["layers have different sizes: each is stored at its own"]
+    return ["every layer has the same sizes, so stock classes load it by the configuration beside it"]
+
+
 def _prune_sheet(report: PruneReport) -> Sheet:
     names = short_names([layer.name for layer in report.layers])
     padded = _grouped(report) and any(layer.stored != layer.after for layer in report.layers)
     measured = _measured(report)
     columns = ["layer", "before", "after", "", *(["stored/channel"] if padded else [])]
-    columns += ["smallest kept", *measured, "removed Σ H∞", "gain bound"]
-    rows = [_prune_row(name, layer, padded) for name, layer in zip(names, report.layers, strict=True)]
+    bounds = any(layer.gain_bound is not None for layer in report.layers)
+    columns += ["smallest kept", *measured, *(["removed Σ H∞", "gain bound"] if bounds else [])]
+    rows = [_prune_row(name, layer, padded, bounds) for name, layer in zip(names, report.layers, strict=True)]
     for row, *values in zip(rows, *measured.values(), strict=True):
-        row[-2:-2] = map(number, values)
+        row[len(row) - 2 * bounds : len(row) - 2 * bounds] = map(number, values)
     before, after = report.states
     total = ["total", f"{before:,}", f"{after:,}", f"{after / max(before, 1):.1%} stay"]
     least = ["smallest kept", "removed Σ H∞", "", *list(measured)[:0:-1], "stored/channel"]
@@ -75,7 +89,7 @@ def _prune_sheet(report: PruneReport) -> Sheet:
 
 def _grouped(report: PruneReport) -> bool:
     """Whether any layer is several systems, which may keep different numbers of states."""
-    return any(layer.groups > 1 for layer in report.layers)
+    return any(layer.groups > 1 for layer in report.layers) and not report.memory
 
 
 def _measured(report: PruneReport) -> dict[str, list[float | None]]:
@@ -127,10 +141,11 @@ def _refit_notes(report: PruneReport) -> list[str]:
     return lines
 
 
-def _prune_row(name: str, layer: LayerPrune, padded: bool) -> list[str]:
+def _prune_row(name: str, layer: LayerPrune, padded: bool, bounds: bool) -> list[str]:
     row = [name, f"{layer.before:,}", f"{layer.after:,}", _bar(layer.after, layer.before)]
     row += [str(layer.stored)] if padded else []
-    return [*row, number(layer.smallest_kept_score), number(layer.removed_hinf), number(layer.gain_bound)]
+    row.append(number(layer.smallest_kept_score))
+    return [*row, number(layer.removed_hinf), number(layer.gain_bound)] if bounds else row
 
 
 def _bar(part: int, whole: int) -> str:

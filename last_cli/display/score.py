@@ -10,13 +10,13 @@ from last_cli.display.words import number, short_names
 from last_cli.results.score import LayerScore, ScoreReport
 
 
-def show_score(report: ScoreReport, form: Format, per_state: bool) -> None:
-    """`last score`: a row a layer, or a row a state."""
+def show_score(report: ScoreReport, form: Format, per_state: bool, per_unit: bool = False) -> None:
+    """`last score`: a row a layer, or a row a state or unit."""
     if form == "json":
-        return write_json(report.as_json(per_state))
+        return write_json(report.as_json(per_state, per_unit))
     if form == "csv":
         return write_csv(*_states_of(report))
-    sheet = _states_sheet(report) if per_state else _score_sheet(report)
+    sheet = _states_sheet(report) if per_state or per_unit else _score_sheet(report)
     return write_sheet(sheet, form)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -10,6 +10,7 @@ from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.system import AnyArray, System
 from last_cli.families.target import Shapes, Target
+from last_cli.formats.format import Settings
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class Family:
             targets depend on what they say; None where leaves tell all. Raises CheckpointError.
         energies: energies of units without a System, by the name that criteria know (see Criterion.measure) and by
             target: leaves -> (G, N).
+        resized: configuration files, layers, target and how many units each group of each layer keeps -> new values in
+            the files, by file beside the tree and by path of keys. None where no file says sizes.
         group: what one of several independent systems, or of several sets of units, is called.
         memory: leaf shapes -> how many numbers a layer remembers from step to step of a sequence, where that is more
             than its states.
@@ -118,6 +121,7 @@ class Family:
     copied: bool = True
     bound: Callable[[Mapping[str, Any]], Family] | None = None
     energies: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Any]] = field(default_factory=dict)
+    resized: Callable[[Mapping[str, Any], Sequence[Any], str, Sequence[int]], Settings] | None = None
     group: str = "channel"
     memory: Callable[[Shapes], int] | None = None
 

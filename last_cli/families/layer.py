@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from last_cli.families.family import Family, Sizes
-from last_cli.families.target import Shapes, Units
+from last_cli.families.target import Shapes, Target, Units
 from last_cli.formats import Key
 
 
@@ -30,6 +30,10 @@ class Layer:
     def carries(self, leaf: str) -> bool:
         """Whether units of any target own entries of this leaf."""
         return any(leaf in units.segments for units in self.units.values())
+
+    def target(self, name: str | None = None) -> Target:
+        """The kind of unit of this name; by default the usual one."""
+        return next(t for t in self.family.targets if name in (None, t.name))
 
 
 def layer_of(name: str, family: Family, leaves: Mapping[str, Key], shapes: Shapes) -> Layer:

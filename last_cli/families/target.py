@@ -87,11 +87,20 @@ class Target:
         name: what recipes call it: "states".
         units: leaf shapes -> (G, N), N units in each of G groups.
         segments: leaf shapes -> the segments of every leaf that carries units.
+        scope: within which units are ranked where nothing else is asked for: of all layers together, or of each alone.
+        even: every group of a layer keeps as many.
+        multiple: of what number the kept ones of a group are a multiple, where there are at least twice as many and
+            nothing else is asked for. Kernels want such.
+        flat: units are numbered through all groups, as people name them.
     """
 
     name: str
     units: Callable[[Shapes], tuple[int, int]]
     segments: Callable[[Shapes], Segments]
+    scope: Literal["global", "layer"] = "global"
+    even: bool = False
+    multiple: int = 1
+    flat: bool = False
 
 
 @dataclass(frozen=True)

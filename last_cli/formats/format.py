@@ -22,8 +22,24 @@ FORMATS: dict[str, str] = {
 }
 """Every format by name, imported when it is first asked; a path belongs to the first one that finds a tree there."""
 
+Settings = Mapping[str, Mapping[tuple[str, ...], Any]]
+"""Values in JSON files, by file and by path of keys."""
+
 NEW = "orbax"
 """The format of a checkpoint that mirrors no other."""
+
+
+@dataclass(frozen=True)
+class Resized:
+    """What is known of a changed copy before its arrays are computed.
+
+    Attributes:
+        shapes: of the changed leaves.
+        settings: new values in JSON files that lie beside the tree, by file and by path of keys.
+    """
+
+    shapes: Mapping[Key, tuple[int, ...]] = field(default_factory=dict)
+    settings: Settings = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,7 +58,7 @@ class Changes:
     items: Mapping[str, Mapping[Key, np.ndarray]]
     stamp: dict[str, Any]
     shapes: Mapping[Key, tuple[int, ...]] = field(default_factory=dict)
-    settings: Mapping[str, Mapping[tuple[str, ...], Any]] = field(default_factory=dict)
+    settings: Settings = field(default_factory=dict)
 
     def shape(self, key: Key) -> tuple[int, ...] | None:
         """The new shape of a leaf; None where it does not change."""

@@ -11,7 +11,7 @@ import numpy as np
 from last_cli.base.errors import OutputError
 from last_cli.formats.account import stamp_beside
 from last_cli.formats.digests import array_digests, file_digests, name_of, stamp_digest
-from last_cli.formats.format import NEW, Changes, Format, format_named
+from last_cli.formats.format import NEW, Changes, Format, Resized, format_named
 from last_cli.formats.json_file import read_json_object
 from last_cli.formats.stage import check, staged, staged_file, staged_with_stamp
 from last_cli.formats.stamp import renewed, without_digests
@@ -26,6 +26,7 @@ def save(
     stamp: dict[str, Any],
     force: bool = False,
     also: Mapping[str, Mapping[Key, np.ndarray]] = MappingProxyType({}),
+    resized: Resized | None = None,
 ) -> None:
     """Writes a checkpoint, whole or not at all.
 
@@ -41,6 +42,7 @@ def save(
             format where that has such for its users. An empty one leaves none.
         force: replace a checkpoint, and nothing else, that is there.
         also: changed leaves of other items of the step, by item (an optimizer state of its own, say).
+        resized: shapes of the changed leaves where these are lazy, and settings beside the tree that change with them.
 
     Raises:
         OutputError: the output exists, lies in the source, or cannot be written.
@@ -49,15 +51,17 @@ def save(
     out, root = Path(out), source.location.root if source else None
     format = format_named(source.location.format if source else NEW)
     stamp = without_digests(stamp)  # Those of the source are not of the copy.
+    sizes = resized or Resized()
+    changes = Changes(changed, also, stamp, sizes.shapes, sizes.settings)
     if _is_file(out, source) and source:
         with staged_with_stamp(out, source=root, force=force) as stage:
-            (digests,) = format.mirror(source, stage, Changes(changed, also, stamp)).values()
+            (digests,) = format.mirror(source, stage, changes).values()
             file = (stage / source.location.directory.name).rename(stage / out.name)
             _write_stamp(stamp_beside(file), stamp, written_entry(file, format, {"": digests}, stamp))
         return
     with staged(out, source=root, force=force) as stage:
         if source:
-            trees = format.mirror(source, stage, Changes(changed, also, stamp))
+            trees = format.mirror(source, stage, changes)
         else:
             format.write(stage, changed, stamp)
             trees = {"": array_digests(changed)}

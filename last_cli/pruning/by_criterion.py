@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
@@ -17,7 +18,6 @@ from last_cli.pruning.reconstruct import method as reconstruct
 from last_cli.pruning.reconstruct.fit import fit_of
 from last_cli.pruning.report import report_of
 from last_cli.pruning.score import score_layers, with_keep
-from last_cli.pruning.select import stored
 from last_cli.pruning.slow import slow_warnings
 from last_cli.results.prune import LayerPrune
 from last_cli.results.score import LayerScore
@@ -62,11 +62,9 @@ class CriterionPlan:
         """See method.Plan."""
         recipe, needs = self.needs.recipe, self.needs
         scored, masked = with_keep(self.scored, recipe, ratio), recipe.masked or draft
-        settings = {"ratio": ratio, **recipe.settings, **needs.said, "masked": masked}
-        masks = {s.name: s.keep for s in scored if s.keep is not None}
-        small = compact(self.checkpoint, masks, settings, masked=masked)
-        layers = [_layer_report(s, masked) for s in scored]
-        report = report_of(self.checkpoint, small, replace(recipe, masked=masked), ratio, layers)
+        settings = {**recipe.settings, **needs.said}
+        found = pruned(self.checkpoint, scored, replace(recipe, masked=masked), ratio, settings)
+        small, report = found.checkpoint, found.report
         assumed = {**report.assumed, **needs.assumed}
         warnings = [*self.warnings, *report.warnings]
         return Pruned(small, replace(report, assumed=assumed, needed=needs.said, warnings=warnings))
@@ -90,14 +88,33 @@ class RefitPlan:
         return replace(found, report=replace(found.report, assumed=assumed, needed=said))
 
 
-def _layer_report(scored: LayerScore, masked: bool) -> LayerPrune:
+def pruned(
+    checkpoint: Checkpoint, scored: Sequence[LayerScore], recipe: Recipe, ratio: float, settings: Mapping[str, Any]
+) -> Pruned:
+    """The checkpoint with the units that `scored` keeps, and its report.
+
+    Args:
+        checkpoint: what is cut.
+        scored: its layers, each with a mask.
+        recipe: with its target filled in.
+        ratio: what was asked for.
+        settings: how the units were chosen, for the stamp.
+    """
+    masks = {s.name: s.keep for s in scored if s.keep is not None}
+    small = compact(checkpoint, masks, {"ratio": ratio, **settings, "masked": recipe.masked}, masked=recipe.masked)
+    sizes = [layer.units[recipe.target or "states"].count for layer in small.layers]
+    layers = [_layer_report(s, width) for s, width in zip(scored, sizes, strict=True)]
+    return Pruned(small, report_of(checkpoint, small, recipe, ratio, layers))
+
+
+def _layer_report(scored: LayerScore, width: int) -> LayerPrune:
     assert scored.keep is not None
     removed, norms = scored.live & ~scored.keep, scored.norms
     return LayerPrune(
         name=scored.name,
         before=scored.states,
         after=int(scored.keep.sum()),
-        stored=scored.keep.shape[1] if masked else stored(scored.keep),
+        stored=width,
         groups=len(scored.keep),
         removed_hinf=None if norms is None else float(norms.hinf[removed].sum()),
         gain_bound=None if norms is None else bound_of(norms.gains, removed),

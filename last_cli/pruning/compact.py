@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from last_cli.base import registry
 from last_cli.base.errors import CheckpointError
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
@@ -17,8 +18,12 @@ from last_cli.families.carriers import carriers
 from last_cli.families.followers import followers
 from last_cli.families.layer import Layer, layer_of
 from last_cli.formats import Key, Leaf, index, read
+from last_cli.formats.format import Settings
+from last_cli.formats.settings import merged, with_settings
 from last_cli.formats.stamp import STAMP_SCHEMA
 from last_cli.pruning.cut import Cut, Cuts, Kept, copied_cuts, cut_leaves, own_cuts
+from last_cli.pruning.listed import listed
+from last_cli.pruning.select import stored
 
 
 def compact(
@@ -33,20 +38,26 @@ def compact(
         checkpoint: what is cut.
         masks: bool (G, N) for each layer by name.
         settings: how they were chosen, for the stamp; `target` names the units, by default states, and `changes` the
-            roles of the leaves that the method gives other values.
+            roles of the leaves that the method gives other values; with `stock` every layer is stored as large as the
+            largest.
         masked: every array keeps its shape, and coefficients of removed units are zero.
 
     Raises:
         CheckpointError: an array holds the units, and nothing says how it is cut.
     """
     target = settings.get("target", "states")
-    kept = Kept(masks, target, masked, {} if masked else _placeholders(checkpoint, masks, target))
+    width = max(map(stored, masks.values())) if settings.get("stock") else 1
+    kept = Kept(masks, target, masked, {} if masked else _placeholders(checkpoint, masks, target), width)
     cuts = own_cuts(checkpoint.layers, kept)
     cuts |= _copied(checkpoint, kept, checkpoint.leaves)
     leaves = cut_leaves(checkpoint.leaves, cuts)
+    changes = {} if masked else resized(checkpoint, kept)
+    files = with_settings(checkpoint.index.config, changes)
     return replace(
         checkpoint,
-        layers=tuple(_with_shapes(layer, leaves) for layer in checkpoint.layers),
+        index=replace(checkpoint.index, config=files),
+        settings=merged(checkpoint.settings, changes),
+        layers=tuple(_with_shapes(layer, leaves, files) for layer in checkpoint.layers),
         leaves=leaves,
         changed=ChainMap(Cuts(cuts, checkpoint.read), checkpoint.changed),  # pyright: ignore[reportArgumentType]
         also=_other_items(checkpoint, kept),
@@ -65,9 +76,22 @@ def _placeholders(checkpoint: Checkpoint, masks: Mapping[str, np.ndarray], targe
     return found
 
 
-def _with_shapes(layer: Layer, leaves: Mapping[Key, Leaf]) -> Layer:
+def resized(checkpoint: Checkpoint, kept: Kept) -> Settings:
+    """What changes in the files beside the arrays, as the layers' families say."""
+    families = {layer.family.name: layer.family for layer in checkpoint.layers}
+    changes: Settings = {}
+    for name, family in families.items():
+        if family.resized is not None:
+            layers = [layer for layer in checkpoint.layers if layer.family.name == name]
+            counts = [kept.stored(layer) for layer in layers]
+            changes = merged(changes, family.resized(checkpoint.index.config, layers, kept.target, counts))
+    return changes
+
+
+def _with_shapes(layer: Layer, leaves: Mapping[Key, Leaf], files: Mapping[str, Any]) -> Layer:
     shapes = {name: leaves[key].shape for name, key in layer.leaves.items()}
-    return layer_of(layer.name, layer.family, layer.leaves, shapes)
+    family = registry.get("families", layer.family.name) if layer.family.resized else layer.family
+    return layer_of(layer.name, family.bound(files) if family.bound else family, layer.leaves, shapes)
 
 
 def _copied(checkpoint: Checkpoint, kept: Kept, leaves: Mapping[Key, Leaf]) -> dict[Key, Cut]:
@@ -117,7 +141,7 @@ def _stamp(checkpoint: Checkpoint, settings: Mapping[str, Any], kept: Kept) -> d
         "source": {"path": source.path, "digest": source.digest, "step": source.step},
         **({"dropped": list(checkpoint.drops)} if checkpoint.drops else {}),
         "layers": [
-            {"name": layer.name, "before": kept.masks[layer.name].shape[1], "kept": _listed(kept.masks[layer.name])}
+            {"name": layer.name, "before": kept.masks[layer.name].shape[1], "kept": _listed(layer, kept)}
             | ({"standin": int(kept.placeholders[layer.name][0, 0])} if layer.name in kept.placeholders else {})
             for layer in checkpoint.layers
         ],
@@ -132,6 +156,5 @@ def _stamp(checkpoint: Checkpoint, settings: Mapping[str, Any], kept: Kept) -> d
     }
 
 
-def _listed(keep: np.ndarray) -> list[Any]:
-    rows = [np.flatnonzero(row).tolist() for row in keep]
-    return rows[0] if len(rows) == 1 else rows
+def _listed(layer: Layer, kept: Kept) -> list[Any]:
+    return listed(kept.masks[layer.name], layer.target(kept.target).flat)

@@ -28,23 +28,25 @@ class Kept:
         masked: every array keeps its shape, and coefficients of removed units are zero.
         placeholders: for each layer that keeps no unit, by name, the one of each group, (G, 1), that is stored instead,
             with zeros for its coefficients.
+        width: how many units every group is stored with at least, zeros for those that are lacking.
     """
 
     masks: Mapping[str, np.ndarray]
     target: str = "states"
     masked: bool = False
     placeholders: Mapping[str, np.ndarray] = field(default_factory=dict)
+    width: int = 1
 
     def cut(self, layer: Layer, leaf: str) -> Cut | None:
         """What becomes of an array with the shape of a layer's leaf; None where it carries no units."""
         segments = layer.units[self.target].segments.get(leaf)
         if segments is None:
             return None
-        return Cut(segments, self.masks[layer.name], self.masked, self.placeholders.get(layer.name))
+        return Cut(segments, self.masks[layer.name], self.masked, self.placeholders.get(layer.name), self.width)
 
     def stored(self, layer: Layer) -> int:
         """Units that each group of a layer is stored with."""
-        return layer.units[self.target].count if self.masked else stored(self.masks[layer.name])
+        return layer.units[self.target].count if self.masked else max(self.width, stored(self.masks[layer.name]))
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,13 @@ class Cut:
     keep: np.ndarray
     masked: bool = False
     placeholder: np.ndarray | None = None
+    width: int = 1
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The array's shape afterwards."""
         groups, units = self.keep.shape
-        return shape if self.masked else cut_shape(shape, self.segments, (groups, units), stored(self.keep))
+        width = max(self.width, stored(self.keep))
+        return shape if self.masked else cut_shape(shape, self.segments, (groups, units), width)
 
     def apply(self, array: np.ndarray) -> np.ndarray:
         """The array afterwards; what is kept is bit-equal."""
@@ -68,9 +72,11 @@ class Cut:
         if self.masked:
             return zero(array, self.segments, ~self.keep)
         if self.placeholder is None:
-            return take(array, self.segments, indices(self.keep), self.keep.shape[1])
+            return take(array, self.segments, indices(self.keep, self.width), self.keep.shape[1])
         silent = zero(array, self.segments, np.ones(self.keep.shape, bool))
-        return take(silent, self.segments, self.placeholder, self.keep.shape[1])
+        padding = np.full((len(self.keep), max(self.width - self.placeholder.shape[1], 0)), -1)
+        index = np.concatenate([self.placeholder, padding], axis=1)
+        return take(silent, self.segments, index, self.keep.shape[1])
 
 
 class Cuts(Mapping[Key, np.ndarray]):

@@ -9,8 +9,9 @@ from typing import Any, get_args
 from last_cli.base import registry
 from last_cli.base.errors import UsageError
 from last_cli.families.layer import Layer
+from last_cli.families.target import Target
 from last_cli.pruning.criteria.criterion import Criterion
-from last_cli.pruning.select import Scope, Shape
+from last_cli.pruning.select import Rule, Scope, Shape
 
 BY_CRITERION = "criterion"
 REFIT = "+refit"
@@ -25,7 +26,7 @@ class Recipe:
         method: what chooses, and what it changes in kept units: a name of the registry. "criterion" keeps every value;
             the others choose by themselves.
         target: what is removed; see Family.targets. None is the first that the layers have and the recipe can remove.
-        scope: "global" ranks all layers together, "layer" removes the ratio in each.
+        scope: "global" ranks all layers together, "layer" removes the ratio in each. None is what the target has.
         min_states: units that every layer keeps at least; with 0 a layer may lose all of them.
         seed: of random choices, and of inputs made without data.
         shape: "rectangular" keeps as many units in every group of a layer, such as the channels of S4D.
@@ -33,6 +34,9 @@ class Recipe:
         masked: keep every array's shape, and set B and C of removed states to zero.
         horizon: steps that the criterion `energy` looks ahead; None is the trained length.
         allow_unstable: go on with poles at or beyond the unit circle.
+        multiple_of: round the number of units that each group keeps up to a multiple; None is what the target has.
+        stock: store every layer as large as the largest, with zeros, so that classes with one size for all load it.
+        kind: the target itself, filled in by `on`.
 
     Raises:
         UsageError: unknown names and values, or entries that do not go together.
@@ -41,7 +45,7 @@ class Recipe:
     criterion: str = "last"
     method: str = BY_CRITERION
     target: str | None = None
-    scope: Scope = "global"
+    scope: Scope | None = None
     min_states: int = 1
     seed: int = 0
     shape: Shape = "ragged"
@@ -49,6 +53,9 @@ class Recipe:
     masked: bool = False
     horizon: int | None = None
     allow_unstable: bool = False
+    multiple_of: int | None = None
+    stock: bool = False
+    kind: Target | None = None
 
     def __post_init__(self) -> None:
         if self.method == BY_CRITERION:
@@ -74,7 +81,7 @@ class Recipe:
     def _check_values(self) -> None:
         """The entries that go with all others."""
         for name, allowed in (("scope", get_args(Scope)), ("shape", get_args(Shape))):
-            if (value := getattr(self, name)) not in allowed:
+            if (value := getattr(self, name)) not in allowed and (name, value) != ("scope", None):
                 raise UsageError(
                     f"⟨{name}⟩ is {value!r}, expected {' or '.join(allowed)}", f"the default is {allowed[0]}"
                 )
@@ -82,6 +89,8 @@ class Recipe:
             raise UsageError(
                 f"⟨min_states⟩ is {self.min_states}, expected 0 or more", "0 lets a layer lose all its states"
             )
+        if self.multiple_of is not None and self.multiple_of < 1:
+            raise UsageError(f"⟨multiple_of⟩ is {self.multiple_of}, expected 1 or more", "kernels for GPUs want 8")
         if self.seed < 0:
             raise UsageError(f"⟨seed⟩ is {self.seed}, expected 0 or more", "any other number will do")
 
@@ -114,20 +123,34 @@ class Recipe:
         return not self.targets or target in self.targets
 
     def on(self, layers: Sequence[Layer]) -> Recipe:
-        """The recipe for these layers, with its target filled in.
+        """The recipe for these layers, with its target and scope filled in.
 
         Raises:
             UsageError: a layer has no such units, or all layers have none in common that the recipe can remove.
         """
         if self.target is None:
-            return replace(self, target=usual_target([self], layers))
+            return replace(self, target=usual_target([self], layers)).on(layers)
         for layer in layers:
             if self.target not in layer.units:
                 raise UsageError(
                     f"{layer.name}: a layer of the family '{layer.family.name}' has no {self.target}",
                     f"what can be removed from it: {', '.join(layer.units)}",
                 )
-        return self
+        kind = layers[0].target(self.target)
+        if self.multiple_of is not None and not kind.even:
+            raise UsageError(
+                f"⟦multiple_of⟧ is given, but groups of {self.target} may keep different numbers",
+                "it goes with language models, of which every group of a layer keeps as many",
+            )
+        if self.stock and any(layer.family.resized is None for layer in layers):
+            raise UsageError("⟦stock⟧ is for models with a configuration of one size for all layers", "leave it out")
+        return replace(self, scope=self.scope or kind.scope, kind=kind)
+
+    @property
+    def rule(self) -> Rule:
+        """How scores decide, but for ties."""
+        even, usual = (self.kind.even, self.kind.multiple) if self.kind else (False, 1)
+        return Rule(self.scope, self.min_states, self.shape, even=even, multiple=self.multiple_of, usual=usual)
 
     @property
     def needs_network(self) -> bool:
@@ -157,6 +180,8 @@ class Recipe:
             "shape": self.shape,
             "allow_unstable": self.allow_unstable,
         }
+        said |= {} if self.multiple_of is None else {"multiple_of": self.multiple_of}
+        said |= {"stock": True} if self.stock else {}
         said |= {} if self.horizon is None else {"horizon": self.horizon}
         return said | ({} if self.target in (None, "states") else {"target": self.target})
 

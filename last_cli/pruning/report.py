@@ -14,13 +14,13 @@ def report_of(
     before: Checkpoint, after: Checkpoint, recipe: Recipe, ratio: float, layers: Sequence[LayerPrune]
 ) -> PruneReport:
     """What all methods report, with a warning for each layer that lost all its units; the recipe names its target."""
-    target = recipe.target or "states"
+    target, memory = recipe.target or "states", (before.memory, after.memory)
     return PruneReport(
         checkpoint=before.source,
         family=before.family,
         criterion=recipe.label,
         ratio=ratio,
-        scope=recipe.scope,
+        scope=recipe.scope or "global",
         shape=recipe.shape,
         seed=recipe.seed,
         assumed=before.assumed(before.layer_options),
@@ -31,6 +31,7 @@ def report_of(
         masked=recipe.masked,
         warnings=[*other_weights(before.layers, before.following), *_emptied(layers, target)],
         target=target,
+        memory=None if None in memory else memory,  # pyright: ignore[reportArgumentType]
     )
 
 

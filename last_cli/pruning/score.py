@@ -20,7 +20,7 @@ from last_cli.families.lti.system import System, hinf_norm, state_gains
 from last_cli.pruning.criteria.criterion import scores
 from last_cli.pruning.needs import Needs, needs_of
 from last_cli.pruning.recipe import Recipe
-from last_cli.pruning.select import Rule, check_ratio, choose
+from last_cli.pruning.select import check_ratio, choose
 from last_cli.pruning.slow import slow_warnings
 from last_cli.results.score import LayerScore, Norms, ScoreReport
 
@@ -109,7 +109,7 @@ def score_layers(checkpoint: Checkpoint, needs: Needs) -> tuple[list[LayerScore]
 def with_keep(scored: Sequence[LayerScore], recipe: Recipe, ratio: float) -> list[LayerScore]:
     """The same with the masks of what stays when `ratio` of all live units goes."""
     least = max(recipe.min_states, recipe.scoring.min_states)
-    rule = Rule(recipe.scope, least, recipe.shape, ties=recipe.scoring.threshold)
+    rule = replace(recipe.rule, min_states=least, ties=recipe.scoring.threshold)
     masks = choose([s.score for s in scored], [s.live for s in scored], ratio, rule)
     return [replace(s, keep=mask) for s, mask in zip(scored, masks, strict=True)]
 
@@ -128,12 +128,17 @@ def _score_layer(checkpoint: Checkpoint, needs: Needs, position: int) -> tuple[L
             norms = _norms(system)
             _check_norms(layer, system, norms)
         live = system.live_mask
-    if "system" in criterion.needs:
+    if layer.family.system is None and (measure := _measure(layer, recipe)):
+        with inside(checkpoint.index.location.path):
+            available["measured"] = layer.family.energies[measure](checkpoint.arrays(layer))
+            _check_energies(layer, available["measured"])
+    elif "system" in criterion.needs:
         exact = system is not None and criterion.dtype is np.float64
         available["system"] = system if exact else checkpoint.system(layer, criterion.dtype)
     found = scores(criterion, live, available | {"live": live})
     sizes = layer.sizes
     scored = LayerScore(layer.name, sizes.features, sizes.directions, live, found, norms)
+    scored = replace(scored, flat=layer.target(recipe.target).flat)
     if norms is not None and not norms.hinf[live].any():
         warnings.append(
             f"{layer.name}: B or C is zero throughout, so every norm and score there is 0"
@@ -144,13 +149,43 @@ def _score_layer(checkpoint: Checkpoint, needs: Needs, position: int) -> tuple[L
 
 
 def _check_systems(checkpoint: Checkpoint, recipe: Recipe) -> None:
-    other = next((layer for layer in checkpoint.layers if layer.family.system is None), None)
+    alien = [layer for layer in checkpoint.layers if layer.family.system is None]
+    other = next((layer for layer in alien if not _measure(layer, recipe)), None)
     if other is not None and "system" in recipe.scoring.needs:
-        able = [n for n in registry.names("criteria") if "system" not in registry.get("criteria", n).needs]
+        known = {measure for measure, target in other.family.energies if target == recipe.target}
+        every = {name: registry.get("criteria", name) for name in registry.names("criteria")}
+        able = [name for name, one in every.items() if "system" not in one.needs or one.measure in known]
         raise UsageError(
             f"{other.name}: a layer of the family '{other.family.name}' is no linear system, and the criterion "
             f"{recipe.criterion} scores one",
             f"criteria that need none: {', '.join(able)}",
+        )
+
+
+def able_criterion(checkpoint: Checkpoint, recipe: Recipe) -> str:
+    """A criterion by which a checkpoint's units can be looked at, whatever they are: norms where there are any."""
+    known = all(
+        (layer.family.system is not None and recipe.target == "states")
+        or ("hinf", recipe.target) in layer.family.energies
+        for layer in checkpoint.layers
+    )
+    return "hinf" if known else "random"
+
+
+def _measure(layer: Layer, recipe: Recipe) -> tuple[str, str] | None:
+    """Under which name the layer's family has energies for the criterion; None where it has none."""
+    name = (recipe.scoring.measure or "", recipe.target or "")
+    return name if name in layer.family.energies else None
+
+
+def _check_energies(layer: Layer, energies: np.ndarray) -> None:
+    beyond = np.argwhere(~np.isfinite(energies))
+    if len(beyond):
+        group, unit = (int(i) for i in beyond[0])
+        raise CheckpointError(
+            f"{layer.name}: {layer.family.group} {group}, unit {unit}: its energy is more than double precision holds, "
+            f"or no number ({energies[group, unit]:.3g})",
+            "such numbers are damaged: use a checkpoint that was saved before",
         )
 
 

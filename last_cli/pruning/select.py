@@ -23,13 +23,21 @@ Mask = Bool[np.ndarray, "_ _"]
 class Rule:
     """How scores decide: within which scope, how many stay at least, and in which shape; see recipe.Recipe.
 
+    Attributes:
+        even: every group of a layer keeps as many units.
+        multiple: of which the number that a group keeps is rounded up to a multiple then; None is `usual`, where there
+            are twice as many units.
+
     `ties`: what scores at least as much as the last kept unit stays too, as in the released LAST code.
     """
 
-    scope: Scope = "global"
+    scope: Scope | None = "global"
     min_states: int = 1
     shape: Shape = "ragged"
     ties: bool = False
+    even: bool = False
+    multiple: int | None = None
+    usual: int = 1
 
 
 def choose(scores: Sequence[Scores], live: Sequence[Mask], ratio: float, rule: Rule) -> list[Mask]:
@@ -39,6 +47,8 @@ def choose(scores: Sequence[Scores], live: Sequence[Mask], ratio: float, rule: R
         UsageError: a ratio outside [0, 1).
     """
     check_ratio(ratio)
+    if rule.even:
+        return equal_counts(scores, live, ratio, rule)
     masks = select(scores, live, ratio, scope=rule.scope, min_states=rule.min_states, ties=rule.ties)
     if rule.shape == "ragged":
         return masks
@@ -61,7 +71,7 @@ def select(
     live: Sequence[Mask],
     ratio: float,
     *,
-    scope: Scope = "global",
+    scope: Scope | None = "global",
     min_states: int = 1,
     ties: bool = False,
 ) -> list[Mask]:
@@ -120,6 +130,27 @@ def rectangular(scores: Sequence[Scores], live: Sequence[Mask], keep: Sequence[M
     return [_best_of_each(s, m, c) for s, m, c in zip(scores, live, counts, strict=True)]
 
 
+def equal_counts(scores: Sequence[Scores], live: Sequence[Mask], ratio: float, rule: Rule) -> list[Mask]:
+    """As many units in every group of a layer, each group keeping its own best, rounded up to the rule's multiple.
+
+    With the scope "layer" these are floor(N (1 - ratio)) of the N units of a group, in every layer alike; with "global"
+    layers keep as many as the ranking of all of them leaves there.
+    """
+    widths = [int(m.sum(axis=1).max(initial=0)) for m in live]
+    if rule.scope == "layer":
+        wanted = [kept_count(width, ratio) for width in widths]
+    else:
+        masks = rectangular(scores, live, select(scores, live, ratio, min_states=rule.min_states, ties=rule.ties))
+        wanted = [int(m.sum(axis=1).max(initial=0)) for m in masks]
+    counts = [_rounded(max(w, rule.min_states), width, rule) for w, width in zip(wanted, widths, strict=True)]
+    return [_best_of_each(s, m, c) for s, m, c in zip(scores, live, counts, strict=True)]
+
+
+def _rounded(count: int, width: int, rule: Rule) -> int:
+    multiple = rule.multiple or (rule.usual if width >= 2 * rule.usual else 1)
+    return min(-(-count // multiple) * multiple, width)
+
+
 def stored(keep: Mask) -> int:
     """States that each system is stored with: those of the one that keeps most, and one where none keeps any.
 
@@ -128,9 +159,9 @@ def stored(keep: Mask) -> int:
     return max(1, int(keep.sum(axis=1).max()))
 
 
-def indices(keep: Mask) -> Int[np.ndarray, "G K"]:
-    """Kept states of each system in their old order, padded with -1 to the width that is stored."""
-    width = stored(keep)
+def indices(keep: Mask, least: int = 1) -> Int[np.ndarray, "G K"]:
+    """Kept states of each system in their old order, padded with -1 to the width that is stored, or more."""
+    width = max(stored(keep), least)
     order = np.argsort(~keep, axis=1, kind="stable")[:, :width]
     return np.where(np.take_along_axis(keep, order, axis=1), order, -1)
 

@@ -95,7 +95,8 @@ def sweep(
     keys = list(_keys(recipes, parse_ratios(grid.ratios), grid.seeds))
     data = load_split(checkpoint, request, progress)
     checkpoint = follow_task(checkpoint, data)
-    common = {"scope": recipe.scope, "min_states": recipe.min_states, "shape": recipe.shape}
+    scope = next((used.scope for used in recipes.values()), recipe.scope)
+    common = {"scope": scope, "min_states": recipe.min_states, "shape": recipe.shape}
     common |= {} if target == "states" else {"target": target}
     header = _header(checkpoint, data, request, {"calibration": grid.calibration, **common})
     path = Path(out) / JOURNAL if out is not None else None

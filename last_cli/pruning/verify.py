@@ -18,7 +18,11 @@ from last_cli.families.find import Layer
 from last_cli.families.lti.system import System, gain_bound, subtract, transfer_gain
 from last_cli.families.target import ROLES, Role, Units
 from last_cli.formats.damage import damage
+from last_cli.formats.settings import with_settings
+from last_cli.pruning.compact import resized
 from last_cli.pruning.cut import Cut, Kept, own_cuts
+from last_cli.pruning.listed import by_group
+from last_cli.pruning.select import stored
 from last_cli.results.verify import Check, VerifyReport
 
 STEPS, FREQUENCIES = 64, 257
@@ -110,11 +114,13 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     steps = chain[-1 if since is None else since :]
     masked = _the_same("masked", False, steps, pruned)
     target = _the_same("target", "states", steps, pruned)
-    index = {layer.name: _index(layer, layer.units[target], against, steps) for layer in against.layers}
+    index = {layer.name: _index(layer, target, against, steps) for layer in against.layers}
     emptied = {name for name, (_, live) in index.items() if not live}
     keep = {layer.name: _mask(layer.units[target], *index[layer.name]) for layer in against.layers}
     placeholders = {name: index[name][0] for name in emptied} if not masked else {}
-    cuts = own_cuts(against.layers, Kept(keep, target, masked, placeholders))
+    width = max(map(stored, keep.values())) if any(step.get("stock") for step in steps) else 1
+    said = Kept(keep, target, masked, placeholders, width)
+    cuts = own_cuts(against.layers, said)
     untouched = _untouched(pruned, against, cuts)
     if roles := set().union(*map(_changes, steps)):
         new = {layer.leaves[n] for layer in against.layers for n in _new_leaves(layer, against, target, roles)}
@@ -123,12 +129,22 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
         if len(steps) == 1 and since is not None and "gain_bound" in steps[0]:
             checks.append(_new_poles_hold(pruned, against, steps[0]["gain_bound"]))
         return checks
-    checks += [_bit_equal(pruned, against, cuts), untouched]
+    checks += [_bit_equal(pruned, against, cuts), untouched, *_settings(pruned, against, said)]
     linear = target == "states" and all(layer.family.system is not None for layer in against.layers)
     if linear and all(check.passed for check in checks[1:]):
         rng = np.random.default_rng(seed)
         checks += [_same_outputs(pruned, against, keep, rng), _bound_holds(against, keep)]
     return checks
+
+
+def _settings(pruned: Checkpoint, against: Checkpoint, kept: Kept) -> list[Check]:
+    """Whether the configuration differs by its sizes alone, where the layers' families know it."""
+    if all(layer.family.resized is None for layer in against.layers):
+        return []
+    wanted = against.index.config if kept.masked else with_settings(against.index.config, resized(against, kept))
+    found = pruned.index.config
+    wrong = [name for name in wanted if wanted[name] != found.get(name)]
+    return [Check("configuration as expected", not wrong, _seen(wrong, f"{len(wanted)} files"))]
 
 
 def _changes(step: Mapping[str, Any]) -> set[Role]:
@@ -159,9 +175,10 @@ def _the_same(entry: str, usual: Any, steps: Sequence[Mapping[str, Any]], pruned
 
 
 def _index(
-    layer: Layer, units: Units, against: Checkpoint, steps: Sequence[Mapping[str, Any]]
+    layer: Layer, target: str, against: Checkpoint, steps: Sequence[Mapping[str, Any]]
 ) -> tuple[np.ndarray, bool]:
     """Which units are stored after all steps, (G, K) with -1 for padding, and whether any of them is live."""
+    units, flat = layer.units[target], layer.target(target).flat
     index = np.tile(np.arange(units.count), (units.groups, 1))
     live = True
     for step in steps:
@@ -171,7 +188,7 @@ def _index(
                 f"the stamp says nothing of layer {layer.name}", f"is {against.source.path} what it was made from?"
             )
         entry = said[layer.name]
-        kept = entry["kept"] if units.groups > 1 else [entry["kept"]]
+        kept = by_group(entry["kept"], units.groups, entry["before"], flat)
         live = any(kept)
         width = max(1, *map(len, kept)) if live else 1
         padding = -1 if live else int(entry.get("standin", -1))

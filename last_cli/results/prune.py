@@ -88,6 +88,8 @@ class PruneReport:
         differences: of the layers, in their order, where kept units changed; empty where they were not asked for.
         meaning: what the numbers of such a change are, by their JSON keys.
         target: what the units are.
+        memory: bytes that a sequence needs from step to step, before and after, in the type of the arrays; None where
+            a layer does not say.
         changes: roles of the leaves to which the method gave other values in kept units; see families.target.
     """
 
@@ -115,6 +117,7 @@ class PruneReport:
     meaning: Mapping[str, str] = field(default_factory=dict)
     target: str = "states"
     changes: Sequence[str] = ()
+    memory: tuple[int, int] | None = None
 
     @property
     def states(self) -> tuple[int, int]:
@@ -140,6 +143,7 @@ class PruneReport:
             "states": _before_after(self.states),
             "parameters": _before_after(self.parameters),
             "bytes": _before_after(self.bytes),
+            **({"state_bytes": _before_after(self.memory)} if self.memory else {}),
             "layers": layers,
             **self.needed,
             "warnings": list(self.warnings),

@@ -37,6 +37,7 @@ class LayerScore:
         score: by the chosen criterion.
         norms: of the states; None where the layer is no linear system.
         keep: which units stay at the asked ratio; None where none was asked.
+        flat: units are numbered through all groups.
     """
 
     name: str
@@ -46,6 +47,7 @@ class LayerScore:
     score: Float[np.ndarray, "G N"]
     norms: Norms | None = None
     keep: Bool[np.ndarray, "G N"] | None = None
+    flat: bool = False
 
     @property
     def states(self) -> int:
@@ -71,7 +73,7 @@ class LayerScore:
             return {"min": 0.0, "median": 0.0, "max": 0.0}
         return {"min": float(live.min()), "median": float(np.median(live)), "max": float(live.max())}
 
-    def as_json(self, per_state: bool) -> Json:
+    def as_json(self, per_state: bool, per_unit: bool = False) -> Json:
         """One entry of `layers` of last.score/1."""
         layer: Json = {
             "name": self.name,
@@ -89,7 +91,13 @@ class LayerScore:
             layer["kept"] = self.kept
         if per_state:
             layer["per_state"] = {name: self._by_state(column) for name, column in self.columns.items()}
+        if per_unit:
+            layer["per_unit"] = {name: self._by_unit(column) for name, column in self.columns.items()}
         return layer
+
+    def _by_unit(self, values: np.ndarray) -> list[Any]:
+        """In the units' own shape, those that are not live too."""
+        return (values.ravel() if self.flat else values).tolist()
 
     def _by_state(self, values: np.ndarray) -> list[Any]:
         rows = [row[live].tolist() for row, live in zip(values, self.live, strict=True)]
@@ -120,17 +128,17 @@ class ScoreReport:
         """Live units of all layers."""
         return sum(layer.states for layer in self.layers)
 
-    def as_json(self, per_state: bool = False) -> Json:
+    def as_json(self, per_state: bool = False, per_unit: bool = False) -> Json:
         """last.score/1."""
         report = head("last.score/1", self.checkpoint) | {
             "family": self.family,
             "criterion": self.criterion,
             "assumed": dict(self.assumed),
-            "layers": [layer.as_json(per_state) for layer in self.layers],
+            "layers": [layer.as_json(per_state, per_unit) for layer in self.layers],
             "states": self.states,
         }
-        if self.target != "states":
-            report["target"] = self.target
+        if self.target != "states" or per_unit or any(layer.norms is None for layer in self.layers):
+            report |= {"target": self.target, "units": self.states}
         if self.ratio is not None:
             report |= {"ratio": self.ratio, "kept": sum(layer.kept or 0 for layer in self.layers)}
         return report | dict(self.needed) | {"warnings": list(self.warnings)}

@@ -125,7 +125,7 @@ S5 = Family(
     optional=frozenset({"C", "C1", "C2", "D"}),
     options=("discretization", "conj_sym", "clip_eigs", "step_rescale"),
     sizes=sizes,
-    targets=(Target("states", lambda shapes: (1, shapes["Lambda_re"][0]), segments),),
+    targets=(Target("states", lambda shapes: (1, shapes["Lambda_re"][0]), segments, flat=True),),
     hints=(Hint("conj_sym", "Lambda_im", pairs),),
     matters=(Hint("clip_eigs", "Lambda_re", lambda A_re: bool((clip_real(A_re) != A_re).any())),),
     system=system,

@@ -17,11 +17,15 @@ from last_cli.families.family import Family, Relative, Sizes, expect_ndim
 from last_cli.families.mamba2.dialect import Settings, settings
 from last_cli.families.mamba2.mixer import Mixer, mixer
 from last_cli.families.mamba2.norms import Front, magnitudes, state_energies
+from last_cli.families.mamba2.resize import resized
 from last_cli.families.mamba2.targets import TARGETS, segments, units
 from last_cli.families.target import Shapes, Target
 
 NORMS = ("norm", "input_layernorm")
 """What the norm in front of a mixer is called."""
+
+MULTIPLES = {"states": 8}
+"""Of what the kernels for GPUs want a multiple."""
 
 _NDIM = {"in_proj.weight": 2, "conv1d.weight": 3, "out_proj.weight": 2, "A_log": 1, "dt_bias": 1, "norm.weight": 1}
 _BIASES = ("in_proj.bias", "conv1d.bias", "out_proj.bias", "z_bias")
@@ -80,6 +84,10 @@ def _target(name: str, said: Settings) -> Target:
         name,
         lambda shapes: units(mixer_of(shapes, said), name),
         lambda shapes: segments(mixer_of(shapes, said), name, shapes),
+        scope="layer",
+        even=True,
+        multiple=MULTIPLES.get(name, 1),
+        flat=name == "heads",
     )
 
 
@@ -129,5 +137,6 @@ MAMBA2 = Family(
     network="last_cli.families.mamba2.network.language:LANGUAGE",
     group="group",
     bound=bound,
+    resized=resized,
     relatives=(GATED_DELTA,),
 )

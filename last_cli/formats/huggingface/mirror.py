@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from last_cli.base.errors import CheckpointError
 from last_cli.formats import safetensors, torch_zip
 from last_cli.formats.digests import array_digest, refuse_damage
 from last_cli.formats.format import Changes
 from last_cli.formats.huggingface.locate import INDEXES
 from last_cli.formats.huggingface.store import File, TensorStore, total
 from last_cli.formats.json_file import read_json_object
+from last_cli.formats.settings import put
 from last_cli.formats.torch_zip import TorchZip
 from last_cli.formats.types import STAMP_FILE, Index, Key
 
@@ -89,13 +89,7 @@ def _write_index(index: Path, out: Path, sizes: _Sizes) -> None:
 def _write_settings(file: Path, out: Path, values: Mapping[tuple[str, ...], Any]) -> None:
     """A JSON file with some values changed, by their paths; everything else, and the order, as it was."""
     content = read_json_object(file)
-    for path, value in values.items():
-        inner = content
-        for part in path[:-1]:
-            if not isinstance(inner.setdefault(part, {}), dict):
-                raise CheckpointError(f"{file}: {part} is no object, expected one with {path[-1]}")
-            inner = inner[part]
-        inner[path[-1]] = value
+    put(str(file), content, values)
     out.write_text(_as_written(file, content))
 
 

@@ -53,6 +53,7 @@ class Criterion:
         needs: names of the above.
         targets: units that it can score; empty where it can score any.
         normalise: energies of a layer's live units (n,) -> scores (n,).
+        measure: what stands for its energies where a layer is no System but has some of this name; see Family.energies.
         dtype: precision in which the system is discretised and the energies are computed.
         threshold: keep every unit that scores at least as much as the last kept one, ties included, as the released
             code does; else exactly the asked number is kept.
@@ -65,6 +66,7 @@ class Criterion:
     needs: tuple[str, ...] = ("system",)
     targets: tuple[str, ...] = ("states",)
     normalise: Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]] = as_is
+    measure: str | None = None
     dtype: type[np.floating] = np.float64
     threshold: bool = False
     min_states: int = 0
@@ -73,8 +75,14 @@ class Criterion:
 def scores(
     criterion: Criterion, live: Bool[np.ndarray, "G N"], available: Mapping[str, Any]
 ) -> Float[np.ndarray, "G N"]:
-    """Scores of one layer's units; those that are not live score 0. `available` holds what the criterion needs."""
+    """Scores of one layer's units; those that are not live score 0.
+
+    `available` holds what the criterion needs, or "measured", the energies that stand for its own.
+    """
     result = np.zeros(live.shape, criterion.dtype)
-    energy = criterion.energy(**{name: available[name] for name in criterion.needs})
+    if "measured" in available:
+        energy = available["measured"]
+    else:
+        energy = criterion.energy(**{name: available[name] for name in criterion.needs})
     result[live] = criterion.normalise(energy[live])
     return result

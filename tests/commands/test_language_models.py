@@ -1,0 +1,118 @@
+"""The commands on directories of language models: scored, pruned by states, verified, compared, inspected."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from language_models import directories
+
+import last_cli as last
+from last_cli import formats
+from last_cli.base.errors import CheckpointError, UsageError
+
+UNIFORM = {  # what changes in which file
+    "hf_groups": ("config.json", ("state_size",)),
+    "hf_bf16_sharded": ("config.json", ("state_size",)),
+    "falcon_h1_norm": ("config.json", ("mamba_d_state",)),
+    "granite_dense": ("config.json", ("mamba_d_state",)),
+    "ssm_bf16": ("config.json", ("ssm_cfg", "d_state")),
+    "ssm_defaults": ("config.json", ("ssm_cfg", "d_state")),
+    "phi_mva": ("config.json", ("Block1", "core_input", "d_state")),
+    "llamba_base": ("config.json", ("ssm_cfg", "d_state")),
+    "mil_base": ("mamba_config.json", ("ssm_cfg", "d_state")),
+}
+
+
+@pytest.mark.parametrize("name", UNIFORM)
+def test_half_the_states_go_and_one_number_of_the_configuration_changes(tmp_path: Path, name: str) -> None:
+    source = directories() / name / "checkpoint"
+    out = last.save(small := last.prune(source, ratio=0.5), tmp_path / "small")
+    file, (*path, key) = UNIFORM[name]
+    before, after = (json.loads((directory / file).read_text()) for directory in (source, out))
+    states = small.layers[0].sizes.states
+    inner = before
+    for part in path:
+        inner = inner[part]
+    assert inner.get(key, 128) == 2 * states
+    inner[key] = states
+    assert after == before
+    for entry in source.iterdir():
+        if entry.name != file and entry.suffix == ".json" and "index" not in entry.name:
+            assert (out / entry.name).read_bytes() == entry.read_bytes()
+    assert all(check.passed for check in last.verify(out, source).checks)
+    report = small.report
+    assert report is not None and report.scope == "layer" and report.memory is not None
+    assert report.memory[1] < report.memory[0]
+    again = last.load(out)
+    assert [layer.sizes.states for layer in again.layers] == [states] * len(again.layers)
+    assert len(last.diff(source, out).layers) == len(again.layers)
+    assert {leaf.dtype for leaf in again.leaves.values()} == {leaf.dtype for leaf in last.load(source).leaves.values()}
+
+
+def test_scores_are_in_the_shape_of_the_units() -> None:
+    source = directories() / "hf_groups" / "checkpoint"
+    for criterion in ("last", "hinf", "magnitude", "random"):
+        found = last.score(source, criterion, ratio=0.5).as_json(per_unit=True)
+        assert (found["schema"], found["target"], found["units"]) == ("last.score/1", "states", 96)
+        for layer in found["layers"]:
+            score, keep = (np.array(layer["per_unit"][name]) for name in ("score", "keep"))
+            assert score.shape == keep.shape == (4, 8) and (score > 0).all()
+            np.testing.assert_array_equal(keep.sum(axis=1), 4)
+            least = np.where(keep, score, np.inf).min(axis=1)
+            assert (np.where(keep, -np.inf, score).max(axis=1) <= least).all()
+    assert "per_unit" not in last.score(source).as_json()["layers"][0]
+
+
+@pytest.mark.parametrize(("ratio", "multiple", "kept"), [(0.5, None, 8), (0.3, None, 16), (0.3, 1, 11), (0.99, 1, 1)])
+def test_what_is_kept_is_rounded_up_to_a_multiple(ratio: float, multiple: int | None, kept: int) -> None:
+    small = last.prune(directories() / "hf_base" / "checkpoint", ratio=ratio, multiple_of=multiple)
+    assert [layer.sizes.states for layer in small.layers] == [kept, kept]
+
+
+def test_layers_of_other_sizes_are_stored_so_or_filled_up(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"ratio": 0.4, "scope": "global", "multiple_of": 1}
+    with pytest.raises(UsageError, match="states, and mamba2 has one number for all"):
+        last.prune(directories() / "hf_groups" / "checkpoint", **options)
+    small = last.prune(directories() / "hf_groups" / "checkpoint", stock=True, **options)
+    assert small.report is not None
+    after = {layer.after for layer in small.report.layers}
+    assert len(after) > 1 and {layer.sizes.states for layer in small.layers} == {max(after) // 4}
+    source = directories() / "phi_mva" / "checkpoint"
+    out = last.save(last.prune(source, **options), tmp_path / "small")
+    core = json.loads((out / "config.json").read_text())["Block1"]["core_input"]
+    again = last.load(out)
+    assert core["d_state_list"] == [layer.sizes.states for layer in again.layers] and core["d_state"] == 8
+    assert all(check.passed for check in last.verify(out, source).checks)
+
+
+def test_a_changed_configuration_is_seen(tmp_path: Path) -> None:
+    source = directories() / "hf_base" / "checkpoint"
+    out = last.save(last.prune(source, ratio=0.5), tmp_path / "small")
+    config = out / "config.json"
+    config.write_text(config.read_text().replace('"hidden_act": "silu"', '"hidden_act": "gelu"'))
+    failed = {check.name for check in last.verify(out, source).checks if not check.passed}
+    assert failed == {"configuration as expected", "other files as written"}
+
+
+def test_a_number_that_is_none_is_named(tmp_path: Path) -> None:
+    source = directories() / "hf_base" / "checkpoint"
+    index = formats.index(source)
+    key = ("backbone", "layers", "1", "mixer", "A_log")
+    broken = np.full(index.leaves[key].shape, np.nan, np.float32)
+    formats.save(tmp_path / "broken", source=index, changed={key: broken}, stamp={})
+    with pytest.raises(CheckpointError, match="backbone/layers/1/mixer: A_log has 8 NaN"):
+        last.score(tmp_path / "broken")
+
+
+def test_what_needs_a_system_is_refused(tmp_path: Path) -> None:
+    source = directories() / "hf_base" / "checkpoint"
+    with pytest.raises(UsageError, match=r"no linear system.*criterion aire"):
+        last.score(source, "aire")
+    ways: list[dict[str, Any]] = [{"method": "reconstruct"}, {"method": "balanced"}, {"refit": True}]
+    for options in ways:
+        with pytest.raises((UsageError, CheckpointError), match=r"no linear system|has no network|new poles"):
+            last.prune(source, ratio=0.5, **options)

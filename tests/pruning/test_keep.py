@@ -1,0 +1,104 @@
+"""Exactly the units that a file lists stay, in checkpoints of every family, and masked and compacted agree."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from language_models import Model, directories, model
+from random_layers import written
+
+import last_cli as last
+from last_cli import formats
+from last_cli.base.errors import UsageError
+from last_cli.families.mamba2.network.forward import logits
+from last_cli.families.mamba2.network.spec import language_spec
+
+PRUNED = [("phi_mva", False), ("mil_base", False), ("falcon_h1_norm", True)]
+
+
+def kept(case: Model, layers: int, pruning: str = "states_ragged") -> dict[str, Any]:
+    recorded = [np.asarray(case.recorded[f"{pruning}/layer{i}"]).tolist() for i in range(layers)]
+    return {"target": "states", "layers": [{"kept": units} for units in recorded]}
+
+
+def answers(directory: Path, case: Model) -> np.ndarray:
+    index = formats.index(directory)
+    tensors = {".".join(key): array.astype(np.float32) for key, array in formats.read(index).items()}
+    spec = language_spec({name: array.shape for name, array in tensors.items()}, index.config)
+    return np.asarray(jax.jit(lambda t, x: logits(spec, t, x, 16))(tensors, case.recorded["tokens"]))
+
+
+@pytest.mark.parametrize(("name", "stock"), PRUNED)
+def test_a_recorded_pruning_written_and_read_again_answers_as_the_library(
+    tmp_path: Path, name: str, stock: bool
+) -> None:
+    case, source = model(name), directories() / name / "checkpoint"
+    opened = last.load(source)
+    keep = kept(case, len(opened.layers))
+    for masked in (False, True):
+        small = last.prune(opened, keep=keep, masked=masked, stock=stock and not masked)
+        out = last.save(small, tmp_path / f"masked-{masked}")
+        report = last.verify(out, source)
+        assert all(check.passed for check in report.checks)
+        difference = np.abs(answers(out, case) - case.recorded["states_ragged/logits"]).max()
+        assert difference <= 1e-5 * float(case.recorded["scale"])
+
+
+def test_a_file_and_the_stamp_of_a_pruning_are_taken(tmp_path: Path) -> None:
+    source = directories() / "hf_groups" / "checkpoint"
+    first = last.save(last.prune(source, ratio=0.5, criterion="random", multiple_of=2), tmp_path / "first")
+    stamp = json.loads((first / "last.json").read_text())
+    (tmp_path / "keep.json").write_text(json.dumps({"layers": stamp["pruned"][0]["layers"]}))
+    for keep in (first, first / "last.json", tmp_path / "keep.json"):
+        again = last.prune(source, keep=keep)
+        assert again.report is not None
+        assert (again.report.criterion, again.report.ratio) == ("keep", 0.5)
+        assert [layer.smallest_kept_score for layer in again.report.layers] == [None] * 3
+        for key, array in again.read(again.leaves).items():
+            assert array.tobytes() == last.load(first).read([key])[key].tobytes()
+
+
+@pytest.mark.parametrize("kind", ["s5-two-directions", "s4d"])
+def test_a_choice_is_repeated_on_other_weights(tmp_path: Path, kind: str) -> None:
+    one, other = written(tmp_path / "one", kind, seed=1), written(tmp_path / "other", kind, seed=2)
+    first = last.prune(one, ratio=0.4)
+    out = last.save(first, tmp_path / "small")
+    again = last.prune(other, keep=out)
+    assert again.stamp["pruned"][0]["layers"] == first.stamp["pruned"][0]["layers"]
+    assert again.report is not None and first.report is not None
+    assert again.report.states == first.report.states
+    assert all(layer.gain_bound is not None for layer in again.report.layers)
+
+
+WRONG = {
+    "lists 1 layers, and .* has 3": {"layers": [{"kept": [[0]] * 4}]},
+    r"layer 0 \(.*\): expected a list of states for each of 4 groups": {"layers": [{"kept": [[0]]}] * 3},
+    "8 is none of its 8 states": {"layers": [{"kept": [[0], [1], [2], [8]]}] * 3},
+    "True is none of its 8 states": {"layers": [{"kept": [[0], [1], [2], [True]]}] * 3},
+    "a number stands there twice": {"layers": [{"kept": [[0, 0], [1, 2], [2, 3], [4, 5]]}] * 3},
+    "groups keep 1 to 2 states": {"layers": [{"kept": [[0, 1], [1], [2], [4]]}] * 3},
+    "no `kept`": {"layers": [{}] * 3},
+    "lists no `layers`": {"target": "states"},
+    "has no axes$": {"target": "axes", "layers": []},
+}
+
+
+@pytest.mark.parametrize("said", WRONG)
+def test_what_does_not_fit_is_named(said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        last.prune(directories() / "hf_groups" / "checkpoint", keep=WRONG[said])
+
+
+def test_nothing_else_may_choose() -> None:
+    source = directories() / "hf_groups" / "checkpoint"
+    with pytest.raises(UsageError, match=r"keep.* and one of"):
+        last.prune(source, ratio=0.5, keep=WRONG["no `kept`"])
+    with pytest.raises(UsageError, match="cuts and changes nothing else"):
+        last.prune(source, keep=WRONG["no `kept`"], refit=True)
+    with pytest.raises(UsageError, match="no such file"):
+        last.prune(source, keep="missing.json")
