@@ -13,7 +13,7 @@ from last_cli.base.annotations import Float, Int
 from last_cli.base.arrays import digest
 from last_cli.base.errors import DataError, UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.checkpoint.network import model_spec
+from last_cli.checkpoint.network import model_spec, network_of
 from last_cli.families.network import Spec
 
 SEQUENCES = 256
@@ -89,8 +89,9 @@ def random(checkpoint: Checkpoint, count: int, *, length: int | None = None, see
 
 
 def takes_tokens(checkpoint: Checkpoint) -> bool:
-    """Whether its stamp names a vocabulary, or a task of texts."""
-    return bool(checkpoint.task.get("vocabulary")) or checkpoint.task_name in TEXTS
+    """Whether its stamp names a vocabulary, or a task of texts, or it answers with tokens itself."""
+    said = bool(checkpoint.task.get("vocabulary")) or checkpoint.task_name in TEXTS
+    return said or network_of(checkpoint).answers == "tokens"
 
 
 def check_fit(inputs: Inputs, spec: Spec) -> None:
@@ -112,7 +113,7 @@ def check_fit(inputs: Inputs, spec: Spec) -> None:
 
 
 def trained_length(checkpoint: Checkpoint) -> int:
-    """Steps of the sequences that it was trained on, as the stamp or its task tells.
+    """Steps of the sequences that it was trained on, as the stamp or its task tells; of a language model, its window.
 
     Raises:
         UsageError: nothing does.
@@ -122,6 +123,10 @@ def trained_length(checkpoint: Checkpoint) -> int:
     said = checkpoint.task
     if isinstance(said.get("length"), int):
         return said["length"]
+    if network_of(checkpoint).answers == "tokens":
+        from last_cli.tasks.language import WINDOW
+
+        return WINDOW
     try:
         return find(said.get("name", "")).load("val", settings=said, limit=1).length
     except (DataError, UsageError) as error:

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from language_models import directories
 from random_networks import shared
 
+import last_cli as last
 from last_cli.base.errors import UsageError
 from last_cli.evaluation import inputs
 
@@ -21,3 +23,8 @@ def test_random_inputs_are_of_the_trained_kind() -> None:
     x = inputs.random(said, 50).x
     assert x.shape == (50, 9) and x.dtype == np.int32 and set(np.unique(x)) == set(range(7))
     assert inputs.random(said, 50).digest == inputs.random(said, 50).digest != inputs.random(said, 50, seed=1).digest
+
+
+def test_a_language_model_reads_tokens_of_its_window() -> None:
+    x = inputs.random(last.load(directories() / "hf_groups" / "checkpoint"), 3).x
+    assert x.shape == (3, 2048) and x.dtype == np.int32 and (x.min(), x.max()) == (0, 63)

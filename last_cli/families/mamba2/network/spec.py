@@ -116,7 +116,10 @@ def language_spec(shapes: Mapping[str, tuple[int, ...]], files: Mapping[str, Any
     said = settings(files)
     main = files.get(MAIN) or {}
     if said.name not in TYPES:
-        raise CheckpointError(f"no network of ours runs the model type '{said.name}'; it runs {', '.join(TYPES)}")
+        raise CheckpointError(
+            f"no network of ours runs the model type '{said.name}'; it runs {', '.join(TYPES)}",
+            "`last score` and `last prune` need the mixers alone, whatever stands around them",
+        )
     embedding = _one_of(shapes, EMBEDDINGS, "embedding")
     final = _one_of(shapes, FINAL_NORMS, "last norm")
     below = f"{embedding.partition('.')[0]}.layers."
