@@ -137,7 +137,8 @@ def _difference(node: Node, family: Family, families: Sequence[Family]) -> str:
     have = [name for name in node.names if name in own]
     more = [f"{path} {shape}" for path, shape in node.inside.items() if path.replace("/", ".") not in own]
     said = f"has {_listed(have, 12)} of the family {family.name}" if have else f"no leaf of the family {family.name}"
-    said += f" but no {_listed(sorted(family.required - set(node.names)), 12)}" if have else ""
+    lacks = sorted(family.required - set(node.names))
+    said += f" but no {_listed(lacks, 12)}" if have and lacks else ""
     said += f", and {_listed(more)} besides" if more else ""
     relative = _relative(node, [family, *families])
     return said + (f". It is {relative.name}: {relative.why}" if relative else "")
