@@ -253,7 +253,7 @@ def from_index(
 
 def _configured(layers: Sequence[Layer]) -> bool:
     """Whether anything of the layers, or of the network around them, is an entry of ModelConfig."""
-    if any(layer.family.options for layer in layers):
+    if any(layer.family.options or layer.family.system for layer in layers):
         return True
     try:
         return bool(shared_network(layers).options)

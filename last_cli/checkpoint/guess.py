@@ -11,7 +11,7 @@ import numpy as np
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.checkpoint.configuration import trained_states
-from last_cli.checkpoint.network import network_of, spec_of
+from last_cli.checkpoint.network import follow_padding, network_of, spec_of
 from last_cli.families.lti.config import CHOICES
 from last_cli.families.lti.presets import Preset, presets_of_sizes
 
@@ -53,6 +53,8 @@ def guesses(checkpoint: Checkpoint, *, padded: bool = False) -> list[Guess]:
     Raises:
         CheckpointError: there is no network around the layers.
     """
+    if padded:
+        checkpoint = follow_padding(checkpoint, padded)
     names = (*checkpoint.layer_options, *network_of(checkpoint).options)
     found = checkpoint.assumed(name for name in names if name not in NEVER and _matters(checkpoint, name, padded))
     earlier = (checkpoint.index.stamp or {}).get("assumed") or ()
@@ -70,7 +72,7 @@ def told(checkpoint: Checkpoint, found: Sequence[Guess]) -> list[str]:
 
 
 def refuse_guesses(checkpoint: Checkpoint, found: Sequence[Guess], judged: Iterable[str]) -> None:
-    """Nothing is judged by an answer that a guess decides.
+    """Nothing is judged by an answer that a guess decides, or a stamp that is not as `last` wrote it.
 
     Args:
         checkpoint: whose network.
@@ -78,8 +80,15 @@ def refuse_guesses(checkpoint: Checkpoint, found: Sequence[Guess], judged: Itera
         judged: the options that judge.
 
     Raises:
-        UsageError: there are guesses.
+        UsageError: there are guesses, or the stamp was edited or damaged.
     """
+    judges = " and ".join(f"⟦{name}⟧" for name in judged)
+    written = checkpoint.index.written
+    if written is not None and not written.intact:
+        raise UsageError(
+            f"{written.file}: is not as `last` wrote it, and {judges} would judge by it",
+            "`last config CKPT` shows what it says, and with settings writes it anew; ⟦assume⟧ judges all the same",
+        )
     if not found:
         return
     flags = " ".join(f"⟦{guess.name}⟧" for guess in found if guess.name in checkpoint.origins)
@@ -91,7 +100,7 @@ def refuse_guesses(checkpoint: Checkpoint, found: Sequence[Guess], judged: Itera
         "⟦assume⟧ judges all the same",
     ]
     raise UsageError(
-        f"{checkpoint.source.path}: {' and '.join(f'⟦{name}⟧' for name in judged)} would judge by a guess: "
+        f"{checkpoint.source.path}: {judges} would judge by a guess: "
         f"{', '.join(guess.said for guess in found)}; nothing says so",
         "; or ".join(ways),
     )

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,11 +11,14 @@ from last_cli.cli.app import command
 from last_cli.cli.options import Quiet, Verbose, remove_option
 from last_cli.cli.program import main
 
-SAMPLE = "s5-listops"
+SAMPLES = {"s5": "s5-listops", "mamba2": "mamba2-kjv"}
 
 
-@command("last demo", "last demo --ratio 0.5")
+@command("last demo", "last demo --ratio 0.5", "last demo mamba2")
 def demo(
+    model: Annotated[
+        Literal["s5", "mamba2"], typer.Argument(help="A classifier, or a language model.", show_default="s5")
+    ] = "s5",
     ratio: Annotated[float, remove_option(help="Share of all states to remove.")] = 0.33,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -25,19 +28,27 @@ def demo(
     import shutil
     import tempfile
 
+    name = SAMPLES[model]
+    sample = bundled(name)
     steps = (
-        ["score", SAMPLE, "--ratio", f"{ratio:g}"],
-        ["prune", SAMPLE, "--ratio", f"{ratio:g}"],
-        ["eval", "pruned", "--task", "listops", "--baseline", SAMPLE],
+        ["score", name, "--ratio", f"{ratio:g}"],
+        ["prune", name, "--ratio", f"{ratio:g}"],
+        ["eval", "pruned", "--task", "listops" if model == "s5" else _text(name), "--baseline", name],
     )
-    sample = bundled(SAMPLE)
     with tempfile.TemporaryDirectory(prefix="last-demo-") as place, contextlib.chdir(place):
-        shutil.copytree(sample, SAMPLE)
+        shutil.copytree(sample, name)
         for arguments in steps:
             sys.stdout.write(f"\n$ last {' '.join(arguments)}\n")
             sys.stdout.flush()
             if code := main([*arguments, *(["--quiet"] if quiet else [])]):
                 raise typer.Exit(code)
+
+
+def _text(name: str) -> str:
+    """The sample's test text, or its tokens where nothing reads a text."""
+    from importlib.util import find_spec
+
+    return f"{name}/test.{'txt' if find_spec('tokenizers') else 'npz'}"
 
 
 def bundled(name: str) -> Path:

@@ -28,6 +28,7 @@ def test_every_value_that_changes_the_answers_is_named_with_its_basis(bare: Path
     ck = last.load(bare)
     assert names(ck) == {"discretization", "conj_sym", "activation", "prenorm", "mode"}
     assert names(ck, padded=True) == names(ck) | {"padded"}
+    assert "padded = true" in {guess.said for guess in guesses(ck, padded=True)}
     lines = told(ck, guesses(ck))
     assert "activation = half_glu1 is a guess: the tree allows half_glu1 or half_glu2" in lines
     assert all(any(line.startswith(f"{name} = ") for line in lines) for name in names(ck))
@@ -78,6 +79,16 @@ def test_nothing_is_judged_by_a_guess(bare: Path) -> None:
     assert {"activation", "assume"} <= set(caught.value.options) and "last config" in caught.value.hint
 
 
+def test_nothing_is_judged_by_an_edited_stamp(bare: Path, tmp_path: Path) -> None:
+    said = {"activation": "half_glu1", "conj_sym": True, "discretization": "zoh", "prenorm": True, "mode": "last"}
+    out = last.save(last.prune(last.load(bare, **said), 0.5), tmp_path / "out")  # pyright: ignore[reportArgumentType]
+    refuse_guesses(last.load(out), [], ["min_accuracy"])
+    stamp = out / "last.json"
+    stamp.write_text(stamp.read_text().replace('"last"', '"pool"'))
+    with pytest.raises(last.UsageError, match=r"is not as `last` wrote it, and .*min_accuracy.* would judge"):
+        refuse_guesses(last.load(out), [], ["min_accuracy"])
+
+
 def test_gates_and_budgets_refuse_before_anything_runs(bare: Path, tmp_path: Path) -> None:
     """So that no file of the task is even looked for."""
     for judged in (
@@ -93,5 +104,5 @@ def test_gates_and_budgets_refuse_before_anything_runs(bare: Path, tmp_path: Pat
     np.savez(tmp_path / "x.npz", x=np.zeros((4, 8, 7), np.float32), lengths=np.full(4, 5))
     said = last.load(bare, preset="s5-lra-image", padded=None)
     padded = last.Checkpoint(**{**vars(said), "origins": {**said.origins, "padded": "assumed"}})
-    with pytest.raises(last.UsageError, match="would judge by a guess: padded = false"):
+    with pytest.raises(last.UsageError, match="would judge by a guess: padded = true"):
         last.prune(padded, max_error=0.5, calibration_file=tmp_path / "x.npz")

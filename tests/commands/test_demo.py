@@ -11,13 +11,14 @@ from last_cli.cli import demo
 from last_cli.cli.program import main
 
 
-def on_few_sequences(arguments: list[str]) -> int:
-    return main([*arguments, *(["--limit", "100"] if arguments[0] == "eval" else [])])
-
-
-def test_the_demo_runs_the_three_commands(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(demo, "main", on_few_sequences)
-    code, out, _ = run("demo")
+@pytest.mark.parametrize(
+    ("model", "few"), [((), ["--limit", "100"]), (("mamba2",), ["--window", "256", "--limit", "2"])]
+)
+def test_the_demo_runs_the_three_commands(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: tuple[str, ...], few: list[str]
+) -> None:
+    monkeypatch.setattr(demo, "main", lambda arguments: main([*arguments, *(few if arguments[0] == "eval" else [])]))
+    code, out, _ = run("demo", *model)
     assert code == 0
     assert [line.split()[2] for line in out.splitlines() if line.startswith("$ last")] == ["score", "prune", "eval"]
     assert list(tmp_path.iterdir()) == []

@@ -156,7 +156,7 @@ def test_flags_reach_the_public_functions(run: Run, name: str, monkeypatch: pyte
         expected["criteria"] = [expected["criteria"]]
     assert expected.pop("baseline", None) is None or isinstance(got["baseline"], last.Checkpoint)
     assert {option: got[option] for option in expected} == expected
-    here = {"output", "dry_run", "force", "per_state", "tree", "form", "quiet", "verbose"}
+    here = {"output", "dry_run", "force", "per_state", "per_unit", "tree", "form", "quiet", "verbose"}
     assert asked.keys() - got.keys() <= here
 
 
