@@ -19,6 +19,8 @@ _PICKLE_TO_ORBAX = (
 def is_msgpack(path: Path) -> bool:
     """Whether `path` is a file that starts with a msgpack map, as each tree of flax does."""
     head = _head(path)
+    if _is_safetensors(path, head):  # The length of its header may look like one.
+        return False
     return bool(head) and (0x80 <= head[0] <= 0x8F or head[0] in (0xDE, 0xDF)) and not _is_pickle(head)
 
 
@@ -60,7 +62,7 @@ def refuse_file(path: Path) -> NoReturn:
             f"{path}: a zip file (torch.save and numpy.savez write such), not an Orbax or Flax checkpoint",
             "a state-spaces S4D or s5-pytorch model: convert it with `last import`",
         )
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" or _is_safetensors(path, head):
         raise CheckpointError(f"{path}: a safetensors file", "convert it with `last import`")
     raise CheckpointError(
         f"{path}: not an Orbax or Flax checkpoint",
@@ -76,6 +78,11 @@ def _head(path: Path) -> bytes:
             return file.read(16)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _is_safetensors(path: Path, head: bytes) -> bool:
+    """Whether a file starts with the length of a header that fits into it, and a header in JSON."""
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
 
 
 def _is_pickle(head: bytes) -> bool:

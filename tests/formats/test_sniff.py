@@ -45,3 +45,12 @@ def test_an_equinox_file_is_named_for_what_it_is(tmp_path: Path, name: str, head
 )
 def test_what_pytorch_says_is_neither_cut_nor_coloured(text: str, reason: str) -> None:
     assert reason_of(RuntimeError(text)) == reason
+
+
+def test_a_header_whose_length_looks_like_a_map_is_one_of_safetensors(tmp_path: Path) -> None:
+    header = json.dumps({"C": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).ljust(0x88).encode()
+    for name in ("model.safetensors", "model.bin"):
+        (tmp_path / name).write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+        with pytest.raises(CheckpointError, match=f"{name}: a safetensors file") as caught:
+            last.load(tmp_path / name)
+        assert "last import" in caught.value.hint
