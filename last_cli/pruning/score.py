@@ -15,6 +15,7 @@ from last_cli.base import registry
 from last_cli.base.errors import CheckpointError, UnstableStateError, UsageError, inside
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.checkpoint.sizes import count
 from last_cli.families.find import Layer
 from last_cli.families.lti.system import System, hinf_norm, state_gains
 from last_cli.pruning.criteria.criterion import scores
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from last_cli.pruning.calibration.observe import Observation
     from last_cli.pruning.calibration.request import Calibration
 
-LAYERS_AT_ONCE = 4  # each holds one layer's parameters in float64
+LAYERS_AT_ONCE, BYTES_AT_ONCE = 4, 2**29  # each holds one layer's parameters in float64
 
 
 def score(
@@ -100,10 +101,16 @@ def score_layers(checkpoint: Checkpoint, needs: Needs) -> tuple[list[LayerScore]
     """
     needs = replace(needs, recipe=needs.recipe.on(checkpoint.layers))
     _check_systems(checkpoint, needs.recipe)
-    with ThreadPoolExecutor(LAYERS_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_at_once(checkpoint)) as pool:
         done = list(pool.map(partial(_score_layer, checkpoint, needs), range(len(checkpoint.layers))))
     warnings = [*checkpoint.index.warnings, *(warning for _, found in done for warning in found)]
     return [layer for layer, _ in done], warnings
+
+
+def _at_once(checkpoint: Checkpoint) -> int:
+    """How many layers are scored side by side: fewer where they are large."""
+    most = max(count([checkpoint.leaves[key] for key in layer.leaves.values()]) for layer in checkpoint.layers)
+    return max(1, min(LAYERS_AT_ONCE, BYTES_AT_ONCE // (8 * most + 1)))
 
 
 def with_keep(scored: Sequence[LayerScore], recipe: Recipe, ratio: float) -> list[LayerScore]:

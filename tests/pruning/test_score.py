@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from random_networks import shared
 import last_cli as last
 from last_cli.base.errors import CheckpointError, UnstableStateError, UsageError
 from last_cli.families.lti.system import hinf_norm, state_gains
+from last_cli.pruning import score as scoring
 from last_cli.results.score import LayerScore, Norms
 
 B = ("params", "encoder", "layers_0", "seq", "B")
@@ -29,6 +31,23 @@ def changed(path: Path, kind: str = "s5-two-directions", *, blocks: int = 2, **e
 def norms(layer: LayerScore) -> Norms:
     assert layer.norms is not None
     return layer.norms
+
+
+def test_large_layers_are_scored_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[int] = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, layers: int) -> None:
+            held.append(layers)
+            super().__init__(layers)
+
+    monkeypatch.setattr(scoring, "ThreadPoolExecutor", Pool)
+    few = last.score(shared(blocks=3))
+    monkeypatch.setattr(scoring, "BYTES_AT_ONCE", 1)
+    one = last.score(shared(blocks=3))
+    assert held == [scoring.LAYERS_AT_ONCE, 1]
+    for layer, again in zip(few.layers, one.layers, strict=True):
+        np.testing.assert_array_equal(layer.score, again.score)
 
 
 def test_a_report_has_the_norms_and_scores_of_every_state() -> None:
