@@ -49,23 +49,11 @@ def surprise(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"]
     return jax.lax.map(some, parts).swapaxes(0, 1).reshape(batch, -1)[:, :steps]
 
 
-def mixer_inputs(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"]) -> dict[str, jax.Array]:
-    """What every mixer reads (B, T, d), by its prefix."""
-    seen: dict[str, jax.Array] = {}
-    _last(spec, tensors, tokens, CHUNK, seen)
-    return seen
-
-
-def _last(
-    spec: LanguageSpec, tensors: Tensors, tokens: jax.Array, chunk: int, seen: dict[str, jax.Array] | None = None
-) -> jax.Array:
+def _last(spec: LanguageSpec, tensors: Tensors, tokens: jax.Array, chunk: int) -> jax.Array:
     """What the head reads."""
     x = tensors[f"{spec.embedding}.weight"][tokens] * spec.factors["embedding"]
     for block in spec.blocks:
-        behind = _norm(tensors, f"{block.prefix}.{block.norm}", x, block.eps)
-        if seen is not None and block.mixer:
-            seen[f"{block.prefix}.{block.mixer}"] = behind
-        x = _block(spec, block, tensors, x, behind, chunk)
+        x = _block(spec, block, tensors, x, chunk)
     return _norm(tensors, spec.final_norm, x, spec.eps)
 
 
@@ -74,15 +62,14 @@ def _logits(spec: LanguageSpec, tensors: Tensors, x: jax.Array) -> jax.Array:
     return (_linear(x, head, tensors.get("lm_head.bias"))) * spec.factors["logits"]
 
 
-def _block(
-    spec: LanguageSpec, block: Block, tensors: Tensors, x: jax.Array, behind: jax.Array, chunk: int
-) -> jax.Array:
+def _block(spec: LanguageSpec, block: Block, tensors: Tensors, x: jax.Array, chunk: int) -> jax.Array:
+    behind = _norm(tensors, f"{block.prefix}.{block.norm}", x, block.eps)
     branches = jnp.zeros_like(x)
     if block.mixer and block.sizes:
-        branches += mix(block.sizes, below(tensors, f"{block.prefix}.{block.mixer}."), behind, chunk)
+        branches += mix(block.sizes, _below(tensors, f"{block.prefix}.{block.mixer}."), behind, chunk)
     if block.attention and block.attends:
-        branches += _attend(block.attends, below(tensors, f"{block.prefix}.{block.attention}."), behind)
-    feed = below(tensors, f"{block.prefix}.{block.feed_forward}.") if block.feed_forward else None
+        branches += _attend(block.attends, _below(tensors, f"{block.prefix}.{block.attention}."), behind)
+    feed = _below(tensors, f"{block.prefix}.{block.feed_forward}.") if block.feed_forward else None
     if feed and block.second_norm is None:  # Beside the mixer, behind the same norm.
         return x + branches + _feed_forward(spec, feed, behind)
     x = x + branches * spec.factors["residual"]
@@ -102,8 +89,8 @@ def mix(sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "B T d"], chunk: int
         chunk: see ssd.
     """
     settings = sizes.settings
-    parts, (x, b, c) = enter(sizes, tensors, u)
-    driven, decay = drive(sizes, tensors, parts, x)
+    parts, (x, b, c) = _enter(sizes, tensors, u)
+    driven, decay = _drive(sizes, tensors, parts, x)
     y = ssd(driven, decay, b, c, chunk) + x * tensors["D"].reshape(sizes.heads, -1)
     y = y.reshape(*y.shape[:2], -1)
     z = parts["z"] + tensors.get("z_bias", 0.0)
@@ -113,7 +100,7 @@ def mix(sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "B T d"], chunk: int
     return _linear(y, tensors["out_proj.weight"], tensors.get("out_proj.bias")) * settings.factor_out
 
 
-def enter(
+def _enter(
     sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "B T d"]
 ) -> tuple[dict[str, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
     """What a mixer makes of its input before its states: the parts of in_proj, and x, B and C by heads or groups."""
@@ -127,7 +114,7 @@ def enter(
     return parts, (x, b, c)
 
 
-def drive(
+def _drive(
     sizes: Mixer, tensors: Tensors, parts: Mapping[str, jax.Array], x: Float[jax.Array, "B T H P"]
 ) -> tuple[Float[jax.Array, "B T H P"], Float[jax.Array, "B T H"]]:
     """What drives the states, and the logarithm of what a step leaves of them."""
@@ -225,6 +212,6 @@ def _linear(x: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -> j
     return y if bias is None else y + bias
 
 
-def below(tensors: Tensors, prefix: str) -> Tensors:
+def _below(tensors: Tensors, prefix: str) -> Tensors:
     """The tensors whose names begin so, by the rest of their names."""
     return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
