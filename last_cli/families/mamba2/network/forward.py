@@ -26,7 +26,7 @@ def logits(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"], 
         tokens: numbers below the vocabulary's size.
         chunk: see ssd.
     """
-    return _logits(spec, tensors, _last(spec, tensors, tokens, chunk))
+    return jnp.moveaxis(_logits(spec, tensors, _last(spec, tensors, tokens, chunk)), 0, -1)
 
 
 def surprise(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"], chunk: int = CHUNK) -> jax.Array:
@@ -43,7 +43,7 @@ def surprise(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"]
 
     def some(part: tuple[jax.Array, jax.Array]) -> jax.Array:
         found = _logits(spec, tensors, part[0])
-        return jax.nn.logsumexp(found, -1) - jnp.take_along_axis(found, part[1][..., None], -1)[..., 0]
+        return jax.nn.logsumexp(found, 0) - jnp.take_along_axis(found, part[1][None], 0)[0]
 
     parts = x.reshape(batch, -1, block, width).swapaxes(0, 1), wanted.reshape(batch, -1, block).swapaxes(0, 1)
     return jax.lax.map(some, parts).swapaxes(0, 1).reshape(batch, -1)[:, :steps]
@@ -57,9 +57,12 @@ def _last(spec: LanguageSpec, tensors: Tensors, tokens: jax.Array, chunk: int) -
     return _norm(tensors, spec.final_norm, x, spec.eps)
 
 
-def _logits(spec: LanguageSpec, tensors: Tensors, x: jax.Array) -> jax.Array:
+def _logits(spec: LanguageSpec, tensors: Tensors, x: Float[jax.Array, "B T d"]) -> Float[jax.Array, "V B T"]:
+    """The vocabulary first: a CPU sums over rows side by side, along a row one after the other."""
     head = tensors.get("lm_head.weight", tensors[f"{spec.embedding}.weight"])
-    return (_linear(x, head, tensors.get("lm_head.bias"))) * spec.factors["logits"]
+    found = (head @ x.reshape(-1, x.shape[-1]).T).reshape(-1, *x.shape[:2])
+    bias = tensors.get("lm_head.bias")
+    return (found if bias is None else found + bias[:, None, None]) * spec.factors["logits"]
 
 
 def _block(spec: LanguageSpec, block: Block, tensors: Tensors, x: jax.Array, chunk: int) -> jax.Array:

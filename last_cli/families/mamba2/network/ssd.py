@@ -38,32 +38,34 @@ def ssd(
     padding = -steps % chunk
 
     def chunks(array: jax.Array, *shape: int) -> jax.Array:
-        """The array by chunks first, then by batch and step."""
+        """The array by chunks first, then by batch, group and step: as the products below want it."""
         array = jnp.pad(array, ((0, 0), (0, padding)) + ((0, 0),) * (array.ndim - 2))
-        return array.reshape(batch, -1, chunk, *shape).swapaxes(0, 1)
+        array = array.reshape(batch, -1, chunk, groups, *shape)
+        return jnp.moveaxis(array, (1, 0, 3, 2), (0, 1, 2, 3))
 
-    by_group = groups, heads // groups
-    parts = chunks(x, *by_group, width), chunks(decay, *by_group), chunks(b, groups, states), chunks(c, groups, states)
-    start = jnp.zeros((batch, groups, states, heads // groups * width), x.dtype)
-    _, y = jax.lax.scan(_chunk, start, parts)
-    return y.swapaxes(0, 1).reshape(batch, -1, heads, width)[:, :steps]
+    alike = heads // groups
+    parts = chunks(x, alike, width), chunks(decay, alike), chunks(b, states), chunks(c, states)
+    _, y = jax.lax.scan(_chunk, jnp.zeros((batch, groups, states, alike * width), x.dtype), parts)
+    return jnp.moveaxis(y, (0, 1, 2, 3), (1, 0, 3, 2)).reshape(batch, -1, heads, width)[:, :steps]
 
 
 def _chunk(state: Float[jax.Array, "B G N hP"], parts: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-    """The state behind a chunk, and the outputs (B, t, G, h, P) in it: h heads of each of G groups."""
+    """The state behind a chunk, and the outputs (B, G, t, hP) in it: h heads of each of G groups."""
     x, decay, b, c = parts
-    batch, steps, groups, _, width = x.shape
-    total = jnp.cumsum(decay, axis=1)
-    b, c = b.swapaxes(1, 2), c.swapaxes(1, 2)
+    batch, groups, steps, _, width = x.shape
+    total = jnp.cumsum(decay, axis=2)
     # What the steps of the chunk give to the later ones of the same chunk.
-    rows = total.transpose(0, 2, 3, 1)
-    past = jnp.tril(jnp.ones((steps, steps), bool))
-    kept = jnp.exp(jnp.where(past, rows[..., :, None] - rows[..., None, :], -jnp.inf))
-    seen = jnp.einsum("bgsn,bgtn->bgst", c, b)[:, :, None] * kept
-    inside = jnp.einsum("bghst,bghtp->bghsp", seen, x.transpose(0, 2, 3, 1, 4)).transpose(0, 3, 1, 2, 4)
+    seen = jnp.tril(c @ b.swapaxes(2, 3))[:, :, None] * jnp.exp(jnp.minimum(_differences(total.swapaxes(2, 3)), 0))
+    inside = (seen @ x.swapaxes(2, 3)).swapaxes(2, 3)
     # What the steps before the chunk give, by the state that they left.
-    before = jnp.einsum("bgsn,bgnq->bsgq", c, state).reshape(x.shape) * jnp.exp(total)[..., None]
-    last = total[:, -1]
-    added = (x * jnp.exp(last[:, None] - total)[..., None]).reshape(batch, steps, groups, -1)
+    before = (c @ state).reshape(x.shape) * jnp.exp(total)[..., None]
+    last = total[:, :, -1]
+    added = (x * jnp.exp(last[:, :, None] - total)[..., None]).reshape(batch, groups, steps, -1)
     left = jnp.repeat(jnp.exp(last), width, axis=-1)[:, :, None]
-    return state * left + jnp.einsum("bgtn,btgq->bgnq", b, added), inside + before
+    return state * left + b.swapaxes(2, 3) @ added, (inside + before).reshape(added.shape)
+
+
+def _differences(rows: Float[jax.Array, "B G h t"]) -> Float[jax.Array, "B G h t t"]:
+    """rows[s] - rows[t]: as a product of matrices, which XLA's CPU code does four times as fast as by broadcasting."""
+    one = jnp.ones_like(rows)
+    return jnp.stack([rows, one], -1) @ jnp.stack([one, -rows], -2)
