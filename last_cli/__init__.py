@@ -139,8 +139,8 @@ def score(
 
 def prune(
     checkpoint: Checkpoint | str | Path, ratio: float | None = None, criterion: str = "last", *,
-    max_drop: float | None = None, max_error: float | None = None, strict: bool = False, assume: bool = False,
-    method: str = "criterion", refit: bool = False,
+    max_drop: float | None = None, max_error: float | None = None, strict: bool = False, estimate: bool = False,
+    assume: bool = False, method: str = "criterion", refit: bool = False,
     calibration: int | None = None, task: str | None = None, calibration_file: str | Path | None = None,
     data_dir: str | Path | None = None, scope: Literal["global", "layer"] | None = None, min_states: int = 1,
     seed: int = 0, shape: Literal["ragged", "rectangular"] = "ragged", masked: bool = False,
@@ -159,22 +159,20 @@ def prune(
             split; `task` alone does not calibrate then, `calibration` does.
         max_error: relative squared error of the centred logits, sum |l' - l|^2 / sum |l|^2, without labels, on
             calibration sequences: others than C is refitted on, if there are any left.
-        strict: one standard error counts against a ratio.
+        strict, estimate: of max_error one standard error more counts; of max_drop the estimate, not its upper limit.
         assume: keep to the budget even where a guess of the configuration decides what the network answers.
         method: "criterion" removes what scores lowest and keeps every other value bit-equal; "reconstruct" eliminates
             greedily and refits C; "balanced" truncates the balanced system, with new poles.
         refit: refit C after the criterion's choice.
         calibration: how many sequences, without labels, to measure the states on; where none of this, task and
             calibration_file is given, they are made without data (length unknown: white inputs in closed form).
-        task: whose; by default the one that the checkpoint was trained on.
+        task: whose, by default the one that the checkpoint was trained on; its files are in data_dir.
         calibration_file: or an .npz file of them: x, lengths.
-        data_dir: where the task's files are; without it the task finds or makes its own.
         scope: "global" ranks all layers together, "layer" each alone; by default what the target has.
         min_states: states that every layer keeps at least; 0 may empty one.
         seed: of the criterion random, of what is drawn from the sequences, and of inputs made without data.
         shape: S4D only: "rectangular" keeps as many states in every channel, "ragged" pads to the widest.
-        masked: keep all shapes, and zero B and C of removed states.
-        target: what is removed, by default states.
+        masked, target: keep all shapes, and zero B and C; what is removed, by default states.
         multiple_of: language models: round what every group keeps up to a multiple; by default 8, below 16 states 1.
         keep: instead of a ratio, exactly these units: a file, another checkpoint of `last`, or what its stamp holds.
         stock: language models: fill layers up with zeros to the largest, so that stock classes load them.
@@ -198,7 +196,8 @@ def prune(
     from last_cli.pruning import budget, keep as kept, prune as pruning, recipe  # isort: skip
     from last_cli.pruning.calibration.request import Calibration
 
-    extent = 0.0 if keep is not None else budget.ratio_or_budget(ratio, max_drop, max_error, strict, assume)
+    rules = {"strict": strict, "estimate": estimate, "assume": assume}
+    extent = 0.0 if keep is not None else budget.ratio_or_budget(ratio, max_drop, max_error, **rules)
     how = recipe.recipe(
         criterion, method, scope=scope, min_states=min_states, seed=seed, shape=shape, refit=refit, masked=masked,
         horizon=horizon, target=target, multiple_of=multiple_of, stock=stock, allow_unstable=allow_unstable,
@@ -247,7 +246,7 @@ def evaluate(
     checkpoint: Checkpoint | str | Path, task: str, *, split: str = "test", data_dir: str | Path | None = None,
     limit: int | None = None, batch_size: int | None = None, device: str | None = None, precision: str = "float32",
     baseline: Checkpoint | str | Path | None = None, min_accuracy: float | None = None, max_drop: float | None = None,
-    window: int | None = None, stride: int | None = None, max_perplexity: float | None = None,
+    strict: bool = False, window: int | None = None, stride: int | None = None, max_perplexity: float | None = None,
     max_increase: float | None = None, assume: bool = False, resume: bool = False, progress: Progress | None = None,
     tell: Tell | None = None,
 ) -> EvalReport:  # fmt: skip
@@ -267,7 +266,8 @@ def evaluate(
         precision: "float32", or "bfloat16": the model (not the baseline) then runs in both, and the report compares.
         baseline: compare with this one, sequence by sequence.
         min_accuracy: gate, a fraction.
-        max_drop: gate, percentage points that the accuracy may lie below the baseline's.
+        max_drop: gate, percentage points that the accuracy may lie below the baseline's; `strict` judges the upper
+            limit of the drop at 95 %, not the estimate.
         max_perplexity, max_increase: gates, by token, and a fraction of the baseline's.
         assume: judge even where a guess of the configuration decides what the network answers.
         resume: take up the results that an interrupted run of the same evaluation left.
@@ -282,7 +282,7 @@ def evaluate(
     from last_cli.evaluation import evaluate as evaluation
 
     request = evaluation.Request(task, split, data_dir, limit, batch_size, device, precision, window, stride)
-    limits = evaluation.Limits(min_accuracy, max_drop, max_perplexity, max_increase, assume)
+    limits = evaluation.Limits(min_accuracy, max_drop, strict, max_perplexity, max_increase, assume)
     return evaluation.evaluate(
         _opened(checkpoint), request, baseline=baseline, limits=limits, resume=resume, progress=progress, tell=tell
     )

@@ -76,6 +76,7 @@ def evaluate(
             baseline=other,
             min_accuracy=_fraction(gates.min_accuracy),
             max_drop=gates.max_drop,
+            strict=gates.strict,
             max_perplexity=gates.max_perplexity,
             max_increase=gates.max_increase,
             assume=gates.assume,

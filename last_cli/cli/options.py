@@ -97,7 +97,16 @@ class Amount:
         remove_option(metavar="FILE", help="Instead: keep these units: JSON, or a pruned CKPT.", show_default="none"),
     ] = None
     strict: Annotated[
-        bool, remove_option("--strict", help="One standard error more must fit as well.", show_default="no")
+        bool,
+        remove_option(
+            "--strict",
+            help="--max-error: one standard error more must fit; --max-drop: the upper limit, as it does by default.",
+            show_default="no",
+        ),
+    ] = False
+    estimate: Annotated[
+        bool,
+        remove_option("--estimate", help="--max-drop: the estimate must fit, not its upper limit.", show_default="no"),
     ] = False
     assume: Annotated[
         bool, remove_option("--assume", help="Search even where the configuration is a guess.", show_default="no")
@@ -251,6 +260,10 @@ class Gates:
     max_drop: Annotated[
         float | None, gate_option(help="Exit 1 if more percentage points are lost.", show_default="no gate")
     ] = None
+    strict: Annotated[
+        bool,
+        gate_option("--strict", help="--max-drop: judge the drop's upper limit, at 95 %.", show_default="no"),
+    ] = False
     max_perplexity: Annotated[
         float | None, gate_option(help="Exit 1 above this perplexity by token.", show_default="no gate")
     ] = None

@@ -48,7 +48,8 @@ def gate_lines(report: EvalReport) -> list[tuple[str, bool]]:
 
 def _gate(gate: Gate) -> str:
     if gate.name == "max_drop":
-        return f"dropped {gate.value:.2f} points, at most {gate.limit:g} allowed"
+        most = "at most " if gate.upper else ""
+        return f"dropped {most}{gate.value:.2f} points{' (95 %)' if gate.upper else ''}, at most {gate.limit:g} allowed"
     if gate.name == "max_perplexity":
         return f"perplexity {gate.value:.4g}, at most {gate.limit:g} allowed"
     if gate.name == "max_increase":

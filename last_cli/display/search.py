@@ -9,13 +9,13 @@ def search_lines(search: Search) -> list[str]:
     """What was chosen and why."""
     best = next(p for p in search.points if p.ratio == search.chosen)
     on = ", ".join(f"{name} {value}" for name, value in search.measured_on.items())
-    rule = "value + standard error within the budget" if search.strict else "value within the budget"
     lines = [
         f"ratio {search.chosen:g}: {in_words(search, best)}, budget {search.budget:g}, measured on {on}",
-        f"the largest of {len(search.points)} measured ratios ({rule}; resolution {search.resolution:g}): "
+        f"the largest of {len(search.points)} measured ratios ({search.rule} within the budget; resolution "
+        f"{search.resolution:g}): "
         + ", ".join(f"{p.ratio:g} {_number(search, p)}{'' if p.within else ' ✗'}" for p in search.by_ratio),
     ]
-    if search.kind == "max_drop":
+    if search.rule == "estimate" and search.kind == "max_drop":
         lines.append("chosen on these very sequences, it may cost more on others: judge it on the test split")
     return lines
 
@@ -23,7 +23,8 @@ def search_lines(search: Search) -> list[str]:
 def in_words(search: Search, point: SearchPoint) -> str:
     """What a measured ratio loses, for example "drop 0.45 ± 0.20 points"."""
     if search.kind == "max_drop":
-        return f"drop {100 * point.value:.2f} ± {100 * point.stderr:.2f} points"
+        upper = f", at most {100 * point.upper:.2f}" if search.rule == "upper limit" and point.upper is not None else ""
+        return f"drop {100 * point.value:.2f} ± {100 * point.stderr:.2f} points{upper}"
     return f"relative squared error of the logits {point.value:.3g} ± {point.stderr:.1g}"
 
 

@@ -33,6 +33,7 @@ class Limits:
     Attributes:
         min_accuracy: a fraction.
         max_drop: percentage points that the accuracy may lie below the baseline's.
+        strict: of that drop an upper limit counts, not the estimate; see metrics.upper_limit.
         max_perplexity: by token.
         max_increase: share by which the perplexity may lie above the baseline's.
         assume: judge even where a guess decides the answers.
@@ -40,6 +41,7 @@ class Limits:
 
     min_accuracy: float | None = None
     max_drop: float | None = None
+    strict: bool = False
     max_perplexity: float | None = None
     max_increase: float | None = None
     assume: bool = False
@@ -206,6 +208,8 @@ def _check_limits(limits: Limits, with_baseline: bool) -> None:
     for gate in ("max_drop", "max_increase"):
         if getattr(limits, gate) is not None and not with_baseline:
             raise UsageError(f"⟦{gate}⟧ compares with a baseline, and none is given", "add ⟦baseline CKPT⟧")
+    if limits.strict and limits.max_drop is None:
+        raise UsageError("⟦strict⟧ goes with ⟦max_drop⟧, and that is not given", "add ⟦max_drop 0.5⟧, or leave it out")
     if limits.max_perplexity is not None and not limits.max_perplexity >= 1:
         raise UsageError(
             f"⟦max_perplexity⟧ is {limits.max_perplexity:g}, expected at least 1, which is certainty", "it is by token"
@@ -283,10 +287,10 @@ def _gates(measured: Measured, comparison: Comparison | Increase | None, limits:
     if isinstance(comparison, Increase):
         values["max_increase"] = comparison.increase
     elif comparison is not None:
-        values["max_drop"] = 100 * comparison.drop
+        values["max_drop"] = 100 * (comparison.drop_upper if limits.strict else comparison.drop)
     gates = []
     for name in limits.judged:
         limit, value = getattr(limits, name), values[name]
         passed = value >= limit if name.startswith("min_") else value <= limit + 1e-9
-        gates.append(Gate(name, limit, value, bool(passed)))
+        gates.append(Gate(name, limit, value, bool(passed), upper=name == "max_drop" and limits.strict))
     return gates

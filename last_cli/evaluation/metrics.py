@@ -20,6 +20,9 @@ Results = Shaped[np.ndarray, " n"]  # numbers, or truths
 Losses = Float[np.ndarray, " n"]
 Weights = Int[np.ndarray, " n"]
 
+QUANTILE = 1.645
+"""Of the normal distribution: 95 % lie below."""
+
 GATES = {"min_accuracy": ACCURACY, "max_drop": ACCURACY, "max_perplexity": PERPLEXITY, "max_increase": PERPLEXITY}
 """The metric that each gate speaks of."""
 
@@ -84,8 +87,30 @@ def drop(path: str, this: Measured, baseline: Measured) -> Comparison:
         baseline.value,
         float(worse.mean()),
         float(worse.std(ddof=1) / np.sqrt(len(worse))) if len(worse) > 1 else 0.0,
+        upper_limit(int((worse > 0).sum()), int((worse < 0).sum()), len(worse)),
         float((baseline.predicted == this.predicted).mean()),
     )
+
+
+def upper_limit(lost: int, won: int, n: int) -> float:
+    """What the accuracy has dropped by at most, with a confidence of 95 %, as a fraction.
+
+    The difference of a paired table with half a pair added to each of its two cells that differ, so that equal answers
+    on few sequences prove little: d + 1.645 sqrt(b + c - (b - c)^2 / n) / n with b = lost + 1/2, c = won + 1/2 and two
+    sequences more (the adjusted Wald interval of Agresti and Min 2005).
+
+    Args:
+        lost: sequences that the baseline alone answers rightly.
+        won: those that the other alone does.
+        n: sequences.
+    """
+    b, c, n = lost + 0.5, won + 0.5, n + 2
+    return float((b - c + QUANTILE * np.sqrt(b + c - (b - c) ** 2 / n)) / n)
+
+
+def least_sequences(drop: float) -> float:
+    """How many sequences an unchanged network needs for an upper limit that fits into a drop, a fraction."""
+    return np.ceil(QUANTILE / drop - 2) if drop > 0 else np.inf
 
 
 def precision_loss(name: str, this: Measured, exact: Measured) -> PrecisionLoss:

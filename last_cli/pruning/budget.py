@@ -1,16 +1,19 @@
 """The largest ratio within a budget: of lost accuracy on validation data, or of changed logits on unlabelled inputs.
 
 A ratio grows in steps of 1 %, or of one state where a model has fewer than 100. Tens of per cent are measured from
-below, until two in a row break the budget; then the gap above the largest one within it is halved down to one step.
-What is lost grows with the ratio in trend only, so a larger ratio that was not measured may also stay within the
-budget; one that was not measured is never taken.
+below, until one breaks the budget, or two in a row where estimates are judged; then the gap above the largest one
+within it is halved down to one step. What is lost grows with the ratio in trend only, so a larger ratio that was not
+measured may also stay within the budget; one that was not measured is never taken.
+
+Of the lost accuracy an upper limit must fit, at the chosen ratio and at every smaller one that was measured: the
+largest of many estimates that happen to fit has been lucky, and loses more on other sequences.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,11 +29,12 @@ from last_cli.evaluation.evaluate import chance, follow_task, guesses_on, load_s
 from last_cli.evaluation.inputs import Inputs
 from last_cli.evaluation.judge import judge, selection_request
 from last_cli.evaluation.measure import Request
+from last_cli.evaluation.metrics import least_sequences, upper_limit
 from last_cli.pruning.calibration.observe import Observation, observe, refuse_sequences
 from last_cli.pruning.calibration.request import Calibration, Draw
 from last_cli.pruning.method import Method, Plan, Pruned
 from last_cli.pruning.recipe import Recipe
-from last_cli.results.search import Limited, Search, SearchPoint
+from last_cli.results.search import Limited, Rule, Search, SearchPoint
 from last_cli.tasks.task import Split
 
 STEPS, COARSE, PATIENCE = 100, 10, 2
@@ -41,6 +45,14 @@ USUAL_BUDGET = {
 }
 
 
+class Lost(NamedTuple):
+    """What a pruned checkpoint loses: of accuracy a fraction, its paired standard error and its upper limit."""
+
+    value: float
+    stderr: float
+    upper: float | None = None
+
+
 @dataclass(frozen=True)
 class Budget:
     """What a pruning may lose.
@@ -49,35 +61,56 @@ class Budget:
         kind: "max_drop", percentage points of accuracy on the validation split of a task, never on a test split; or
             "max_error", the relative squared error of the centred logits, |l' - l|^2 / |l|^2 summed over sequences.
         limit: how much of it.
-        strict: one standard error counts against a ratio.
+        strict: one standard error of the logits' error counts against a ratio; of lost accuracy an upper limit counts.
+        estimate: of lost accuracy the estimate counts alone.
         assume: search even where a guess decides the answers.
 
     Raises:
-        UsageError: a limit below 0.
+        UsageError: a limit below 0, or rules that do not go together.
     """
 
     kind: Limited
     limit: float
     strict: bool = False
+    estimate: bool = False
     assume: bool = False
 
     def __post_init__(self) -> None:
         if not self.limit >= 0:
             raise UsageError(f"⟦{self.kind}⟧ is {self.limit:g}, expected 0 or more", USUAL_BUDGET[self.kind])
+        if self.estimate and (self.strict or self.kind != "max_drop"):
+            other = "⟦strict⟧" if self.strict else f"⟦{self.kind}⟧"
+            raise UsageError(
+                f"⟦estimate⟧ and {other} are both given",
+                "⟦estimate⟧ goes with ⟦max_drop⟧, of which else an upper limit must fit",
+            )
 
-    def allows(self, lost: float, stderr: float) -> bool:
-        """Whether a measured loss stays within it."""
-        allowed = self.limit / 100 if self.kind == "max_drop" else self.limit
-        return lost + self.strict * stderr <= allowed + 1e-12
+    @property
+    def rule(self) -> Rule:
+        """What of a measured loss must fit."""
+        if self.kind == "max_drop":
+            return "estimate" if self.estimate else "upper limit"
+        return "estimate + standard error" if self.strict else "estimate"
+
+    @property
+    def allowed(self) -> float:
+        """The limit in the unit of what is measured: of lost accuracy a fraction."""
+        return self.limit / 100 if self.kind == "max_drop" else self.limit
+
+    def judged(self, ratio: float, lost: Lost) -> SearchPoint:
+        """A measured ratio, and whether it stays within the budget."""
+        counts = lost.value + lost.stderr if self.rule == "estimate + standard error" else lost.value
+        counts = lost.upper if self.rule == "upper limit" and lost.upper is not None else counts
+        return SearchPoint(ratio, *lost, counts <= self.allowed + 1e-12)
 
 
 def ratio_or_budget(
-    ratio: float | None, max_drop: float | None, max_error: float | None, strict: bool, assume: bool = False
+    ratio: float | None, max_drop: float | None, max_error: float | None, **rules: bool
 ) -> float | Budget:
-    """The one of them that is given.
+    """The one of them that is given; the rules are those of Budget.
 
     Raises:
-        UsageError: none or several are, or `strict` goes with a ratio.
+        UsageError: none or several are, or a rule of budgets goes with a ratio.
     """
     given = [value is not None for value in (ratio, max_drop, max_error)]
     if sum(given) != 1:
@@ -87,10 +120,11 @@ def ratio_or_budget(
         )
     if ratio is None:
         if max_drop is None:
-            return Budget("max_error", max_error, strict, assume)  # pyright: ignore[reportArgumentType]
-        return Budget("max_drop", max_drop, strict, assume)
-    if strict:
-        raise UsageError("⟦strict⟧ goes with ⟦max_drop⟧ or ⟦max_error⟧", "leave it out")
+            return Budget("max_error", max_error, **rules)  # pyright: ignore[reportArgumentType]
+        return Budget("max_drop", max_drop, **rules)
+    for rule in ("strict", "estimate"):
+        if rules.get(rule):
+            raise UsageError(f"⟦{rule}⟧ goes with ⟦max_drop⟧ or ⟦max_error⟧", "leave it out")
     return ratio
 
 
@@ -136,6 +170,7 @@ def prune_within(
     data = load_split(checkpoint, request, progress) if request else None
     inputs = None if request else _unlabelled(checkpoint, fitted, calibration, recipe.seed, progress)
     if request and data:
+        _refuse_few(budget, len(data.y))
         found = guesses_on(follow_task(checkpoint, data), request.task, data)
     else:
         found = guesses(checkpoint, padded=inputs is not None and inputs.lengths is not None)
@@ -154,15 +189,18 @@ def prune_within(
     return _recorded(plan.at(chosen.chosen), chosen, [*told(checkpoint, found), *loss.warnings])
 
 
-def largest(within: Callable[[int], bool], steps: int) -> int:
-    """The largest number found in 1 .. steps - 1 for which `within` holds, 0 where none was found; see the module."""
+def largest(within: Callable[[int], bool], steps: int, patience: int = PATIENCE) -> int:
+    """The largest number found in 1 .. steps - 1 for which `within` holds, 0 where none was found; see the module.
+
+    With a patience of 1 it holds for every smaller number that was measured, too.
+    """
     low, high, failed = 0, steps, 0
     for number in sorted({round(steps * k / COARSE) for k in range(1, COARSE)} - {0, steps}):
         if within(number):
             low, high, failed = number, steps, 0
             continue
         high, failed = min(high, number), failed + 1
-        if failed == PATIENCE:
+        if failed == patience:
             break
     while high - low > 1:
         middle = (low + high) // 2
@@ -172,9 +210,9 @@ def largest(within: Callable[[int], bool], steps: int) -> int:
 
 @dataclass(frozen=True)
 class _Loss:
-    """What a pruned checkpoint loses, with its standard error, what that is measured on, and reasons to doubt it."""
+    """What a pruned checkpoint loses, what that is measured on, and reasons to doubt it."""
 
-    of: Callable[[Checkpoint], tuple[float, float]]
+    of: Callable[[Checkpoint], Lost]
     measured_on: Mapping[str, Any]
     warnings: Sequence[str] = ()
 
@@ -185,17 +223,29 @@ def _search(budget: Budget, units: int, plan: Plan, loss: _Loss, progress: Progr
     points: list[SearchPoint] = []
 
     def within(step: int) -> bool:
-        lost, stderr = loss.of(plan.at(step / steps, draft=True).checkpoint)
-        points.append(SearchPoint(step / steps, lost, stderr, budget.allows(lost, stderr)))
+        points.append(budget.judged(step / steps, loss.of(plan.at(step / steps, draft=True).checkpoint)))
         if progress:
             progress("search", len(points), max(USUAL_COUNT, len(points)))
         return points[-1].within
 
-    found = largest(within, steps)
-    chosen = Search(budget.kind, budget.limit, budget.strict, loss.measured_on, 1 / steps, points, found / steps)
+    found = largest(within, steps, 1 if budget.rule == "upper limit" else PATIENCE)
+    chosen = Search(budget.kind, budget.limit, budget.rule, loss.measured_on, 1 / steps, points, found / steps)
     if not found:
         raise _refusal(chosen)
     return chosen
+
+
+def _refuse_few(budget: Budget, sequences: int) -> None:
+    """Raises AnswerIsNo where an unchanged network would not pass either, on so few sequences."""
+    if budget.rule != "upper limit" or upper_limit(0, 0, sequences) <= budget.allowed + 1e-12:
+        return
+    least = least_sequences(budget.allowed)
+    raise AnswerIsNo(
+        f"⟦max_drop {budget.limit:g}⟧ cannot be shown on {sequences:,} sequences: even equal answers leave an upper "
+        f"limit of {100 * upper_limit(0, 0, sequences):.2f} points, expected at least "
+        f"{f'{least:,.0f} sequences' if np.isfinite(least) else 'a budget above 0'}; nothing was written",
+        "take a larger budget or more validation data, or judge estimates: ⟦estimate⟧",
+    )
 
 
 def _drops(
@@ -204,9 +254,9 @@ def _drops(
     """Lost accuracy; where C was refitted on inputs of the same split, that is said."""
     judged = judge(checkpoint, data, request, progress)
 
-    def drop(small: Checkpoint) -> tuple[float, float]:
+    def drop(small: Checkpoint) -> Lost:
         found = judged.compare(judged.answers(small))
-        return found.drop, found.drop_stderr
+        return Lost(found.drop, found.drop_stderr, found.drop_upper)
 
     said: dict[str, Any] = {"task": request.task, "split": request.split, "sequences": len(judged.data.y)}
     if all(fitted.get(name) == said[name] for name in ("task", "split")):
@@ -233,7 +283,7 @@ def _errors(checkpoint: Checkpoint, inputs: Inputs) -> _Loss:
 
     start_devices(None)
     before = logits(checkpoint, inputs)
-    return _Loss(lambda small: _relative_error(logits(small, inputs), before), dict(inputs.source))
+    return _Loss(lambda small: Lost(*_relative_error(logits(small, inputs), before)), dict(inputs.source))
 
 
 def _relative_error(

@@ -13,16 +13,22 @@ from last_cli.results.source import Json, Source, head
 
 @dataclass(frozen=True)
 class Gate:
-    """A limit that a script set, and whether it holds: `max_drop` in percentage points, others as JSON has them."""
+    """A limit that a script set, and whether it holds: `max_drop` in percentage points, others as JSON has them.
+
+    Attributes:
+        upper: the value is not an estimate but what it is at most, with a confidence of 95 %.
+    """
 
     name: str
     limit: float
     value: float
     passed: bool
+    upper: bool = False
 
     def as_json(self) -> Json:
         """One entry of `gates` of last.eval/1."""
-        return {"name": self.name, "limit": self.limit, "value": self.value, "passed": self.passed}
+        said = {"name": self.name, "limit": self.limit, "value": self.value, "passed": self.passed}
+        return said | ({"strict": True} if self.upper else {})
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,7 @@ class Comparison:
     Attributes:
         metric, value: what judges the task, and what it says of the baseline.
         drop: how much worse this model is; of accuracy, baseline minus this, as fractions.
+        drop_upper: what it is at most, with a confidence of 95 %; see evaluation.metrics.upper_limit.
         agreement: share of equal answers.
     """
 
@@ -88,6 +95,7 @@ class Comparison:
     value: float
     drop: float
     drop_stderr: float
+    drop_upper: float
     agreement: float
 
     @property
@@ -102,6 +110,7 @@ class Comparison:
             self.metric: self.value,
             "drop": self.drop,
             "drop_stderr": self.drop_stderr,
+            "drop_upper": self.drop_upper,
             "agreement": self.agreement,
         }
 

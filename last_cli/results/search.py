@@ -6,8 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from last_cli.results.source import Json
+
 Limited = Literal["max_drop", "max_error"]
 """What a budget limits."""
+
+Rule = Literal["upper limit", "estimate", "estimate + standard error"]
+"""What of a measured loss must fit into the budget."""
 
 
 @dataclass(frozen=True)
@@ -17,13 +22,20 @@ class SearchPoint:
     Attributes:
         value: accuracy lost (a fraction), or the relative squared error of the logits.
         stderr: its standard error over the sequences; paired, for the accuracy.
+        upper: what the accuracy lost is at most, with a confidence of 95 %; see evaluation.metrics.upper_limit.
         within: whether it stays within the budget.
     """
 
     ratio: float
     value: float
     stderr: float
+    upper: float | None
     within: bool
+
+    def as_json(self, name: str) -> Json:
+        """One of the points, its value called by a name."""
+        upper = {} if self.upper is None else {"upper": self.upper}
+        return {"ratio": self.ratio, name: self.value, "stderr": self.stderr, **upper, "within": self.within}
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,7 @@ class Search:
     Attributes:
         kind: what the budget limits.
         budget: percentage points of accuracy, or relative squared error.
-        strict: whether one standard error counted against a ratio.
+        rule: what of a loss must fit.
         measured_on: task, split and number of sequences, or where the unlabelled inputs come from.
         resolution: how far apart neighbouring ratios were at the end.
         points: every measured ratio, in the order of measuring.
@@ -42,24 +54,23 @@ class Search:
 
     kind: Limited
     budget: float
-    strict: bool
+    rule: Rule
     measured_on: Mapping[str, Any]
     resolution: float
     points: Sequence[SearchPoint]
     chosen: float
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Json:
         """The `search` object of last.prune/1 and of the stamp, its points by ratio."""
         name = self.kind.removeprefix("max_")
         return {
             "kind": self.kind,
             "budget": self.budget,
-            "strict": self.strict,
+            "rule": self.rule,
+            "strict": self.rule != "estimate",
             **self.measured_on,
             "resolution": self.resolution,
-            "points": [
-                {"ratio": p.ratio, name: p.value, "stderr": p.stderr, "within": p.within} for p in self.by_ratio
-            ],
+            "points": [point.as_json(name) for point in self.by_ratio],
             "chosen": self.chosen,
         }
 

@@ -10,14 +10,25 @@ import numpy as np
 import pytest
 from cases import SAMPLES
 from commands import DIGITS as DIGITS_SAMPLE
-from commands import Run, fails
+from commands import Run, data, fails
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import last_cli as last
 from last_cli.base import registry
 from last_cli.base.errors import UsageError
 from last_cli.display.eval import show_eval
 from last_cli.evaluation.evaluate import Request, follow_task, measure
-from last_cli.evaluation.metrics import METRICS, Metric, compare, drop, metric_of, precision_loss
+from last_cli.evaluation.metrics import (
+    METRICS,
+    Metric,
+    compare,
+    drop,
+    least_sequences,
+    metric_of,
+    precision_loss,
+    upper_limit,
+)
 from last_cli.results.evaluation import Comparison, EvalReport, Increase, Measured
 from last_cli.tasks.digits import DIGITS
 
@@ -142,3 +153,29 @@ def test_what_speaks_of_accuracy_is_refused_for_another_metric(
     line, hint = fails(run, *arguments)
     assert line == f"error: {what} of accuracy, and task digits is judged by nats"
     assert "`last eval` shows it, and --max-error prunes" in hint
+
+
+def test_equal_answers_on_few_sequences_prove_little() -> None:
+    """0.00 +- 0.00 on 70 sequences is up to 2.3 points."""
+    assert 100 * upper_limit(0, 0, 70) == pytest.approx(2.28, abs=0.01)
+    assert upper_limit(0, 0, 70) == pytest.approx(1.645 / 72)
+    assert least_sequences(0.005) == 327
+    assert upper_limit(0, 0, 327) <= 0.005 < upper_limit(0, 0, 326)
+
+
+@given(n=st.integers(40, 400), share=st.floats(0.02, 0.2), bias=st.floats(0.5, 0.8), seed=st.integers(0, 99))
+@settings(max_examples=20, deadline=None)
+def test_the_upper_limit_holds_about_19_times_in_20(n: int, share: float, bias: float, seed: int) -> None:
+    p = [share * bias, share * (1 - bias), 1 - share]
+    tables = np.random.default_rng(seed).multinomial(n, p, 2000)
+    held = np.mean([upper_limit(int(b), int(c), n) >= p[0] - p[1] for b, c, _ in tables])
+    assert held > 0.91
+
+
+def test_the_strict_gate_judges_the_upper_limit(run: Run) -> None:
+    base = ("eval", DIGITS_SAMPLE, "--task", "digits", "--baseline", DIGITS_SAMPLE)
+    found = data(run, *base, "--max-drop", "1", "--strict")
+    assert found["gates"] == [
+        {"name": "max_drop", "limit": 1, "value": 100 * upper_limit(0, 0, found["n"]), "passed": True, "strict": True}
+    ]
+    assert "--strict goes with --max-drop" in fails(run, *base, "--strict")[0]

@@ -36,7 +36,7 @@ def few_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request, "SEQUENCES", 16)
 
 
-def search(curve: list[bool]) -> tuple[int, list[int]]:
+def search(curve: list[bool], patience: int = 2) -> tuple[int, list[int]]:
     """What is found on a curve that says for each number whether it is within, and what was measured."""
     seen: list[int] = []
 
@@ -44,7 +44,7 @@ def search(curve: list[bool]) -> tuple[int, list[int]]:
         seen.append(number)
         return curve[number]
 
-    return searching.largest(within, len(curve)), seen
+    return searching.largest(within, len(curve), patience), seen
 
 
 @given(curves)
@@ -67,9 +67,15 @@ def test_on_a_falling_curve_it_is_the_largest_of_all(steps: int, choose: st.Data
     assert len(seen) <= 9 + 4
 
 
-def test_one_bad_ratio_does_not_end_the_search() -> None:
+def test_one_bad_ratio_does_not_end_a_search_by_estimates() -> None:
     curve = [number != 30 and number <= 57 for number in range(100)]
     assert search(curve)[0] == 57
+
+
+@given(curves)
+def test_an_upper_limit_fits_at_every_smaller_measured_ratio_too(curve: list[bool]) -> None:
+    found, seen = search(curve, patience=1)
+    assert all(curve[number] for number in seen if number <= found)
 
 
 def test_the_smallest_ratio_is_measured_before_giving_up() -> None:
@@ -81,7 +87,8 @@ def test_max_drop_takes_the_largest_measured_ratio_within_the_budget(sample: str
     report = data(run, "prune", sample, "--max-drop", "1", "--task", "digits", "-o", "small")
     search = report["search"]
     assert (search["kind"], search["budget"], search["split"], search["sequences"]) == ("max_drop", 1, "val", 200)
-    within = [p["ratio"] for p in search["points"] if p["drop"] <= 0.01]
+    assert search["rule"] == "upper limit" and all(p["upper"] > p["drop"] for p in search["points"])
+    within = [p["ratio"] for p in search["points"] if p["upper"] <= 0.01]
     assert [p["ratio"] for p in search["points"] if p["within"]] == within
     assert report["ratio"] == search["chosen"] == max(within)
     assert search["points"] == sorted(search["points"], key=lambda p: p["ratio"])
@@ -102,30 +109,31 @@ def test_max_error_needs_no_labels_and_measures_on_other_inputs_than_it_fits(sam
     assert 0.2 < search["chosen"] == report["ratio"]
 
 
-@given(st.lists(st.floats(-2, 6), min_size=101, max_size=101), st.floats(0, 1), st.floats(0, 4), st.booleans())
+@given(st.lists(st.floats(-2, 6), min_size=101, max_size=101), st.floats(0, 1), st.floats(1, 4), st.booleans())
 @settings(max_examples=10, deadline=None)
 def test_the_chosen_ratio_was_measured_and_keeps_to_the_budget(
-    curve: list[float], stderr: float, budget: float, strict: bool
+    curve: list[float], more: float, budget: float, estimate: bool
 ) -> None:
     ck = held(last.load(S5))
 
     def made_up(checkpoint: last.Checkpoint, *_: Any) -> Any:
-        def drop(small: last.Checkpoint) -> tuple[float, float]:
+        def drop(small: last.Checkpoint) -> searching.Lost:
             assert small.leaves == checkpoint.leaves  # the shapes that share one program
-            return curve[round(100 * small.stamp["pruned"][-1]["ratio"])] / 100, stderr / 100
+            lost = curve[round(100 * small.stamp["pruned"][-1]["ratio"])] / 100
+            return searching.Lost(lost, 0.0, lost + more / 100)
 
         return searching._Loss(drop, {"task": "none"})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(searching, "_drops", made_up)
         try:
-            small = last.prune(ck, max_drop=budget, strict=strict)
+            small = last.prune(ck, max_drop=budget, estimate=estimate)
         except AnswerIsNo as error:
             assert "no ratio stays within the budget" in error.message
             return
     assert small.report is not None and small.report.search is not None
     found = small.report.search
-    assert curve[round(100 * found.chosen)] + strict * stderr <= budget + 1e-9
+    assert curve[round(100 * found.chosen)] + (0 if estimate else more) <= budget + 1e-9
     assert found.chosen == small.report.ratio == max(p.ratio for p in found.points if p.within)
     assert small.report.parameters[1] < small.report.parameters[0]
 
@@ -146,6 +154,16 @@ def test_a_budget_that_nothing_meets_exits_1_and_writes_nothing(run: Run, tmp_pa
     assert "no ratio stays within the budget" in lines[0] and "at ratio 0.01" in lines[0]
     assert lines[1].startswith("hint: ")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_budget_that_equal_answers_could_not_meet_is_refused_before_the_search(sample: str, run: Run) -> None:
+    code, out, err = run("prune", sample, "--max-drop", "0.5", "--task", "digits", "-o", "small", "-q")
+    lines = err.splitlines()
+    assert (code, out, len(lines)) == (1, "", 2) and not Path("small").exists()
+    assert "on 200 sequences" in lines[0] and "0.81 points" in lines[0] and "at least 327 sequences" in lines[0]
+    assert "--estimate" in lines[1]
+    report = data(run, "prune", sample, "--max-drop", "0.5", "--estimate", "--task", "digits", "-o", "small")
+    assert report["search"]["rule"] == "estimate" and report["search"]["strict"] is False
 
 
 def test_the_error_and_its_standard_error() -> None:
@@ -174,6 +192,9 @@ def test_the_test_split_never_chooses() -> None:
         (["--ratio", "0.3", "--max-drop", "0.5"], "several of --ratio"),
         (["--max-drop", "-1"], "expected 0 or more"),
         (["--ratio", "0.3", "--strict"], "--strict goes with"),
+        (["--ratio", "0.3", "--estimate"], "--estimate goes with"),
+        (["--max-drop", "1", "--estimate", "--strict"], "--estimate and --strict are both given"),
+        (["--max-error", "0.1", "--estimate"], "--estimate and --max-error are both given"),
         (["--max-drop", "0.5", "--task", "listop"], "unknown task"),
         (["--max-drop", "0.5", "--calibration", "8"], "the criterion last takes none"),
         (["--max-drop", "0.5", "--criterion", "lost"], "unknown criterion"),
