@@ -43,6 +43,24 @@ def test_a_tree_comes_back_byte_by_byte(tmp_path: Path, tree: dict) -> None:
     assert (tmp_path / "back.msgpack").read_bytes() == to_bytes(tree)
 
 
+@pytest.mark.parametrize("mark", ["/", ",", "."])
+@pytest.mark.parametrize("root", [(), ("params",)])
+def test_names_that_are_joined_are_split_and_come_back_joined(tmp_path: Path, mark: str, root: tuple[str, ...]) -> None:
+    layer = s5_arrays(np.random.default_rng(0))
+    path = [*(() if root else ("params",)), "encoder", "layers_0", "seq"]
+    flat: dict[str, Any] = {mark.join([*path, leaf]): array for leaf, array in layer.items()}
+    flat = {root[0]: flat} if root else flat | {"step": 3}
+    (tmp_path / "m.msgpack").write_bytes(to_bytes(flat))
+    report = import_weights(tmp_path / "m.msgpack", tmp_path / "ckpt")
+    assert report.layers == ["encoder/layers_0/seq"]
+    export_weights(tmp_path / "ckpt", tmp_path / "back.msgpack")
+    assert (tmp_path / "back.msgpack").read_bytes() == to_bytes(flat)
+    small = last.prune(tmp_path / "ckpt", 0.5)
+    export_weights(small, tmp_path / "small.msgpack")
+    found: Any = msgpack_restore((tmp_path / "small.msgpack").read_bytes())
+    assert found.keys() == flat.keys()
+
+
 def test_the_configuration_beside_a_run_comes_along(tmp_path: Path, tree: dict) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "checkpoint_3").write_bytes(to_bytes(tree))

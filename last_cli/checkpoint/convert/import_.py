@@ -109,9 +109,11 @@ def _read(src: Path, options: Mapping[str, str]) -> _Read:
             f"{src}: is an Orbax checkpoint already, expected a .safetensors, PyTorch or msgpack file",
             "`last score` and `last prune` read it as it is",
         )
+    arrays, entries = msgpack_file.read(index)
+    if msgpack_file.joined_by(index):
+        return _Read(arrays, KeyMap("msgpack", entries), stamp=taken_out(src, {})[0])
     found = load(src)
     said = {name: getattr(found.config, name) for name, origin in found.origins.items() if origin not in OURS}
-    arrays, entries = msgpack_file.read(index)
     return _Read(arrays, KeyMap("msgpack", entries), said, stamp=found.stamp)
 
 

@@ -23,7 +23,7 @@ class Entry:
     """One tensor of the file: its name, shape and dtype there, and the leaves that hold it here.
 
     `kind` is "array", or in msgpack trees "python" or "numpy" (scalars), "none", "string" or "empty"; `value` has key
-    and value of an entry that no leaf holds.
+    and value of an entry that no leaf holds, and the key of one that lies elsewhere.
     """
 
     source: str
