@@ -221,6 +221,11 @@ def load(
         UsageError: an unknown preset or option value, or `config_from` is of another model.
     """
     index = formats.index(path, step, item, checked=checked)
+    if checked and index.written is not None and not index.written.intact:
+        raise CheckpointError(
+            f"{index.written.file}: is not as `last` wrote it: it was edited or damaged",
+            "`last inspect` shows what it says; `last config` with settings, such as ⟦activation gelu⟧, writes it anew",
+        )
     return from_index(index, preset=preset, config_from=config_from, **options)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import last_cli.formats as formats
 from last_cli.base.errors import CheckpointError, UsageError, inside
 from last_cli.base.version import __version__
-from last_cli.checkpoint.checkpoint import Checkpoint, load
+from last_cli.checkpoint.checkpoint import Checkpoint, from_index
 from last_cli.checkpoint.guess import Guess, guesses, presets_of, refuse_contradictions, sizes_in_words
 from last_cli.formats.stamp import STAMP_SCHEMA
 from last_cli.results.config import ConfigReport, ConfigValue
@@ -48,7 +48,7 @@ def config(
         UsageError: an unknown preset, task or value.
     """
     given = {name: value for name, value in said.items() if value is not None}
-    checkpoint = load(path, step=step, item=item, **given)
+    checkpoint = from_index(formats.index(path, step, item), **given)  # One that was edited, too.
     if task_settings and task is None and not checkpoint.task:
         raise UsageError("settings of a task are given, but no task", "add ⟦task NAME⟧")
     if task is not None:

@@ -72,7 +72,7 @@ def told(checkpoint: Checkpoint, found: Sequence[Guess]) -> list[str]:
 
 
 def refuse_guesses(checkpoint: Checkpoint, found: Sequence[Guess], judged: Iterable[str]) -> None:
-    """Nothing is judged by an answer that a guess decides, or a stamp that is not as `last` wrote it.
+    """Nothing is judged by an answer that a guess decides.
 
     Args:
         checkpoint: whose network.
@@ -80,17 +80,11 @@ def refuse_guesses(checkpoint: Checkpoint, found: Sequence[Guess], judged: Itera
         judged: the options that judge.
 
     Raises:
-        UsageError: there are guesses, or the stamp was edited or damaged.
+        UsageError: there are guesses.
     """
-    judges = " and ".join(f"⟦{name}⟧" for name in judged)
-    written = checkpoint.index.written
-    if written is not None and not written.intact:
-        raise UsageError(
-            f"{written.file}: is not as `last` wrote it, and {judges} would judge by it",
-            "`last config CKPT` shows what it says, and with settings writes it anew; ⟦assume⟧ judges all the same",
-        )
     if not found:
         return
+    judges = " and ".join(f"⟦{name}⟧" for name in judged)
     flags = " ".join(f"⟦{guess.name}⟧" for guess in found if guess.name in checkpoint.origins)
     offer = offered(checkpoint)
     ways = [

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Run, data, fails
+from commands import S5, Run, data, fails
 from flax.serialization import to_bytes
 from random_layers import classifier, write
 from random_networks import nested, two_towers
@@ -136,3 +137,17 @@ def test_an_interrupted_write_leaves_the_old_one(bare: Path, monkeypatch: pytest
         last.config(bare, mode="pool")
     assert {path: path.read_bytes() for path in bare.rglob("*") if path.is_file()} == before
     assert formats.index(bare).stamp
+
+
+def test_what_was_edited_is_read_by_no_command_until_it_is_written_anew(tmp_path: Path, run: Run) -> None:
+    shutil.copytree(S5, tmp_path / "ckpt")
+    file = tmp_path / "ckpt" / "last.json"
+    stamp = json.loads(file.read_text())
+    file.write_text(json.dumps(stamp | {"model": stamp["model"] | {"discretization": "bilinear"}}))
+    for command in ("score", "prune --ratio 0.3 -n", "eval --task listops", "diff ckpt"):
+        name, *rest = command.split()
+        lines = fails(run, name, "ckpt", *rest)
+        assert "last.json: is not as `last` wrote it" in lines[0] and "`last config`" in lines[1]
+    assert run("inspect", "ckpt")[0] == 0
+    assert run("config", "ckpt", "--discretization", "zoh")[0] == 0
+    assert run("score", "ckpt", "-q")[0] == 0

@@ -79,16 +79,6 @@ def test_nothing_is_judged_by_a_guess(bare: Path) -> None:
     assert {"activation", "assume"} <= set(caught.value.options) and "last config" in caught.value.hint
 
 
-def test_nothing_is_judged_by_an_edited_stamp(bare: Path, tmp_path: Path) -> None:
-    said = {"activation": "half_glu1", "conj_sym": True, "discretization": "zoh", "prenorm": True, "mode": "last"}
-    out = last.save(last.prune(last.load(bare, **said), 0.5), tmp_path / "out")  # pyright: ignore[reportArgumentType]
-    refuse_guesses(last.load(out), [], ["min_accuracy"])
-    stamp = out / "last.json"
-    stamp.write_text(stamp.read_text().replace('"last"', '"pool"'))
-    with pytest.raises(last.UsageError, match=r"is not as `last` wrote it, and .*min_accuracy.* would judge"):
-        refuse_guesses(last.load(out), [], ["min_accuracy"])
-
-
 def test_gates_and_budgets_refuse_before_anything_runs(bare: Path, tmp_path: Path) -> None:
     """So that no file of the task is even looked for."""
     for judged in (
