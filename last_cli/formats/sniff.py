@@ -9,6 +9,7 @@ FOREIGN = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".safetensors")
 """Suffixes of files of weights that are no checkpoint of ours: `refuse_file` says what to do with them."""
 
 _NUMPY, _LINE = b"\x93NUMPY", 2**20
+_MEMBER = 30 + 256  # of a zip file: the head of its first member, and that one's name
 
 _PICKLE_TO_ORBAX = (
     "Convert it where you trust it: `tree = pickle.load(open(FILE, 'rb'))`, then "
@@ -44,6 +45,22 @@ def refuse_equinox(path: Path) -> NoReturn:
     )
 
 
+def is_npz(path: Path) -> bool:
+    """Whether a file is one of numpy.savez: a zip file whose first member is an array."""
+    with path.open("rb") as file:
+        head = file.read(_MEMBER)
+    return head.startswith(b"PK") and (path.suffix == ".npz" or b".npy" in head[30:])
+
+
+def refuse_npz(path: Path) -> NoReturn:
+    """Says what such a file is; raises CheckpointError always."""
+    raise CheckpointError(
+        f"{path}: an .npz file of numpy: arrays by name, and no checkpoint",
+        "save its arrays as a tree: `ocp.PyTreeCheckpointer().save(ABSOLUTE_PATH, flax.traverse_util.unflatten_dict("
+        "dict(np.load(FILE)), sep='/'))`; a task or calibration data is given by ⟦task⟧ or ⟦calibration_file⟧",
+    )
+
+
 def refuse_file(path: Path) -> NoReturn:
     """Says what a file is that is no checkpoint, and what to do about it.
 
@@ -57,9 +74,11 @@ def refuse_file(path: Path) -> NoReturn:
         raise CheckpointError(f"{path}: a pickle file; refused, because loading it runs code", _PICKLE_TO_ORBAX)
     if is_equinox(path):
         refuse_equinox(path)
+    if is_npz(path):
+        refuse_npz(path)
     if head.startswith(b"PK"):
         raise CheckpointError(
-            f"{path}: a zip file (torch.save and numpy.savez write such), not an Orbax or Flax checkpoint",
+            f"{path}: a zip file, as torch.save writes it, not an Orbax or Flax checkpoint",
             "a state-spaces S4D or s5-pytorch model: convert it with `last import`",
         )
     if path.suffix == ".safetensors" or _is_safetensors(path, head):

@@ -13,7 +13,7 @@ import numpy as np
 
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.base.files import regular
-from last_cli.formats.sniff import is_equinox, refuse_equinox
+from last_cli.formats.sniff import is_equinox, is_npz, refuse_equinox, refuse_npz
 
 # Where training scripts keep the weights beside other things: Lightning, Hugging Face and the S4 example do.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
@@ -58,6 +58,8 @@ def read(path: Path) -> StateDict:
     """
     if is_equinox(path):
         refuse_equinox(path)
+    if is_npz(path):
+        refuse_npz(path)
     torch = _torch(path)
     try:
         content = torch.load(regular(path), map_location="cpu", weights_only=True)

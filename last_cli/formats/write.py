@@ -113,6 +113,10 @@ def write_stamp(location: Location, stamp: dict[str, Any]) -> Path:
     return file
 
 
+FILES = (".safetensors", ".npz", ".npy", ".pt", ".pth", ".bin", ".pkl", ".zip")
+"""Suffixes of files, which a checkpoint's directory must not have."""
+
+
 def check_output(out: Path | str, *, source: Index, force: bool = False) -> None:
     """What `save` checks first, for before the work that makes the arrays.
 
@@ -127,8 +131,13 @@ def _is_file(out: Path, source: Index | None) -> bool:
     """Whether the output is the one file that the source is.
 
     Raises:
-        OutputError: it has the name of such a file, and the source is none.
+        OutputError: it has the name of such a file, and the source is none; or that of a file that is never written.
     """
+    if out.suffix in FILES:
+        raise OutputError(
+            f"{out}: would be a directory with the name of a {out.suffix} file",
+            "name a directory⟨ with ⟦output⟧|⟩; of that, `last export` writes .safetensors, .pt and .msgpack",
+        )
     if out.suffix != ".msgpack":
         return False
     if source is None or not source.location.directory.is_file():

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import S5
 
 import last_cli as last
-from last_cli.base.errors import CheckpointError
+from last_cli.base.errors import CheckpointError, OutputError
 from last_cli.checkpoint.convert import import_weights
 from last_cli.formats.torch_file import reason_of
 
@@ -54,3 +55,21 @@ def test_a_header_whose_length_looks_like_a_map_is_one_of_safetensors(tmp_path: 
         with pytest.raises(CheckpointError, match=f"{name}: a safetensors file") as caught:
             last.load(tmp_path / name)
         assert "last import" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["arrays.npz", "arrays.pt"])
+def test_arrays_of_numpy_are_no_file_of_pytorch(tmp_path: Path, name: str) -> None:
+    with (tmp_path / name).open("wb") as file:
+        np.savez(file, **{"params/B": np.ones(3)})
+    for use in (last.load, lambda path: import_weights(path, tmp_path / "out")):
+        with pytest.raises(CheckpointError, match=f"{name}: an .npz file of numpy") as caught:
+            use(tmp_path / name)
+        assert "unflatten_dict" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["small.safetensors", "small.npz", "small.pt"])
+def test_no_directory_gets_the_name_of_a_file(tmp_path: Path, name: str) -> None:
+    small = last.prune(S5, 0.3)
+    with pytest.raises(OutputError, match="would be a directory with the name of a") as caught:
+        last.save(small, tmp_path / name)
+    assert "last export" in caught.value.hint and not list(tmp_path.iterdir())
