@@ -164,7 +164,7 @@ def _take_up(
     if session is None or kept is None:
         return None, {}
     stored = kept.find()
-    if not session.resume:
+    if not (session.resume or kept.own):
         if stored:
             rows = _rows_of({number: batch for number, (_, batch) in stored.items()})
             line = f"an interrupted run left results of {rows:,} sequences ({what}): add ⟦resume⟧ to take them up"
@@ -175,7 +175,10 @@ def _take_up(
         for number in mine
         if number in stored and stored[number][0] == _digest(data, number, size)
     }
-    session.tell(f"{what}: {_rows_of(found):,} of {len(data.y):,} sequences are taken up from an interrupted run", "")
+    if not kept.own:
+        session.tell(
+            f"{what}: {_rows_of(found):,} of {len(data.y):,} sequences are taken up from an interrupted run", ""
+        )
     return kept, found
 
 

@@ -39,9 +39,15 @@ PARTS = tuple(part.name for part in fields(Batch))
 
 @dataclass
 class Kept:
-    """One model's results on one split. `begin` counts the seconds to the first shard."""
+    """One model's results on one split.
+
+    Attributes:
+        own: the same session has begun them: baseline and model are the same.
+        begin: counts the seconds to the first shard.
+    """
 
     stem: Path
+    own: bool = False
     waiting: dict[int, tuple[bytes, Batch]] = field(default_factory=dict)
     begin: float = field(default_factory=time.monotonic)
 
@@ -101,7 +107,8 @@ class Session:
         stem = cache.entry("partial", key)
         if stem is None:
             return None
-        self.opened.append(Kept(stem.with_suffix("")))
+        stem = stem.with_suffix("")
+        self.opened.append(Kept(stem, own=any(kept.stem == stem for kept in self.opened)))
         return self.opened[-1]
 
     def clear(self) -> None:

@@ -125,6 +125,17 @@ def test_what_is_taken_up_is_equal_to_the_last_bit(task: tuple[Checkpoint, Split
     np.testing.assert_array_equal(again.losses, plain.losses)
 
 
+def test_a_baseline_that_is_the_model_itself_takes_up_its_answers(task: tuple[Checkpoint, Split], cache: Path) -> None:
+    ck, split = task
+    said: list[str] = []
+    session = Session(False, lambda line, _: said.append(line))
+    request = Request("listops", batch_size=4)
+    once = measure(ck, split, request, "evaluate", session=session)
+    again = measure(ck, split, request, "baseline", session=session)
+    assert said == [] and again.resumed == 41
+    np.testing.assert_array_equal(again.losses, once.losses)
+
+
 def test_nothing_else_is_taken_up(task: tuple[Checkpoint, Split], cache: Path) -> None:
     ck, split = task
     request = Request("listops", batch_size=4)

@@ -66,7 +66,19 @@ def test_knows_step_item_and_root(fixtures: Path, path: str, step: int | None, i
     assert (location.step, location.item, location.root.name) == (step, item, root)
 
 
-@pytest.mark.parametrize("form", ["step-{}", "step_{}", "ckpt-{}", "checkpoint-{}", "s5-lr-0.01-step-{}", "epoch{}"])
+FORMS = [
+    "step-{}",
+    "step_{}",
+    "ckpt-{}",
+    "checkpoint-{}",
+    "s5-lr-0.01-step-{}",
+    "epoch{}",
+    "{}.ckpt",
+    "epoch=3-step={}",
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_knows_the_ways_to_name_a_step(fixtures: Path, tmp_path: Path, form: str) -> None:
     for step in (99, 100):
         (tmp_path / form.format(step)).symlink_to(fixtures / "cur_standard_params" / "ckpt")
@@ -74,8 +86,14 @@ def test_knows_the_ways_to_name_a_step(fixtures: Path, tmp_path: Path, form: str
     assert (location.step, location.directory.name) == (100, form.format(100))
     assert location.notes == ("took step 100, the newest of 99, 100",)
     assert locate(tmp_path, step=99).directory.name == form.format(99)
-    if "lr" not in form:
+    if "lr" not in form and not form.startswith("{"):
         assert locate(tmp_path / form.format(99)).step == 99
+
+
+def test_a_step_may_name_its_epoch_too(fixtures: Path, tmp_path: Path) -> None:
+    for epoch in (1, 2):
+        (tmp_path / f"epoch={epoch}-step={50 * epoch}").symlink_to(fixtures / "cur_standard_params" / "ckpt")
+    assert locate(tmp_path).step == 100
 
 
 def test_a_day_is_no_step(fixtures: Path, tmp_path: Path) -> None:

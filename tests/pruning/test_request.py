@@ -93,7 +93,8 @@ def test_a_pipe(tmp_path: Path) -> None:
         ({"x": X + 2**40}, "more than any vocabulary"),
         ({"x": np.full((2, 3, 4), 1e300)}, "not finite, as float32"),
         ({"x": X, "lengths": np.array(["a", "b", "c"])}, "lengths"),
-        ({"x": X, "lengths": np.array([1, np.nan, 2])}, "lengths are nan"),
+        ({"x": X, "lengths": np.array([1, np.nan, 2])}, "lengths has numbers such as nan"),
+        ({"x": X, "lengths": np.array([1, 2.5, 2])}, "lengths has numbers such as 2.5, expected whole ones"),
     ],
 )
 def test_arrays_that_are_no_sequences(tmp_path: Path, arrays: dict[str, np.ndarray], said: str) -> None:

@@ -19,7 +19,8 @@ UNCOMMITTED = ".orbax-checkpoint-tmp"
 _SHOWN_STEPS = 12
 
 # What stands before the number in the name of a step. Before a hyphen it takes such a word: `2026-11-28` is a day.
-_WORD = r"(?:[sS]teps?|[cC]kpt|[cC]heckpoint|[eE]poch|[iI]ter(?:ation)?)[_-]?"
+_WORD = r"(?:[sS]teps?|[cC]kpt|[cC]heckpoint|[eE]poch|[iI]ter(?:ation)?)[_=-]?"
+_SUFFIX = r"(?:\.(?:ckpt|orbax|msgpack))?"
 
 # Where a step holds several trees: the names under which Orbax and its users keep the model.
 _PREFERRED_ITEMS = ("default", "state", "pytree", "params", "model", "train_state")
@@ -71,7 +72,7 @@ def _is_array(directory: Path) -> bool:
 
 
 def steps_in(directory: Path) -> dict[int, Path]:
-    """The committed steps of a run: `3`, `epoch_000003`, `step-3`, flax's `checkpoint_3` (also msgpack files)."""
+    """The committed steps of a run: `3`, `step-3`, `epoch=1-step=3`, `3.ckpt`, flax's `checkpoint_3` (also files)."""
     numbered = {entry: step_of(entry.name) for entry in sorted(directory.iterdir())}
     return {
         number: entry
@@ -84,7 +85,7 @@ def step_of(name: str) -> int | None:
     """The number in the name of a committed step, or None where it is no such name."""
     if UNCOMMITTED in name:
         return None
-    match = re.fullmatch(rf"(?:.*_|(?:.*[_-])?{_WORD})?(\d+)", name)
+    match = re.fullmatch(rf"(?:.*_|(?:.*[_-])?{_WORD})?(\d+){_SUFFIX}", name)
     return int(match[1]) if match else None
 
 
@@ -96,7 +97,7 @@ def items_in(step: Path) -> dict[str, str]:
 
 def _in_run(given: Path, run: Path, steps: dict[int, Path], step: int | None, item: str | None) -> Location:
     known = _numbers(sorted(steps))
-    series = sorted({re.sub(r"\d+$", "*", path.name) for path in steps.values()})
+    series = sorted({re.sub(rf"(?<==)\d+|\d+(?={_SUFFIX}$)", "*", path.name) for path in steps.values()})
     if len(series) > 1:
         raise CheckpointError(f"{given}: holds several series of checkpoints: {', '.join(series)}", "name one of them")
     number = max(steps) if step is None else step
@@ -189,7 +190,7 @@ def _step_above(directory: Path) -> int | None:
 
 def _step_alone(path: Path) -> int | None:
     """The step in the name of `path`, seen without its run: `run_5` may be a name, `epoch_000005` is none."""
-    return step_of(path.name) if re.fullmatch(rf"({_WORD}|.*_(?=0))?\d+", path.name) else None
+    return step_of(path.name) if re.fullmatch(rf"((?:\w+=\d+-)?{_WORD}|.*_(?=0))?\d+", path.name) else None
 
 
 def _names(entries: Iterable[Path]) -> str:

@@ -141,6 +141,8 @@ def from_file(path: str | Path, count: int | None = None, draw: Draw = Draw()) -
     if tokens and not (sequences == x).all():
         raise DataError(f"{path}: x has the tokens {x.min()} to {x.max()}, more than any vocabulary", HINT)
     steps = x.shape[len(samples)]
+    if lengths is not None and (broken := lengths[lengths % 1 != 0]).size:
+        raise DataError(f"{path}: lengths has numbers such as {broken[0]}, expected whole ones", HINT)
     if lengths is not None and not (lengths.min() >= 1 and lengths.max() <= steps):
         raise DataError(f"{path}: lengths are {lengths.min()} to {lengths.max()}, expected 1 to {steps} steps", HINT)
     chosen, drawn = draw.of(len(x), len(x) if count is None else count)
