@@ -33,7 +33,7 @@ def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
     if pruned.report is None:
         raise UsageError(f"{pruned.source.path} is as it was: there is nothing to save", "prune it first")
     out = Path(path)
-    shapes = {key: leaf.shape for key, leaf in pruned.leaves.items()}
+    shapes, loader = {key: leaf.shape for key, leaf in pruned.leaves.items()}, pruned.loader
     formats.save(
         out,
         source=pruned.index,
@@ -41,6 +41,6 @@ def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
         stamp=dict(pruned.stamp),
         force=force,
         also=pruned.also,
-        resized=Resized(shapes, pruned.settings),
+        resized=Resized(shapes, pruned.settings, loader.files if loader else {}),
     )
     return out

@@ -10,7 +10,7 @@ from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.system import AnyArray, System
 from last_cli.families.target import Shapes, Target
-from last_cli.formats.format import Settings
+from last_cli.formats.format import Files, Settings
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,19 @@ class Relative:
 
 
 @dataclass(frozen=True)
+class Loader:
+    """What loads a model other than `last`.
+
+    Attributes:
+        said: behind "loads": "in the stock class".
+        files: that it needs of ours beside the tree, by name; None where one of that name is no longer needed.
+    """
+
+    said: str
+    files: Files = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Family:
     """A kind of layer.
 
@@ -93,6 +106,7 @@ class Family:
             target: leaves -> (G, N).
         resized: configuration files, layers, target and how many units each group of each layer keeps -> new values in
             the files, by file beside the tree and by path of keys. None where no file says sizes.
+        loader: configuration files -> what loads the model; None where nothing is known to.
         group: what one of several independent systems, or of several sets of units, is called.
         memory: leaf shapes -> how many numbers a layer remembers from step to step of a sequence, where that is more
             than its states.
@@ -122,6 +136,7 @@ class Family:
     bound: Callable[[Mapping[str, Any]], Family] | None = None
     energies: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Any]] = field(default_factory=dict)
     resized: Callable[[Mapping[str, Any], Sequence[Any], str, Sequence[int]], Settings] | None = None
+    loader: Callable[[Mapping[str, Any]], Loader | None] = lambda files: None
     group: str = "channel"
     memory: Callable[[Shapes], int] | None = None
 

@@ -53,7 +53,7 @@ def compact(
     leaves = cut_leaves(checkpoint.leaves, cuts)
     changes = {} if masked else resized(checkpoint, kept)
     files = with_settings(checkpoint.index.config, changes)
-    return replace(
+    small = replace(
         checkpoint,
         index=replace(checkpoint.index, config=files),
         settings=merged(checkpoint.settings, changes),
@@ -61,8 +61,9 @@ def compact(
         leaves=leaves,
         changed=ChainMap(Cuts(cuts, checkpoint.read), checkpoint.changed),  # pyright: ignore[reportArgumentType]
         also=_other_items(checkpoint, kept),
-        stamp=_stamp(checkpoint, settings, kept),
     )
+    loads = {"loads": small.loader.said} if small.loader else {}
+    return replace(small, stamp=_stamp(checkpoint, {**settings, **loads}, kept))
 
 
 def _placeholders(checkpoint: Checkpoint, masks: Mapping[str, np.ndarray], target: str) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ def report_of(
     before: Checkpoint, after: Checkpoint, recipe: Recipe, ratio: float, layers: Sequence[LayerPrune]
 ) -> PruneReport:
     """What all methods report, with a warning for each layer that lost all its units; the recipe names its target."""
-    target, memory = recipe.target or "states", (before.memory, after.memory)
+    target, memory, loader = recipe.target or "states", (before.memory, after.memory), after.loader
     return PruneReport(
         checkpoint=before.source,
         family=before.family,
@@ -32,6 +32,7 @@ def report_of(
         warnings=[*other_weights(before.layers, before.following), *_emptied(layers, target)],
         target=target,
         memory=None if None in memory else memory,  # pyright: ignore[reportArgumentType]
+        loads=loader and loader.said,
     )
 
 

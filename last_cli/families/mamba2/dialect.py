@@ -18,6 +18,9 @@ Rows = Literal["mamba2", "discrete", "shared"]
 
 MAIN, MAMBA = "file:config.json", "file:mamba_config.json"
 
+LAST_LAYERS = "last_layers"
+"""The key of config.json below which `last` writes the sizes of mixers that differ, and the epsilon of their norms."""
+
 
 @dataclass(frozen=True)
 class Keys:
@@ -71,6 +74,7 @@ class Settings:
         norm: where the gate's norm stands, before or after the gate; None where there is none.
         norm_by_head: the norm has a group for each head, not for each group of B and C.
         eps: of that norm.
+        each_eps: of each mixer's in order, where they differ.
         factors: on the rows of in_proj, by part.
         factor_in, factor_out: on the mixer's input and output.
     """
@@ -84,9 +88,18 @@ class Settings:
     norm: Literal["gate first", "norm first"] | None = "gate first"
     norm_by_head: bool = False
     eps: float = 1e-5
+    each_eps: tuple[float, ...] | None = None
     factors: Mapping[str, float] = field(default_factory=dict)
     factor_in: float = 1.0
     factor_out: float = 1.0
+
+    def eps_of(self, number: int, name: str) -> float:
+        """The epsilon of one mixer's norm, by its number and the name that errors call it."""
+        if self.each_eps is None:
+            return self.eps
+        if number >= len(self.each_eps):
+            raise CheckpointError(f"config.json: {LAST_LAYERS} has {len(self.each_eps)} entries, and none for {name}")
+        return self.each_eps[number]
 
 
 def settings(files: Mapping[str, Any]) -> Settings:
@@ -152,16 +165,25 @@ def _transformers(config: Mapping[str, Any]) -> Settings:
         factors["dt"] = number(said[-1], "ssm_multipliers")
         factor_in = number(config.get("ssm_in_multiplier", 1.0), "ssm_in_multiplier")
         factor_out = number(config.get("ssm_out_multiplier", 1.0), "ssm_out_multiplier")
+    eps = number(config.get(keys.eps, 1e-5), keys.eps) if isinstance(keys.eps, str) else keys.eps
     return Settings(
         kind,
         groups=whole(config.get(keys.groups, 8 if kind == "mamba2" else 1), keys.groups),
         limit=(low, high),
         norm=norm,
-        eps=number(config.get(keys.eps, 1e-5), keys.eps) if isinstance(keys.eps, str) else keys.eps,
+        eps=eps,
+        each_eps=_each_eps(config[LAST_LAYERS], eps) if LAST_LAYERS in config else None,
         factors=factors,
         factor_in=factor_in,
         factor_out=factor_out,
     )
+
+
+def _each_eps(entries: Any, eps: float) -> tuple[float, ...]:
+    """The epsilon of every mixer's norm; of a mixer without one, that of the others."""
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) and "eps" in entry for entry in entries):
+        raise CheckpointError(f"config.json: {LAST_LAYERS} is no list of objects with states, heads, head_dim and eps")
+    return tuple(eps if entry["eps"] is None else number(entry["eps"], f"{LAST_LAYERS}.eps") for entry in entries)
 
 
 def _mamba_ssm(config: Mapping[str, Any]) -> Settings:

@@ -8,6 +8,7 @@ from typing import Any
 from last_cli.base.errors import UsageError
 from last_cli.families.layer import Layer
 from last_cli.families.mamba2.dialect import MAIN, MAMBA, TYPES, settings
+from last_cli.families.mamba2.modelling import entries, with_entries
 from last_cli.formats.format import Settings
 
 _FILE = "file:"
@@ -19,19 +20,17 @@ def resized(files: Mapping[str, Any], layers: Sequence[Layer], target: str, coun
     """The new values of a configuration; see Family.resized.
 
     Raises:
-        UsageError: layers keep different numbers, and the classes that read this configuration have one for all.
+        UsageError: layers would have different sizes, which neither the classes that read this configuration nor our
+            modelling file load.
     """
     said = settings(files)
     ragged = len(set(counts)) > 1
     if target != "states":
         raise UsageError(f"⟦target {target}⟧: only states can be removed from a model of {said.name} so far")
     if said.name in TYPES:
-        if ragged:
-            raise UsageError(
-                f"layers would keep {min(counts)} to {max(counts)} states, and {said.name} has one number for all",
-                "⟦scope layer⟧ keeps as many in every layer; ⟦stock⟧ fills layers up with zeros to the largest",
-            )
-        return {_name(MAIN): {(*_inside(files), TYPES[said.name].states): counts[0]}}
+        inside = _inside(files)
+        values = {} if ragged else {(*inside, TYPES[said.name].states): counts[0]}
+        return {_name(MAIN): values | with_entries(files, said, entries(layers, said, counts), inside)}
     file, path = _place(said.name)
     values: dict[tuple[str, ...], Any] = {} if ragged else {(*path, "d_state"): counts[0]}
     there = files.get(f"{_FILE}{file}") or {}
