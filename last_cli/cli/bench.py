@@ -8,7 +8,7 @@ import typer
 import last_cli as last
 from last_cli.cli.app import command
 from last_cli.cli.options import Device, General, Model, Precision, how_option, output_option
-from last_cli.cli.shared import check_plot, tell
+from last_cli.cli.shared import check_plot, tell, tell_all
 
 
 @command("last bench ckpt/ pruned/", "last bench ckpt/ pruned/ --length 2048 --plot speed.svg")
@@ -49,6 +49,7 @@ def bench(
             progress=progress,
         )
     show_bench(result, general.form)
+    tell_all(result.warnings, "warning")
     tell(bench_summary(result), general.quiet)
     if plot is not None:
         from last_cli.display.figures.bench import draw_bench

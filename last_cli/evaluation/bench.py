@@ -18,6 +18,7 @@ from last_cli.base import errors
 from last_cli.base.errors import LastError, UsageError
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import load
+from last_cli.checkpoint.guess import guesses, told
 from last_cli.evaluation import inputs
 from last_cli.families.network import check_precision
 from last_cli.results.bench import BenchReport, Timing
@@ -85,7 +86,12 @@ def bench(checkpoints: Sequence[str | Path], request: BenchRequest, progress: Pr
         )
         for checkpoint, worker, found, end in zip(opened, workers, seconds, ends, strict=True)
     ]
-    return BenchReport(timings, steps, batch, repeat, request.precision, workers[0].begun["device"])
+    warnings = [
+        f"{found.source.path}: {line}"
+        for found in opened
+        for line in (*found.index.warnings, *told(found, guesses(found)))
+    ]
+    return BenchReport(timings, steps, batch, repeat, request.precision, workers[0].begun["device"], warnings)
 
 
 def _check(checkpoints: Sequence[str | Path], request: BenchRequest) -> None:

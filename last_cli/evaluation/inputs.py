@@ -132,7 +132,8 @@ def trained_length(checkpoint: Checkpoint) -> int:
     except (DataError, UsageError) as error:
         raise UsageError(
             "the checkpoint does not say on sequences of which length it was trained",
-            "give the length for random inputs, or calibration sequences of a task or file",
+            "`last config CKPT` with ⟦task NAME⟧ writes it down once; or give ⟦length⟧ (bench), ⟦horizon⟧ (energy), or "
+            "sequences: ⟦calibration_file FILE.npz⟧, ⟦task NAME⟧",
         ) from error
 
 

@@ -17,6 +17,7 @@ from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.checkpoint.sizes import count
 from last_cli.families.find import Layer
+from last_cli.families.followers import other_weights
 from last_cli.families.lti.system import System, hinf_norm, state_gains
 from last_cli.pruning.criteria.criterion import scores
 from last_cli.pruning.needs import Needs, needs_of
@@ -69,7 +70,7 @@ def score(
         )
     needs = needs_of(checkpoint, recipe, observation)
     scored, warnings = score_layers(checkpoint, needs)
-    warnings += slow_warnings(checkpoint, recipe, scored)
+    warnings += [*slow_warnings(checkpoint, recipe, scored), *other_weights(checkpoint.layers, checkpoint.following)]
     if ratio is not None:
         scored = with_keep(scored, needs.recipe, ratio)
     shown = [s for s in scored if layer is None or _named(s.name, layer)]

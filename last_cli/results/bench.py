@@ -67,7 +67,11 @@ class Timing:
 
 @dataclass(frozen=True)
 class BenchReport:
-    """What `last bench` shows; the first timing is the baseline."""
+    """What `last bench` shows; the first timing is the baseline.
+
+    Attributes:
+        warnings: what was guessed of the networks, and other reasons to doubt the result.
+    """
 
     timings: Sequence[Timing]
     length: int
@@ -75,6 +79,7 @@ class BenchReport:
     repeat: int
     precision: str
     device: str
+    warnings: Sequence[str] = ()
 
     def as_json(self) -> Json:
         """last.bench/1."""
@@ -88,4 +93,5 @@ class BenchReport:
             "repeat": self.repeat,
             "precision": self.precision,
             "results": [timing.as_json(self.timings[0]) for timing in self.timings],
+            "warnings": list(self.warnings),
         }

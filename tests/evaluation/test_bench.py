@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from commands import S4D, S5, UNSTABLE, Run, data, fails
+from random_layers import classifier, write
 
 import last_cli as last
 from last_cli.display.bench import bench_summary, show_bench
+from last_cli.evaluation import bench as bench_module
 from last_cli.results.bench import BenchReport, Timing
 
 
@@ -43,6 +47,16 @@ def test_the_report_says_all(run: Run) -> None:
     assert first["ratios"] == {"speed": 1, "program_bytes": 1, "peak_bytes": 1}
     assert second["ratios"]["speed"] == pytest.approx(first["latency"]["median"] / second["latency"]["median"])
     assert second["ratios"]["program_bytes"] == 1
+
+
+def test_what_is_guessed_of_a_network_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    begun = {"compile_seconds": 0.1, "program_bytes": 1, "device": "cpu"}
+    answers = SimpleNamespace(begun=begun, ask=lambda _: {"seconds": [1.0], "peak_bytes": 1})
+    monkeypatch.setattr(bench_module, "_worker", lambda *_: nullcontext(answers))
+    bare = write(tmp_path / "ckpt", classifier())
+    report = last.bench(bare, length=8, repeat=1).as_json()
+    assert any("activation = half_glu1 is a guess" in line and str(bare) in line for line in report["warnings"])
+    assert not last.bench(S5, repeat=1).warnings
 
 
 def test_other_forms(capsys: pytest.CaptureFixture[str]) -> None:
