@@ -1,0 +1,85 @@
+"""What each state of a Mamba-1 mixer can give to its output: an H-infinity norm, from the weights alone.
+
+With B, C and the step held at their means a state is a linear system of one real pole for every channel d of its head.
+Its gain is largest at frequency 0, kappa_d = step_d / (1 - exp(-a_d step_d)) times the sizes of B and C. The norm in
+front makes its output of mean square 1: it is taken as normal, and independent from step to step.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from last_cli.base.annotations import Float
+from last_cli.families.front import Front, normal, silu
+from last_cli.families.mamba.mixer import B_NORM, C_NORM, Arrays, Heads, heads_of, mixer
+
+
+def state_energies(arrays: Arrays, front: Front, eps: float | None) -> Float[np.ndarray, "H N"]:
+    """The squared H-infinity norms of all states.
+
+    E[B^2] E[C^2] sum over d of kappa_d^2 |W_out,d|^2 E[x_d^2] E[silu(z_d)^2].
+
+    Args:
+        arrays: the mixer's tensors by their names below its prefix, in any precision.
+        front: the norm in front of it.
+        eps: of the norms of B and C over the states; None where there are none.
+    """
+    own = heads_of(arrays)
+    inputs = _inputs(own, front)
+    b, c = (_mean_squares(own, rows, front, inputs) for rows in (own.B, own.C))
+    if eps is not None:
+        weights = (arrays[n].astype(np.float64) if n in arrays else np.float64(1) for n in (B_NORM, C_NORM))
+        b, c = (m / (m.mean(axis=1, keepdims=True) + eps) * w**2 for m, w in zip((b, c), weights, strict=True))
+    step = np.logaddexp(0, own.step)[..., None]
+    kappa = step / -np.expm1(-np.exp(own.A_log) * step)
+    size = np.square(own.out).sum(axis=0) * (inputs.square * _gate_squares(own, front)).reshape(own.step.shape)
+    return b * c * np.einsum("hpn,hp->hn", kappa**2, size)
+
+
+def magnitudes(arrays: Arrays) -> Float[np.ndarray, "H N"]:
+    """|B|^2 + |C|^2 of every state: its rows of x_proj, paired."""
+    sizes = mixer({name: array.shape for name, array in arrays.items()})
+    x_proj = arrays["x_proj_weight" if sizes.apart else "x_proj.weight"].astype(np.float64)
+    rows = np.square(x_proj).sum(axis=-1).reshape(sizes.heads, -1)[:, sizes.rank :]
+    return rows[:, : sizes.states] + rows[:, sizes.states :]
+
+
+class _Inputs:
+    """x behind the convolution and SiLU, by channel.
+
+    Attributes:
+        mean, square: of it.
+        slope: E[silu'], by which it follows what enters SiLU.
+        rest: the variance that does not follow it, taken as independent between channels.
+    """
+
+    def __init__(self, mean: np.ndarray, deviation: np.ndarray) -> None:
+        values, weights = normal(mean, deviation)
+        activated = silu(values)
+        self.mean, self.square = activated @ weights, np.square(activated) @ weights
+        sigmoid = 1 / (1 + np.exp(-np.clip(values, -700, 700)))
+        self.slope = (sigmoid * (1 + values * (1 - sigmoid))) @ weights
+        self.rest = np.maximum(self.square - self.mean**2 - (self.slope * deviation) ** 2, 0)
+
+
+def _inputs(own: Heads, front: Front) -> _Inputs:
+    mean = (own.x @ front.bias + own.x_bias) * own.taps.sum(axis=1) + own.bias
+    rows = np.square(own.x) @ np.square(front.weight)
+    return _Inputs(mean, np.sqrt(rows * np.square(own.taps).sum(axis=1)))
+
+
+def _mean_squares(own: Heads, rows: np.ndarray, front: Front, inputs: _Inputs) -> Float[np.ndarray, "H N"]:
+    """The mean square of B or C: rows of x_proj on x, whose channels go together as far as SiLU is linear (Stein)."""
+    heads, _, channels = rows.shape
+    mean, slope, rest = (v.reshape(heads, channels) for v in (inputs.mean, inputs.slope, inputs.rest))
+    total = np.einsum("hnp,hp->hn", rows, mean) ** 2 + np.einsum("hnp,hp->hn", np.square(rows), rest)
+    x, taps = (own.x * front.weight).reshape(heads, channels, -1), own.taps.reshape(heads, channels, -1)
+    for tap in range(taps.shape[-1]):
+        total += np.square((rows * (slope * taps[..., tap])[:, None]) @ x).sum(axis=-1)
+    return total
+
+
+def _gate_squares(own: Heads, front: Front) -> Float[np.ndarray, " inner"]:
+    deviation = np.sqrt(np.square(own.z) @ np.square(front.weight))
+    values, weights = normal(own.z @ front.bias + own.z_bias, deviation)
+    return np.square(silu(values)) @ weights
