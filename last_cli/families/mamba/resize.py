@@ -32,14 +32,22 @@ def resized(files: Mapping[str, Any], layers: Sequence[Layer], target: str, coun
         return {FILE: {(*said.path, said.keys.states): counts[0]}}
     before = layers[0].units["channels"]
     heads, channels = (counts[0], before.count) if target == "heads" else (before.groups, counts[0])
-    values: dict[str, Any] = _channels(said, layers[0].sizes.features, heads * channels, files)
+    width = layers[0].sizes.features
+    values = _channels(said, width, heads * channels)
+    if values is None:
+        raise UsageError(
+            f"layers would keep {heads * channels} channels, and {said.name} has {said.keys.expand} times its width of "
+            f"{width}",
+            f"⟦multiple_of {width // math.gcd(width, channels if target == 'heads' else heads)}⟧ rounds {target} up to "
+            "what it can say",
+        )
     if said.keys.heads and target == "heads":
         values[said.keys.heads] = heads
     return {FILE: {(*said.path, key): value for key, value in values.items()}}
 
 
-def _channels(said: Settings, width: int, inner: int, files: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of the number of channels: a multiple of the model's width, unless the class takes another."""
+def _channels(said: Settings, width: int, inner: int) -> dict[str, Any] | None:
+    """The keys of the number of channels; None where the class takes multiples of the model's width alone."""
     keys = said.keys
     if inner % width == 0:
         return {keys.expand: inner // width} | ({keys.inner: inner} if keys.inner else {})
@@ -48,7 +56,4 @@ def _channels(said: Settings, width: int, inner: int, files: Mapping[str, Any]) 
     if keys.fraction:
         ratio = inner / width
         return {keys.expand: ratio if int(ratio * width) == inner else math.nextafter(ratio, math.inf)}
-    raise UsageError(
-        f"layers would keep {inner} channels, and {said.name} has {keys.expand} times its width of {width}",
-        f"keep a multiple of {width} channels in all",
-    )
+    return None
