@@ -44,6 +44,11 @@ def normal(
     return np.asarray(mean)[..., None] + deviation[:, None] * nodes, weights / weights.sum()
 
 
+def sigmoid(values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """1 / (1 + exp(-values)), without overflow."""
+    return 1 / (1 + np.exp(-np.clip(values, -700, 700)))
+
+
 def silu(values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """values times their sigmoid."""
-    return values / (1 + np.exp(-np.clip(values, -700, 700)))
+    return values * sigmoid(values)

@@ -109,7 +109,7 @@ def test_mean_squares_are_those_of_simulated_inputs(name: str) -> None:
     x = sum(rows[k : len(rows) - 3 + k] * own.taps[:, k] for k in range(4)) + own.bias
     x = (x / (1 + np.exp(-x))).reshape(len(x), *own.step.shape)
     simulated = np.square(np.einsum("hnp,thp->thn", own.B, x)).mean(axis=0)
-    found = norms._mean_squares(own, own.B, before, norms._inputs(own, before))
+    found = norms.mean_squares(own, own.B, before, norms.inputs_of(own, before))
     np.testing.assert_allclose(found, simulated, rtol=0.1)
 
 
@@ -125,8 +125,8 @@ def test_an_energy_is_the_square_of_what_a_state_gives_to_a_constant_input() -> 
     for _ in range(100_000):
         state = np.exp(-np.exp(arrays["A_log"]) * step) * state + step
     own, size = heads_of(arrays), np.square(arrays["out_proj.weight"].astype(float)).sum(axis=0)
-    inputs = norms._inputs(own, front(arrays))
-    channels = size * inputs.square * norms._gate_squares(own, front(arrays))
+    inputs = norms.inputs_of(own, front(arrays))
+    channels = size * inputs.square * norms.gate_squares(own, front(arrays))
     expected = np.einsum("pn,p->n", state**2, channels)
     np.testing.assert_allclose(found / found[0], expected / expected[0], rtol=1e-6)
     assert (np.diff(found[[0, 1, 2, 4, 5]]) < 0).all() and found[2] == found[3]

@@ -7,10 +7,12 @@ front makes its output of mean square 1: it is taken as normal, and independent 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from last_cli.base.annotations import Float
-from last_cli.families.front import Front, normal, silu
+from last_cli.families.front import Front, normal, sigmoid, silu
 from last_cli.families.mamba.mixer import B_NORM, C_NORM, Arrays, Heads, heads_of, mixer
 
 
@@ -25,14 +27,14 @@ def state_energies(arrays: Arrays, front: Front, eps: float | None) -> Float[np.
         eps: of the norms of B and C over the states; None where there are none.
     """
     own = heads_of(arrays)
-    inputs = _inputs(own, front)
-    b, c = (_mean_squares(own, rows, front, inputs) for rows in (own.B, own.C))
+    inputs = inputs_of(own, front)
+    b, c = (mean_squares(own, rows, front, inputs) for rows in (own.B, own.C))
     if eps is not None:
         weights = (arrays[n].astype(np.float64) if n in arrays else np.float64(1) for n in (B_NORM, C_NORM))
         b, c = (m / (m.mean(axis=1, keepdims=True) + eps) * w**2 for m, w in zip((b, c), weights, strict=True))
     step = np.logaddexp(0, own.step)[..., None]
     kappa = step / -np.expm1(-np.exp(own.A_log) * step)
-    size = np.square(own.out).sum(axis=0) * (inputs.square * _gate_squares(own, front)).reshape(own.step.shape)
+    size = np.square(own.out).sum(axis=0) * (inputs.square * gate_squares(own, front)).reshape(own.step.shape)
     return b * c * np.einsum("hpn,hp->hn", kappa**2, size)
 
 
@@ -44,7 +46,8 @@ def magnitudes(arrays: Arrays) -> Float[np.ndarray, "H N"]:
     return rows[:, : sizes.states] + rows[:, sizes.states :]
 
 
-class _Inputs:
+@dataclass(frozen=True)
+class Inputs:
     """x behind the convolution and SiLU, by channel.
 
     Attributes:
@@ -53,22 +56,24 @@ class _Inputs:
         rest: the variance that does not follow it, taken as independent between channels.
     """
 
-    def __init__(self, mean: np.ndarray, deviation: np.ndarray) -> None:
-        values, weights = normal(mean, deviation)
-        activated = silu(values)
-        self.mean, self.square = activated @ weights, np.square(activated) @ weights
-        sigmoid = 1 / (1 + np.exp(-np.clip(values, -700, 700)))
-        self.slope = (sigmoid * (1 + values * (1 - sigmoid))) @ weights
-        self.rest = np.maximum(self.square - self.mean**2 - (self.slope * deviation) ** 2, 0)
+    mean: Float[np.ndarray, " inner"]
+    square: Float[np.ndarray, " inner"]
+    slope: Float[np.ndarray, " inner"]
+    rest: Float[np.ndarray, " inner"]
 
 
-def _inputs(own: Heads, front: Front) -> _Inputs:
-    mean = (own.x @ front.bias + own.x_bias) * own.taps.sum(axis=1) + own.bias
-    rows = np.square(own.x) @ np.square(front.weight)
-    return _Inputs(mean, np.sqrt(rows * np.square(own.taps).sum(axis=1)))
+def inputs_of(own: Heads, front: Front) -> Inputs:
+    """What enters the states and x_proj."""
+    shift = (own.x @ front.bias + own.x_bias) * own.taps.sum(axis=1) + own.bias
+    deviation = _deviations(own.x, front) * np.sqrt(np.square(own.taps).sum(axis=1))
+    values, weights = normal(shift, deviation)
+    activated = silu(values)
+    mean, square = activated @ weights, np.square(activated) @ weights
+    slope = (sigmoid(values) * (1 + values - activated)) @ weights
+    return Inputs(mean, square, slope, np.maximum(square - mean**2 - (slope * deviation) ** 2, 0))
 
 
-def _mean_squares(own: Heads, rows: np.ndarray, front: Front, inputs: _Inputs) -> Float[np.ndarray, "H N"]:
+def mean_squares(own: Heads, rows: np.ndarray, front: Front, inputs: Inputs) -> Float[np.ndarray, "H N"]:
     """The mean square of B or C: rows of x_proj on x, whose channels go together as far as SiLU is linear (Stein)."""
     heads, _, channels = rows.shape
     mean, slope, rest = (v.reshape(heads, channels) for v in (inputs.mean, inputs.slope, inputs.rest))
@@ -79,7 +84,11 @@ def _mean_squares(own: Heads, rows: np.ndarray, front: Front, inputs: _Inputs) -
     return total
 
 
-def _gate_squares(own: Heads, front: Front) -> Float[np.ndarray, " inner"]:
-    deviation = np.sqrt(np.square(own.z) @ np.square(front.weight))
-    values, weights = normal(own.z @ front.bias + own.z_bias, deviation)
+def gate_squares(own: Heads, front: Front) -> Float[np.ndarray, " inner"]:
+    """The mean square of silu(z)."""
+    values, weights = normal(own.z @ front.bias + own.z_bias, _deviations(own.z, front))
     return np.square(silu(values)) @ weights
+
+
+def _deviations(rows: Float[np.ndarray, "inner d"], front: Front) -> Float[np.ndarray, " inner"]:
+    return np.sqrt(np.einsum("id,id,d->i", rows, rows, np.square(front.weight)))
