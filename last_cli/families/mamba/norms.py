@@ -28,7 +28,8 @@ def state_energies(arrays: Arrays, front: Front, eps: float | None) -> Float[np.
     """
     own = heads_of(arrays)
     inputs = inputs_of(own, front)
-    b, c = (mean_squares(own, rows, front, inputs) for rows in (own.B, own.C))
+    both = mean_squares(own, np.concatenate([own.B, own.C], axis=1), front, inputs)
+    b, c = np.split(both, 2, axis=1)
     if eps is not None:
         weights = (arrays[n].astype(np.float64) if n in arrays else np.float64(1) for n in (B_NORM, C_NORM))
         b, c = (m / (m.mean(axis=1, keepdims=True) + eps) * w**2 for m, w in zip((b, c), weights, strict=True))
@@ -73,14 +74,16 @@ def inputs_of(own: Heads, front: Front) -> Inputs:
     return Inputs(mean, square, slope, np.maximum(square - mean**2 - (slope * deviation) ** 2, 0))
 
 
-def mean_squares(own: Heads, rows: np.ndarray, front: Front, inputs: Inputs) -> Float[np.ndarray, "H N"]:
-    """The mean square of B or C: rows of x_proj on x, whose channels go together as far as SiLU is linear (Stein)."""
+def mean_squares(own: Heads, rows: np.ndarray, front: Front, inputs: Inputs) -> Float[np.ndarray, "H rows"]:
+    """The mean squares of B and C: rows of x_proj on x, whose channels go together as far as SiLU is linear (Stein)."""
     heads, _, channels = rows.shape
     mean, slope, rest = (v.reshape(heads, channels) for v in (inputs.mean, inputs.slope, inputs.rest))
     total = np.einsum("hnp,hp->hn", rows, mean) ** 2 + np.einsum("hnp,hp->hn", np.square(rows), rest)
-    x, taps = (own.x * front.weight).reshape(heads, channels, -1), own.taps.reshape(heads, channels, -1)
-    for tap in range(taps.shape[-1]):
-        total += np.square((rows * (slope * taps[..., tap])[:, None]) @ x).sum(axis=-1)
+    x, taps = own.x.reshape(heads, channels, -1), own.taps.reshape(heads, channels, -1)
+    for head in range(heads):
+        follow = rows[head, :, None] * (slope[head, :, None] * taps[head]).T  # (rows, taps, channels)
+        products = follow.reshape(-1, channels) @ x[head] * front.weight
+        total[head] += np.square(products).sum(axis=1).reshape(len(follow), -1).sum(axis=1)
     return total
 
 
