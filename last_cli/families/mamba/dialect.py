@@ -71,8 +71,8 @@ def settings(files: Mapping[str, Any]) -> Settings:
     if "ssm_cfg" in main:
         return Settings("mamba_ssm", Keys("d_state", "expand", fraction=True), ("ssm_cfg",))
     inner = main.get("text_config")
-    nested = main.get("model_type") not in TYPES and isinstance(inner, dict)
-    config: Mapping[str, Any] = inner if nested else main
+    nested = inner if main.get("model_type") not in TYPES and isinstance(inner, dict) else None
+    config = main if nested is None else nested
     name = config.get("model_type")
     if name not in TYPES:
         raise CheckpointError(
@@ -80,4 +80,4 @@ def settings(files: Mapping[str, Any]) -> Settings:
         )
     keys = TYPES[name]
     eps = None if keys.norm_eps is None else number(config.get(keys.norm_eps, 1e-6), keys.norm_eps)
-    return Settings(name, keys, ("text_config",) if nested else (), eps)
+    return Settings(name, keys, () if nested is None else ("text_config",), eps)

@@ -22,17 +22,17 @@ def segments(sizes: Mixer, target: str, shapes: Shapes) -> Segments:
     if target == "states":
         found = _states(sizes)
     else:
-        found = _outside(sizes, target) | (_inside(target) if sizes.apart else _INSIDE)
+        found = {**_outside(sizes, target), **(_inside(target) if sizes.apart else _INSIDE)}
     return {name: owned for name, owned in found.items() if name in shapes}
 
 
 def _states(sizes: Mixer) -> Segments:
     group = -3 if sizes.apart else None
-    rows = ((sizes.rank, "input"), (sizes.rank + sizes.states, "readout"))
     return {
         "A_log": (Segment(-1, group_axis=group),),
-        "x_proj_weight" if sizes.apart else "x_proj.weight": tuple(
-            Segment(-2, start, group_axis=group, role=role) for start, role in rows
+        "x_proj_weight" if sizes.apart else "x_proj.weight": (
+            Segment(-2, sizes.rank, group_axis=group, role="input"),
+            Segment(-2, sizes.rank + sizes.states, group_axis=group, role="readout"),
         ),
         B_NORM: (Segment(-1),),
         C_NORM: (Segment(-1),),
