@@ -11,12 +11,14 @@ from mamba_models import NORMED, leaves, recorded, run
 from random_layers import as_layer, mamba_arrays, taken, zamba_arrays
 
 from last_cli.base.errors import CheckpointError, UsageError
+from last_cli.families.find import find_layers
 from last_cli.families.front import Front, front
 from last_cli.families.layer import Layer
 from last_cli.families.mamba import norms
 from last_cli.families.mamba.mixer import heads_of
 from last_cli.families.mamba.resize import resized
 from last_cli.families.target import zero
+from last_cli.formats import Leaf
 
 TYPES = {"mamba1": "mamba", "falcon_mamba": "falcon_mamba", "jamba": "jamba", "zamba1": "zamba"}
 FRONT = "../norm.weight", "../input_layernorm.weight"
@@ -65,6 +67,16 @@ def test_compacted_equals_masked(name: str, target: str) -> None:
     else:
         assert np.abs(compact - expected).max() <= 1e-9 * scale
         assert layer.target(target).inexact is None
+
+
+def test_a_norm_in_front_of_another_width_is_named() -> None:
+    arrays = mamba_arrays(np.random.default_rng(0))
+    shapes = {("l", "0", "mixer", name): array.shape for name, array in arrays.items()} | {
+        ("l", "0", "norm", "weight"): (3,)
+    }
+    leaves = {key: Leaf(key, shape, "float32", "array") for key, shape in shapes.items()}
+    with pytest.raises(CheckpointError, match=r"\.\./norm\.weight has 3 entries but the mixer has 4"):
+        find_layers(leaves, files("mamba"))
 
 
 def test_states_of_zamba_are_those_of_a_head() -> None:
@@ -157,7 +169,10 @@ def test_what_does_not_fit_is_named() -> None:
         {**arrays, "in_proj.weight": arrays["in_proj.weight"][1:]}, r"in_proj\.weight has 9 rows but x and z has 10"
     )
     refused({**arrays, "D": arrays["D"][None]}, r"D has shape \(1, 5\), expected \(channels,\)")
-    refused({**arrays, "b_layernorm.weight": np.ones(5)}, r"A_log has 6 states but b_layernorm\.weight has 5")
+    refused({**arrays, "b_layernorm.weight": np.ones(5)}, r"b_layernorm\.weight has 5 entries but the mixer has 6")
+    refused({**arrays, "conv1d.bias": np.ones(4)}, r"conv1d\.bias has 4 entries but the mixer has 5")
+    refused({**arrays, "dt_proj.weight": np.ones((5, 0))}, r"dt_proj\.weight has shape \(5, 0\), expected .* 1 or more")
+    refused({**several, "A_log": several["A_log"][:0]}, r"A_log has shape \(0, 5, 6\)", "zamba")
     refused({**several, "D": several["D"][:1]}, r"A_log has 2 heads but D has 1", "zamba")
     refused(arrays, "names the model type 'gpt2', expected one of mamba, falcon_mamba, jamba, zamba, or", "gpt2")
     lacking = {name: array for name, array in arrays.items() if name != "D"}
@@ -166,6 +181,7 @@ def test_what_does_not_fit_is_named() -> None:
 
 MAMBA, ZAMBA = mamba_arrays(np.random.default_rng(0), features=5), zamba_arrays(np.random.default_rng(0), features=5)
 SSM = {"file:config.json": {"d_model": 5, "ssm_cfg": {"layer": "Mamba1"}}}
+CONVERTED = {"file:config.json": {"model_type": "mamba", "ssm_cfg": {}, "d_model": 5}}
 NESTED = {"file:config.json": {"model_type": "seeing_jamba", "text_config": {"model_type": "jamba"}}}
 
 
@@ -177,6 +193,7 @@ NESTED = {"file:config.json": {"model_type": "seeing_jamba", "text_config": {"mo
         (MAMBA, files("falcon_mamba"), "channels", 3, {("intermediate_size",): 3}),
         (MAMBA, files("jamba"), "channels", 5, {("mamba_expand",): 1}),
         (MAMBA, NESTED, "states", 3, {("text_config", "mamba_d_state"): 3}),
+        (MAMBA, CONVERTED, "states", 3, {("state_size",): 3}),
         (MAMBA, SSM, "states", 3, {("ssm_cfg", "d_state"): 3}),
         (MAMBA, SSM, "channels", 5, {("ssm_cfg", "expand"): 1}),
         (MAMBA, SSM, "channels", 3, {("ssm_cfg", "expand"): 0.6}),

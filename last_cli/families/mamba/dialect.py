@@ -68,7 +68,7 @@ def settings(files: Mapping[str, Any]) -> Settings:
         CheckpointError: nothing there says which kind of model it is, or a value is none.
     """
     main = files.get(MAIN) or {}
-    if "ssm_cfg" in main:
+    if main.get("model_type") not in TYPES and "ssm_cfg" in main:  # transformers' own conversions keep it too.
         return Settings("mamba_ssm", Keys("d_state", "expand", fraction=True), ("ssm_cfg",))
     inner = main.get("text_config")
     nested = inner if main.get("model_type") not in TYPES and isinstance(inner, dict) else None

@@ -14,6 +14,7 @@ import numpy as np
 from last_cli.base.annotations import Float
 from last_cli.base.errors import CheckpointError
 from last_cli.families.family import agree, expect_ndim
+from last_cli.families.front import BESIDE
 from last_cli.families.target import Shapes
 
 Arrays = Mapping[str, np.ndarray]
@@ -78,6 +79,8 @@ def mixer(shapes: Shapes) -> Mixer:
         if name not in shapes:
             raise CheckpointError(f"has no {name}, expected one {form}")
         expect_ndim(shapes, name, form, (form.count(",") + 1 - form.count(",)"),))
+    if empty := next((name for name in axes if 0 in shapes[name]), None):
+        raise CheckpointError(f"{empty} has shape {shapes[empty]}, expected {axes[empty]} of 1 or more each")
     heads = agree("heads", {n: shapes[n][0] for n, form in axes.items() if form.startswith("(heads,")}) if apart else 1
     x_proj, dt_proj = ("x_proj_weight", "dt_proj_weight") if apart else ("x_proj.weight", "dt_proj.weight")
     inner = {"out_proj.weight": shapes["out_proj.weight"][-1], "conv1d.weight": shapes["conv1d.weight"][0]}
@@ -86,7 +89,11 @@ def mixer(shapes: Shapes) -> Mixer:
     states, rank = shapes["A_log"][-1], shapes[dt_proj][-1]
     agree("rows", {"in_proj.weight": shapes["in_proj.weight"][0], "x and z": 2 * heads * channels})
     agree("rows", {x_proj: shapes[x_proj][-2], "the step with B and C": rank + 2 * states})
-    agree("states", {"A_log": states} | {name: shapes[name][0] for name in (B_NORM, C_NORM) if name in shapes})
+    vectors = {"in_proj.bias": 2 * heads * channels, "conv1d.bias": heads * channels, B_NORM: states, C_NORM: states}
+    vectors |= {f"../{name}": shapes["in_proj.weight"][1] for name in BESIDE}
+    for name in (name for name in vectors if name in shapes):
+        expect_ndim(shapes, name, f"({vectors[name]},)", (1,))
+        agree("entries", {name: shapes[name][0], "the mixer": vectors[name]})
     return Mixer(heads, channels, states, rank, apart)
 
 
