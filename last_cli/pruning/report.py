@@ -15,6 +15,7 @@ def report_of(
 ) -> PruneReport:
     """What all methods report, with a warning for each layer that lost all its units; the recipe names its target."""
     target, memory, loader = recipe.target or "states", (before.memory, after.memory), after.loader
+    warnings = [*other_weights(before.layers, before.following), *_emptied(layers, target), *_inexact(before, target)]
     return PruneReport(
         checkpoint=before.source,
         family=before.family,
@@ -29,7 +30,7 @@ def report_of(
         bytes=(before.bytes, after.bytes),
         sliced_copies=_cut_copies(after),
         masked=recipe.masked,
-        warnings=[*other_weights(before.layers, before.following), *_emptied(layers, target)],
+        warnings=warnings,
         target=target,
         memory=None if None in memory else memory,  # pyright: ignore[reportArgumentType]
         loads=loader and loader.said,
@@ -49,3 +50,8 @@ def _emptied(layers: Sequence[LayerPrune], target: str) -> list[str]:
         for layer in layers
         if not layer.after
     ]
+
+
+def _inexact(before: Checkpoint, target: str) -> list[str]:
+    """Why the units that stay are not what they were, once for each reason."""
+    return list(dict.fromkeys(why for layer in before.layers if (why := layer.target(target).inexact)))
