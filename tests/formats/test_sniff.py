@@ -60,7 +60,7 @@ def test_a_header_whose_length_looks_like_a_map_is_one_of_safetensors(tmp_path: 
 @pytest.mark.parametrize("name", ["arrays.npz", "arrays.pt"])
 def test_arrays_of_numpy_are_no_file_of_pytorch(tmp_path: Path, name: str) -> None:
     with (tmp_path / name).open("wb") as file:
-        np.savez(file, **{"params/B": np.ones(3)})
+        np.savez(file, B=np.ones(3))
     for use in (last.load, lambda path: import_weights(path, tmp_path / "out")):
         with pytest.raises(CheckpointError, match=f"{name}: an .npz file of numpy") as caught:
             use(tmp_path / name)
