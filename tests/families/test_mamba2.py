@@ -16,7 +16,7 @@ import last_cli as last
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.families.find import find_layers
 from last_cli.families.mamba2 import modelling
-from last_cli.families.mamba2.dialect import TYPES
+from last_cli.families.mamba2.dialect import MAIN, TYPES, settings
 from last_cli.formats import Leaf
 
 SIZES = {
@@ -78,6 +78,11 @@ def test_groups_that_do_not_fit_the_tensors_are_named(tmp_path: Path) -> None:
         (directory / "config.json").write_text(json.dumps({**config, "n_groups": groups}))
         with pytest.raises(CheckpointError, match=said):
             last.load(directory)
+
+
+def test_a_converted_model_may_keep_the_configuration_of_mamba_ssm() -> None:
+    main = {"model_type": "mamba2", "n_groups": 2, "ssm_cfg": {"ngroups": 5}}
+    assert (settings({MAIN: main}).name, settings({MAIN: main}).groups) == ("mamba2", 2)
 
 
 def test_another_model_type_is_named(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def settings(files: Mapping[str, Any]) -> Settings:
     if main.get("model_type") == "llamba":
         core = main.get("ssm_cfg") or {}
         return _discrete("llamba", core, whole(core.get("n_qk_heads", 32), "n_qk_heads"))
-    if "ssm_cfg" in main:
+    if "ssm_cfg" in main and main.get("model_type") not in TYPES:  # Converted ones may keep it beside their own keys.
         return _mamba_ssm(main)
     inner = main.get("text_config") if isinstance(main.get("text_config"), dict) else None
     config = main if main.get("model_type") in TYPES or inner is None else inner
