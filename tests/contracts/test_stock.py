@@ -1,4 +1,4 @@
-"""What `last prune` writes of a language model loads in the stock class of transformers, which computes what ours does.
+"""What `last prune` and `last export` write of language models loads in stock classes, which compute what ours does.
 
 Runs where the extra `oracle` is installed (torch, transformers); skipped elsewhere.
 """
@@ -12,12 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from language_models import model
+from language_models import model, opened
 
 import last_cli as last
-from last_cli import formats
 from last_cli.families.mamba2.network.forward import logits
-from last_cli.families.mamba2.network.spec import language_spec
 
 torch: Any = pytest.importorskip("torch")
 transformers: Any = pytest.importorskip("transformers")
@@ -35,13 +33,26 @@ WAYS: dict[str, dict[str, Any]] = {
 def test_the_stock_class_computes_the_same(tmp_path: Path, name: str, way: str) -> None:
     whole = model(name)
     out = last.save(last.prune(whole.directory / "checkpoint", **WAYS[way]), tmp_path / "small")
-    stock, said = transformers.AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32, output_loading_info=True)
-    assert not any(said.values()), said
     tokens = whole.recorded["tokens"]
-    with torch.no_grad():
-        theirs = stock(torch.tensor(tokens)).logits.numpy()
-    index = formats.index(out)
-    tensors = {".".join(key): jnp.asarray(array, jnp.float32) for key, array in formats.read(index).items()}
-    spec = language_spec({name: array.shape for name, array in tensors.items()}, index.config)
+    theirs = stock_logits(out, tokens)
+    spec, tensors = opened(out)
     ours = np.asarray(jax.jit(lambda tensors, tokens: logits(spec, tensors, tokens))(tensors, jnp.asarray(tokens)))
     assert np.abs(ours - theirs).max() <= TOLERANCE * np.abs(theirs).max()
+
+
+@pytest.mark.parametrize("name", ["ssm_defaults", "ssm_bf16", "ssm_groups_eq_heads"])
+def test_what_was_exported_from_mamba_ssm_computes_what_mamba_ssm_does(tmp_path: Path, name: str) -> None:
+    whole = model(name)
+    last.export_weights(whole.directory / "checkpoint", tmp_path / "hf", to="hf")
+    theirs = stock_logits(tmp_path / "hf", whole.recorded["tokens"])
+    assert np.abs(whole.recorded["logits"] - theirs).max() <= TOLERANCE * whole.recorded["scale"]
+
+
+def stock_logits(directory: Path, tokens: np.ndarray) -> np.ndarray:
+    """Of the stock class, which takes every tensor and lacks none."""
+    stock, said = transformers.AutoModelForCausalLM.from_pretrained(
+        directory, dtype=torch.float32, output_loading_info=True
+    )
+    assert not any(said.values()), said
+    with torch.no_grad():
+        return stock(torch.tensor(tokens)).logits.numpy()

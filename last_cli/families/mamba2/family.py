@@ -6,7 +6,7 @@ weight of the gate's norm where a model has them. What lies in which rows stands
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -19,7 +19,9 @@ from last_cli.families.mamba2.mixer import Mixer, mixer
 from last_cli.families.mamba2.norms import Front, magnitudes, state_energies
 from last_cli.families.mamba2.resize import resized
 from last_cli.families.mamba2.targets import TARGETS, segments, units
+from last_cli.families.stock import Stock
 from last_cli.families.target import Shapes, Target
+from last_cli.formats import Key
 
 NORMS = ("norm", "input_layernorm")
 """What the norm in front of a mixer is called."""
@@ -118,6 +120,12 @@ def _gated_delta(shapes: Shapes) -> bool:
     return "A_log" in names and "D" not in names
 
 
+def _stock(files: Mapping[str, Any], layers: Sequence[Any], shapes: Mapping[Key, tuple[int, ...]]) -> Stock:
+    from last_cli.families.mamba2.stock import stock
+
+    return stock(files, layers, shapes)
+
+
 def _unbound(shapes: Shapes) -> Any:
     raise AssertionError(f"only `bound` makes a family that reads {sorted(shapes)}")
 
@@ -138,5 +146,6 @@ MAMBA2 = Family(
     group="group",
     bound=bound,
     resized=resized,
+    stock=lambda files, layers, shapes: _stock(files, layers, shapes),
     relatives=(GATED_DELTA,),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,8 @@ def mirror(source: Index, stage: Path, changes: Changes) -> dict[str, dict[Key, 
     store = source.tree.store
     assert isinstance(store, TensorStore)
     keys = {name: key for key, name in source.tree.names.items()}
-    directory, weights = source.location.directory, {file.path.name for file in store.files}
-    for entry in sorted(directory.iterdir()):
-        if entry.name in weights | {STAMP_FILE, *INDEXES} or entry.name.startswith(".") or not _is_own(entry):
-            continue
+    directory = source.location.directory
+    for entry in own_files(directory, {file.path.name for file in store.files}):
         if entry.name in changes.settings:
             _write_settings(entry, stage / entry.name, changes.settings[entry.name])
         else:
@@ -46,6 +44,13 @@ def mirror(source: Index, stage: Path, changes: Changes) -> dict[str, dict[Key, 
             _write_index(directory / name, stage / name, sizes)
     refuse_damage(source, directory, {key: said for key, said in digests.items() if key not in changes.leaves})
     return {"": digests}
+
+
+def own_files(directory: Path, weights: Set[str]) -> list[Path]:
+    """The files of a model directory that are none of weights: settings, a tokenizer, a card."""
+    others = {*weights, STAMP_FILE, *INDEXES}
+    entries = (entry for entry in sorted(directory.iterdir()) if entry.name not in others)
+    return [entry for entry in entries if not entry.name.startswith(".") and _is_own(entry)]
 
 
 def _is_own(entry: Path) -> bool:
