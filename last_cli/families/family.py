@@ -93,6 +93,8 @@ class Family:
             targets depend on what they say; None where leaves tell all. Raises CheckpointError.
         energies: energies of units without a System, by the name that criteria know (see Criterion.measure) and by
             target: leaves -> (G, N).
+        respond: leaves and inputs (T, features) -> outputs (T, outputs) in float64, of layers that are no System; None
+            where nothing but the network says them.
         resized: configuration files, layers, target and how many units each group of each layer keeps -> new values in
             the files, by file beside the tree and by path of keys. None where no file says sizes.
         stock: configuration files, layers and shapes of all leaves -> the model in a class of transformers that
@@ -125,6 +127,7 @@ class Family:
     copied: bool = True
     bound: Callable[[Mapping[str, Any]], Family] | None = None
     energies: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Any]] = field(default_factory=dict)
+    respond: Callable[[Mapping[str, Any], Any], Any] | None = None
     resized: Callable[[Mapping[str, Any], Sequence[Any], str, Sequence[int]], Settings] | None = None
     stock: Callable[[Mapping[str, Any], Sequence[Any], Mapping[Key, tuple[int, ...]]], Stock] | None = None
     group: str = "channel"

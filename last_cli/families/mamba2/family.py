@@ -66,6 +66,7 @@ def of_settings(said: Settings) -> Family:
         targets=tuple(_target(name, said) for name in TARGETS if said.rows != "shared" or name != "channels"),
         bound=None,
         energies={("hinf", "states"): partial(_hinf, said), ("magnitude", "states"): partial(_magnitude, said)},
+        respond=partial(_respond, said),
         memory=lambda shapes: memory(mixer_of(shapes, said), shapes),
     )
 
@@ -103,6 +104,12 @@ def _hinf(said: Settings, leaves: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def _magnitude(said: Settings, leaves: Mapping[str, np.ndarray]) -> np.ndarray:
     return magnitudes(_own(said, leaves), leaves)
+
+
+def _respond(said: Settings, leaves: Mapping[str, np.ndarray], inputs: np.ndarray) -> np.ndarray:
+    from last_cli.families.mamba2.response import response
+
+    return response(_own(said, leaves), leaves, inputs)
 
 
 def front(leaves: Mapping[str, np.ndarray]) -> Front:
