@@ -1,6 +1,6 @@
 """Every recorded pruning of states of language models, repeated by `--keep`: written, verified, read again and run.
 
-    python tests/contracts/prunings.py FOLDER    # of unpacked cases: checkpoint/, io.npz and pruned_states*.npz each
+    python tests/support/prunings.py FOLDER    # of unpacked cases: checkpoint/, io.npz and pruned_states*.npz each
 
 Prints a line a pruning, and exits with 1 where one fails. Where our network runs, masked and compacted give the
 recorded logits to 1e-5 of their scale; elsewhere `last verify` alone compares, mixer by mixer. Layers that keep unlike
