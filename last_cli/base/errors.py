@@ -47,6 +47,8 @@ class LastError(Exception):
     """
 
     code = 2
+    usual = ""
+    """The hint where none is given."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
@@ -59,7 +61,7 @@ class LastError(Exception):
     @property
     def hint(self) -> str:
         """What to do next, its options spelled for the reader."""
-        return spelled(self.args[1])
+        return spelled(self.args[1] or self.usual)
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -108,6 +110,8 @@ class UsageError(LastError):
 
 class CheckpointError(LastError):
     """A checkpoint cannot be read, or what is in it cannot be used."""
+
+    usual = "are its files whole, and those of this model? `last inspect` shows what is there"
 
 
 class UnknownLayoutError(CheckpointError):

@@ -1,7 +1,7 @@
 """`last export`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import last_cli as last
 from last_cli.cli.app import command
@@ -9,20 +9,31 @@ from last_cli.cli.options import Ckpt, General, output_option
 from last_cli.cli.shared import tell, tell_all
 
 
-@command("last export pruned/ -o pruned.safetensors", "last export pruned/ -o pruned.pt")
+@command(
+    "last export pruned/ -o pruned.safetensors",
+    "last export pruned/ -o pruned.pt",
+    "last export mamba2-130m/ --to hf -o mamba2-130m-hf/",
+)
 def export(
     ckpt: Ckpt,
     output: Annotated[
-        Path, output_option("--output", "-o", help="A .safetensors, .pt or .msgpack file.", show_default=False)
+        Path,
+        output_option(
+            "--output", "-o", help="A .safetensors, .pt or .msgpack file; with --to a directory.", show_default=False
+        ),
     ],
     *,
-    force: Annotated[bool, output_option("--force", "-f", help="Replace the file.", show_default="no")] = False,
+    to: Annotated[
+        Literal["hf"] | None,
+        output_option(help="From mamba_ssm to a directory that transformers loads.", show_default="a file of weights"),
+    ] = None,
+    force: Annotated[bool, output_option("--force", "-f", help="Replace the output.", show_default="no")] = False,
     general: General,
 ) -> None:
-    """Write a checkpoint's weights back under the names of the file that they were imported from."""
+    """Write a checkpoint's weights under the names of the file they were imported from, or of transformers."""
     from last_cli.display.convert import show_keys
 
-    result = last.export_weights(ckpt, output, force=force)
+    result = last.export_weights(ckpt, output, to=to, force=force)
     show_keys(result, general.form)
     tell_all(result.warnings, "warning")
     tell(f"wrote {output}", general.quiet, "ok")

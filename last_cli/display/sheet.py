@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import last_cli.display.escape as escape
 from last_cli.base.errors import spelled
+from last_cli.display.plain import is_plain, plain_table
 
 Format = Literal["table", "json", "csv", "md"]
 
@@ -65,6 +66,9 @@ def write_sheet(sheet: Sheet, form: Format) -> None:
     if form == "md":
         _markdown(sheet)
         return
+    if is_plain(sys.stdout.isatty(), sys.stdout.encoding) and (text := _plain(sheet)):
+        sys.stdout.write(text)
+        return
     from rich.console import Console
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
@@ -75,6 +79,18 @@ def write_sheet(sheet: Sheet, form: Format) -> None:
     if console.measure(table, options=free).maximum > console.width:
         table = _table(sheet, (0, 1, 0, 0), set(sheet.drop), wrap=True)  # better on two lines than cut off
     console.print(table)
+
+
+def _plain(sheet: Sheet) -> str | None:
+    """Where nothing needs `rich`: every column is as wide as it has to be."""
+    shown = [
+        [escape.plain(cell) for cell in sheet.columns],
+        *([escape.plain(spelled(c)) for c in r] for r in sheet.rows),
+    ]
+    total = [escape.plain(cell) for cell in sheet.total] if sheet.total else None
+    left = [i < sheet.left or not column for i, column in enumerate(shown[0])]
+    text = plain_table(shown[0], shown[1:], total, left)
+    return text if text and text.index("\n") <= WIDE else None
 
 
 def _table(

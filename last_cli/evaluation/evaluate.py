@@ -22,6 +22,7 @@ from last_cli.families.network import Spec, check_precision
 from last_cli.results.evaluation import Comparison, EvalReport, Gate, Increase, Measured
 from last_cli.tasks.find import find
 from last_cli.tasks.task import ACCURACY, Split
+from last_cli.tasks.tokenizer import tokenizer_digest
 
 __all__ = ["Limits", "Request", "described", "evaluate", "follow_task", "load_split", "measure", "start_devices"]
 
@@ -96,7 +97,7 @@ def evaluate(
 
     def prepare() -> tuple[Split, Checkpoint, Checkpoint | None]:
         data = load_split(checkpoint, request, progress)
-        models = follow_task(checkpoint, data), _baseline(baseline, request.task, checkpoint, data)
+        models = follow_task(checkpoint, data), _baseline(baseline, request, checkpoint, data)
         for model in models if judged else ():
             if model:
                 refuse_guesses(model, guesses_on(model, request.task, data), judged)
@@ -201,6 +202,9 @@ def _warnings(checkpoint: Checkpoint, other: Checkpoint | None, task: str, data:
     """Those of the checkpoint, and those of its baseline that it does not share."""
     own = warnings_on(checkpoint, task, data)
     theirs = warnings_on(other, task, data) if other else []
+    if other and data.said.get("digests", {}).get("tokenizer"):
+        missing = tokenizer_digest(other.index.location.directory) is None
+        theirs += [f"{other.source.path} has no tokenizer, and is taken to have the one of the model"] * missing
     return [*own, *(f"baseline: {line}" for line in theirs if line not in own)]
 
 
@@ -226,17 +230,40 @@ def _check_limits(limits: Limits, with_baseline: bool) -> None:
 
 
 def _baseline(
-    baseline: Checkpoint | str | Path | None, task: str, checkpoint: Checkpoint, data: Split
+    baseline: Checkpoint | str | Path | None, request: Request, checkpoint: Checkpoint, data: Split
 ) -> Checkpoint | None:
     if baseline is None:
         return None
-    other, settings = baseline if isinstance(baseline, Checkpoint) else load(baseline), checkpoint.task_settings(task)
+    other, task = baseline if isinstance(baseline, Checkpoint) else load(baseline), request.task
+    settings = checkpoint.task_settings(task)
     if other.task_settings(task) not in ({}, settings) and settings:
         raise UsageError(
             f"{other.source.path} was trained on another {task} task than {checkpoint.source.path}",
             "a baseline is compared on the same sequences: take the checkpoint that this one was made from",
         )
-    return follow_task(other, data)
+    other = follow_task(other, data)
+    if data.asks == "tokens":
+        _check_tokens(other, request, checkpoint, data)
+    return other
+
+
+def _check_tokens(other: Checkpoint, request: Request, checkpoint: Checkpoint, data: Split) -> None:
+    """Raises UsageError where a token of the baseline is not one of the model: their losses are of other things."""
+    ours, theirs = data.said["digests"]["tokenizer"], tokenizer_digest(other.index.location.directory)
+    if ours is None:
+        sizes = [model_spec(model).d_input for model in (checkpoint, other)]
+        differs = sizes[0] != sizes[1]
+        seen = f"a vocabulary of {sizes[1]:,} tokens, and {checkpoint.source.path} one of {sizes[0]:,}"
+    else:
+        # Files may differ, and say the same: what counts is what they make of this text.
+        same = theirs in (None, ours)
+        differs = not same and load_split(other, request).said["digests"]["tokens"] != data.said["digests"]["tokens"]
+        seen = f"another tokenizer than {checkpoint.source.path}, and makes other tokens of this text"
+    if differs:
+        raise UsageError(
+            f"⟦baseline {other.source.path}⟧ has {seen}: losses by token do not compare",
+            "evaluate each alone on the same text, and compare their bits per byte",
+        )
 
 
 def _check_fit(checkpoint: Checkpoint, data: Split) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.system import AnyArray, System
+from last_cli.families.stock import Stock
 from last_cli.families.target import Shapes, Target
+from last_cli.formats import Key
 from last_cli.formats.format import Files, Settings
 
 
@@ -104,9 +106,13 @@ class Family:
             targets depend on what they say; None where leaves tell all. Raises CheckpointError.
         energies: energies of units without a System, by the name that criteria know (see Criterion.measure) and by
             target: leaves -> (G, N).
+        respond: leaves and inputs (T, features) -> outputs (T, outputs) in float64, of layers that are no System; None
+            where nothing but the network says them.
         resized: configuration files, layers, target and how many units each group of each layer keeps -> new values in
             the files, by file beside the tree and by path of keys. None where no file says sizes.
         loader: configuration files -> what loads the model; None where nothing is known to.
+        stock: configuration files, layers and shapes of all leaves -> the model in a class of transformers that
+            computes the same; None where none is known. Raises UsageError: says what the class computes otherwise.
         group: what one of several independent systems, or of several sets of units, is called.
         memory: leaf shapes -> how many numbers a layer remembers from step to step of a sequence, where that is more
             than its states.
@@ -135,8 +141,10 @@ class Family:
     copied: bool = True
     bound: Callable[[Mapping[str, Any]], Family] | None = None
     energies: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Any]] = field(default_factory=dict)
+    respond: Callable[[Mapping[str, Any], Any], Any] | None = None
     resized: Callable[[Mapping[str, Any], Sequence[Any], str, Sequence[int]], Settings] | None = None
     loader: Callable[[Mapping[str, Any]], Loader | None] = lambda files: None
+    stock: Callable[[Mapping[str, Any], Sequence[Any], Mapping[Key, tuple[int, ...]]], Stock] | None = None
     group: str = "channel"
     memory: Callable[[Shapes], int] | None = None
 

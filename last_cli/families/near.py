@@ -145,7 +145,8 @@ def _difference(node: Node, family: Family, families: Sequence[Family]) -> str:
 
 
 def _relative(node: Node, families: Iterable[Family]) -> Relative | None:
-    return next((r for family in families for r in family.relatives if r.fits(node.inside)), None)
+    inside = node.inside
+    return next((r for family in families for r in family.relatives if r.fits(inside)), None)
 
 
 def _shared(node: Node, family: Family) -> set[str]:

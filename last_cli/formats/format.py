@@ -6,7 +6,7 @@ a directory of weights with a JSON file beside them is one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -114,9 +114,9 @@ def format_named(name: str) -> Format:
     return _imported(FORMATS[name])
 
 
-def all_formats() -> list[Format]:
-    """Every format, in the order of the table."""
-    return [format_named(name) for name in FORMATS]
+def all_formats() -> Iterator[Format]:
+    """Every format, in the order of the table, each imported when its turn comes."""
+    return map(format_named, FORMATS)
 
 
 def lazy(target: str) -> Callable[..., Any]:

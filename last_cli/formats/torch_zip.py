@@ -7,9 +7,13 @@ but for the numbers of changed shapes, so that shared (tied) tensors, versions a
 
 from __future__ import annotations
 
+import lzma
 import pickletools
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,6 +36,9 @@ DTYPES = {
     "ByteStorage": np.dtype("<u1"),
     "BoolStorage": np.dtype(np.bool_),
 }
+
+# What `zipfile` raises of a damaged file: of an entry that seems compressed or encrypted now, too.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, KeyError, RuntimeError, ValueError)
 
 _PICKLE_BYTES = 2**26  # of a pickle with a million tensors; more is no state dict
 _ALIGNMENT = 64  # of storages in the file, as PyTorch writes them
@@ -82,11 +89,8 @@ class TorchZip:
             CheckpointError: its storage is not there whole.
         """
         tensor = self.tensors[name]
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                raw = archive.read(f"{self.root}/data/{tensor.storage}")
-        except (KeyError, OSError, zipfile.BadZipFile, NotImplementedError) as error:
-            raise CheckpointError(f"{self.path}: the data of {name} cannot be read ({error})", INCOMPLETE) from error
+        with _damage_in_words(self.path, f"the data of {name}"), zipfile.ZipFile(self.path) as archive:
+            raw = archive.read(f"{self.root}/data/{tensor.storage}")
         return _view(self.path, name, tensor, raw)
 
 
@@ -109,7 +113,7 @@ def opened(path: Path) -> TorchZip:
             pickle = archive.read(names[0])
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})", INCOMPLETE) from error
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except _DAMAGE as error:
         reason = f"no zip file as `torch.save` has written since PyTorch 1.6, or truncated ({error})"
         raise CheckpointError(f"{path}: {reason}", _SAFE) from error
     try:
@@ -146,7 +150,7 @@ def write(source: TorchZip, file: BinaryIO, shapes: Mapping[str, tuple[int, ...]
             raise CheckpointError(
                 f"{source.path}: {name} is a part of another tensor, so it cannot change alone", _SAFE
             )
-    with zipfile.ZipFile(source.path) as old, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as new:
+    with _opened(source.path) as old, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as new:
         for info in old.infolist():
             at = info.filename.removeprefix(f"{source.root}/")
             storage = at.removeprefix("data/") if at.startswith("data/") else None
@@ -157,7 +161,22 @@ def write(source: TorchZip, file: BinaryIO, shapes: Mapping[str, tuple[int, ...]
                 array = np.ascontiguousarray(changed(name), source.tensors[name].dtype)
                 _add(new, info.filename, array.reshape(-1).view(np.uint8).data)
             else:
-                _add(new, info.filename, old.read(info))
+                with _damage_in_words(source.path, f"its entry {info.filename}"):
+                    kept = old.read(info)
+                _add(new, info.filename, kept)
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    with _damage_in_words(path, "its list of entries"):
+        return zipfile.ZipFile(path)
+
+
+@contextmanager
+def _damage_in_words(path: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, *_DAMAGE) as error:
+        raise CheckpointError(f"{path}: {what} cannot be read ({error})", INCOMPLETE) from error
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: Any) -> None:

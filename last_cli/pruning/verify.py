@@ -25,7 +25,7 @@ from last_cli.pruning.listed import by_group
 from last_cli.pruning.select import stored
 from last_cli.results.verify import Check, VerifyReport
 
-STEPS, FREQUENCIES = 64, 257
+STEPS, FEW_STEPS, FREQUENCIES = 64, 16, 257
 TOLERANCE = 1e-9
 ARRAYS = "arrays as written"
 
@@ -130,10 +130,11 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
             checks.append(_new_poles_hold(pruned, against, steps[0]["gain_bound"]))
         return checks
     checks += [_bit_equal(pruned, against, cuts), untouched, *_settings(pruned, against, said)]
-    linear = target == "states" and all(layer.family.system is not None for layer in against.layers)
-    if linear and all(check.passed for check in checks[1:]):
-        rng = np.random.default_rng(seed)
-        checks += [_same_outputs(pruned, against, keep, rng), _bound_holds(against, keep)]
+    linear = all(layer.family.system is not None for layer in against.layers)
+    responding = linear or all(layer.family.respond is not None for layer in against.layers)
+    if target == "states" and responding and all(check.passed for check in checks[1:]):
+        checks.append(_same_outputs(pruned, against, said, np.random.default_rng(seed)))
+        checks += [_bound_holds(against, keep)] if linear else []
     return checks
 
 
@@ -228,14 +229,27 @@ def _untouched(pruned: Checkpoint, against: Checkpoint, cuts: Mapping[Any, Cut])
     return Check("everything else untouched", not wrong, seen)
 
 
-def _same_outputs(pruned: Checkpoint, against: Checkpoint, keep: Mapping[str, np.ndarray], rng: Any) -> Check:
+def _same_outputs(pruned: Checkpoint, against: Checkpoint, kept: Kept, rng: Any) -> Check:
     worst = 0.0
     for old, new in zip(against.layers, pruned.layers, strict=True):
-        masked = _only(against.system(old), keep[old.name])
-        u = rng.standard_normal((STEPS, masked.B.shape[0], masked.B.shape[2]))
-        expected, found = _respond(masked, u), _respond(pruned.system(new), u)
+        if old.family.system is not None:
+            masked = _only(against.system(old), kept.masks[old.name])
+            u = rng.standard_normal((STEPS, masked.B.shape[0], masked.B.shape[2]))
+            expected, found = _respond(masked, u), _respond(pruned.system(new), u)
+        else:
+            assert old.family.respond is not None and new.family.respond is not None
+            u = rng.standard_normal((FEW_STEPS, old.sizes.features))
+            expected = old.family.respond(_masked(against, old, kept), u)
+            found = new.family.respond(pruned.arrays(new), u)
         worst = max(worst, float(np.abs(expected - found).max() / max(np.abs(expected).max(), 1e-30)))
     return Check("compacted = masked on random input", worst <= TOLERANCE, f"largest relative difference {worst:.1e}")
+
+
+def _masked(against: Checkpoint, layer: Layer, kept: Kept) -> dict[str, np.ndarray]:
+    """A layer's leaves in their shapes, with zeros where its removed units were."""
+    kept = replace(kept, masked=True)
+    cuts = {name: kept.cut(layer, name) for name in layer.leaves}
+    return {name: cut.apply(a) if (cut := cuts[name]) else a for name, a in against.arrays(layer).items()}
 
 
 def _bound_holds(against: Checkpoint, keep: Mapping[str, np.ndarray]) -> Check:

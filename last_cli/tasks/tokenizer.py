@@ -75,6 +75,12 @@ def read_text(path: Path, model: Path | None) -> Text:
     return Text(content, tokens, ends, _digest(raw), _digest(described), file)
 
 
+def tokenizer_digest(model: Path) -> str | None:
+    """SHA-256 of the tokenizer of the model in a directory; None where it has none."""
+    file = model / TOKENIZER
+    return _digest(regular(file).read_bytes()) if file.is_file() else None
+
+
 def _content(path: Path) -> tuple[bytes, str]:
     hint = f"⟦task⟧ takes a text in UTF-8, {TOKENS_INSTEAD}"
     try:

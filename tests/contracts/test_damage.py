@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import Run
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from language_models import directories
 from random_layers import classifier, write
 
 import last_cli as last
@@ -46,15 +47,22 @@ NAMES = [
     "o064_flax_trainstate",
     "shard8_zarr3_chunked",
 ]
+MODELS = ["hf_bf16_sharded", "ssm_bf16", "mil_base"]
+"""Model directories."""
+
 VALUES = [None, 0, -1, 1e308, 10**12, "", "x", "../../etc", [], {}, [1], {"a": 1}, True, [10**9, 10**9]]
 
 
 slow = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+found = [Phase.explicit, Phase.generate]
+"""The first case tells all: to look for the smallest file takes minutes."""
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=slow)
-@given(data=st.data(), name=st.sampled_from(NAMES))
-def test_damage_is_an_error_in_words_or_harmless(fixtures: Path, data: st.DataObject, name: str) -> None:
+@pytest.mark.parametrize("names", [NAMES, MODELS], ids=["trees", "models"])
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=slow, phases=found)
+@given(data=st.data())
+def test_damage_is_an_error_in_words_or_harmless(fixtures: Path, data: st.DataObject, names: list[str]) -> None:
+    name = data.draw(st.sampled_from(names))
     with damaged(fixtures, data, name) as (path, ways):
         out = path.with_name("out")
         try:
@@ -72,9 +80,19 @@ def test_damage_is_an_error_in_words_or_harmless(fixtures: Path, data: st.DataOb
         assert not list(path.parent.glob(".*"))
 
 
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=slow)
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=slow, phases=found)
 @given(data=st.data(), name=st.sampled_from(NAMES))
 def test_commands_say_so_in_two_lines_and_leave_nothing(fixtures: Path, data: st.DataObject, name: str) -> None:
+    expect_words(fixtures, data, name)
+
+
+@settings(max_examples=5, deadline=None, derandomize=True, suppress_health_check=slow, phases=found)
+@given(data=st.data(), name=st.sampled_from(MODELS))
+def test_so_they_do_of_a_model_directory(fixtures: Path, data: st.DataObject, name: str) -> None:
+    expect_words(fixtures, data, name)
+
+
+def expect_words(fixtures: Path, data: st.DataObject, name: str) -> None:
     with damaged(fixtures, data, name) as (path, _):
         for command in (["inspect"], ["score"], ["prune", "--ratio", "0.3", "-q", "-o", str(path.with_name("out"))]):
             err, out = io.StringIO(), io.StringIO()
@@ -90,7 +108,7 @@ def test_commands_say_so_in_two_lines_and_leave_nothing(fixtures: Path, data: st
                 assert left == (["ckpt"] if code else ["ckpt", "out"])
 
 
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=slow)
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=slow, phases=found)
 @given(data=st.data())
 def test_an_edited_stamp_is_an_error_in_two_lines_or_harmless(stamped: Path, run: Run, data: st.DataObject) -> None:
     file = stamped / STAMP_FILE
@@ -127,7 +145,7 @@ def stamped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def damaged(fixtures: Path, data: st.DataObject, name: str) -> Iterator[tuple[Path, list[str]]]:
     """A copy of a fixture with one or two of its files changed, and how."""
     with tempfile.TemporaryDirectory() as directory:
-        path = shutil.copytree(fixtures / name / "ckpt", Path(directory) / "ckpt")
+        path = shutil.copytree(undamaged(fixtures, name), Path(directory) / "ckpt")
         ways = []
         for _ in range(data.draw(st.sampled_from([1, 1, 1, 2]))):
             if files := sorted(file for file in path.rglob("*") if file.is_file()):
@@ -137,7 +155,11 @@ def damaged(fixtures: Path, data: st.DataObject, name: str) -> Iterator[tuple[Pa
 
 @cache
 def whole(fixtures: Path, name: str) -> dict[formats.Key, np.ndarray]:
-    return formats.read(formats.index(fixtures / name / "ckpt"))
+    return formats.read(formats.index(undamaged(fixtures, name)))
+
+
+def undamaged(fixtures: Path, name: str) -> Path:
+    return directories() / name / "checkpoint" if name in MODELS else fixtures / name / "ckpt"
 
 
 def encoded(arrays: Mapping[formats.Key, np.ndarray]) -> dict[formats.Key, tuple[str, tuple[int, ...], bytes]]:

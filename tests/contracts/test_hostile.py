@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from typing import Any
 import msgpack
 import numpy as np
 import pytest
+from commands import Run
+from language_models import directories
+from safetensors.numpy import load_file, save_file
 
 from last_cli import formats
 from last_cli.base.errors import CheckpointError
@@ -123,3 +127,24 @@ def test_types_of_numbers() -> None:
     for name in ("|O", "U5", "V3", "M8[s]", "f4,f4", "(2,)f4", "finfo", "nonsense", "9" * 5000, ""):
         with pytest.raises(TypeError):
             dtype_of(name)
+
+
+def test_names_in_a_model_directory_are_taken_as_they_are_and_shown_harmless(tmp_path: Path, run: Run) -> None:
+    source = shutil.copytree(directories() / "hf_base" / "checkpoint", tmp_path / "model")
+    tensors = load_file(source / "model.safetensors")
+    for name in ("../../x", "a..b", "", "x/y.z", "backbone.\x1b[31mred", f"backbone.layers.{'9' * 200}.norm.weight"):
+        tensors[name] = np.ones(3, np.float32)
+    save_file(tensors, source / "model.safetensors")
+    (source / "notes\n::error::.txt").write_text("x")
+    for command in (
+        ["prune", source, "--ratio", "0.5", "-o", tmp_path / "out"],
+        ["verify", tmp_path / "out", "--against", source],
+        ["prune", source, "--ratio", "0.5", "-o", tmp_path / "out", "--force"],
+        ["inspect", tmp_path / "out", "--tree"],
+    ):
+        code, out, err = run(*command)
+        assert code == 0 and "\x1b" not in out + err and "\n::error::" not in out + err, err
+    assert set(load_file(tmp_path / "out" / "model.safetensors")) == set(tensors)
+    (tmp_path / "out" / "more\n::error::.txt").write_text("x")
+    code, out, err = run("prune", source, "--ratio", "0.5", "-o", tmp_path / "out", "--force")
+    assert code == 2 and "\n::error::" not in err and "holds more than a checkpoint (more\\n" in err

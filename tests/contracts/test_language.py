@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 from language_models import Model, model
-from texts import TEXT, with_words
+from texts import TEXT, Words, with_words
 
 import last_cli as last
 from last_cli.base.errors import CheckpointError, DataError, UsageError
@@ -113,6 +113,32 @@ def test_a_baseline_is_paired_by_window_and_gates_judge(directory: Path, capsys:
     assert "20 tokens in 3 windows of at most 8" in eval_summary(report)
     show_eval(report, "csv")
     assert "baseline_perplexity_token" in capsys.readouterr().out
+
+
+def test_a_baseline_with_other_tokens_is_refused(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, task = last.load(directory), str(tmp_path / "corpus.txt")
+    other = shutil.copytree(directory, tmp_path / "other")
+    (other / "tokenizer.json").write_text("words ")
+    with pytest.raises(UsageError, match=r"baseline=.*other.* has another tokenizer than .*losses by token do not"):
+        last.evaluate(base, task, window=WINDOW, baseline=other)
+    # Another file that says the same.
+    monkeypatch.setattr(Words, "first", 0)
+    assert last.evaluate(base, task, window=WINDOW, baseline=other, max_increase=0.0).passed
+    (other / "tokenizer.json").unlink()
+    report = last.evaluate(base, task, window=WINDOW, baseline=other)
+    assert any("baseline: " in line and "has no tokenizer" in line for line in report.warnings)
+    np.savez(tmp_path / "t.npz", x=[[1, 2, 3]])
+    with pytest.raises(UsageError, match=r"has a vocabulary of 32,000 tokens, and .* one of 64: losses by token"):
+        last.evaluate(base, str(tmp_path / "t.npz"), baseline=wider(base))
+
+
+def wider(base: last.Checkpoint) -> last.Checkpoint:
+    """The model with more tokens, none of which the text has."""
+    key = ("backbone", "embeddings", "weight")
+    leaf = replace(base.leaves[key], shape=(32_000, 32))
+    return replace(base, leaves={**base.leaves, key: leaf})
 
 
 def test_what_does_not_fit_a_language_model_is_refused(directory: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What `last prune` writes of a language model loads in transformers, which computes what ours does.
+"""What `last prune` and `last export` write of language models loads in transformers, which computes what ours does.
 
 In the stock class where all layers are as large, and with our modelling file where they are not. Runs where the extra
 `oracle` is installed (torch, transformers); skipped elsewhere.
@@ -16,13 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from language_models import Model, model
+from language_models import Model, model, opened
 
 import last_cli as last
-from last_cli import formats
 from last_cli.families.mamba2.modelling import AUTO_MAP, CLASSES, LAST_LAYERS
 from last_cli.families.mamba2.network.forward import logits
-from last_cli.families.mamba2.network.spec import language_spec
 
 torch: Any = pytest.importorskip("torch")
 transformers: Any = pytest.importorskip("transformers")
@@ -80,9 +78,7 @@ def answers(found: Any, tokens: np.ndarray) -> np.ndarray:
 
 
 def ours(out: Path, tokens: np.ndarray) -> np.ndarray:
-    index = formats.index(out)
-    tensors = {".".join(key): jnp.asarray(array, jnp.float32) for key, array in formats.read(index).items()}
-    spec = language_spec({name: array.shape for name, array in tensors.items()}, index.config)
+    spec, tensors = opened(out)
     return np.asarray(jax.jit(lambda tensors, tokens: logits(spec, tensors, tokens))(tensors, jnp.asarray(tokens)))
 
 
@@ -221,3 +217,11 @@ def test_a_model_without_such_sizes_is_the_stock_one(tmp_path: Path) -> None:
     short = transformers.Mamba2Config(num_hidden_layers=2, hidden_size=32, num_heads=8, head_dim=8, last_layers=[{}])
     with pytest.raises(ValueError, match="last_layers has 1 entries, and the model 2 mixers"):
         module.LastMamba2ForCausalLM(short)
+
+
+@pytest.mark.parametrize("name", ["ssm_defaults", "ssm_bf16", "ssm_groups_eq_heads"])
+def test_what_was_exported_from_mamba_ssm_computes_what_mamba_ssm_does(tmp_path: Path, name: str) -> None:
+    whole = model(name)
+    last.export_weights(whole.directory / "checkpoint", tmp_path / "hf", to="hf")
+    theirs = answers(loaded(tmp_path / "hf"), whole.recorded["tokens"])
+    assert np.abs(whole.recorded["logits"] - theirs).max() <= TOLERANCE * whole.recorded["scale"]

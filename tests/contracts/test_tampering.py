@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tampering import LAYOUTS, WAYS, changes, flipped
+from tampering import LAYOUTS, MODELS, WAYS, changes, flipped, pruned_model
 
 import last_cli as last
 from last_cli import formats
@@ -26,6 +26,15 @@ def test_verify_sees_one_changed_bit(fixtures: Path, tmp_path: Path, name: str, 
     assert report.passed, report.checks
     assert (report.against, report.warnings) == (None, [])
     assert [change for change, seen in changes(out, FLIPS) if not seen] == []
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_verify_sees_one_changed_bit_of_a_model_directory(tmp_path: Path, name: str) -> None:
+    out = pruned_model(name, tmp_path)
+    assert last.verify(out).passed
+    assert [change for change, seen in changes(out, 2 * FLIPS) if not seen] == []
+    (out / "tokenizer.json").unlink()
+    assert not last.verify(out).passed
 
 
 @pytest.mark.parametrize("name", ["cur_pytree_noocdbt", "cur_msgpack_to_bytes_aire"])

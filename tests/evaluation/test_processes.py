@@ -7,11 +7,14 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from commands import S5, Run, data, fails
+from language_models import model
 
 EVAL = ("eval", S5, "--task", "listops", "--limit", "41", "--baseline", S5)
 
@@ -29,19 +32,21 @@ def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=os.environ | environment)
 
 
-def pair(port: int, *arguments: str, of_one: tuple[str, ...] = ()) -> list[tuple[int, str, str]]:
+def pair(
+    port: int, *arguments: str, of_one: tuple[str, ...] = (), command: Sequence[str | Path] = EVAL
+) -> list[tuple[int, str, str]]:
     """Exit code, stdout and stderr of processes 0 and 1."""
     where = ("--coordinator", f"127.0.0.1:{port}", "--processes", "2")
     # Unlike numbers of devices make unlike shares.
     both = [
-        start(*EVAL, *arguments, *where, "--process-id", "0", JAX_NUM_CPU_DEVICES="1"),
-        start(*EVAL, *arguments, *of_one, *where, "--process-id", "1", JAX_NUM_CPU_DEVICES="2"),
+        start(*command, *arguments, *where, "--process-id", "0", JAX_NUM_CPU_DEVICES="1"),
+        start(*command, *arguments, *of_one, *where, "--process-id", "1", JAX_NUM_CPU_DEVICES="2"),
     ]
     return [(process.wait(), *process.communicate()) for process in both]
 
 
 def same(found: dict[str, Any], plain: dict[str, Any]) -> bool:
-    keys = ("accuracy", "loss", "n", "baseline", "task", "warnings")
+    keys = ("accuracy", "loss", "n", "perplexity", "baseline", "task", "warnings")
     return [found.get(key) for key in keys] == [plain.get(key) for key in keys]
 
 
@@ -54,6 +59,19 @@ def test_two_processes_give_the_plain_report_once(run: Run, port: int) -> None:
     assert report["device"] == "cpu (3 devices, 2 processes)"
     assert report["gates"][0]["value"] == plain["accuracy"]
     assert "2 processes" in err
+
+
+def test_so_they_do_of_a_language_model(run: Run, port: int, tmp_path: Path) -> None:
+    """Windows of several lengths, shared out to one device and to two."""
+    directory = model("ssm_defaults").directory / "checkpoint"
+    x = np.random.default_rng(0).integers(0, 60, (7, 12))
+    np.savez(tmp_path / "t.npz", x=x, lengths=[12, 12, 3, 9, 12, 2, 5])
+    command = ("eval", directory, "--task", str(tmp_path / "t.npz"), "--window", "5", "--baseline", directory)
+    (code, out, err), other = pair(port, "--max-increase", "1%", command=command)
+    assert (code, *other) == (0, 0, "", ""), (err, other)
+    report = json.loads(out)
+    assert same(report, data(run, *command)) and report["n"] == 48
+    assert report["device"] == "cpu (3 devices, 2 processes)"
 
 
 def test_where_one_process_fails_all_do(port: int) -> None:

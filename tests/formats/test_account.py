@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from checkpoint_fixtures import READABLE
+from language_models import directories
 
+import last_cli as last
 from last_cli import formats
 from last_cli.base.errors import OutputError
 from last_cli.formats import locate, msgpack
@@ -77,6 +79,26 @@ def test_a_stranger_among_the_chunks_is_not_replaced(fixtures: Path, tmp_path: P
     assert is_replaceable(out)
     add(next(out.glob("*.B")) / name)
     assert not is_replaceable(out)
+
+
+@pytest.mark.parametrize("name", ["hf_bf16_sharded", "ssm_bf16"])
+def test_of_a_model_directory_only_what_was_written_is_replaced(tmp_path: Path, name: str) -> None:
+    source = shutil.copytree(directories() / name / "checkpoint", tmp_path / "source")
+    for copied in ("README.md", "tokenizer.json", "training_args.bin"):
+        (source / copied).write_text("{}")
+    small = last.prune(source, 0.5)
+    out = last.save(small, tmp_path / "out")
+    last.save(small, out, force=True)
+    for stranger in ("NOTES.md", "model-00009-of-00009.safetensors", "original"):
+        add(out / stranger)
+        with pytest.raises(OutputError, match=rf"holds more than a checkpoint \({stranger}\), so it is not replaced"):
+            last.save(small, out, force=True)
+        (out / stranger).unlink()
+    (out / "README.md").write_text("what I found")
+    with pytest.raises(OutputError, match=r"more than a checkpoint \(README\.md\)"):
+        last.save(small, out, force=True)
+    with pytest.raises(OutputError, match=r"more than a checkpoint \(README\.md, config\.json"):
+        last.save(small, shutil.copytree(source, tmp_path / "downloaded"), force=True)
 
 
 def test_up_to_three_strangers_are_named(fixtures: Path, tmp_path: Path) -> None:

@@ -106,6 +106,8 @@ def test_tied_tensors_stay_one_storage(directories: Path, tmp_path: Path) -> Non
     tied, head = file.tensors["backbone.embedding.weight"], file.tensors["lm_head.weight"]
     assert (tied.storage, tied.shape) == (head.storage, head.shape) == (tied.storage, more.shape)
     assert (file.read("lm_head.weight") == more).all()
+    both = {embedding: more, ("lm_head", "weight"): more}
+    mirrored(index, tmp_path / "again", leaves=both)
 
 
 def test_a_missing_shard_and_one_outside_are_refused(directories: Path, tmp_path: Path) -> None:
@@ -127,3 +129,17 @@ def test_links_are_not_followed_out_of_the_directory(directories: Path, tmp_path
     (source / "notes.txt").symlink_to(tmp_path / "secret")
     mirrored(formats.index(source), tmp_path / "out")
     assert not (tmp_path / "out" / "notes.txt").exists()
+
+
+def test_weights_that_are_not_read_are_not_copied(directories: Path, tmp_path: Path) -> None:
+    """A copy with smaller tensors beside the old ones would be two models."""
+    source = tmp_path / "model"
+    shutil.copytree(directories / "hf_base" / "checkpoint", source)
+    for name in ("pytorch_model.bin", "model-00001-of-00002.safetensors", "training_args.bin"):
+        (source / name).write_bytes(b"old")
+    (source / "pytorch_model.bin.index.json").write_text('{"weight_map": {}}')
+    index = formats.index(source)
+    assert "model-00001-of-00002.safetensors, pytorch_model.bin, which hold weights too" in index.warnings[0]
+    mirrored(index, tmp_path / "out")
+    names = {file.name for file in (tmp_path / "out").iterdir()}
+    assert names == {"config.json", "generation_config.json", "model.safetensors", "training_args.bin"}

@@ -116,3 +116,16 @@ def test_every_truncation_of_a_pickle_is_an_error_in_words(tmp_path: Path) -> No
             archive.writestr("archive/data.pkl", data[:end])
         with pytest.raises(CheckpointError):
             torch_zip.opened(tmp_path / "cut.bin")
+
+
+@pytest.mark.parametrize(("where", "value"), [(8, 1), (10, 8), (10, 14), (28, 255)])
+def test_a_damaged_entry_is_an_error_in_words(tmp_path: Path, where: int, value: int) -> None:
+    """Encrypted, compressed, or of another name, as it says."""
+    path = saved(tmp_path / "m.bin", {"w": tensor()})
+    whole = bytearray(path.read_bytes())
+    whole[whole.rindex(b"archive/data/0") - 46 + where] = value  # In the list of entries at the end.
+    path.write_bytes(whole)
+    with pytest.raises(CheckpointError, match=r"m\.bin: "):
+        torch_zip.opened(path).read("w")
+    with pytest.raises(CheckpointError, match=r"m\.bin: "), (tmp_path / "out").open("wb") as out:
+        torch_zip.write(torch_zip.opened(path), out, {}, lambda name: None)

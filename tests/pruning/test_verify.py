@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from language_models import model
 from random_networks import balanced, observed, pruned, reconstruct, shared
 
 import last_cli as last
@@ -13,7 +16,9 @@ from last_cli.base import registry
 from last_cli.display.prune import prune_summary
 from last_cli.families.target import ROLES
 from last_cli.pruning.balanced.method import BALANCED
+from last_cli.pruning.cut import Kept
 from last_cli.pruning.method import Plan, Pruned
+from last_cli.pruning.verify import _same_outputs
 
 KEPT = "kept entries bit-equal"
 
@@ -109,3 +114,15 @@ def test_a_stamp_that_says_too_little_does_not_pass() -> None:
     ck = shared()
     assert failed(restamped(balanced(ck, 0.4), changes=["readout"]), ck)[0] == f"{KEPT}, C refitted"
     assert failed(restamped(balanced(ck, 0.4), changes=[]), ck)[0] == KEPT
+
+
+@pytest.mark.parametrize("name", ["mil_base", "hf_bf16_sharded"])
+def test_mixers_put_out_the_same_masked_and_compacted(tmp_path: Path, name: str) -> None:
+    source = last.load(model(name).directory / "checkpoint")
+    pruned = last.load(last.save(last.prune(source, ratio=0.5), tmp_path / "small"))
+    (found,) = (check for check in last.verify(pruned, source).checks if check.name.startswith("compacted"))
+    assert found.passed and found.seen.startswith("largest relative difference ")
+    # Where the others had been kept, it would say so.
+    units = {layer.name: layer.units["states"] for layer in source.layers}
+    masks = {name: np.ones((found.groups, found.count), bool) for name, found in units.items()}
+    assert not _same_outputs(pruned, source, Kept(masks), np.random.default_rng(0)).passed

@@ -47,8 +47,13 @@ def directories() -> Path:
 def model(name: str) -> Model:
     """A case by its name."""
     directory = directories() / name
-    index = formats.index(directory / "checkpoint")
-    tensors = {".".join(key): array.astype(np.float32) for key, array in formats.read(index).items()}
-    spec = language_spec({name: array.shape for name, array in tensors.items()}, index.config)
+    spec, tensors = opened(directory / "checkpoint")
     with np.load(directory / "oracle.npz") as recorded:
         return Model(directory, spec, tensors, dict(recorded))
+
+
+def opened(directory: Path) -> tuple[LanguageSpec, dict[str, np.ndarray]]:
+    """The spec of a model directory, and its tensors in float32."""
+    index = formats.index(directory)
+    tensors = {".".join(key): array.astype(np.float32) for key, array in formats.read(index).items()}
+    return language_spec({name: array.shape for name, array in tensors.items()}, index.config), tensors

@@ -1,14 +1,16 @@
 """One-bit changes of checkpoints that `last` wrote, and whether `last verify` sees them.
 
-    python tests/support/tampering.py [--flips 200]
+    python tests/support/tampering.py [--flips 200] [--only NAME]
 
-Prunes a fixture of every layout by every method, and prints for each how many of the changes were seen. A change counts
-where it alters an array, the tree or the configuration of any item, or makes one unreadable.
+Prunes a fixture of every layout by every method, and language models, and prints for each how many of the changes were
+seen. A change counts where it alters an array, the tree or the configuration of any item, or any file that holds no
+arrays, or makes one unreadable.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from checkpoint_fixtures import DATA
+from language_models import directories
 
 import last_cli as last
 from last_cli import formats
@@ -41,22 +44,42 @@ WAYS: dict[str, dict[str, Any]] = {
     "balanced": {"method": "balanced"},
 }
 
+MODELS: dict[str, dict[str, Any]] = {
+    "hf_groups": {},
+    "hf_bf16_sharded": {"masked": True},
+    "ssm_bf16": {"scope": "global", "multiple_of": 1},
+    "mil_base": {},
+}
+"""Model directories, each with a way of pruning."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flips", type=int, default=200)
+    parser.add_argument("--only", help="one layout or model")
     args = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="last-tampering-") as directory,
         tarfile.open(DATA / "fixtures.tar.xz") as t,
     ):
         t.extractall(directory, filter="data")
-        for name in LAYOUTS:
+        for name in (name for name in LAYOUTS if args.only in (None, name)):
             for way, options in WAYS.items():
                 out = Path(directory) / "out"
                 last.save(last.prune(Path(directory) / name / "ckpt", 0.4, **options), out, force=True)
                 missed = [change for change, seen in changes(out, args.flips) if not seen]
                 print(f"{name} {way}: {args.flips - len(missed)} of {args.flips} seen", *missed, flush=True)
+        for name in (name for name in MODELS if args.only in (None, name)):
+            missed = [change for change, seen in changes(pruned_model(name, Path(directory)), args.flips) if not seen]
+            print(f"{name}: {args.flips - len(missed)} of {args.flips} seen", *missed, flush=True)
+
+
+def pruned_model(name: str, directory: Path) -> Path:
+    """What `last prune` makes of a language model with a tokenizer and a card beside it."""
+    source = shutil.copytree(directories() / name / "checkpoint", directory / f"{name}-source")
+    (source / "tokenizer.json").write_text('{"model": {"vocab": {"a": 0}}}')
+    (source / "README.md").write_text("# A model\n")
+    return last.save(last.prune(source, 0.5, **MODELS[name]), directory / name)
 
 
 def changes(out: Path, count: int, seed: int = 0) -> Iterator[tuple[str, bool]]:
@@ -94,8 +117,10 @@ def content(out: Path) -> list[Any] | None:
         first = formats.index(out, checked=False)
         items = [item for item in first.location.items if item != first.location.item]
         others = [formats.index(out, first.location.step, item, checked=False) for item in items]
-        return [first.config, first.stamp, [_content(index) for index in (first, *others)]]
-    except LastError:
+        files = first.written.files if first.written else {}
+        told = [(first.location.root / name).read_bytes() for name in files if name]
+        return [first.config, first.stamp, told, [_content(index) for index in (first, *others)]]
+    except (LastError, OSError):
         return None
 
 

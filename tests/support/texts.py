@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -17,15 +17,20 @@ TEXT = "In the beginning God created the heaven and the earth.\n\nAnd the earth 
 
 @dataclass
 class Words:
-    """Takes words with the white space before them as tokens, numbered as they come; 0 ends texts."""
+    """Takes words with the white space before them as tokens, numbered as they come; 0 ends texts.
 
+    A file with a space behind `words` numbers them from `first` on.
+    """
+
+    first: ClassVar[int] = 5
     numbers: dict[str, int] = field(default_factory=lambda: {"<|endoftext|>": 0})
 
     @classmethod
     def from_str(cls, content: str) -> Words:
-        if content != "words":
+        if content.strip() != "words":
             raise ValueError("expected `words`\nwhat else it says")
-        return cls()
+        spare = cls.first if content.endswith(" ") else 0
+        return cls({"<|endoftext|>": 0, **{f"spare {i}": 1 + i for i in range(spare)}})
 
     def no_truncation(self) -> None: ...
 

@@ -1,4 +1,4 @@
-"""From a checkpoint to a file of weights: the inverse of an import where there was one."""
+"""From a checkpoint to a file of weights, the inverse of an import where there was one, or to a model directory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from last_cli.checkpoint.convert.carried import ENTRY, carried
 from last_cli.checkpoint.convert.keymap import COPIES, Entry, KeyMap, LayerMap, copy_key
 from last_cli.checkpoint.convert.layout import Spec
 from last_cli.checkpoint.convert.names import LAYOUTS
+from last_cli.checkpoint.convert.stock import export_stock
 from last_cli.formats import STAMP_FILE, Key, safetensors, torch_file
 from last_cli.formats.stage import staged_file
 from last_cli.results.convert import ExportReport, KeyRow
@@ -28,7 +29,9 @@ Rows = dict[str, tuple[str, np.ndarray, str]]
 """Name in the file -> leaf, array, note."""
 
 
-def export_weights(ckpt: Checkpoint | str | Path, dst: str | Path, *, force: bool = False) -> ExportReport:
+def export_weights(
+    ckpt: Checkpoint | str | Path, dst: str | Path, *, to: Literal["hf"] | None = None, force: bool = False
+) -> ExportReport:
     """Write a checkpoint's weights into a .safetensors, .pt, .pth or .msgpack file, which appears whole or not at all.
 
     A checkpoint that came from `import_weights`, pruned since or not, gets the names, dtypes and layouts of the file
@@ -36,21 +39,27 @@ def export_weights(ckpt: Checkpoint | str | Path, dst: str | Path, *, force: boo
     (S4D: each layer as wide as its widest channel, the rest padded with C = 0). Any other checkpoint gets its keys
     joined by dots, or, as .msgpack, its own tree.
 
+    With `to`, a language model in a directory of mamba_ssm becomes a directory that transformers loads, where a stock
+    class of it computes the same.
+
     Args:
         ckpt: a checkpoint, opened or not; what `prune` made may be yet unsaved.
-        dst: the file; its suffix names the format.
-        force: replace a file that is there already.
+        dst: the file; its suffix names the format. With `to` a directory.
+        to: "hf" for a model directory of Hugging Face.
+        force: replace a file, or a directory that is a checkpoint, that is there already.
 
     Raises:
-        OutputError: the file exists (unless `force`) or cannot be written; nothing is left behind.
-        UsageError: an unknown suffix, or PyTorch is needed and not installed.
+        OutputError: the output exists (unless `force`) or cannot be written; nothing is left behind.
+        UsageError: an unknown suffix, PyTorch is needed and not installed, or no stock class computes the same.
         CheckpointError: the checkpoint cannot be read, or lacks a leaf that the file had; names it.
     """
     dst = Path(dst)
+    if to is not None:
+        return _directory(opened(ckpt), dst, to, force)
     if dst.suffix not in FORMATS:
         raise UsageError(
             f"{dst}: the suffix '{dst.suffix}' names no format, expected one of {', '.join(FORMATS)}",
-            "name the output so that it ends in one of these",
+            "name the output so that it ends in one of these; of a model of mamba_ssm, ⟦to hf⟧ writes a directory",
         )
     format = FORMATS[dst.suffix]
     found = opened(ckpt)
@@ -83,6 +92,14 @@ def export_weights(ckpt: Checkpoint | str | Path, dst: str | Path, *, force: boo
         left_out=left_out,
         warnings=_warnings(found, keymap, rows, left_out),
     )
+
+
+def _directory(found: Checkpoint, dst: Path, to: str, force: bool) -> ExportReport:
+    if to != "hf":
+        raise UsageError(f"⟦to⟧ is '{to}', expected hf", "leave it out for a file of weights")
+    if dst.suffix in FORMATS:
+        raise UsageError(f"{dst}: names a file, and ⟦to hf⟧ writes a directory", "leave out the ending, or ⟦to⟧")
+    return export_stock(found, dst, force=force)
 
 
 @contextmanager

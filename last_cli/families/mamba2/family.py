@@ -6,7 +6,7 @@ weight of the gate's norm where a model has them. What lies in which rows stands
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,7 +21,9 @@ from last_cli.families.mamba2.modelling import loader
 from last_cli.families.mamba2.norms import magnitudes, state_energies
 from last_cli.families.mamba2.resize import resized
 from last_cli.families.mamba2.targets import TARGETS, segments, units
+from last_cli.families.stock import Stock
 from last_cli.families.target import Shapes, Target
+from last_cli.formats import Key
 
 MULTIPLES = {"states": 8}
 """Of what the kernels for GPUs want a multiple."""
@@ -63,6 +65,7 @@ def of_settings(said: Settings) -> Family:
         targets=tuple(_target(name, said) for name in TARGETS if said.rows != "shared" or name != "channels"),
         bound=None,
         energies={("hinf", "states"): partial(_hinf, said), ("magnitude", "states"): partial(_magnitude, said)},
+        respond=partial(_respond, said),
         memory=lambda shapes: memory(mixer_of(shapes, said), shapes),
     )
 
@@ -102,9 +105,21 @@ def _magnitude(said: Settings, leaves: Mapping[str, np.ndarray]) -> np.ndarray:
     return magnitudes(_own(said, leaves), leaves)
 
 
+def _respond(said: Settings, leaves: Mapping[str, np.ndarray], inputs: np.ndarray) -> np.ndarray:
+    from last_cli.families.mamba2.response import response
+
+    return response(_own(said, leaves), leaves, inputs)
+
+
 def _gated_delta(shapes: Shapes) -> bool:
     names = {path.rpartition("/")[2] for path in shapes}
     return "A_log" in names and "D" not in names
+
+
+def _stock(files: Mapping[str, Any], layers: Sequence[Any], shapes: Mapping[Key, tuple[int, ...]]) -> Stock:
+    from last_cli.families.mamba2.stock import stock
+
+    return stock(files, layers, shapes)
 
 
 def _unbound(shapes: Shapes) -> Any:
@@ -128,5 +143,6 @@ MAMBA2 = Family(
     bound=bound,
     resized=resized,
     loader=loader,
+    stock=lambda files, layers, shapes: _stock(files, layers, shapes),
     relatives=(GATED_DELTA,),
 )

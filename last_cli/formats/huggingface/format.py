@@ -6,9 +6,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from last_cli.base.errors import OutputError
+from last_cli.base.errors import CheckpointError, OutputError
 from last_cli.formats.format import Format, lazy
-from last_cli.formats.huggingface.locate import CONFIG, INDEXES, SINGLE, is_below, locate, weight_files
+from last_cli.formats.huggingface.locate import CONFIG, INDEXES, SINGLE, index_file, is_below, locate, weight_files
 from last_cli.formats.json_file import read_aside, read_json_object
 from last_cli.formats.stamp import read_stamp
 from last_cli.formats.types import Beside, Key, Location
@@ -29,13 +29,16 @@ def read_beside(location: Location) -> Beside:
 
 def parts(location: Location) -> set[str]:
     """The files of weights and their index."""
-    names = {file.name for file in weight_files(location.directory)}
-    return names | {name for name in INDEXES if (location.directory / name).is_file()}
+    index = index_file(location.directory)
+    return {file.name for file in weight_files(location.directory)} | ({index.name} if index else set())
 
 
 def is_data(directory: Path, file: Path) -> bool:
     """Whether it is a file of weights."""
-    return file.parent == directory and file.suffix in (".safetensors", ".bin")
+    try:
+        return file in weight_files(directory)
+    except CheckpointError:
+        return False
 
 
 def _write(directory: Path, arrays: Mapping[Key, np.ndarray], stamp: dict[str, Any]) -> NoReturn:

@@ -1,5 +1,6 @@
 """Finds the weights of a model directory as transformers and mamba_ssm write it."""
 
+import re
 from pathlib import Path
 
 from last_cli.base.errors import CheckpointError
@@ -12,6 +13,7 @@ CONFIG = "config.json"
 # Files of weights in the order in which transformers takes them: one file, or an index of several.
 SINGLE = ("model.safetensors", "pytorch_model.bin")
 INDEXES = tuple(f"{name}.index.json" for name in SINGLE)
+_SHARD = re.compile(r"(model-\d+-of-\d+\.safetensors|pytorch_model-\d+-of-\d+\.bin)")
 
 
 def locate(path: Path, step: int | None, item: str | None) -> Location | None:
@@ -32,17 +34,32 @@ def is_below(directory: Path) -> bool:
     return (directory / CONFIG).is_file() and any((directory / name).is_file() for name in (*SINGLE, *INDEXES))
 
 
+def is_weights(name: str) -> bool:
+    """Whether a file of this name holds the weights of a model; others may have the same ending."""
+    return name in SINGLE or _SHARD.fullmatch(name) is not None
+
+
+def index_file(directory: Path) -> Path | None:
+    """The index of the files of weights that are taken; None where these are one file."""
+    for single, index in zip(SINGLE, INDEXES, strict=True):
+        if (directory / single).is_file():
+            return None
+        if (directory / index).is_file():
+            return directory / index
+    return None
+
+
 def weight_files(directory: Path) -> dict[Path, tuple[str, ...]]:
     """The files of weights, each with the names that the index gives to it; none where there is no index.
 
     Raises:
         CheckpointError: a file of the index is missing, or the index is none.
     """
-    for single, index in zip(SINGLE, INDEXES, strict=True):
+    if index := index_file(directory):
+        return _indexed(directory, index)
+    for single in SINGLE:
         if (directory / single).is_file():
             return {directory / single: ()}
-        if (directory / index).is_file():
-            return _indexed(directory, directory / index)
     raise CheckpointError(f"{directory}: no file of weights: none of {', '.join((*SINGLE, *INDEXES))}", INCOMPLETE)
 
 

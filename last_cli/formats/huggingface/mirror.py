@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from last_cli.formats import safetensors, torch_zip
 from last_cli.formats.digests import array_digest, refuse_damage
 from last_cli.formats.format import Changes
-from last_cli.formats.huggingface.locate import INDEXES
+from last_cli.formats.huggingface.locate import INDEXES, index_file, is_weights
 from last_cli.formats.huggingface.store import File, TensorStore, total
 from last_cli.formats.json_file import read_json_object
 from last_cli.formats.settings import put
@@ -29,11 +29,8 @@ def mirror(source: Index, stage: Path, changes: Changes) -> dict[str, dict[Key, 
     store = source.tree.store
     assert isinstance(store, TensorStore)
     keys = {name: key for key, name in source.tree.names.items()}
-    directory, weights = source.location.directory, {file.path.name for file in store.files}
-    anew = {*weights, *changes.files, STAMP_FILE, *INDEXES}
-    for entry in sorted(directory.iterdir()):
-        if entry.name in anew or entry.name.startswith(".") or not _is_own(entry):
-            continue
+    directory = source.location.directory
+    for entry in own_files(directory, {file.path.name for file in store.files} | changes.files.keys()):
         if entry.name in changes.settings:
             _write_settings(entry, stage / entry.name, changes.settings[entry.name])
         else:
@@ -45,11 +42,17 @@ def mirror(source: Index, stage: Path, changes: Changes) -> dict[str, dict[Key, 
     digests: dict[Key, str] = {}
     for file in store.files:
         sizes |= _write_file(file, stage / file.path.name, keys, changes, digests)
-    for name in INDEXES:
-        if (directory / name).is_file():
-            _write_index(directory / name, stage / name, sizes)
+    if index := index_file(directory):
+        _write_index(index, stage / index.name, sizes)
     refuse_damage(source, directory, {key: said for key, said in digests.items() if key not in changes.leaves})
     return {"": digests}
+
+
+def own_files(directory: Path, weights: Set[str]) -> list[Path]:
+    """The files of a model directory that are none of weights: settings, a tokenizer, a card."""
+    others = {*weights, STAMP_FILE, *INDEXES}
+    entries = (e for e in sorted(directory.iterdir()) if e.name not in others and not is_weights(e.name))
+    return [entry for entry in entries if not entry.name.startswith(".") and _is_own(entry)]
 
 
 def _is_own(entry: Path) -> bool:
@@ -72,9 +75,9 @@ def _write_file(file: File, out: Path, keys: Mapping[str, Key], changes: Changes
     with out.open("xb") as opened:
         if isinstance(file, TorchZip):
             torch_zip.write(file, opened, changed, tensor)
+            known = {file.tensors[name].storage: digests[keys[name]] for name in changed if keys[name] in digests}
             for name, other in file.tensors.items():  # Tied ones change together; what stays was copied as it lies.
-                tied = next((n for n in changed if file.tensors[n].storage == other.storage), name)
-                digests[keys[name]] = digests[keys[tied]] if tied in changed else array_digest(file.read(name))
+                digests[keys[name]] = known.get(other.storage) or array_digest(file.read(name))
         else:
             sizes = {name: (tensor.dtype, shapes[name]) for name, tensor in file.tensors.items()}
             safetensors.write_streamed(opened, sizes, file.metadata, tensor)

@@ -12,7 +12,7 @@ import numpy as np
 from last_cli.base.errors import CheckpointError
 from last_cli.base.words import some
 from last_cli.formats import safetensors, torch_zip
-from last_cli.formats.huggingface.locate import weight_files
+from last_cli.formats.huggingface.locate import is_weights, weight_files
 from last_cli.formats.safetensors import Header
 from last_cli.formats.torch_zip import TorchZip
 from last_cli.formats.types import INCOMPLETE, Key, Leaf, Location, Tree
@@ -42,6 +42,10 @@ def read_tree(location: Location) -> Tree:
             raise CheckpointError(f"{path}: the index names tensors that are not in it: {some(missing)}", INCOMPLETE)
         if isinstance(file, TorchZip) and file.others:
             warnings.append(f"{path}: entries that are no tensors are left as they are: {some(file.others)}")
+    read = {file.path.name for file in files}
+    if more := sorted(e.name for e in location.directory.iterdir() if is_weights(e.name) and e.name not in read):
+        also = f"{some(more)}, which hold weights too, are not read, and a changed copy has none of them"
+        warnings.append(f"{location.directory}: {also}")
     leaves: dict[Key, Leaf] = {}
     names: dict[Key, str] = {}
     for file in files:
