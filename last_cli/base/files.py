@@ -19,6 +19,9 @@ from last_cli.base.errors import LastError
 DEFLATE = 1100
 """So many bytes at most does deflate make of one; a little more than the 1032 that it can."""
 
+EXPANDED = 2**26
+"""Bytes that a tensor may claim which repeats fewer numbers."""
+
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
