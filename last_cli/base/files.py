@@ -40,6 +40,11 @@ def regular(path: Path | str) -> Path:
     return Path(path)
 
 
+def resolved(path: Path) -> Path:
+    """Where a path leads, through all links; what is not there, or a ring of links, as far as it leads somewhere."""
+    return Path(os.path.realpath(path))
+
+
 def files_below(directory: Path) -> Iterator[str]:
     """All files below a directory, as paths from there; links to directories are not followed.
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from last_cli.base.errors import CheckpointError
+from last_cli.base.files import resolved
 from last_cli.formats import safetensors, torch_zip
 from last_cli.formats.digests import array_digest, refuse_damage
 from last_cli.formats.format import Changes
-from last_cli.formats.huggingface.locate import INDEXES
+from last_cli.formats.huggingface.locate import CONFIG, INDEXES, leads_out, left_out
 from last_cli.formats.huggingface.store import File, TensorStore, total
 from last_cli.formats.json_file import read_json_object
 from last_cli.formats.settings import put
@@ -30,8 +32,11 @@ def mirror(source: Index, stage: Path, changes: Changes) -> dict[str, dict[Key, 
     assert isinstance(store, TensorStore)
     keys = {name: key for key, name in source.tree.names.items()}
     directory, weights = source.location.directory, {file.path.name for file in store.files}
+    for name in sorted(weights | {CONFIG, *INDEXES, *changes.settings}):
+        _refuse_link_out(directory / name)
+    passed = {*weights, STAMP_FILE, *INDEXES, *left_out(directory)}
     for entry in sorted(directory.iterdir()):
-        if entry.name in weights | {STAMP_FILE, *INDEXES} or entry.name.startswith(".") or not _is_own(entry):
+        if entry.name in passed or entry.name.startswith("."):
             continue
         if entry.name in changes.settings:
             _write_settings(entry, stage / entry.name, changes.settings[entry.name])
@@ -48,11 +53,13 @@ def mirror(source: Index, stage: Path, changes: Changes) -> dict[str, dict[Key, 
     return {"": digests}
 
 
-def _is_own(entry: Path) -> bool:
-    """Whether it is a file that lies here, or, by a link, among the blobs of the same download."""
-    blobs = entry.parent.parent.parent / "blobs"  # The Hugging Face cache links from snapshots/REVISION/ to them.
-    target = entry.resolve()
-    return entry.is_file() and (target.parent in (entry.parent.resolve(), blobs.resolve()))
+def _refuse_link_out(file: Path) -> None:
+    """Nothing that lies elsewhere becomes a part of a copy, and without it the copy would be no model."""
+    if leads_out(file):
+        raise CheckpointError(
+            f"{file}: a link that leads out of the model, to {resolved(file)}: it is not followed into a copy",
+            f"where you trust it, copy the model with what its links name: cp -rL {file.parent} COPY",
+        )
 
 
 def _write_file(file: File, out: Path, keys: Mapping[str, Key], changes: Changes, digests: dict[Key, str]) -> _Sizes:
@@ -81,7 +88,10 @@ def _write_index(index: Path, out: Path, sizes: _Sizes) -> None:
     """The index with the new totals; which tensor is in which file stays."""
     content = read_json_object(index)
     numbers, size = total(sizes)
-    metadata = dict(content.get("metadata") or {})
+    metadata = content.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        raise CheckpointError(f"{index}: `metadata` is no object", "remove it from the index")
+    metadata = dict(metadata)
     metadata |= {key: new for key, new in (("total_size", size), ("total_parameters", numbers)) if key in metadata}
     out.write_text(_as_written(index, {**content, "metadata": metadata}))
 
@@ -95,6 +105,7 @@ def _write_settings(file: Path, out: Path, values: Mapping[tuple[str, ...], Any]
 
 def _as_written(file: Path, content: Any) -> str:
     """JSON with the indentation and the last line break that the file has."""
-    text = file.read_text()
+    raw = file.read_bytes()
+    text = raw.decode(json.detect_encoding(raw), errors="replace")
     indent = re.match(r"\s*\{\n( +)", text)
     return json.dumps(content, indent=len(indent[1]) if indent else None) + "\n" * text.endswith("\n")
