@@ -7,7 +7,7 @@ import math
 import os
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ DEFLATE = 1100
 EXPANDED = 2**26
 """Bytes that a tensor may claim which repeats fewer numbers."""
 
+_AXES, _LARGEST = 64, 2**63
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
@@ -38,6 +39,11 @@ def regular(path: Path | str) -> Path:
     if kind := _KINDS.get(stat.S_IFMT(mode)):
         raise OSError(errno.EINVAL, f"{kind}, expected a file", str(path))
     return Path(path)
+
+
+def is_shape(shape: Sequence[int], itemsize: int = 1) -> bool:
+    """Whether numpy has arrays of such a shape: one without elements may not have any sizes either."""
+    return len(shape) <= _AXES and math.prod(size or 1 for size in shape) * itemsize < _LARGEST
 
 
 def resolved(path: Path) -> Path:

@@ -19,7 +19,7 @@ import ml_dtypes
 import numpy as np
 
 from last_cli.base.errors import CheckpointError
-from last_cli.base.files import EXPANDED
+from last_cli.base.files import EXPANDED, is_shape
 from last_cli.formats.json_file import NESTING
 from last_cli.formats.types import INCOMPLETE
 
@@ -38,7 +38,7 @@ DTYPES = {
 
 _PICKLE_BYTES, _TENSOR_BYTES = 2**20, 2**12  # of a pickle, and for each entry of the zip; more is no state dict
 _NAMES = 16  # So many characters in names at most does a byte of a pickle make: a prefix counts for each name below.
-_AXES, _LARGEST = 64, 2**63
+_LARGEST = 2**63
 _ALIGNMENT = 64  # of storages in the file, as PyTorch writes them
 _DAMAGED = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError)
 _SAFE = "convert it where you trust it: safetensors.torch.save_file(torch.load(FILE), 'model.safetensors')"
@@ -341,7 +341,8 @@ def _dictionary(pairs: Iterable[Any] = ()) -> dict[Any, Any]:
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
     dtype, key, size = storage
     numbers = (size, offset, *shape, *strides)
-    if not (len(shape) == len(strides) <= _AXES and all(isinstance(n, _Number) and 0 <= n < _LARGEST for n in numbers)):
+    known = len(shape) == len(strides) and all(isinstance(n, _Number) and 0 <= n < _LARGEST for n in numbers)
+    if not known or not is_shape(shape, dtype.itemsize):
         raise ValueError("a tensor whose shape is none")
     return Tensor(key, dtype, tuple(map(int, shape)), tuple(map(int, strides)), int(offset), numbers)
 

@@ -221,16 +221,8 @@ def pickle_edited(rng: random.Random, content: bytes) -> bytes:
     parts = [content[at:end] for at, end in pairwise([*places, len(content)])]
     for _ in range(rng.randrange(1, 4)):
         at = rng.randrange(len(parts))
-        parts[at] = rng.choice(
-            [
-                lambda: b"",
-                lambda: rng.choice(parts),
-                lambda: parts[at] + rng.choice(parts),
-                lambda: rng.choice(OPCODES) + parts[at],
-                lambda: rng.choice(OPCODES),
-                lambda: bytes_edited(rng, parts[at])[:30],
-            ]
-        )()
+        own, other, any_ = parts[at], rng.choice(parts), rng.choice(OPCODES)
+        parts[at] = rng.choice([b"", other, own + other, any_ + own, any_, bytes_edited(rng, own)[:30]])
     return b"".join(parts)
 
 

@@ -31,9 +31,10 @@ def read_beside(location: Location) -> Beside:
 
 
 def parts(location: Location) -> set[str]:
-    """The files of weights and their index."""
-    names = {file.name for file in weight_files(location.directory)}
-    return names | {name for name in INDEXES if (location.directory / name).is_file()}
+    """The files of weights, and their index where it is by that one that they are found."""
+    files = weight_files(location.directory)
+    found = [*files, *(location.directory / name for name in INDEXES if any(files.values()))]
+    return {file.name for file in found if file.is_file() and not file.is_symlink()}
 
 
 def is_data(directory: Path, file: Path) -> bool:
