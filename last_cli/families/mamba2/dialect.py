@@ -167,12 +167,13 @@ def _transformers(config: Mapping[str, Any]) -> Settings:
     elif said is not None and keys.limit == "time_step_min":
         low = number(said, keys.limit)
     norm: Literal["gate first", "norm first"] | None = "gate first"
-    factors, factor_in, factor_out = {}, 1.0, 1.0
+    factors: dict[str, float] = {}
+    factor_in, factor_out = 1.0, 1.0
     if kind == "falcon_h1":
         norm = "norm first" if config.get("mamba_norm_before_gate", True) else "gate first"
         norm = norm if config.get("mamba_rms_norm", False) else None
         said = numbers(config.get("ssm_multipliers") or [1.0] * 5, "ssm_multipliers", 5)
-        factors = dict(zip(("z", "x", "B", "C", "dt"), said, strict=True))
+        factors.update(zip(("z", "x", "B", "C", "dt"), said, strict=True))
         factor_in = number(config.get("ssm_in_multiplier", 1.0), "ssm_in_multiplier")
         factor_out = number(config.get("ssm_out_multiplier", 1.0), "ssm_out_multiplier")
     return Settings(
