@@ -7,7 +7,7 @@ import math
 import os
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,10 @@ from last_cli.base.errors import LastError
 DEFLATE = 1100
 """So many bytes at most does deflate make of one; a little more than the 1032 that it can."""
 
+EXPANDED = 2**26
+"""Bytes that a tensor may claim which repeats fewer numbers."""
+
+_AXES, _LARGEST = 64, 2**63
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
@@ -35,6 +39,16 @@ def regular(path: Path | str) -> Path:
     if kind := _KINDS.get(stat.S_IFMT(mode)):
         raise OSError(errno.EINVAL, f"{kind}, expected a file", str(path))
     return Path(path)
+
+
+def is_shape(shape: Sequence[int], itemsize: int = 1) -> bool:
+    """Whether numpy has arrays of such a shape: one without elements may not have any sizes either."""
+    return len(shape) <= _AXES and math.prod(size or 1 for size in shape) * itemsize < _LARGEST
+
+
+def resolved(path: Path) -> Path:
+    """Where a path leads, through all links; what is not there, or a ring of links, as far as it leads somewhere."""
+    return Path(os.path.realpath(path))
 
 
 def files_below(directory: Path) -> Iterator[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from last_cli.base.errors import CheckpointError
+from last_cli.base.files import resolved
 from last_cli.formats.json_file import read_json_object
 from last_cli.formats.types import STAMP_FILE
 
@@ -62,7 +63,7 @@ def read_config(file: Path) -> dict[str, Any]:
 
 
 def _files(folders: Sequence[Path], passed: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    own = list(dict.fromkeys(folder.resolve() for folder in folders))
+    own = list(dict.fromkeys(resolved(folder) for folder in folders))
     for folder in (*own, *list(own[-1].parents)[:ABOVE]):
         up = "../" * len(own[0].relative_to(folder).parts)
         for file in _in(folder):

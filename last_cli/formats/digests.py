@@ -17,6 +17,7 @@ import numpy as np
 
 from last_cli.base.arrays import digest
 from last_cli.base.errors import CheckpointError
+from last_cli.base.files import regular
 from last_cli.formats.types import STAMP_FILE, Index, Key, Leaf, Tree, Written, dtype_of
 
 NUMERIC = ("array", "scalar")
@@ -103,7 +104,7 @@ def file_digests(root: Path, skip: Callable[[Path], bool]) -> dict[str, str]:
 
 def file_digest(file: Path) -> str:
     """Of a file's bytes."""
-    with file.open("rb") as content:
+    with regular(file).open("rb") as content:
         return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
 
 

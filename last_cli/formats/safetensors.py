@@ -20,7 +20,7 @@ import ml_dtypes
 import numpy as np
 
 from last_cli.base.errors import CheckpointError, OutputError
-from last_cli.base.files import regular
+from last_cli.base.files import is_shape, regular
 
 DTYPES = {
     "BOOL": np.dtype(np.bool_),
@@ -164,6 +164,10 @@ def _tensor(path: Path, name: str, entry: Mapping[str, Any], start: int) -> Tens
         raise CheckpointError(
             f"{path}: {name} has the dtype {code}, expected one of {', '.join(DTYPES)}",
             "convert it to one of these where you have the model",
+        )
+    if not is_shape(shape, DTYPES[code].itemsize):
+        raise CheckpointError(
+            f"{path}: {name} has {len(shape)} axes of {shape[:4]} and so on, which no array has", _AGAIN
         )
     return Tensor(DTYPES[code], tuple(shape), start + begin)
 

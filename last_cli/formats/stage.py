@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from last_cli.base.errors import CheckpointError, OutputError
+from last_cli.base.files import resolved
 from last_cli.formats.account import check_file_replaceable, check_replaceable, stamp_beside
 from last_cli.formats.remote import remote_url
 from last_cli.formats.swap import exchange, put
@@ -154,7 +155,7 @@ def _check_place(out: Path, source: Path | None) -> None:
     if url := remote_url(out):
         raise OutputError(f"{url}: remote paths are not written", "write to a directory here, and copy it there")
     if source is not None:
-        ours, theirs = target.resolve(), source.resolve()
+        ours, theirs = resolved(target), resolved(source)
         if ours == theirs:
             raise OutputError(f"{out}: the output is the input itself", _ANOTHER)
         if theirs in ours.parents or ours in theirs.parents:

@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 
 from last_cli.base.errors import CheckpointError, UsageError
-from last_cli.base.files import regular
+from last_cli.base.files import EXPANDED, regular
 from last_cli.formats.sniff import is_equinox, is_npz, refuse_equinox, refuse_npz
 
 # Where training scripts keep the weights beside other things: Lightning, Hugging Face and the S4 example do.
@@ -28,9 +28,6 @@ SAVE_WEIGHTS = (
 )
 
 LONGEST = 160  # of a sentence of PyTorch's that is passed on
-
-# What a tensor may claim that repeats fewer numbers, in bytes.
-_EXPANDED = 2**26
 
 # What numpy holds through ml_dtypes, by the name that PyTorch has for it.
 _EXTENDED = {
@@ -141,7 +138,7 @@ def _to_numpy(torch: Any, path: Path, name: str, value: Any) -> np.ndarray:
         what = value.layout if torch.is_tensor(value) else type(value).__name__
         raise CheckpointError(f"{path}: {name} is {what}, expected a dense tensor", SAVE_WEIGHTS)
     claimed, held = value.numel() * value.element_size(), value.untyped_storage().nbytes()
-    if claimed > max(_EXPANDED, held):
+    if claimed > max(EXPANDED, held):
         raise CheckpointError(f"{path}: {name} has a shape of {claimed:,} bytes, and holds {held:,}", SAVE_WEIGHTS)
     value = value.detach().resolve_conj().resolve_neg().contiguous()
     kind = str(value.dtype).removeprefix("torch.")

@@ -8,12 +8,12 @@ but for the numbers of changed shapes, so that shared (tied) tensors, versions a
 from __future__ import annotations
 
 import lzma
+import math
 import pickletools
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +22,8 @@ import ml_dtypes
 import numpy as np
 
 from last_cli.base.errors import CheckpointError
+from last_cli.base.files import EXPANDED, is_shape
+from last_cli.formats.json_file import NESTING
 from last_cli.formats.types import INCOMPLETE
 
 DTYPES = {
@@ -37,11 +39,12 @@ DTYPES = {
     "BoolStorage": np.dtype(np.bool_),
 }
 
-# What `zipfile` raises of a damaged file: of an entry that seems compressed or encrypted now, too.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, KeyError, RuntimeError, ValueError)
-
-_PICKLE_BYTES = 2**26  # of a pickle with a million tensors; more is no state dict
+_PICKLE_BYTES, _TENSOR_BYTES = 2**20, 2**12  # of a pickle, and for each entry of the zip; more is no state dict
+_NAMES = 16  # So many characters in names at most does a byte of a pickle make: a prefix counts for each name below.
+_LARGEST = 2**63
 _ALIGNMENT = 64  # of storages in the file, as PyTorch writes them
+# What `zipfile` raises of a damaged file: of an entry that seems compressed or encrypted now, too.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, KeyError, RuntimeError, ValueError)
 _SAFE = "convert it where you trust it: safetensors.torch.save_file(torch.load(FILE), 'model.safetensors')"
 
 
@@ -89,8 +92,11 @@ class TorchZip:
             CheckpointError: its storage is not there whole.
         """
         tensor = self.tensors[name]
-        with _damage_in_words(self.path, f"the data of {name}"), zipfile.ZipFile(self.path) as archive:
-            raw = archive.read(f"{self.root}/data/{tensor.storage}")
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                raw = archive.read(f"{self.root}/data/{tensor.storage}")
+        except (OSError, *_DAMAGED) as error:
+            raise CheckpointError(f"{self.path}: the data of {name} cannot be read ({error})", INCOMPLETE) from error
         return _view(self.path, name, tensor, raw)
 
 
@@ -106,23 +112,25 @@ def opened(path: Path) -> TorchZip:
             if len(names) != 1:
                 raise CheckpointError(f"{path}: a zip file without a pickle of tensors, expected one of `torch.save`")
             root = names[0].removesuffix("/data.pkl")
-            if archive.getinfo(names[0]).file_size > _PICKLE_BYTES:
+            if packed := next((info for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED), None):
+                raise CheckpointError(f"{path}: {packed.filename} is compressed, which `torch.save` does not do", _SAFE)
+            if archive.getinfo(names[0]).file_size > _PICKLE_BYTES + _TENSOR_BYTES * len(archive.namelist()):
                 raise CheckpointError(f"{path}: its pickle is larger than that of any state dict", _SAFE)
             if f"{root}/byteorder" in archive.namelist() and archive.read(f"{root}/byteorder").strip() != b"little":
                 raise CheckpointError(f"{path}: written on a big-endian machine, expected little-endian data", _SAFE)
             pickle = archive.read(names[0])
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})", INCOMPLETE) from error
-    except _DAMAGE as error:
+    except _DAMAGED as error:
         reason = f"no zip file as `torch.save` has written since PyTorch 1.6, or truncated ({error})"
         raise CheckpointError(f"{path}: {reason}", _SAFE) from error
     try:
         content = _Machine(pickle).run()
+        found = dict(_flat(content, _NAMES * len(pickle))) if isinstance(content, dict) else {}
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error.args[0]}", _SAFE) from error
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise CheckpointError(f"{path}: its pickle is damaged ({type(error).__name__}: {error})", INCOMPLETE) from error
-    found = dict(_flat(content)) if isinstance(content, dict) else {}
     tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
     if not tensors:
         raise CheckpointError(f"{path}: holds no tensor, expected a state dict", _SAFE)
@@ -150,7 +158,7 @@ def write(source: TorchZip, file: BinaryIO, shapes: Mapping[str, tuple[int, ...]
             raise CheckpointError(
                 f"{source.path}: {name} is a part of another tensor, so it cannot change alone", _SAFE
             )
-    with _opened(source.path) as old, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as new:
+    with _reopened(source.path) as old, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as new:
         for info in old.infolist():
             at = info.filename.removeprefix(f"{source.root}/")
             storage = at.removeprefix("data/") if at.startswith("data/") else None
@@ -161,22 +169,21 @@ def write(source: TorchZip, file: BinaryIO, shapes: Mapping[str, tuple[int, ...]
                 array = np.ascontiguousarray(changed(name), source.tensors[name].dtype)
                 _add(new, info.filename, array.reshape(-1).view(np.uint8).data)
             else:
-                with _damage_in_words(source.path, f"its entry {info.filename}"):
-                    kept = old.read(info)
-                _add(new, info.filename, kept)
+                _add(new, info.filename, _content(source.path, old, info))
 
 
-def _opened(path: Path) -> zipfile.ZipFile:
-    with _damage_in_words(path, "its list of entries"):
-        return zipfile.ZipFile(path)
-
-
-@contextmanager
-def _damage_in_words(path: Path, what: str) -> Iterator[None]:
+def _reopened(path: Path) -> zipfile.ZipFile:
     try:
-        yield
-    except (OSError, *_DAMAGE) as error:
-        raise CheckpointError(f"{path}: {what} cannot be read ({error})", INCOMPLETE) from error
+        return zipfile.ZipFile(path)
+    except (OSError, *_DAMAGED) as error:
+        raise CheckpointError(f"{path}: its list of entries cannot be read ({error})", INCOMPLETE) from error
+
+
+def _content(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    try:
+        return archive.read(info)
+    except (OSError, *_DAMAGED) as error:
+        raise CheckpointError(f"{path}: {info.filename} cannot be read ({error})", INCOMPLETE) from error
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: Any) -> None:
@@ -202,16 +209,29 @@ def _view(path: Path, name: str, tensor: Tensor, raw: bytes) -> np.ndarray:
             f"{path}: {name} ends at number {last} of a storage of {len(numbers)}: the file is truncated or damaged",
             INCOMPLETE,
         )
+    claimed = math.prod(tensor.shape) * tensor.dtype.itemsize
+    if claimed > max(EXPANDED, len(raw)):
+        raise CheckpointError(f"{path}: {name} has a shape of {claimed:,} bytes, and holds {len(raw):,}", _SAFE)
     strides = [stride * tensor.dtype.itemsize for stride in tensor.strides]
     return np.ascontiguousarray(np.lib.stride_tricks.as_strided(numbers[tensor.offset :], tensor.shape, strides))
 
 
-def _flat(tree: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
+def _flat(tree: Mapping[Any, Any], room: int) -> Iterator[tuple[str, Any]]:
+    """What is no dictionary, by its path; raises ValueError where that is deep, or has more than `room` characters."""
+    within = [("", iter(tree.items()))]
+    while within:
+        prefix, entries = within[-1]
+        if (entry := next(entries, None)) is None:
+            within.pop()
+            continue
+        name, value = f"{prefix}{entry[0]}", entry[1]
+        room -= len(name) + 1
+        if room < 0 or len(within) > NESTING:
+            raise ValueError("dictionaries that hold one another")
         if isinstance(value, dict):
-            yield from _flat(value, f"{path}{key}.")
+            within.append((f"{name}.", iter(value.items())))
         else:
-            yield f"{path}{key}", value
+            yield name, value
 
 
 def _patched(pickle: bytes, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> bytes:
@@ -309,7 +329,7 @@ class _Machine:
 
     def items(self, pairs: Sequence[Any]) -> None:
         """Entries of the dictionary on top."""
-        self.stack[-1].update(zip(pairs[::2], pairs[1::2], strict=True))
+        self.stack[-1].update(_dictionary(zip(pairs[::2], pairs[1::2], strict=True)))
 
     def tuple_of(self, count: int) -> None:
         """The topmost values as one."""
@@ -321,16 +341,25 @@ class _Machine:
         self.memo[len(self.memo) if at is None else at] = self.stack[-1]
 
 
+def _dictionary(pairs: Iterable[Any] = ()) -> dict[Any, Any]:
+    """Keys are names or numbers: Python takes ages for the hash of a tuple of tuples, or breaks off."""
+    pairs = list(pairs)
+    if not all(isinstance(key, str | int) for key, _ in pairs):
+        raise TypeError("a key that is no name")
+    return dict(pairs)
+
+
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
     dtype, key, size = storage
     numbers = (size, offset, *shape, *strides)
-    if len(shape) != len(strides) or not all(isinstance(n, _Number) and n >= 0 for n in numbers):
+    known = len(shape) == len(strides) and all(isinstance(n, _Number) and 0 <= n < _LARGEST for n in numbers)
+    if not known or not is_shape(shape, dtype.itemsize):
         raise ValueError("a tensor whose shape is none")
     return Tensor(key, dtype, tuple(map(int, shape)), tuple(map(int, strides)), int(offset), numbers)
 
 
 _CALLS: dict[str, Callable[..., Any]] = {
-    "collections.OrderedDict": lambda pairs=(): dict(pairs),
+    "collections.OrderedDict": _dictionary,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": lambda data, *_: data,
 }

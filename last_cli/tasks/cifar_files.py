@@ -9,10 +9,10 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -96,12 +96,57 @@ class _Refused(pickle.UnpicklingError):
     pass
 
 
-class _Reader(pickle.Unpickler):
+class _Reader(pickle._Unpickler):
+    """The unpickler that Python keeps in Python, since its dictionaries can be told what is a key."""
+
+    dispatch: ClassVar = dict(pickle._Unpickler.dispatch)
+
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
         found = _NAMES.get((module.replace("numpy._core", "numpy.core"), name))
         if found is None:
             raise _Refused(f"the pickle asks for {module}.{name}")
         return found
+
+
+def _set_items(reader: Any) -> None:
+    """Keys are names or numbers: Python takes ages for the hash of a tuple of tuples, or breaks off."""
+    pairs = reader.pop_mark()
+    _check_keys(pairs[::2])
+    reader.stack[-1].update(zip(pairs[::2], pairs[1::2], strict=True))
+
+
+def _set_item(reader: Any) -> None:
+    value, key = reader.stack.pop(), reader.stack.pop()
+    _check_keys([key])
+    reader.stack[-1][key] = value
+
+
+def _make_dict(reader: Any) -> None:
+    pairs = reader.pop_mark()
+    _check_keys(pairs[::2])
+    reader.append(dict(zip(pairs[::2], pairs[1::2], strict=True)))
+
+
+def _check_keys(keys: Iterable[Any]) -> None:
+    if not all(isinstance(key, str | bytes | int) for key in keys):
+        raise _Refused("the pickle holds a dictionary by other things than names")
+
+
+def _build(reader: Any) -> None:
+    """Attributes, of our own two classes alone."""
+    if not isinstance(reader.stack[-2], _Array | _DType):
+        raise _Refused("the pickle sets attributes of something")
+    reader.stack[-2].__setstate__(reader.stack.pop())
+
+
+def _refuse(_: Any) -> None:
+    raise _Refused("the pickle holds sets or objects")
+
+
+_REFUSED = ("FROZENSET", "ADDITEMS", "EMPTY_SET", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4")
+_Reader.dispatch |= {getattr(pickle, name)[0]: _refuse for name in _REFUSED}
+_Reader.dispatch |= {pickle.SETITEMS[0]: _set_items, pickle.SETITEM[0]: _set_item}
+_Reader.dispatch |= {pickle.DICT[0]: _make_dict, pickle.BUILD[0]: _build}
 
 
 class _DType:

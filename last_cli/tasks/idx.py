@@ -12,7 +12,7 @@ import numpy as np
 
 from last_cli.base.annotations import UInt8
 from last_cli.base.errors import DataError
-from last_cli.base.files import regular
+from last_cli.base.files import is_shape, regular
 
 BYTES = 0x08
 LARGEST = 2**28  # many times what MNIST and its relatives have
@@ -37,6 +37,6 @@ def read_idx(path: Path, hint: str) -> UInt8[np.ndarray, "*shape"]:
     if len(content) < start:
         raise DataError(f"{path}: the file ends within its header", hint)
     shape = struct.unpack(f">{content[3]}I", content[4:start])
-    if len(content) - start != prod(shape):
+    if len(content) - start != prod(shape) or not is_shape(shape):
         raise DataError(f"{path}: expected {prod(shape)} bytes for shape {shape}, found {len(content) - start}", hint)
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

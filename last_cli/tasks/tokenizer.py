@@ -20,6 +20,7 @@ TOKENIZER = "tokenizer.json"
 NUMBERS = ("config.json", "generation_config.json")
 NAMES = ("tokenizer_config.json", "special_tokens_map.json")
 USUAL = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>")
+_LARGEST = 2**31
 SPACE = re.compile(r"(?<!\s)\s")
 TOKENS_INSTEAD = "or give tokens of your own, ⟦task FILE.npz⟧ with x (n, length)"
 
@@ -137,7 +138,7 @@ def _end_of_text(file: Path, tokenizer: Any) -> int:
     """The token that ends texts: as the model's files say, else one of the usual ones."""
     for number in _said(file.parent, NUMBERS, "eos_token_id"):
         first = number[0] if isinstance(number, list) and number else number
-        if isinstance(first, int) and not isinstance(first, bool) and first >= 0:
+        if isinstance(first, int) and not isinstance(first, bool) and 0 <= first < _LARGEST:
             return first
     said = [name.get("content") if isinstance(name, dict) else name for name in _said(file.parent, NAMES, "eos_token")]
     for name in (*said, *USUAL):
@@ -156,7 +157,7 @@ def _said(directory: Path, files: Iterable[str], key: str) -> list[Any]:
     for name in files:
         try:
             content = json.loads(regular(directory / name).read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
         found += [content[key]] if isinstance(content, dict) and key in content else []
     return found

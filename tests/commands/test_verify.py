@@ -129,3 +129,13 @@ def test_verify_knows_another_source_and_a_damaged_stamp(run: Run, tmp_path: Pat
     stamp = tmp_path / "pruned" / "last.json"
     stamp.write_text(stamp.read_text().replace('"kept": [', '"kept": [ 99,'))
     assert "the stamp does not fit" in fails(run, "verify", "pruned", "--against", S5)[0]
+
+
+def test_names_in_a_stamp_that_no_file_has(run: Run, tmp_path: Path) -> None:
+    run("prune", S5, "--ratio", "0.3", "-o", "out")
+    file = tmp_path / "out" / "last.json"
+    stamp = json.loads(file.read_text())
+    stamp["written"]["files"]["x" * 300], stamp["written"]["arrays"]["y" * 300] = "sha256:0", {"a": "sha256:0"}
+    file.write_text(json.dumps(stamp))
+    code, out, _ = run("verify", "out")
+    assert code == 1 and "cannot be read" in out

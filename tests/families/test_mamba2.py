@@ -8,15 +8,18 @@ import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from language_models import directories, model
 
 import last_cli as last
+from last_cli import formats
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.families.find import find_layers
 from last_cli.families.mamba2 import modelling
 from last_cli.families.mamba2.dialect import MAIN, TYPES, settings
+from last_cli.families.mamba2.network.spec import language_spec
 from last_cli.formats import Leaf
 
 SIZES = {
@@ -83,6 +86,32 @@ def test_groups_that_do_not_fit_the_tensors_are_named(tmp_path: Path) -> None:
 def test_a_converted_model_may_keep_the_configuration_of_mamba_ssm() -> None:
     main = {"model_type": "mamba2", "n_groups": 2, "ssm_cfg": {"ngroups": 5}}
     assert (settings({MAIN: main}).name, settings({MAIN: main}).groups) == ("mamba2", 2)
+
+
+@pytest.mark.parametrize(
+    ("case", "changes", "said"),
+    [
+        ("hf_base", {"model_type": []}, r"names the model type \[\]"),
+        ("hf_base", {"layer_norm_epsilon": 10**400}, "layer_norm_epsilon is 1000"),
+        ("hf_base", {"layer_norm_epsilon": float("nan")}, "layer_norm_epsilon is nan"),
+        ("ssm_bf16", {"ssm_cfg": [1]}, r"ssm_cfg is \[1\], expected an object"),
+        ("ssm_bf16", {"ssm_cfg": {"dt_limit": 3}}, "dt_limit is 3, expected 2 numbers"),
+        ("phi_mva", {"Block1": "x"}, "Block1 is 'x', expected an object"),
+        ("bamba", {"num_attention_heads": None}, "num_attention_heads is None"),
+        ("bamba", {"num_attention_heads": 3}, "q_proj has"),
+        ("bamba", {"mlp_multipliers": 1}, "mlp_multipliers is 1, expected 2 numbers"),
+        ("bamba", {"logits_scaling": 0}, "logits_scaling is 0"),
+        ("bamba", {"partial_rotary_factor": 7}, "turn no heads"),
+        ("bamba", {"rope_parameters": [1]}, "rope_parameters is"),
+    ],
+)
+def test_values_that_are_none(case: str, changes: dict[str, Any], said: str) -> None:
+    index = formats.index(directories() / case / "checkpoint")
+    config = {**index.config["file:config.json"], **changes}
+    config = {key: value for key, value in config.items() if key != "rope_parameters" or key in changes}
+    shapes = {".".join(key): leaf.shape for key, leaf in index.leaves.items()}
+    with pytest.raises(CheckpointError, match=said):
+        language_spec(shapes, {**index.config, "file:config.json": config})
 
 
 def test_another_model_type_is_named(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from language_models import Model, model
 from last_cli import formats
 from last_cli.base.errors import CheckpointError
 from last_cli.families.front import Front
+from last_cli.families.mamba2.dialect import Settings
 from last_cli.families.mamba2.mixer import mixer
 from last_cli.families.mamba2.network.forward import logits
 from last_cli.families.mamba2.network.spec import LanguageSpec, language_spec
@@ -147,3 +148,9 @@ def test_parts_that_no_network_runs_are_named() -> None:
         language_spec(shapes, other)
     with pytest.raises(CheckpointError, match="names the model type 'gpt2', expected one of"):
         language_spec(shapes, {"file:config.json": {"model_type": "gpt2"}})
+
+
+def test_a_mixer_of_another_kind_than_the_files_say() -> None:
+    shapes = {"D": (4,), "in_proj.weight": (84, 8), "conv1d.weight": (48, 1, 4), "out_proj.weight": (8, 32)}
+    with pytest.raises(CheckpointError, match="no A_log, which a mixer of mamba2 has"):
+        mixer(shapes, Settings("mamba2"))

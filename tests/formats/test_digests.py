@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from random_layers import classifier, write
 
 from last_cli import formats
 from last_cli.base.errors import CheckpointError
-from last_cli.formats.digests import array_digest, name_of
+from last_cli.formats.digests import array_digest, file_digest, name_of
 from last_cli.formats.stamp import renewed
 
 STAMP = {"schema": "last.stamp/1", "model": {"activation": "gelu"}}
@@ -148,3 +149,11 @@ def test_a_stamp_without_digests_is_read_as_before(ckpt: Path, tmp_path: Path) -
     assert formats.index(tmp_path / "out").written
     formats.save(tmp_path / "bare", source=index, changed={}, stamp={})
     assert (tmp_path / "bare" / "last.json").read_text() == "{}"
+
+
+def test_a_pipe_or_a_device_has_no_digest(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    for name in ("pipe", "device"):
+        with pytest.raises(OSError, match="expected a file"):
+            file_digest(tmp_path / name)

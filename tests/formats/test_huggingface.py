@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from last_cli import formats
-from last_cli.base.errors import CheckpointError
+from last_cli.base.errors import CheckpointError, OutputError
 from last_cli.formats import safetensors, torch_zip
+from last_cli.formats.account import check_replaceable
 from last_cli.formats.format import Changes, format_named
 
 DATA = Path(__file__).parents[1] / "data" / "mamba2" / "oracle.tar.xz"
@@ -127,7 +128,11 @@ def test_links_are_not_followed_out_of_the_directory(directories: Path, tmp_path
     shutil.copytree(directories / "hf_base" / "checkpoint", source)
     (tmp_path / "secret").write_text("a key")
     (source / "notes.txt").symlink_to(tmp_path / "secret")
-    mirrored(formats.index(source), tmp_path / "out")
+    (source / "ring").symlink_to("ring")
+    (source / "original").mkdir()
+    index = formats.index(source)
+    assert "are left out of copies: notes.txt, original, ring" in index.warnings[0]
+    mirrored(index, tmp_path / "out")
     assert not (tmp_path / "out" / "notes.txt").exists()
 
 
@@ -143,3 +148,67 @@ def test_weights_that_are_not_read_are_not_copied(directories: Path, tmp_path: P
     mirrored(index, tmp_path / "out")
     names = {file.name for file in (tmp_path / "out").iterdir()}
     assert names == {"config.json", "generation_config.json", "model.safetensors", "training_args.bin"}
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_part_of_the_model_that_lies_elsewhere_is_no_part_of_a_copy(
+    directories: Path, tmp_path: Path, name: str
+) -> None:
+    source = tmp_path / "model"
+    shutil.copytree(directories / "hf_base" / "checkpoint", source)
+    (source / name).rename(tmp_path / name)
+    (source / name).symlink_to(tmp_path / name)
+    with pytest.raises(CheckpointError, match=rf"{name}: a link that leads out of the model"):
+        mirrored(formats.index(source), tmp_path / "out")
+
+
+@pytest.mark.parametrize("case", ["hf_base", SHARDED, "ssm_bf16"])
+def test_the_cache_of_the_hub_is_links_to_blobs(directories: Path, tmp_path: Path, case: str) -> None:
+    snapshot, blobs = tmp_path / "models--x" / "snapshots" / "1a2b", tmp_path / "models--x" / "blobs"
+    shutil.copytree(directories / case / "checkpoint", blobs)
+    snapshot.mkdir(parents=True)
+    for blob in sorted(blobs.iterdir()):
+        (snapshot / blob.name).symlink_to(f"../../blobs/{blob.name}")
+    (tmp_path / "short").symlink_to(snapshot)
+    for number, named in enumerate((snapshot, tmp_path / "short", snapshot / ".." / "1a2b")):
+        index = formats.index(named)
+        assert not index.warnings
+        mirrored(index, out := tmp_path / str(number))
+        assert {file.name for file in out.iterdir()} == {blob.name for blob in blobs.iterdir()}
+        assert not any(file.is_symlink() for file in out.iterdir())
+
+
+@pytest.mark.parametrize("metadata", [[1], "abc", 5])
+def test_an_index_whose_metadata_are_none(directories: Path, tmp_path: Path, metadata: object) -> None:
+    source = tmp_path / "model"
+    shutil.copytree(directories / SHARDED / "checkpoint", source)
+    file = source / "model.safetensors.index.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"metadata": metadata}))
+    with pytest.raises(CheckpointError, match="`metadata` is no object"):
+        mirrored(formats.index(source), tmp_path / "out")
+    file.write_text(json.dumps({"weight_map": {"a": "x" * 300}}))
+    with pytest.raises(CheckpointError, match="which is not there"):
+        formats.index(source)
+
+
+def test_settings_in_another_encoding(directories: Path, tmp_path: Path) -> None:
+    source = tmp_path / "model"
+    shutil.copytree(directories / "hf_base" / "checkpoint", source)
+    file = source / "config.json"
+    file.write_bytes(file.read_text().encode("utf-16"))
+    changed = mirrored(formats.index(source), tmp_path / "out", settings={"config.json": {("state_size",): 8}})
+    assert changed.config["file:config.json"]["state_size"] == 8
+
+
+def test_an_index_or_a_link_beside_an_output_is_a_stranger(directories: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    formats.save(out, source=formats.index(directories / "hf_base" / "checkpoint"), changed={}, stamp={"schema": "x"})
+    check_replaceable(out)
+    index = out / "model.safetensors.index.json"
+    index.write_text("{}")
+    with pytest.raises(OutputError, match=r"model\.safetensors\.index\.json"):
+        check_replaceable(out)
+    index.unlink()
+    (out / "model.safetensors").symlink_to((out / "model.safetensors").rename(tmp_path / "mine"))
+    with pytest.raises(OutputError, match=r"model\.safetensors"):
+        check_replaceable(out)

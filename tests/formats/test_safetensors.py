@@ -101,3 +101,11 @@ def test_the_reference_implementation_agrees(tmp_path: Path) -> None:
     found = safetensors.read(tmp_path / "theirs")[0]
     assert_same({name: found[name] for name in tensors}, tensors)
     assert written(tmp_path / "again", found).read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
+@pytest.mark.parametrize("shape", [[1] * 100, [0, 2**62, 2**62]])
+def test_shapes_that_no_array_has(tmp_path: Path, shape: list[int]) -> None:
+    size = 0 if 0 in shape else 4
+    (tmp_path / "a").write_bytes(raw({"a": entry(shape=shape, offsets=(0, size))}, bytes(size)))
+    with pytest.raises(CheckpointError, match="which no array has"):
+        safetensors.header(tmp_path / "a")

@@ -129,3 +129,61 @@ def test_a_damaged_entry_is_an_error_in_words(tmp_path: Path, where: int, value:
         torch_zip.opened(path).read("w")
     with pytest.raises(CheckpointError, match=r"m\.bin: "), (tmp_path / "out").open("wb") as out:
         torch_zip.write(torch_zip.opened(path), out, {}, lambda name: None)
+
+
+def pickled(path: Path, content: bytes, compression: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("archive/data.pkl", content)
+        archive.writestr("archive/data/0", bytes(64))
+    return path
+
+
+def nested(levels: int, pair: bytes) -> bytes:
+    """Opcodes by which each value holds the one before twice: b"h%bh%b..." with their places in the memo."""
+    steps = (pair.replace(b"?", bytes([i])) + b"q" + bytes([i + 1]) for i in range(levels))
+    return b"q\0" + b"".join(steps)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"}" + nested(20, b"}(X\1\0\0\0ah?X\1\0\0\0bh?u"), "dictionaries that hold one another"),
+        (b"}q\0X\1\0\0\0ah\0s", "dictionaries that hold one another"),
+        (b"}X\1\0\0\0a" * 5000 + b"}" + b"s" * 5000, "dictionaries that hold one another"),
+        (b")" + nested(20, b"h?h?\x86") + b"}h\x14Ns", "a key that is no name"),
+        (b"ccollections\nOrderedDict\n]))\x86a\x85R", "a key that is no name"),
+    ],
+)
+def test_a_few_bytes_that_stand_for_many(tmp_path: Path, content: bytes, said: str) -> None:
+    with pytest.raises(CheckpointError, match=said):
+        torch_zip.opened(pickled(tmp_path / "m.bin", b"\x80\x02" + content + b"."))
+
+
+def test_numbers_that_no_tensor_has(tmp_path: Path) -> None:
+    for shape, strides in (
+        ((2**63,), (1,)),
+        ((10**3000,), (1,)),
+        ((1,) * 65, (1,) * 65),
+        ((0, 2**40, 2**40), (1,) * 3),
+    ):
+        with pytest.raises(CheckpointError, match="a tensor whose shape is none"):
+            torch_zip.opened(saved(tmp_path / "m.bin", {"w": tensor(shape, strides)}))
+    file = torch_zip.opened(saved(tmp_path / "m.bin", {"w": tensor((2**31 - 1,), (0,)), "few": tensor((4,), (0,))}))
+    with pytest.raises(CheckpointError, match="w has a shape of 8,589,934,588 bytes, and holds 24"):
+        file.read("w")
+    assert file.read("few").tolist() == [0, 0, 0, 0]
+
+
+def test_what_torch_save_does_not_write(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is compressed, which"):
+        torch_zip.opened(pickled(tmp_path / "m.bin", b"\x80\x02}.", zipfile.ZIP_DEFLATED))
+    with pytest.raises(CheckpointError, match="larger than that of any state dict"):
+        torch_zip.opened(pickled(tmp_path / "m.bin", b"N" * 2**21))
+
+
+def test_a_storage_that_is_damaged_and_not_changed(tmp_path: Path) -> None:
+    path = saved(tmp_path / "m.bin", {"w": tensor()})
+    path.write_bytes(path.read_bytes().replace(np.float32(5).tobytes(), np.float32(6).tobytes()))
+    file = torch_zip.opened(path)
+    with (tmp_path / "out").open("wb") as out, pytest.raises(CheckpointError, match="data/0 cannot be read"):
+        torch_zip.write(file, out, {}, lambda name: np.zeros(0))

@@ -16,6 +16,7 @@ from typing import Any
 
 import data_files
 import foreign
+import language_models
 import numpy as np
 import random_layers
 from checkpoint_fixtures import DATA
@@ -25,6 +26,7 @@ import last_cli as last
 from last_cli import formats
 from last_cli.checkpoint.convert.import_ import import_weights
 from last_cli.cli import main
+from last_cli.families.mamba2.network.spec import language_spec
 from last_cli.pruning.calibration.request import from_file
 from last_cli.tasks.find import find
 from last_cli.tasks.speech_files import read_sound
@@ -44,6 +46,17 @@ LAYOUTS = (
     "o048_pytree_default",
     "o080_pytree_default",
     "shape_zero_states",
+)
+MODELS = (
+    "hf_base",
+    "hf_bf16_sharded",
+    "ssm_bf16",
+    "ssm_mlp",
+    "phi_mva",
+    "llamba_base",
+    "mil_base",
+    "bamba",
+    "granite_dense",
 )
 
 
@@ -66,6 +79,8 @@ def targets() -> list[Target]:
     """All readers."""
     found = [Target(name, files, checkpoint, 4) for name, files in layouts().items()]
     found += [Target("pruned", pruned(), checkpoint, 8)]
+    found += [Target(name, files, checkpoint, 3) for name, files in models().items()]
+    found += [Target("network", files, network, 3) for files in models().values()]
     found += [Target(f"import{suffix}", {f"a{suffix}": content}, imported, 4) for suffix, content in weights().items()]
     arrays = npz(x=np.arange(12).reshape(3, 4), lengths=np.array([4, 2, 3]), y=np.array([0, 1, 2]))
     features = npz(x=np.ones((2, 3, 4), np.float32), y=np.array([0, 1]))
@@ -140,6 +155,18 @@ def layouts() -> dict[str, Files]:
             if name in found and path and (file := archive.extractfile(member)):
                 found[name][path] = file.read()
     return found
+
+
+def models() -> dict[str, Files]:
+    """Directories of language models, each dialect of a configuration and each form of tensors."""
+    return {name: files_of(language_models.directories() / name / "checkpoint") for name in MODELS}
+
+
+def network(root: Path, _: random.Random) -> None:
+    """The network of a language model, as far as it is made without a task."""
+    index = formats.index(root)
+    shapes = {".".join(key): leaf.shape for key, leaf in index.leaves.items()}
+    language_spec(shapes, index.config)
 
 
 def pruned() -> Files:

@@ -6,12 +6,14 @@ import contextlib
 import io
 import json
 import os
+import pickletools
 import random
 import re
 import struct
 import zipfile
 import zlib
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,10 @@ TEXTS = [
 ]
 TEXTS += ["<f4", "|O", "float128", "bfloat16", "int4", "complex64", "(9,)f4", "M8[s]", "finfo", "V0", "PLACEHOLDER://x"]
 TEXTS += ["[red]", "x" * 300, "9" * 5000, "zlib", "jax.Array", "None", "Dict", "scalar", "string"]
+
+OPCODES = [b"0", b"1", b"2", b"(", b")", b"]", b"}", b"t", b"a", b"s", b"u", b"R", b"b", b"N", b"\x85", b"\x86", b"Q"]
+OPCODES += [b"h\0", b"h\1", b"h\2", b"q\0", b"\x94", b"J\xff\xff\xff\xff", b"\x8a\x08" + b"\x7f" * 8, b"K\0"]
+OPCODES += [b"\x8b\xd0\x07\0\0" + b"\x7f" * 2000, b"X\1\0\0\0/", b"X\3\0\0\0\xed\xa0\x80", b"cos\nsystem\n", b"."]
 
 
 def value(rng: random.Random) -> Any:
@@ -194,6 +200,32 @@ def _npy_edited(rng: random.Random, body: bytes) -> bytes:
     return body[:8] + struct.pack("<H", len(header)) + header.encode("latin1") + body[10 + length :]
 
 
+def torch_edited(rng: random.Random, content: bytes) -> bytes:
+    """A file of `torch.save` whose pickle or one of whose storages is otherwise, in a zip that is whole."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(out, "w") as new:
+        names = old.namelist()
+        pickle = next(name for name in names if name.endswith("data.pkl"))
+        chosen = pickle if rng.random() < 0.8 else rng.choice(names)
+        for name in names:
+            body = old.read(name)
+            if name == chosen:
+                body = pickle_edited(rng, body) if name == pickle else bytes_edited(rng, body)
+            new.writestr(name, body, rng.choice([zipfile.ZIP_STORED] * 3 + [zipfile.ZIP_DEFLATED]))
+    return bytes_edited(rng, out.getvalue()) if rng.random() < 0.2 else out.getvalue()
+
+
+def pickle_edited(rng: random.Random, content: bytes) -> bytes:
+    """A pickle with opcodes that were removed, exchanged, doubled, or have another argument."""
+    places = [int(position or 0) for _, _, position in pickletools.genops(content)]
+    parts = [content[at:end] for at, end in pairwise([*places, len(content)])]
+    for _ in range(rng.randrange(1, 4)):
+        at = rng.randrange(len(parts))
+        own, other, any_ = parts[at], rng.choice(parts), rng.choice(OPCODES)
+        parts[at] = rng.choice([b"", other, own + other, any_ + own, any_, bytes_edited(rng, own)[:30]])
+    return b"".join(parts)
+
+
 def png_edited(rng: random.Random, content: bytes) -> bytes:
     """Parts with other contents, and checksums that fit them."""
     parts, at = [], 8
@@ -248,11 +280,17 @@ def _is_json(name: str, content: bytes) -> bool:
         return False
 
 
+def _is_torch(name: str, content: bytes) -> bool:
+    return name.endswith((".bin", ".pt")) and content.startswith(b"PK")
+
+
 EDITS: list[tuple[Callable[[str, bytes], bool], Callable[[random.Random, bytes], bytes]]] = [
     (_is_json, json_edited),
     (lambda name, content: name.endswith("manifest.ocdbt") and len(content) > 20, manifest_edited),
     (lambda name, content: name.endswith(".safetensors"), safetensors_edited),
     (lambda name, content: name.endswith(".npz"), npz_edited),
+    (_is_torch, torch_edited),
+    (lambda name, content: content[:1] == b"\x80" and content[-1:] == b".", pickle_edited),
     (lambda name, content: content.startswith(b"\x89PNG"), png_edited),
     (lambda name, content: name.endswith((".msgpack", "checkpoint")), msgpack_edited),
 ]

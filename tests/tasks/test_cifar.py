@@ -190,3 +190,20 @@ def test_missing_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_requests_are_checked(arguments: dict) -> None:
     with pytest.raises(UsageError):
         SCIFAR.load(**arguments)
+
+
+TUPLES = b"\x80\x02)q\0" + b"".join(b"h%ch%c\x86q%c" % (i, i, i + 1) for i in range(20))
+
+
+@pytest.mark.parametrize("content", [b"}h\x14Ns", b"}(h\x14Nu", b"(h\x14Nd", b"\x8f(h\x14\x90", b"(h\x14\x91"])
+def test_what_takes_the_hash_of_nested_tuples(tmp_path: Path, content: bytes) -> None:
+    """Each level takes twice as long as the one before."""
+    (tmp_path / "test_batch").write_bytes(TUPLES + content + b".")
+    with pytest.raises(DataError, match=r"by other things than names|holds sets"):
+        IMAGE.load(data_dir=tmp_path)
+
+
+def test_a_pickle_sets_no_attributes_of_the_reader(tmp_path: Path) -> None:
+    (tmp_path / "test_batch").write_bytes(b"\x80\x02c_codecs\nencode\n}X\1\0\0\0aK\1sb.")
+    with pytest.raises(DataError, match="sets attributes of something"):
+        IMAGE.load(data_dir=tmp_path)

@@ -102,3 +102,11 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     assert "(unpacked or not)" in caught.value.hint
     with pytest.raises(UsageError):
         PSMNIST.load("dev")
+
+
+@pytest.mark.parametrize("shape", [(1,) * 100, (0, *(2**32 - 1,) * 5)])
+def test_shapes_that_no_array_has(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    header = bytes([0, 0, 8, len(shape)]) + b"".join(size.to_bytes(4, "big") for size in shape)
+    (tmp_path / "a").write_bytes(header + bytes(0 not in shape))
+    with pytest.raises(DataError, match="bytes for shape"):
+        read_idx(tmp_path / "a", "")

@@ -16,6 +16,8 @@ from last_cli.base.errors import DataError
 from last_cli.tasks.find import find
 from last_cli.tasks.tokenizer import read_text
 
+DEEP = "[" * 100_000 + "]" * 100_000
+
 
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
@@ -57,6 +59,8 @@ def test_words_and_bytes_are_those_of_lm_eval(text: Path, tmp_path: Path, monkey
         ({"config.json": {}, "generation_config.json": {"eos_token_id": 3}}, 3),
         ({"config.json": {"eos_token_id": None}, "tokenizer_config.json": {"eos_token": {"content": "God"}}}, 4),
         ({"tokenizer_config.json": {"eos_token": "the"}}, 2),
+        ({"config.json": {"eos_token_id": 2**31}}, 0),
+        ({"generation_config.json": DEEP}, 0),
     ],
 )
 def test_the_token_that_ends_texts_is_what_the_files_say(
@@ -64,7 +68,7 @@ def test_the_token_that_ends_texts_is_what_the_files_say(
 ) -> None:
     model = with_words(monkeypatch, tmp_path)
     for name, content in files.items():
-        (model / name).write_text(json.dumps(content))
+        (model / name).write_text(content if isinstance(content, str) else json.dumps(content))
     assert read_text(text, model).tokens[0] == number
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 import last_cli.checkpoint.convert.msgpack_file as msgpack_file
 from last_cli.base.errors import CheckpointError, OutputError, UsageError
+from last_cli.base.files import resolved
 from last_cli.base.words import some
 from last_cli.checkpoint.checkpoint import Checkpoint, opened
 from last_cli.checkpoint.convert.carried import ENTRY, carried
@@ -64,7 +65,7 @@ def export_weights(
     format = FORMATS[dst.suffix]
     found = opened(ckpt)
     root = found.index.location.root
-    if dst.resolve().is_relative_to(root.resolve()):
+    if resolved(dst).is_relative_to(resolved(root)):
         raise OutputError(
             f"{dst}: the output lies inside the checkpoint {root}", "name another output⟨ with ⟦output⟧|⟩"
         )

@@ -16,6 +16,8 @@ from last_cli.base.errors import CheckpointError
 Rows = Literal["mamba2", "discrete", "shared"]
 """How the rows of in_proj lie: z x B C dt; x B C z A_log, without a step; or z x B C dt with x and B of fewer heads."""
 
+_SHOWN = 80  # characters of a value that is none
+
 MAIN, MAMBA = "file:config.json", "file:mamba_config.json"
 
 LAST_LAYERS = "last_layers"
@@ -112,19 +114,19 @@ def settings(files: Mapping[str, Any]) -> Settings:
     if MAMBA in files:
         return _mamba_in_llama(files[MAMBA])
     if "MixerModel" in main:
-        core = (main.get("Block1") or {}).get("core_input") or {}
+        core = section(section(main, "Block1"), "core_input")
         return _discrete("phi-mamba", core, whole(core.get("n_qk_heads", 32), "n_qk_heads"))
     if main.get("model_type") == "llamba":
-        core = main.get("ssm_cfg") or {}
+        core = section(main, "ssm_cfg")
         return _discrete("llamba", core, whole(core.get("n_qk_heads", 32), "n_qk_heads"))
     if "ssm_cfg" in main and main.get("model_type") not in TYPES:  # Converted ones may keep it beside their own keys.
         return _mamba_ssm(main)
     inner = main.get("text_config") if isinstance(main.get("text_config"), dict) else None
-    config = main if main.get("model_type") in TYPES or inner is None else inner
-    if config.get("model_type") in TYPES:
+    config = main if main.get("model_type") in list(TYPES) or inner is None else inner
+    if config.get("model_type") in list(TYPES):  # Whatever a file says can be looked for in a list.
         return _transformers(config)
     raise CheckpointError(
-        f"config.json names the model type {config.get('model_type')!r}, expected one of {', '.join(TYPES)}, "
+        f"config.json names the model type {_shown(config.get('model_type'))}, expected one of {', '.join(TYPES)}, "
         "or a file of mamba_ssm, phi-mamba, Llamba or MambaInLlama"
     )
 
@@ -133,17 +135,39 @@ def number(value: Any, name: str) -> float:
     """A number of a configuration; transformers since 5 writes an infinity as an object."""
     plain: Any = value.get("__float__") if isinstance(value, dict) else value
     try:
-        return float(plain)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"config.json: {name} is {value!r}, expected a number") from error
+        if not math.isnan(found := float(plain)):
+            return found
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise CheckpointError(f"config.json: {name} is {_shown(value)}, expected a number")
 
 
 def whole(value: Any, name: str) -> int:
     """A number of a configuration that counts something."""
     found = number(value, name)
     if not (found.is_integer() and 0 < found < 2**31):
-        raise CheckpointError(f"config.json: {name} is {value!r}, expected a whole number above 0")
+        raise CheckpointError(f"config.json: {name} is {_shown(value)}, expected a whole number above 0")
     return int(found)
+
+
+def numbers(value: Any, name: str, count: int) -> list[float]:
+    """As many numbers of a configuration."""
+    if not isinstance(value, list | tuple) or len(value) != count:
+        raise CheckpointError(f"config.json: {name} is {_shown(value)}, expected {count} numbers")
+    return [number(part, name) for part in value]
+
+
+def section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The part of a configuration with this name; empty where it is missing or null."""
+    found = config.get(name)
+    if not isinstance(found, dict | None):
+        raise CheckpointError(f"config.json: {name} is {_shown(found)}, expected an object")
+    return found or {}
+
+
+def _shown(value: Any) -> str:
+    said = repr(value)
+    return said if len(said) <= _SHOWN else f"{said[:_SHOWN]}..."
 
 
 def _transformers(config: Mapping[str, Any]) -> Settings:
@@ -156,13 +180,13 @@ def _transformers(config: Mapping[str, Any]) -> Settings:
     elif said is not None and keys.limit == "time_step_min":
         low = number(said, keys.limit)
     norm: Literal["gate first", "norm first"] | None = "gate first"
-    factors, factor_in, factor_out = {}, 1.0, 1.0
+    factors: dict[str, float] = {}
+    factor_in, factor_out = 1.0, 1.0
     if kind == "falcon_h1":
         norm = "norm first" if config.get("mamba_norm_before_gate", True) else "gate first"
         norm = norm if config.get("mamba_rms_norm", False) else None
-        said = config.get("ssm_multipliers") or [1.0] * 5
-        factors = {part: number(v, "ssm_multipliers") for part, v in zip("zxBC", said, strict=False)}
-        factors["dt"] = number(said[-1], "ssm_multipliers")
+        said = numbers(config.get("ssm_multipliers") or [1.0] * 5, "ssm_multipliers", 5)
+        factors.update(zip(("z", "x", "B", "C", "dt"), said, strict=True))
         factor_in = number(config.get("ssm_in_multiplier", 1.0), "ssm_in_multiplier")
         factor_out = number(config.get("ssm_out_multiplier", 1.0), "ssm_out_multiplier")
     eps = number(config.get(keys.eps, 1e-5), keys.eps) if isinstance(keys.eps, str) else keys.eps
@@ -187,14 +211,14 @@ def _each_eps(entries: Any, eps: float) -> tuple[float, ...]:
 
 
 def _mamba_ssm(config: Mapping[str, Any]) -> Settings:
-    core = config["ssm_cfg"] or {}
-    low, high = core.get("dt_limit", (0.0, math.inf))
+    core = section(config, "ssm_cfg")
+    low, high = numbers(core.get("dt_limit", (0.0, math.inf)), "dt_limit", 2)
     norm = "norm first" if core.get("norm_before_gate", False) else "gate first"
     return Settings(
         "mamba_ssm",
         groups=whole(core.get("ngroups", 1), "ngroups"),
         activation=_activation(core.get("activation", "swish")),
-        limit=(number(low, "dt_limit"), number(high, "dt_limit")),
+        limit=(low, high),
         norm=norm if core.get("rmsnorm", True) else None,
     )
 
@@ -204,7 +228,7 @@ def _discrete(name: str, core: Mapping[str, Any], groups: int) -> Settings:
 
 
 def _mamba_in_llama(config: Mapping[str, Any]) -> Settings:
-    core = config.get("ssm_cfg") or {}
+    core = section(config, "ssm_cfg")
     if core.get("repeat_kv_before_conv", True):
         raise CheckpointError("mamba_config.json: x and B are repeated before the convolution, expected after it")
     return Settings(
@@ -221,4 +245,4 @@ def _activation(name: Any) -> Literal["silu", "identity"]:
         return "silu"
     if name in ("identity", None):
         return "identity"
-    raise CheckpointError(f"config.json: the activation {name!r} is not known, expected silu or identity")
+    raise CheckpointError(f"config.json: the activation {_shown(name)} is not known, expected silu or identity")

@@ -9,6 +9,8 @@ from last_cli.base.errors import CheckpointError
 from last_cli.families.mamba2.dialect import Settings
 from last_cli.families.target import Shapes
 
+_TENSORS = ("D", "in_proj.weight", "conv1d.weight", "out_proj.weight")
+
 Slices = Mapping[str, tuple[int, int]]
 """Rows of a tensor, from one to before another, by what they hold."""
 
@@ -51,6 +53,9 @@ def mixer(shapes: Shapes, settings: Settings) -> Mixer:
     Raises:
         CheckpointError: the shapes disagree, or the number of groups does not fit them.
     """
+    step = () if settings.rows == "discrete" else ("A_log", "dt_bias")
+    if missing := [name for name in (*_TENSORS, *step) if not shapes.get(name)]:
+        raise CheckpointError(f"no {missing[0]}, which a mixer of {settings.name} has")
     heads = shapes["D" if settings.rows == "discrete" else "A_log"][0]
     out, conv, rows = shapes["out_proj.weight"][1], shapes["conv1d.weight"][0], shapes["in_proj.weight"][0]
     inner, beside = out, 0

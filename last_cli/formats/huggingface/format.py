@@ -7,8 +7,18 @@ from typing import Any, NoReturn
 import numpy as np
 
 from last_cli.base.errors import CheckpointError, OutputError
+from last_cli.base.words import some
 from last_cli.formats.format import Format, lazy
-from last_cli.formats.huggingface.locate import CONFIG, INDEXES, SINGLE, index_file, is_below, locate, weight_files
+from last_cli.formats.huggingface.locate import (
+    CONFIG,
+    INDEXES,
+    SINGLE,
+    index_file,
+    is_below,
+    left_out,
+    locate,
+    weight_files,
+)
 from last_cli.formats.json_file import read_aside, read_json_object
 from last_cli.formats.stamp import read_stamp
 from last_cli.formats.types import Beside, Key, Location
@@ -19,6 +29,8 @@ def read_beside(location: Location) -> Beside:
     directory = location.directory
     config: dict[str, Any] = {f"file:{CONFIG}": read_json_object(directory / CONFIG)}
     warnings: list[str] = []
+    if left := left_out(directory):
+        warnings.append(f"{directory}: folders and links that lead out are left out of copies: {some(left)}")
     for file in sorted(directory.glob("*config*.json")):
         if file.name != CONFIG:
             config[f"file:{file.name}"], trouble = read_aside(file)
@@ -28,9 +40,10 @@ def read_beside(location: Location) -> Beside:
 
 
 def parts(location: Location) -> set[str]:
-    """The files of weights and their index."""
+    """The files of weights and their index, as far as they lie here."""
     index = index_file(location.directory)
-    return {file.name for file in weight_files(location.directory)} | ({index.name} if index else set())
+    files = [*weight_files(location.directory), *([index] if index else [])]
+    return {file.name for file in files if not file.is_symlink()}
 
 
 def is_data(directory: Path, file: Path) -> bool:

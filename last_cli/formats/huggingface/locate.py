@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from last_cli.base.errors import CheckpointError
+from last_cli.base.files import resolved
 from last_cli.formats.json_file import read_json_object
 from last_cli.formats.types import INCOMPLETE, Location
 
@@ -63,6 +64,26 @@ def weight_files(directory: Path) -> dict[Path, tuple[str, ...]]:
     raise CheckpointError(f"{directory}: no file of weights: none of {', '.join((*SINGLE, *INDEXES))}", INCOMPLETE)
 
 
+def leads_out(file: Path) -> bool:
+    """Whether it is a link to what lies neither in its directory nor among the blobs of the same download."""
+    here = resolved(file.parent)
+    blobs = here.parent.parent / "blobs"  # The Hugging Face cache links from snapshots/REVISION/ to them.
+    return file.is_symlink() and not any(resolved(file).is_relative_to(place) for place in (here, blobs))
+
+
+def left_out(directory: Path) -> list[str]:
+    """The entries that no copy has: folders, what is no file, links that lead out; hidden ones are not said."""
+    entries = [entry for entry in sorted(directory.iterdir()) if not entry.name.startswith(".")]
+    return [entry.name for entry in entries if not _is_there(entry) or leads_out(entry)]
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:  # a name that is too long
+        return False
+
+
 def _indexed(directory: Path, index: Path) -> dict[Path, tuple[str, ...]]:
     weights = read_json_object(index).get("weight_map")
     if not isinstance(weights, dict) or not weights or not all(isinstance(f, str) for f in weights.values()):
@@ -71,7 +92,7 @@ def _indexed(directory: Path, index: Path) -> dict[Path, tuple[str, ...]]:
     for name in sorted(set(weights.values())):
         if Path(name).name != name:
             raise CheckpointError(f"{index}: the file {name!r} points out of the directory", "do not trust this model")
-        if not (directory / name).is_file():
+        if not _is_there(directory / name):
             raise CheckpointError(f"{index}: names {name}, which is not there", INCOMPLETE)
         files[directory / name] = tuple(tensor for tensor, file in weights.items() if file == name)
     return files

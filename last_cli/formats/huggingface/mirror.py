@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from last_cli.base.errors import CheckpointError
+from last_cli.base.files import resolved
 from last_cli.formats import safetensors, torch_zip
 from last_cli.formats.digests import array_digest, refuse_damage
 from last_cli.formats.format import Changes
-from last_cli.formats.huggingface.locate import INDEXES, index_file, is_weights
+from last_cli.formats.huggingface.locate import CONFIG, INDEXES, index_file, is_weights, leads_out, left_out
 from last_cli.formats.huggingface.store import File, TensorStore, total
 from last_cli.formats.json_file import read_json_object
 from last_cli.formats.settings import put
@@ -29,8 +31,10 @@ def mirror(source: Index, stage: Path, changes: Changes) -> dict[str, dict[Key, 
     store = source.tree.store
     assert isinstance(store, TensorStore)
     keys = {name: key for key, name in source.tree.names.items()}
-    directory = source.location.directory
-    for entry in own_files(directory, {file.path.name for file in store.files} | changes.files.keys()):
+    directory, weights = source.location.directory, {file.path.name for file in store.files}
+    for name in sorted(weights | {CONFIG, *INDEXES, *changes.settings}):
+        _refuse_link_out(directory / name)
+    for entry in own_files(directory, weights | changes.files.keys()):
         if entry.name in changes.settings:
             _write_settings(entry, stage / entry.name, changes.settings[entry.name])
         else:
@@ -50,16 +54,18 @@ def mirror(source: Index, stage: Path, changes: Changes) -> dict[str, dict[Key, 
 
 def own_files(directory: Path, weights: Set[str]) -> list[Path]:
     """The files of a model directory that are none of weights: settings, a tokenizer, a card."""
-    others = {*weights, STAMP_FILE, *INDEXES}
+    others = {*weights, STAMP_FILE, *INDEXES, *left_out(directory)}
     entries = (e for e in sorted(directory.iterdir()) if e.name not in others and not is_weights(e.name))
-    return [entry for entry in entries if not entry.name.startswith(".") and _is_own(entry)]
+    return [entry for entry in entries if not entry.name.startswith(".")]
 
 
-def _is_own(entry: Path) -> bool:
-    """Whether it is a file that lies here, or, by a link, among the blobs of the same download."""
-    blobs = entry.parent.parent.parent / "blobs"  # The Hugging Face cache links from snapshots/REVISION/ to them.
-    target = entry.resolve()
-    return entry.is_file() and (target.parent in (entry.parent.resolve(), blobs.resolve()))
+def _refuse_link_out(file: Path) -> None:
+    """Nothing that lies elsewhere becomes a part of a copy, and without it the copy would be no model."""
+    if leads_out(file):
+        raise CheckpointError(
+            f"{file}: a link that leads out of the model, to {resolved(file)}: it is not followed into a copy",
+            f"where you trust it, copy the model with what its links name: cp -rL {file.parent} COPY",
+        )
 
 
 def _write_file(file: File, out: Path, keys: Mapping[str, Key], changes: Changes, digests: dict[Key, str]) -> _Sizes:
@@ -88,7 +94,10 @@ def _write_index(index: Path, out: Path, sizes: _Sizes) -> None:
     """The index with the new totals; which tensor is in which file stays."""
     content = read_json_object(index)
     numbers, size = total(sizes)
-    metadata = dict(content.get("metadata") or {})
+    metadata = content.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        raise CheckpointError(f"{index}: `metadata` is no object", "remove it from the index")
+    metadata = dict(metadata)
     metadata |= {key: new for key, new in (("total_size", size), ("total_parameters", numbers)) if key in metadata}
     out.write_text(_as_written(index, {**content, "metadata": metadata}))
 
@@ -102,6 +111,7 @@ def _write_settings(file: Path, out: Path, values: Mapping[tuple[str, ...], Any]
 
 def _as_written(file: Path, content: Any) -> str:
     """JSON with the indentation and the last line break that the file has."""
-    text = file.read_text()
+    raw = file.read_bytes()
+    text = raw.decode(json.detect_encoding(raw), errors="replace")
     indent = re.match(r"\s*\{\n( +)", text)
     return json.dumps(content, indent=len(indent[1]) if indent else None) + "\n" * text.endswith("\n")

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from last_cli.base.errors import CheckpointError
+from last_cli.base.files import resolved
 from last_cli.base.words import some
 from last_cli.formats.orbax.beside import step_directory
 from last_cli.formats.orbax.metadata import COMMIT_FILE
@@ -39,7 +40,7 @@ def copy_array(directory: Path, target: Path) -> None:
     for file in directory.rglob("*"):
         if leads_out(file, directory):
             raise CheckpointError(
-                f"{file}: a link that leads out of the checkpoint, to {file.resolve()}: it is not followed",
+                f"{file}: a link that leads out of the checkpoint, to {resolved(file)}: it is not followed",
                 f"where you trust it, copy the checkpoint with what its links name: cp -rL {directory.parent} COPY",
             )
     copy_tree(directory, target, root=directory)
@@ -60,7 +61,7 @@ def sign_commit(file: Path) -> None:
 
 def leads_out(file: Path, root: Path) -> bool:
     """Whether it is a link to something that is not below `root`."""
-    return file.is_symlink() and not file.resolve().is_relative_to(root.resolve())
+    return file.is_symlink() and not resolved(file).is_relative_to(resolved(root))
 
 
 def warn_of_links(location: Location) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from last_cli.base.errors import CheckpointError
-from last_cli.families.mamba2.dialect import MAIN, MAMBA, Settings, number, settings
+from last_cli.families.mamba2.dialect import MAIN, MAMBA, Settings, number, numbers, section, settings, whole
 from last_cli.families.mamba2.mixer import Mixer, mixer
 
 MIXERS, ATTENTION = ("mixer", "mamba"), "self_attn"
@@ -17,6 +17,8 @@ EMBEDDINGS = ("backbone.embeddings", "backbone.embedding", "model.embed_tokens")
 FINAL_NORMS = ("backbone.norm_f", "backbone.final_layernorm", "model.norm", "model.final_layernorm")
 TYPES = ("mamba2", "mamba_ssm", "phi-mamba", "llamba", "mamba-in-llama", "bamba", "granitemoehybrid", "falcon_h1")
 """The model types that the network runs."""
+
+_DIGITS = 9  # of the number of a layer
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,10 @@ def language_spec(shapes: Mapping[str, tuple[int, ...]], files: Mapping[str, Any
     parts: dict[int, dict[str, dict[str, tuple[int, ...]]]] = {}
     for name, shape in shapes.items():
         if name.startswith(below):
-            index, part, leaf = name.removeprefix(below).split(".", 2)
+            index, _, inner = name.removeprefix(below).partition(".")
+            part, _, leaf = inner.partition(".")
+            if not (index.isascii() and index.isdigit() and len(index) < _DIGITS and leaf):
+                raise CheckpointError(f"the tensor {name} is no part of a model that our network runs")
             parts.setdefault(int(index), {}).setdefault(part, {})[leaf] = shape
     rest = [name for name in shapes if not name.startswith((below, f"{embedding}.", f"{final}.", "lm_head."))]
     if rest:
@@ -139,7 +144,7 @@ def language_spec(shapes: Mapping[str, tuple[int, ...]], files: Mapping[str, Any
         _eps(main),
         "second" if said.name == "mamba_ssm" else "first",
         _factors(main),
-        shapes[f"{embedding}.weight"][0],
+        _rows(shapes, f"{embedding}.weight", "the model"),
     )
 
 
@@ -178,37 +183,58 @@ def _block(
     if norm is None or (inner is None and attention is None):
         raise CheckpointError(f"{prefix}: neither a norm with a mixer nor one with attention behind it")
     sizes = mixer(parts[inner], said) if inner else None
-    attends = _attention(parts[attention], files[MAIN]) if attention else None
+    attends = _attention(f"{prefix}.{attention}", parts[attention], files.get(MAIN) or {}) if attention else None
     eps = _eps(files[MAMBA] if inner and MAMBA in files else files.get(MAIN) or {})
     return Block(prefix, eps, norm, inner, attention, second, feed, sizes, attends)
 
 
-def _attention(shapes: Mapping[str, tuple[int, ...]], main: Mapping[str, Any]) -> Attention:
-    heads, keys = int(main["num_attention_heads"]), int(main.get("num_key_value_heads", main["num_attention_heads"]))
-    head_dim = shapes["q_proj.weight"][0] // heads
-    rope = main.get("rope_parameters") or {}
+def _attention(prefix: str, shapes: Mapping[str, tuple[int, ...]], main: Mapping[str, Any]) -> Attention:
+    heads = whole(main.get("num_attention_heads"), "num_attention_heads")
+    keys = whole(main.get("num_key_value_heads", heads), "num_key_value_heads")
+    rows, key_rows = (_rows(shapes, f"{name}_proj.weight", prefix) for name in "qk")
+    if rows % heads or heads % keys or rows // heads * keys != key_rows:
+        raise CheckpointError(
+            f"{prefix}: q_proj has {rows} rows and k_proj {key_rows}, expected those of {heads} and {keys} heads, "
+            "as config.json says"
+        )
+    head_dim, rope = rows // heads, section(main, "rope_parameters")
     if rope.get("rope_type", "default") != "default" or main.get("rope_scaling"):
         raise CheckpointError(f"config.json: positions of the kind {rope.get('rope_type')!r}, expected the plain ones")
-    base = rope.get("rope_theta", main.get("rope_theta", 10000.0))
-    rotary = int(head_dim * rope.get("partial_rotary_factor", main.get("partial_rotary_factor", 1.0)))
+    base = number(rope.get("rope_theta", main.get("rope_theta", 10000.0)), "rope_theta")
+    part = rope.get("partial_rotary_factor", main.get("partial_rotary_factor", 1.0))
+    if not 0 <= number(part, "partial_rotary_factor") <= 1 or base <= 0:
+        raise CheckpointError(f"config.json: partial_rotary_factor {part!r} and rope_theta {base!r} turn no heads")
     plain = main.get("position_embedding_type", "rope") == "nope"
     return Attention(
         heads,
         keys,
         head_dim,
-        float(main.get("attention_multiplier", head_dim**-0.5)),
-        None if plain else float(base),
-        rotary,
-        *(float(main.get(f"{name}_multiplier", 1.0)) for name in ("attention_in", "attention_out", "key")),
+        _multiplier(main, "attention", head_dim**-0.5),
+        None if plain else base,
+        int(head_dim * number(part, "partial_rotary_factor")),
+        *(_multiplier(main, name) for name in ("attention_in", "attention_out", "key")),
     )
 
 
+def _rows(shapes: Mapping[str, tuple[int, ...]], name: str, prefix: str) -> int:
+    """The rows of a tensor; raises CheckpointError where it is none with rows."""
+    if not shapes.get(name):
+        raise CheckpointError(f"{prefix}: no tensor {name} with rows")
+    return shapes[name][0]
+
+
+def _multiplier(main: Mapping[str, Any], name: str, usual: float = 1.0) -> float:
+    return number(main.get(f"{name}_multiplier", usual), f"{name}_multiplier")
+
+
 def _factors(main: Mapping[str, Any]) -> dict[str, float]:
-    gate, down = main.get("mlp_multipliers", (1.0, 1.0))
+    gate, down = numbers(main.get("mlp_multipliers", (1.0, 1.0)), "mlp_multipliers", 2)
+    if not (scaling := number(main.get("logits_scaling", 1.0), "logits_scaling")):
+        raise CheckpointError("config.json: logits_scaling is 0, expected another number")
     return {
-        "embedding": float(main.get("embedding_multiplier", 1.0)),
-        "residual": float(main.get("residual_multiplier", 1.0)),
-        "logits": float(main.get("lm_head_multiplier", 1.0)) / float(main.get("logits_scaling", 1.0)),
-        "gate": float(gate),
-        "feed_forward": float(down),
+        "embedding": _multiplier(main, "embedding"),
+        "residual": _multiplier(main, "residual"),
+        "logits": _multiplier(main, "lm_head") / scaling,
+        "gate": gate,
+        "feed_forward": down,
     }
