@@ -91,6 +91,8 @@ class Family:
             targets depend on what they say; None where leaves tell all. Raises CheckpointError.
         energies: energies of units without a System, by the name that criteria know (see Criterion.measure) and by
             target: leaves -> (G, N).
+        on_inputs: the same from what the network measures on sequences for it: leaves and the means of the layer's
+            quantities, by their names -> (G, N). See Network.observed.
         resized: configuration files, layers, target and how many units each group of each layer keeps -> new values in
             the files, by file beside the tree and by path of keys. None where no file says sizes.
         group: what one of several independent systems, or of several sets of units, is called.
@@ -121,6 +123,9 @@ class Family:
     copied: bool = True
     bound: Callable[[Mapping[str, Any]], Family] | None = None
     energies: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Any]] = field(default_factory=dict)
+    on_inputs: Mapping[tuple[str, str], Callable[[Mapping[str, Any], Mapping[str, Any]], Any]] = field(
+        default_factory=dict
+    )
     resized: Callable[[Mapping[str, Any], Sequence[Any], str, Sequence[int]], Settings] | None = None
     group: str = "channel"
     memory: Callable[[Shapes], int] | None = None
