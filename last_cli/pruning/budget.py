@@ -208,7 +208,7 @@ def _drops(
 
     def drop(small: Checkpoint) -> tuple[float, float]:
         found = judged.compare(judged.answers(small))
-        return found.drop, found.drop_stderr
+        return found.worse, found.worse_stderr
 
     said: dict[str, Any] = {"task": request.task, "split": request.split, "sequences": len(judged.data.y)}
     if all(fitted.get(name) == said[name] for name in ("task", "split")):

@@ -124,14 +124,19 @@ def observe(
         UsageError: what is asked for makes no sense, or a network must run and nothing tells the trained length.
     """
     inputs = calibration.inputs(checkpoint, Draw(recipe.seed), progress)
-    if inputs is None and recipe.text == "always":
+    refuse_without_text(calibration, recipe)
+    if inputs is None and recipe.needs_network:
+        inputs = synthetic.sequences(checkpoint, SEQUENCES, seed=recipe.seed)  # says why there are none
+    return Observation(checkpoint, inputs, recipe.seed, progress=progress)
+
+
+def refuse_without_text(calibration: Calibration, recipe: Recipe) -> None:
+    """Raises UsageError where no sequences are named to what measures on text alone."""
+    if recipe.text == "always" and not calibration.options:
         raise UsageError(
             f"the criterion {recipe.criterion} measures such layers on text, and none is given",
             "add ⟦calibration_file corpus.txt⟧, or ⟦calibration_file FILE.npz⟧ of tokens x (n, length)",
         )
-    if inputs is None and recipe.needs_network:
-        inputs = synthetic.sequences(checkpoint, SEQUENCES, seed=recipe.seed)  # says why there are none
-    return Observation(checkpoint, inputs, recipe.seed, progress=progress)
 
 
 def refuse_sequences(calibration: Calibration, recipe: Recipe) -> None:
