@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from last_cli.base.version import __version__
-from last_cli.results.source import Source
+from last_cli.results.source import Json, Source
 from last_cli.tasks.task import ACCURACY, PERPLEXITY
 
 KEYS = {ACCURACY: "drop", PERPLEXITY: "increase"}
@@ -57,7 +57,7 @@ class SweepPoint:
         """Of the drop."""
         return self.worse_stderr
 
-    def as_json(self, metric: str) -> dict[str, Any]:
+    def as_json(self, metric: str) -> Json:
         """One entry of `points` of last.sweep/1, and a line of a sweep's journal."""
         return _named(self, metric)
 
@@ -88,16 +88,31 @@ class SweepMean:
     worse_stderr: float
     pareto: bool = False
 
-    def as_json(self, metric: str) -> dict[str, Any]:
+    @property
+    def accuracy(self) -> float:
+        """The value of a task that is judged by accuracy."""
+        return self.value
+
+    @property
+    def drop(self) -> float:
+        """What is lost of it."""
+        return self.worse
+
+    @property
+    def drop_stderr(self) -> float:
+        """Of the drop."""
+        return self.worse_stderr
+
+    def as_json(self, metric: str) -> Json:
         """One entry of `means` of last.sweep/1."""
         return _named(self, metric)
 
 
-def _names(metric: str) -> dict[str, str]:
+def _names(metric: str) -> Json:
     return {"value": metric, "worse": KEYS[metric], "worse_stderr": f"{KEYS[metric]}_stderr"}
 
 
-def _named(found: SweepPoint | SweepMean, metric: str) -> dict[str, Any]:
+def _named(found: SweepPoint | SweepMean, metric: str) -> Json:
     names = _names(metric)
     return {names.get(name, name): value for name, value in asdict(found).items()}
 
