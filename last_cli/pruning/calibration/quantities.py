@@ -72,7 +72,7 @@ def changes(checkpoint: Checkpoint, other: Checkpoint, inputs: Inputs) -> Float[
 def _comparison(network: Network, spec: Spec) -> Any:
     change = network.change
     assert change is not None
-    return sharded(lambda params, x, lengths, skips, _: change(spec, *params, x, lengths, skips))
+    return sharded(lambda params, x, lengths, skips, _: change(spec, params[0], params[1], x, lengths, skips))
 
 
 def _params(network: Network, spec: Spec, checkpoint: Checkpoint, inputs: Inputs) -> Any:
