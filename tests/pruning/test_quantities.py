@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,9 +16,9 @@ from language_models import DATA, directories, model
 from texts import TEXT, with_words
 
 import last_cli as last
-from last_cli.base.errors import DataError, UsageError
+from last_cli.base.errors import CheckpointError, DataError, UsageError
 from last_cli.families.mamba2.network.forward import logits
-from last_cli.pruning.calibration import quantities, request
+from last_cli.pruning.calibration import quantities, request, resume
 
 CASE = "hf_groups"
 
@@ -128,3 +130,29 @@ def test_a_budget_of_changed_logits_is_searched_on_text(text: Path) -> None:
     said = within.report.search.as_json()
     assert said["kind"] == "max_error" and said["file"] == str(text) and said["digests"]["tokens"]
     assert all(point["within"] == (point["error"] <= 1.01 * error) for point in said["points"])
+
+
+def test_an_unfinished_measurement_goes_on(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAST_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(resume, "SECONDS", 0.0)
+    ck, run = last.load(checkpoint()), quantities.on_all_devices
+    inputs = request.Calibration(calibration_file=text).read(ck, request.Draw())
+    assert inputs is not None
+    starts: list[int] = []
+
+    def watched(program: Any, params: Any, inputs: Any, each: Any, progress: Any, start: int) -> Any:
+        starts.append(start)
+        return run(program, params, inputs, each, progress, start)
+
+    monkeypatch.setattr(quantities, "on_all_devices", watched)
+    first, again = (quantities.quantity_means(ck, inputs, ("hinf", "states")) for _ in range(2))
+    assert starts == [0, 2]
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    other = replace(inputs, skips=np.array([1, 0], np.int32))
+    assert inputs.digest != other.digest
+
+
+def test_gates_of_a_language_model_are_refused() -> None:
+    with pytest.raises(CheckpointError, match="no linear systems, whose gates") as raised:
+        last.score(checkpoint(), "gn")
+    assert "criterion fisher" in raised.value.args[1]
