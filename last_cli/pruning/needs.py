@@ -59,7 +59,7 @@ def needs_of(checkpoint: Checkpoint, recipe: Recipe, observation: Observation | 
             return Needs(recipe)
         means = observation.means((recipe.scoring.measure or "", recipe.target or ""))
         measured = {"measured": sorted({name for quantities in means.values() for name in quantities})}
-        return Needs(recipe, means=means, said={"calibration": {**measured, **observation.source}})
+        return Needs(recipe, means=means, said={"calibration": {**observation.source, **measured}})
     if "horizon" in needs:
         horizon, assumed = (recipe.horizon, False) if recipe.horizon else _horizon(checkpoint)
         said = {"horizon": horizon}

@@ -92,7 +92,7 @@ def test_a_text_is_cut_into_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_what_is_no_text_or_is_not_asked_for_is_refused(tmp_path: Path, text: Path) -> None:
     for criterion in ("energy", "fisher"):
-        with pytest.raises(UsageError, match=f"criterion {criterion} measures such layers on text") as raised:
+        with pytest.raises(UsageError, match=f"criterion {criterion} measures states on text") as raised:
             last.prune(checkpoint(), 0.5, criterion)
         assert "calibration_file corpus.txt" in raised.value.args[1]
     with pytest.raises(UsageError, match="horizon is given"):

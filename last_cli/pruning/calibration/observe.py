@@ -134,7 +134,7 @@ def refuse_without_text(calibration: Calibration, recipe: Recipe) -> None:
     """Raises UsageError where no sequences are named to what measures on text alone."""
     if recipe.text == "always" and not calibration.options:
         raise UsageError(
-            f"the criterion {recipe.criterion} measures such layers on text, and none is given",
+            f"the criterion {recipe.criterion} measures {recipe.target} on text, and none is given",
             "add ⟦calibration_file corpus.txt⟧, or ⟦calibration_file FILE.npz⟧ of tokens x (n, length)",
         )
 
