@@ -90,7 +90,7 @@ def mixer_inputs(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B
 def _last(
     spec: LanguageSpec, tensors: Tensors, tokens: jax.Array, chunk: int, seen: dict[str, jax.Array] | None = None
 ) -> jax.Array:
-    """What the head reads. A gradient keeps what is between the blocks alone, and makes what is in one anew."""
+    """What the head reads. A gradient need keep what is between the blocks alone; XLA on CPUs keeps more."""
     x = tensors[f"{spec.embedding}.weight"][tokens] * spec.factors["embedding"]
     for block in spec.blocks:
         own = below(tensors, f"{block.prefix}.")
