@@ -113,9 +113,7 @@ def score(
         horizon: steps that the criterion `energy` looks ahead; by default the trained length.
         scope, min_states, shape, target, multiple_of: see `prune`.
         calibration: how many sequences, without labels, a criterion such as `gn` runs the network on; see `prune`.
-        task: whose; by default the one that the checkpoint was trained on.
-        calibration_file: or an .npz file of them: x, lengths.
-        data_dir: where the task's files are; without it the task finds or makes its own.
+        task, calibration_file, data_dir: whose, or of which file, and where the task's files are; see `prune`.
         progress: called with what is being done, and how many of how many are done.
 
     Raises:
@@ -167,7 +165,7 @@ def prune(
         calibration: how many sequences, without labels, to measure the states on; where none of this, task and
             calibration_file is given, they are made without data (length unknown: white inputs in closed form).
         task: whose, by default the one that the checkpoint was trained on; its files are in data_dir.
-        calibration_file: or an .npz file of them: x, lengths.
+        calibration_file: or a file of them: .npz of x and lengths; for language models also a text, .txt.
         scope: "global" ranks all layers together, "layer" each alone; by default what the target has.
         min_states: states that every layer keeps at least; 0 may empty one.
         seed: of the criterion random, of what is drawn from the sequences, and of inputs made without data.
@@ -290,22 +288,24 @@ def evaluate(
 
 def sweep(
     checkpoint: Checkpoint | str | Path, task: str, *, ratios: str | Sequence[float] = "0:0.9:0.1",
-    criteria: Sequence[str] = ("last", "aire", "reconstruct", "random"), seeds: int = 3, calibration: int | None = None,
-    split: str = "test", limit: int | None = None, data_dir: str | Path | None = None, batch_size: int | None = None,
-    device: str | None = None, scope: Literal["global", "layer"] | None = None, min_states: int = 1,
-    shape: Literal["ragged", "rectangular"] = "ragged", out: str | Path | None = None, progress: Progress | None = None,
+    criteria: Sequence[str] | None = None, seeds: int = 3, calibration: int | None = None,
+    calibration_file: str | Path | None = None, split: str = "test", limit: int | None = None,
+    data_dir: str | Path | None = None, batch_size: int | None = None, device: str | None = None,
+    scope: Literal["global", "layer"] | None = None, min_states: int = 1, out: str | Path | None = None,
+    shape: Literal["ragged", "rectangular"] = "ragged", progress: Progress | None = None,
 ) -> SweepReport:  # fmt: skip
-    """Accuracy of a checkpoint pruned in several ways, at several ratios, on the same sequences of a task's split.
+    """How good a checkpoint pruned in several ways, at several ratios, is on the same sequences of a task's split.
 
     A ratio must be chosen on "val" (or by `prune(max_drop=...)`) and reported on "test".
 
     Args:
         checkpoint: an open one, or its path.
-        task: a name of the registry (`last list tasks`), or a file of arrays: FILE.npz.
+        task: a name of the registry (`last list tasks`), or a file: FILE.npz of arrays, FILE.txt of text.
         ratios: "START:STOP:STEP" with both ends in it, "0.1,0.33,0.5", or numbers in [0, 1).
-        criteria: criteria, "reconstruct", "balanced", or NAME+refit for C refitted after the criterion's choice.
+        criteria: criteria, "reconstruct", "balanced", or NAME+refit for C refitted after; None: what suits the layers.
         seeds: how many, from 0, for what depends on one: random choices and inputs.
-        calibration: sequences of the task, without labels, that a refit measures the states on; else made without data.
+        calibration: sequences of the task, without labels, to measure the states on; else made without data.
+        calibration_file: or a file of them, as for `prune`.
         split: "test", "val" or "train".
         limit: only the first so many sequences.
         data_dir, batch_size, device: see `evaluate`.
@@ -322,7 +322,7 @@ def sweep(
     from last_cli.pruning.recipe import Recipe
 
     request = Request(task, split, data_dir, limit, batch_size, device)
-    grid = sweeping.Grid(criteria, ratios, seeds, calibration)
+    grid = sweeping.Grid(criteria, ratios, seeds, calibration, calibration_file)
     recipe = Recipe(scope=scope, min_states=min_states, shape=shape)
     return sweeping.sweep(_opened(checkpoint), request, grid, recipe, out=out, progress=progress)
 

@@ -180,13 +180,15 @@ class Calibration:
     """The sequences to measure on."""
 
     calibration: Annotated[
-        int | None, calibration_option(help="How many, without labels.", show_default="made without data")
+        int | None,
+        calibration_option(help="How many, without labels; of a text windows.", show_default="made without data"),
     ] = None
     task: Annotated[
         str | None, calibration_option(help="Their task: its val split.", show_default="the trained one")
     ] = None
     calibration_file: Annotated[
-        Path | None, calibration_option(metavar="FILE.npz", help="Or a file of them: x, lengths.", show_default="none")
+        Path | None,
+        calibration_option(metavar="FILE", help="Or a file: FILE.npz of x, lengths, or a text.", show_default="none"),
     ] = None
     data_dir: Annotated[
         Path | None, calibration_option(help="Where the task's files are.", show_default="$LAST_DATA_DIR")

@@ -31,12 +31,12 @@ def sweep(
     *,
     ratios: Annotated[str, remove_option(help="START:STOP:STEP, both ends included, or 0.1,0.33,0.5.")] = "0:0.9:0.1",
     criteria: Annotated[
-        str,
+        str | None,
         remove_option(
             help="Criteria, methods, or NAME+refit, separated by commas.",
-            show_default="last, aire, reconstruct, random",
+            show_default="last, aire, reconstruct, random; language models: last, magnitude, random",
         ),
-    ] = "last,aire,reconstruct,random",
+    ] = None,
     seeds: Annotated[int, remove_option(help="Seeds of what is random, from 0.")] = 3,
     selection: Selection,
     data: Data,
@@ -44,7 +44,11 @@ def sweep(
     place: Place,
     calibration: Annotated[
         int | None,
-        calibration_option(help="Sequences, without labels, to refit on.", show_default="made without data"),
+        calibration_option(help="Sequences of the task, without labels.", show_default="made without data"),
+    ] = None,
+    calibration_file: Annotated[
+        Path | None,
+        calibration_option(metavar="FILE", help="Or a file: FILE.npz of x, lengths, or a text.", show_default="none"),
     ] = None,
     out: Annotated[
         Path | None,
@@ -55,7 +59,7 @@ def sweep(
     step: Step,
     general: General,
 ) -> None:
-    """Accuracy against ratio for several ways to prune, with error bars, as a table and a figure."""
+    """Accuracy or perplexity against ratio for several ways to prune, with error bars, as a table and a figure."""
     from last_cli.display.figures.figure import available
     from last_cli.display.figures.sweep import draw_sweep
     from last_cli.display.sweep import show_sweep, sweep_lines, write_files
@@ -72,9 +76,10 @@ def sweep(
             **vars(place),
             **vars(selection),
             ratios=ratios,
-            criteria=[name.strip() for name in criteria.split(",") if name.strip()],
+            criteria=None if criteria is None else [name.strip() for name in criteria.split(",") if name.strip()],
             seeds=seeds,
             calibration=calibration,
+            calibration_file=calibration_file,
             split=split,
             out=out,
             progress=progress,

@@ -60,5 +60,5 @@ def _named(origin: str) -> str:
 def _listed(value: Any) -> str:
     """An entry of a report in words, without digests."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {item}" for name, item in value.items() if name != "digest")
-    return str(value)
+        return ", ".join(f"{name} {_listed(item)}" for name, item in value.items() if not name.startswith("digest"))
+    return " ".join(value) if isinstance(value, list) else str(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 from last_cli.base.errors import OutputError
@@ -11,6 +10,7 @@ from last_cli.display.figures.figure import available
 from last_cli.display.figures.sweep import draw_sweep
 from last_cli.display.sheet import Format, Sheet, as_read, csv_text, show_sheet, write_csv
 from last_cli.results.sweep import SweepMean, SweepReport
+from last_cli.tasks.task import PERPLEXITY
 
 FIGURES = ("sweep.svg", "sweep.png")
 
@@ -21,16 +21,26 @@ def show_sweep(report: SweepReport, form: Format) -> None:
         write_csv(*_points(report))
         return
     means = {(mean.criterion, mean.ratio): mean for mean in report.means}
-    rows = [[f"{ratio:.4g}", *(_cell(means[name, ratio]) for name in report.criteria)] for ratio in report.ratios]
+    rows = [
+        [f"{ratio:.4g}", *(_cell(means[name, ratio], report.metric) for name in report.criteria)]
+        for ratio in report.ratios
+    ]
     show_sheet(Sheet(["ratio", *report.criteria], rows), report.as_json(), form)
 
 
 def sweep_lines(report: SweepReport) -> list[str]:
     """What the numbers are."""
-    base = report.baseline
-    task = report.task
+    base, task = report.baseline, report.task
+    name = f"{task['name']} v{task['version']}, {task['split']} split"
+    if report.metric == PERPLEXITY:
+        return [
+            f"{name}, {base['n']:,} tokens on {base['device']}; perplexity of the unpruned model "
+            f"{base['perplexity']:.4g} ± {base['stderr']:.2g} by token",
+            "increase of the perplexity in percent ± its standard error, paired by window (mean over the seeds); "
+            "* on the Pareto front of fewer states and lower perplexity",
+        ]
     return [
-        f"{task['name']} v{task['version']}, {task['split']} split, {base['n']:,} sequences of length {task['length']} "
+        f"{name}, {base['n']:,} sequences of length {task['length']} "
         f"on {base['device']}; unpruned {base['accuracy']:.2%} ± {base['stderr']:.2%}",
         "difference to the unpruned model in percentage points ± its paired standard error (mean over the seeds); "
         "* on the Pareto front of fewer states and higher accuracy",
@@ -53,8 +63,10 @@ def write_files(report: SweepReport, folder: Path) -> list[Path]:
 
 
 def _points(report: SweepReport) -> tuple[list[str], list[list[object]]]:
-    return list(asdict(report.points[0])), [list(asdict(point).values()) for point in report.points]
+    points = [point.as_json(report.metric) for point in report.points]
+    return list(points[0]), [list(point.values()) for point in points]
 
 
-def _cell(mean: SweepMean) -> str:
-    return f"{0 - 100 * mean.drop:+.2f} ± {100 * mean.drop_stderr:.2f}{'*' if mean.pareto else ' '}"
+def _cell(mean: SweepMean, metric: str) -> str:
+    change = 100 * mean.worse if metric == PERPLEXITY else 0 - 100 * mean.worse
+    return f"{change:+.2f} ± {100 * mean.worse_stderr:.2f}{'*' if mean.pareto else ' '}"

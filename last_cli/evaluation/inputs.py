@@ -33,11 +33,13 @@ class Inputs:
         x: tokens or features, or the tokens of two documents a sample.
         lengths: steps of each sequence, or document, that are no padding; None where nothing is padded.
         source: for reports and the stamp: where they come from, and how they were chosen.
+        skips: steps at the beginning of each that are there for those behind them, and do not count; None where all do.
     """
 
     x: Int[np.ndarray, "n L"] | Int[np.ndarray, "n 2 L"] | Float[np.ndarray, "n L d"]
     lengths: Int[np.ndarray, " n"] | Int[np.ndarray, "n 2"] | None
     source: Mapping[str, Any]
+    skips: Int[np.ndarray, " n"] | None = None
 
     @property
     def samples(self) -> tuple[int, ...]:
@@ -62,7 +64,7 @@ class Inputs:
     @property
     def digest(self) -> str:
         """SHA-256 over the sequences and their lengths."""
-        return f"sha256:{digest(('', a) for a in (self.x, self.lengths) if a is not None).hex()}"
+        return f"sha256:{digest(('', a) for a in (self.x, self.lengths, self.skips) if a is not None).hex()}"
 
 
 def random(checkpoint: Checkpoint, count: int, *, length: int | None = None, seed: int = 0) -> Inputs:
@@ -91,7 +93,13 @@ def random(checkpoint: Checkpoint, count: int, *, length: int | None = None, see
 def takes_tokens(checkpoint: Checkpoint) -> bool:
     """Whether its stamp names a vocabulary, or a task of texts, or it answers with tokens itself."""
     said = bool(checkpoint.task.get("vocabulary")) or checkpoint.task_name in TEXTS
-    return said or network_of(checkpoint).answers == "tokens"
+    return said or answers_tokens(checkpoint)
+
+
+def answers_tokens(checkpoint: Checkpoint) -> bool:
+    """Whether it is a language model: its network answers with the next token."""
+    families = [layer.family for layer in checkpoint.layers]
+    return all(family.network for family in families) and network_of(checkpoint).answers == "tokens"
 
 
 def check_fit(inputs: Inputs, spec: Spec) -> None:
@@ -123,7 +131,7 @@ def trained_length(checkpoint: Checkpoint) -> int:
     said = checkpoint.task
     if isinstance(said.get("length"), int):
         return said["length"]
-    if network_of(checkpoint).answers == "tokens":
+    if answers_tokens(checkpoint):
         from last_cli.tasks.language import WINDOW
 
         return WINDOW

@@ -11,8 +11,8 @@ from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.evaluate import chance, described, follow_task, warnings_on
 from last_cli.evaluation.measure import Request, measure
-from last_cli.evaluation.metrics import drop, expect
-from last_cli.results.evaluation import Comparison, Measured
+from last_cli.evaluation.metrics import compare, expect
+from last_cli.results.evaluation import Comparison, Increase, Measured
 from last_cli.tasks.find import find
 from last_cli.tasks.task import ACCURACY, Split
 
@@ -30,9 +30,9 @@ class Judge:
         """A pruned version's answers; versions of the same shapes share one compiled program."""
         return measure(follow_task(pruned, self.data), self.data, self.request, "this ratio", progress)
 
-    def compare(self, measured: Measured) -> Comparison:
+    def compare(self, measured: Measured) -> Comparison | Increase:
         """The paired difference to the unpruned model."""
-        return drop(self.checkpoint.source.path, measured, self.base)
+        return compare(self.checkpoint.source.path, measured, self.base)
 
     @property
     def warnings(self) -> list[str]:

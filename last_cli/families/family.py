@@ -108,6 +108,8 @@ class Family:
             target: leaves -> (G, N).
         respond: leaves and inputs (T, features) -> outputs (T, outputs) in float64, of layers that are no System; None
             where nothing but the network says them.
+        on_inputs: the same from what the network measures on sequences for it: leaves and the means of the layer's
+            quantities, by their names -> (G, N). See Network.observed.
         resized: configuration files, layers, target and how many units each group of each layer keeps -> new values in
             the files, by file beside the tree and by path of keys. None where no file says sizes.
         loader: configuration files -> what loads the model; None where nothing is known to.
@@ -142,6 +144,9 @@ class Family:
     bound: Callable[[Mapping[str, Any]], Family] | None = None
     energies: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Any]] = field(default_factory=dict)
     respond: Callable[[Mapping[str, Any], Any], Any] | None = None
+    on_inputs: Mapping[tuple[str, str], Callable[[Mapping[str, Any], Mapping[str, Any]], Any]] = field(
+        default_factory=dict
+    )
     resized: Callable[[Mapping[str, Any], Sequence[Any], str, Sequence[int]], Settings] | None = None
     loader: Callable[[Mapping[str, Any]], Loader | None] = lambda files: None
     stock: Callable[[Mapping[str, Any], Sequence[Any], Mapping[Key, tuple[int, ...]]], Stock] | None = None

@@ -7,7 +7,7 @@ Nothing here imports JAX, and a network does so only where it runs: a spec is re
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,6 +20,11 @@ from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.system import System
 from last_cli.formats import Key, Leaf
 from last_cli.tasks.task import Answers
+
+Observe = Callable[[Any, Any, Any, Any, Any], tuple[Mapping[str, Mapping[str, Any]], Any]]
+"""A spec, parameters of `Network.fold`, sequences, their lengths, and how many of the first steps of each do not count
+-> quantities of every layer (sequences, ...), by the layer's name and their own, and how much each sequence weighs: the
+means are their sums over these weights. To be traced by JAX."""
 
 PRECISIONS = ("float32", "bfloat16")
 HINT = "`last score` and `last prune` need the SSM layers alone, unless they are to measure them in the network"
@@ -97,6 +102,11 @@ class Network:
         outputs: spec and length of the sequences -> how many numbers `forward` gives for each.
         answers: what these say: the class of a sequence, or each of its tokens.
         precisions: those that `fold` takes.
+        observed: what is measured for energies of units without a System, by the name of these and by target; see
+            Family.on_inputs.
+        change: spec, parameters of `fold`, others of the same shapes, and the rest as in Observe -> (sequences, 2):
+            squares of the change of the centred logits, and of these, summed. To be traced by JAX. None where `watch`
+            has logits, and few enough to be kept.
     """
 
     name: str
@@ -113,6 +123,8 @@ class Network:
     outputs: Callable[[Any, int], int] = lambda spec, length: spec.d_output
     answers: Answers = "classes"
     precisions: tuple[str, ...] = PRECISIONS
+    observed: Mapping[tuple[str, str], Observe] = field(default_factory=dict, hash=False)
+    change: Callable[[Any, Any, Any, Any, Any, Any], Any] | None = None
 
 
 def shared_network(layers: Sequence[Layer]) -> Network:

@@ -23,10 +23,11 @@ from last_cli.base.errors import AnswerIsNo, UsageError
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.checkpoint.guess import guesses, refuse_guesses, told
+from last_cli.checkpoint.network import network_of
 from last_cli.display.search import in_words
 from last_cli.evaluation.devices import start_devices
 from last_cli.evaluation.evaluate import chance, follow_task, guesses_on, load_split
-from last_cli.evaluation.inputs import Inputs
+from last_cli.evaluation.inputs import Inputs, answers_tokens
 from last_cli.evaluation.judge import judge, selection_request
 from last_cli.evaluation.measure import Request
 from last_cli.evaluation.metrics import least_sequences, upper_limit
@@ -34,6 +35,7 @@ from last_cli.pruning.calibration.observe import Observation, observe, refuse_se
 from last_cli.pruning.calibration.request import Calibration, Draw
 from last_cli.pruning.method import Method, Plan, Pruned
 from last_cli.pruning.recipe import Recipe
+from last_cli.results.evaluation import Comparison
 from last_cli.results.search import Limited, Rule, Search, SearchPoint
 from last_cli.tasks.task import Split
 
@@ -161,9 +163,10 @@ def prune_within(
         refuse_guesses(checkpoint, guesses(checkpoint), [budget.kind])
     unlabelled = replace(calibration, task=None, data_dir=None)
     observation: Observation | None = None
-    if recipe.needs_inputs:
-        of_task = calibration.calibration is not None and calibration.calibration_file is None
-        observation = observe(checkpoint, recipe, calibration if of_task else unlabelled, progress)
+    of_task = calibration.calibration is not None and calibration.calibration_file is None
+    asked = calibration if of_task else unlabelled
+    if recipe.takes_inputs(bool(asked.options)):
+        observation = observe(checkpoint, recipe, asked, progress)
     elif request:
         refuse_sequences(unlabelled, recipe)
     fitted = observation.source if observation else {}
@@ -256,6 +259,7 @@ def _drops(
 
     def drop(small: Checkpoint) -> Lost:
         found = judged.compare(judged.answers(small))
+        assert isinstance(found, Comparison)  # What is judged by accuracy.
         return Lost(found.drop, found.drop_stderr, found.drop_upper)
 
     said: dict[str, Any] = {"task": request.task, "split": request.split, "sequences": len(judged.data.y)}
@@ -269,6 +273,11 @@ def _unlabelled(
 ) -> Inputs:
     """Sequences to compare logits on: others than the `fitted` ones where there are any."""
     inputs = calibration.inputs(checkpoint, Draw(seed, skip=fitted.get("sequences", 0)), progress)
+    if inputs is None and answers_tokens(checkpoint):
+        raise UsageError(
+            "⟦max_error⟧ needs text for a language model, and none is given",
+            "add ⟦calibration_file corpus.txt⟧, or ⟦calibration_file FILE.npz⟧ of tokens x (n, length)",
+        )
     if inputs is None:
         raise UsageError(
             "⟦max_error⟧ needs inputs, and nothing says on sequences of which length the checkpoint was trained",
@@ -279,9 +288,13 @@ def _unlabelled(
 
 def _errors(checkpoint: Checkpoint, inputs: Inputs) -> _Loss:
     """Relative squared error of the logits."""
+    start_devices(None)
+    if network_of(checkpoint).change is not None:
+        from last_cli.pruning.calibration.quantities import changes
+
+        return _Loss(lambda small: Lost(*_ratio(*changes(checkpoint, small, inputs).T)), dict(inputs.source))
     from last_cli.pruning.calibration.measurements import logits
 
-    start_devices(None)
     before = logits(checkpoint, inputs)
     return _Loss(lambda small: Lost(*_relative_error(logits(small, inputs), before)), dict(inputs.source))
 
@@ -289,8 +302,12 @@ def _errors(checkpoint: Checkpoint, inputs: Inputs) -> _Loss:
 def _relative_error(
     after: Float[np.ndarray, "n classes"], before: Float[np.ndarray, "n classes"]
 ) -> tuple[float, float]:
+    """That of these logits, see `_ratio`."""
+    return _ratio(np.square(after - before).sum(axis=1), np.square(before).sum(axis=1))
+
+
+def _ratio(change: Float[np.ndarray, " n"], size: Float[np.ndarray, " n"]) -> tuple[float, float]:
     """sum |after - before|^2 / sum |before|^2, and the standard error of that ratio of means (delta method)."""
-    change, size = np.square(after - before).sum(axis=1), np.square(before).sum(axis=1)
     ratio = float(change.sum() / size.sum()) if size.any() else float(change.any())
     if len(size) < 2 or not size.any():
         return ratio, 0.0

@@ -1,4 +1,4 @@
-"""What a criterion needs beyond a layer's own numbers: a horizon, or how sensitive the logits are to each unit."""
+"""What a criterion needs beyond a layer's own numbers: a horizon, or what the network shows of each unit."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ class Needs:
     Attributes:
         recipe: with its target and its horizon filled in.
         sensitivity: (G, N) for each layer by name; empty where the criterion runs no network.
+        means: of what was measured on text, for each layer by name, by the quantities' own; see Family.on_inputs.
         said: what was given, for report and stamp: the horizon, or where the input sequences come from.
         assumed: what nothing but our assumption decides.
     """
 
     recipe: Recipe
     sensitivity: Mapping[str, np.ndarray] = field(default_factory=dict)
+    means: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     said: Mapping[str, Any] = field(default_factory=dict)
     assumed: Mapping[str, Any] = field(default_factory=dict)
 
@@ -51,7 +53,13 @@ def needs_of(checkpoint: Checkpoint, recipe: Recipe, observation: Observation | 
     needs = recipe.scoring.needs
     if "sensitivity" in needs:
         assert observation is not None
-        return Needs(recipe, observation.sensitivity, {"calibration": dict(observation.source)})
+        return Needs(recipe, observation.sensitivity, said={"calibration": dict(observation.source)})
+    if recipe.text != "no":
+        if observation is None or observation.inputs is None:
+            return Needs(recipe)
+        means = observation.means((recipe.scoring.measure or "", recipe.target or ""))
+        measured = {"measured": sorted({name for quantities in means.values() for name in quantities})}
+        return Needs(recipe, means=means, said={"calibration": {**observation.source, **measured}})
     if "horizon" in needs:
         horizon, assumed = (recipe.horizon, False) if recipe.horizon else _horizon(checkpoint)
         said = {"horizon": horizon}

@@ -51,7 +51,7 @@ def prepare(
 def _observation(
     checkpoint: Checkpoint, recipe: Recipe, calibration: Calibration, progress: Progress | None
 ) -> Observation | None:
-    if recipe.needs_inputs:
+    if recipe.takes_inputs(bool(calibration.options)):
         return observe(checkpoint, recipe, calibration, progress)
     refuse_sequences(calibration, recipe)
     return None

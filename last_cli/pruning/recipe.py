@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from last_cli.base import registry
 from last_cli.base.errors import UsageError
@@ -37,6 +37,7 @@ class Recipe:
         multiple_of: round the number of units that each group keeps up to a multiple; None is what the target has.
         stock: store every layer as large as the largest, with zeros, so that classes with one size for all load it.
         kind: the target itself, filled in by `on`.
+        text: whether layers without a System are measured on text: always, or where some is given; filled in by `on`.
 
     Raises:
         UsageError: unknown names and values, or entries that do not go together.
@@ -56,6 +57,7 @@ class Recipe:
     multiple_of: int | None = None
     stock: bool = False
     kind: Target | None = None
+    text: Literal["no", "where given", "always"] = "no"
 
     def __post_init__(self) -> None:
         if self.method == BY_CRITERION:
@@ -146,7 +148,21 @@ class Recipe:
             raise UsageError("⟦stock⟧ is for models with a configuration of one size for all layers", "leave it out")
         if self.masked and kind.inexact:
             raise UsageError(f"⟦masked⟧: {kind.inexact}", "zeros would count in the norm: leave ⟦masked⟧ out")
-        return replace(self, scope=self.scope or kind.scope, kind=kind)
+        found = replace(self, scope=self.scope or kind.scope, kind=kind, text=self._text(layers))
+        if found.text != "no" and self.horizon is not None:
+            raise UsageError(
+                "⟦horizon⟧ is given, but the energies of such layers are those on text", "leave out ⟦horizon⟧"
+            )
+        return found
+
+    def _text(self, layers: Sequence[Layer]) -> Literal["no", "where given", "always"]:
+        """See `text`."""
+        if self.method != BY_CRITERION:
+            return "no"
+        name, families = (self.scoring.measure or "", self.target or ""), [layer.family for layer in layers]
+        if any(family.system is not None or name not in family.on_inputs for family in families):
+            return "no"
+        return "where given" if all(name in family.energies for family in families) else "always"
 
     @property
     def rule(self) -> Rule:
@@ -163,8 +179,12 @@ class Recipe:
     def needs_inputs(self) -> bool:
         """Whether the units are observed on input sequences, which several ratios and recipes share."""
         if self.method == BY_CRITERION:
-            return self.refit or self.needs_network
+            return self.refit or self.needs_network or self.text == "always"
         return registry.get("methods", self.method).needs_inputs
+
+    def takes_inputs(self, given: bool) -> bool:
+        """The same where sequences are given, or are not."""
+        return self.needs_inputs or (given and self.text == "where given")
 
     @property
     def depends_on_seed(self) -> bool:

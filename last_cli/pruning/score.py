@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from last_cli.base import registry
+from last_cli.base.annotations import Float
 from last_cli.base.errors import CheckpointError, UnstableStateError, UsageError, inside
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
@@ -19,7 +20,7 @@ from last_cli.checkpoint.sizes import count
 from last_cli.families.find import Layer
 from last_cli.families.followers import other_weights
 from last_cli.families.lti.system import System, hinf_norm, state_gains
-from last_cli.pruning.criteria.criterion import scores
+from last_cli.pruning.criteria.criterion import Criterion, scores
 from last_cli.pruning.needs import Needs, needs_of
 from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.select import check_ratio, choose
@@ -62,11 +63,14 @@ def score(
     if ratio is not None:
         check_ratio(ratio)
     recipe = recipe.on(checkpoint.layers)
-    observation = _observed(checkpoint, recipe, calibration, progress) if recipe.needs_network else None
-    if observation is None and calibration is not None and calibration.options:
+    given = calibration is not None and bool(calibration.options)
+    _check_measures(checkpoint, recipe)
+    observation = _observed(checkpoint, recipe, calibration, progress) if recipe.takes_inputs(given) else None
+    if observation is None and given:
         raise UsageError(
             f"calibration sequences are given, but the criterion {recipe.criterion} takes none",
-            "the criterion gn takes them, and so does `last prune` with ⟦method reconstruct⟧ or ⟦refit⟧",
+            "the criterion gn takes them, and so does `last prune` with ⟦method reconstruct⟧ or ⟦refit⟧; of language "
+            "models last, hinf, energy and fisher",
         )
     needs = needs_of(checkpoint, recipe, observation)
     scored, warnings = score_layers(checkpoint, needs)
@@ -101,7 +105,7 @@ def score_layers(checkpoint: Checkpoint, needs: Needs) -> tuple[list[LayerScore]
         UsageError: the criterion needs a linear system, and a layer is none; or it scores none of the layers' units.
     """
     needs = replace(needs, recipe=needs.recipe.on(checkpoint.layers))
-    _check_systems(checkpoint, needs.recipe)
+    _check_measures(checkpoint, needs.recipe)
     with ThreadPoolExecutor(_at_once(checkpoint)) as pool:
         done = list(pool.map(partial(_score_layer, checkpoint, needs), range(len(checkpoint.layers))))
     warnings = [*checkpoint.index.warnings, *(warning for _, found in done for warning in found)]
@@ -138,7 +142,7 @@ def _score_layer(checkpoint: Checkpoint, needs: Needs, position: int) -> tuple[L
         live = system.live_mask
     if layer.family.system is None and (measure := _measure(layer, recipe)):
         with inside(checkpoint.index.location.path):
-            available["measured"] = layer.family.energies[measure](checkpoint.arrays(layer))
+            available["measured"] = _measured(layer, measure, checkpoint.arrays(layer), needs)
             _check_energies(layer, available["measured"])
     elif "system" in criterion.needs:
         exact = system is not None and criterion.dtype is np.float64
@@ -156,18 +160,28 @@ def _score_layer(checkpoint: Checkpoint, needs: Needs, position: int) -> tuple[L
     return scored, warnings
 
 
-def _check_systems(checkpoint: Checkpoint, recipe: Recipe) -> None:
-    alien = [layer for layer in checkpoint.layers if layer.family.system is None]
-    other = next((layer for layer in alien if not _measure(layer, recipe)), None)
-    if other is not None and "system" in recipe.scoring.needs:
-        known = {measure for measure, target in other.family.energies if target == recipe.target}
-        every = {name: registry.get("criteria", name) for name in registry.names("criteria")}
-        able = [name for name, one in every.items() if "system" not in one.needs or one.measure in known]
-        raise UsageError(
-            f"{other.name}: a layer of the family '{other.family.name}' is no linear system, and the criterion "
-            f"{recipe.criterion} scores one",
-            f"criteria that need none: {', '.join(able)}",
-        )
+def _check_measures(checkpoint: Checkpoint, recipe: Recipe) -> None:
+    """Raises UsageError where a layer has nothing that the criterion scores."""
+    other = next((layer for layer in checkpoint.layers if not _scores(recipe.scoring, layer, recipe.target)), None)
+    if other is None:
+        return
+    every = (registry.get("criteria", name) for name in registry.names("criteria"))
+    able = [one.name for one in every if _scores(one, other, recipe.target)]
+    kind, scored = ("a", "none") if other.family.system else ("no", "one")
+    raise UsageError(
+        f"{other.name}: a layer of the family '{other.family.name}' is {kind} linear system, and the criterion "
+        f"{recipe.criterion} scores {scored}",
+        f"criteria that score it: {', '.join(able)}",
+    )
+
+
+def _scores(criterion: Criterion, layer: Layer, target: str | None) -> bool:
+    """Whether a criterion scores such units of a layer."""
+    family, name = layer.family, (criterion.measure or "", target or "")
+    if family.system is not None:
+        return "measured" not in criterion.needs
+    measured = name in family.energies or name in family.on_inputs
+    return measured or not {"system", "measured"} & {*criterion.needs}
 
 
 def able_criterion(checkpoint: Checkpoint, recipe: Recipe) -> str:
@@ -183,7 +197,14 @@ def able_criterion(checkpoint: Checkpoint, recipe: Recipe) -> str:
 def _measure(layer: Layer, recipe: Recipe) -> tuple[str, str] | None:
     """Under which name the layer's family has energies for the criterion; None where it has none."""
     name = (recipe.scoring.measure or "", recipe.target or "")
-    return name if name in layer.family.energies else None
+    return name if name in layer.family.energies or name in layer.family.on_inputs else None
+
+
+def _measured(layer: Layer, name: tuple[str, str], leaves: Mapping[str, Any], needs: Needs) -> Float[np.ndarray, "G N"]:
+    """A layer's energies: from what was measured on text, else by its weights alone."""
+    if (means := needs.means.get(layer.name)) is not None:
+        return layer.family.on_inputs[name](leaves, means)
+    return layer.family.energies[name](leaves)
 
 
 def _check_energies(layer: Layer, energies: np.ndarray) -> None:

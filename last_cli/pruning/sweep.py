@@ -1,4 +1,4 @@
-"""Accuracy against ratio, for several ways to prune one checkpoint.
+"""Accuracy or perplexity against ratio, for several ways to prune one checkpoint.
 
 Every pruned version keeps the original's shapes, with zeros for what is removed, so that all of them share one compiled
 program. Each is spread over all devices, its sequences side by side.
@@ -7,7 +7,7 @@ program. Each is spread over all devices, its sequences side by side.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,20 +23,23 @@ from last_cli.evaluation.evaluate import follow_task, load_split
 from last_cli.evaluation.inputs import positive
 from last_cli.evaluation.judge import Judge, judge
 from last_cli.evaluation.measure import Request
-from last_cli.evaluation.metrics import expect
+from last_cli.evaluation.metrics import expect, metric_of
 from last_cli.pruning import journal
-from last_cli.pruning.calibration.observe import Observation, observe
-from last_cli.pruning.calibration.request import Calibration
+from last_cli.pruning.calibration.observe import Observation, observe, refuse_without_text
+from last_cli.pruning.calibration.request import Calibration, Draw
 from last_cli.pruning.means import means_of
 from last_cli.pruning.method import Method, Plan
 from last_cli.pruning.recipe import Recipe, named, usual_target
 from last_cli.results.evaluation import Measured
-from last_cli.results.sweep import SweepPoint, SweepReport
+from last_cli.results.sweep import KEYS, SweepPoint, SweepReport
 from last_cli.tasks.find import find
 from last_cli.tasks.task import ACCURACY, Split
 
 RATIOS = "0:0.9:0.1"
 CRITERIA = ("last", "aire", "reconstruct", "random")
+OTHERS = ("last", "magnitude", "random")
+"""Of layers that are no linear systems."""
+
 JOURNAL = "points.jsonl"
 MOST_RATIOS = 1000
 
@@ -49,17 +52,20 @@ class Grid:
     """What a sweep measures: each recipe at each ratio, and, where the seed matters, for several seeds.
 
     Attributes:
-        criteria: names of recipes: criteria, methods, or NAME+refit for C refitted after the criterion's choice.
+        criteria: names of recipes: criteria, methods, or NAME+refit for C refitted after the criterion's choice; by
+            default CRITERIA or OTHERS.
         ratios: "START:STOP:STEP" with both ends in it, "0.1,0.33,0.5", or numbers in [0, 1).
         seeds: how many, from 0, for what depends on one: random choices and inputs.
         calibration: sequences of the task, without labels, that recipes which observe the units take; without it
             sequences made without data.
+        calibration_file: a file of them instead.
     """
 
-    criteria: Sequence[str] = CRITERIA
+    criteria: Sequence[str] | None = None
     ratios: str | Sequence[float] = RATIOS
     seeds: int = 3
     calibration: int | None = None
+    calibration_file: str | Path | None = None
 
 
 def sweep(
@@ -71,7 +77,7 @@ def sweep(
     out: str | Path | None = None,
     progress: Progress | None = None,
 ) -> SweepReport:
-    """Accuracy of a checkpoint pruned in several ways, at several ratios, on the same sequences of a task's split.
+    """How good a checkpoint pruned in several ways, at several ratios, is on the same sequences of a task's split.
 
     A ratio must be chosen on "val" (or by a budget) and reported on "test".
 
@@ -88,8 +94,12 @@ def sweep(
         CheckpointError, DataError: as in `evaluate`.
         UsageError: unknown names, ratios that make no sense, or `out` is of another sweep.
     """
-    recipes, target = _aimed(recipe, grid.criteria, checkpoint)
-    expect(find(request.task), ACCURACY, "a sweep")
+    recipes, target = _aimed(recipe, _criteria(grid, checkpoint), checkpoint)
+    if find(request.task).metric not in KEYS:
+        expect(find(request.task), ACCURACY, "a sweep")
+    metric, calibration = metric_of(find(request.task)), _calibration(grid, request)
+    for used in recipes.values():
+        refuse_without_text(calibration, used)
     if grid.calibration is not None:
         positive(grid.calibration)
     keys = list(_keys(recipes, parse_ratios(grid.ratios), grid.seeds))
@@ -98,12 +108,14 @@ def sweep(
     scope = next((used.scope for used in recipes.values()), recipe.scope)
     common = {"scope": scope, "min_states": recipe.min_states, "shape": recipe.shape}
     common |= {} if target == "states" else {"target": target}
+    if grid.calibration_file is not None and (inputs := calibration.read(checkpoint, Draw(), progress)):
+        common |= {"calibration_file": str(grid.calibration_file), "calibration_digest": inputs.digest}
     header = _header(checkpoint, data, request, {"calibration": grid.calibration, **common})
     path = Path(out) / JOURNAL if out is not None else None
-    done = {p.key: p for p in map(_restored, journal.resume(path, header))} if path else {}
+    done = {p.key: p for p in _restored(journal.resume(path, header), metric.name)} if path else {}
     judged = judge(checkpoint, data, request, progress)
     units = sum(int(checkpoint.live(layer, target).sum()) for layer in checkpoint.layers)
-    plan = _plans(checkpoint, recipes, _calibration(grid, request), progress)
+    plan = _plans(checkpoint, recipes, calibration, progress)
     for key in keys:
         if key not in done:
             name, ratio, seed = key
@@ -111,7 +123,7 @@ def sweep(
             measured = judged.answers(found.checkpoint, progress) if found else judged.base
             done[key] = _point(key, found.report.states[1] if found else units, measured, judged)
             if path:
-                journal.append(path, asdict(done[key]))
+                journal.append(path, done[key].as_json(metric.name))
         if progress:
             progress("sweep", sum(k in done for k in keys), len(keys))
     points = [done[key] for key in sorted(keys, key=lambda k: (list(recipes).index(k[0]), k[2], k[1]))]
@@ -121,12 +133,19 @@ def sweep(
         task=judged.described,
         baseline=_baseline(judged, units),
         points=points,
-        means=means_of(points),
+        means=means_of(points, higher_is_better=metric.higher_is_better),
         settings=header["settings"],
         assumed=checkpoint.assumed((*checkpoint.layer_options, *network_of(checkpoint).options)),
         warnings=judged.warnings,
         notes=[*checkpoint.source.notes, data.note, *_notes(request, grid, recipes)],
+        metric=metric.name,
     )
+
+
+def _criteria(grid: Grid, checkpoint: Checkpoint) -> Sequence[str]:
+    if grid.criteria is not None:
+        return grid.criteria
+    return CRITERIA if all(layer.family.system is not None for layer in checkpoint.layers) else OTHERS
 
 
 def _aimed(recipe: Recipe, names: Sequence[str], checkpoint: Checkpoint) -> tuple[dict[str, Recipe], str | None]:
@@ -139,6 +158,8 @@ def _aimed(recipe: Recipe, names: Sequence[str], checkpoint: Checkpoint) -> tupl
 
 
 def _calibration(grid: Grid, request: Request) -> Calibration:
+    if grid.calibration_file is not None:
+        return Calibration(grid.calibration, calibration_file=grid.calibration_file)
     if grid.calibration is None:
         return Calibration()
     return Calibration(grid.calibration, request.task, data_dir=request.data_dir)
@@ -149,6 +170,7 @@ def _plans(
 ) -> Callable[[str, int], Plan]:
     """The plan of a recipe and a seed. What a seed's units do on inputs is observed once, for all recipes."""
     network = next((used for used in recipes.values() if used.needs_network), None)
+    given = bool(calibration.options)
 
     @lru_cache(maxsize=1)  # the keys come seed by seed
     def observation(seed: int) -> Observation:
@@ -158,7 +180,7 @@ def _plans(
     def plan(name: str, seed: int) -> Plan:
         used = replace(recipes[name], seed=seed)
         method: Method = registry.get("methods", used.method)
-        return method.prepare(checkpoint, used, observation(seed) if used.needs_inputs else None, progress)
+        return method.prepare(checkpoint, used, observation(seed) if used.takes_inputs(given) else None, progress)
 
     return plan
 
@@ -202,11 +224,15 @@ def _keys(recipes: Mapping[str, Recipe], ratios: Sequence[float], seeds: int) ->
                 yield from ((name, ratio, seed) for ratio in ratios)
 
 
-def _restored(record: Any) -> SweepPoint:
-    try:
-        return SweepPoint(**record)
-    except TypeError as error:
-        raise UsageError(f"{JOURNAL}: a line is no point: {record}", "choose another ⟦out⟧, or delete it") from error
+def _restored(records: Sequence[Any], metric: str) -> list[SweepPoint]:
+    found = []
+    for record in records:
+        try:
+            found.append(SweepPoint.restored(record, metric))
+        except (AttributeError, TypeError) as error:
+            hint = "choose another ⟦out⟧, or delete it"
+            raise UsageError(f"{JOURNAL}: a line is no point: {record}", hint) from error
+    return found
 
 
 def _header(checkpoint: Checkpoint, data: Split, request: Request, settings: dict[str, Any]) -> dict[str, Any]:
@@ -227,28 +253,28 @@ def _header(checkpoint: Checkpoint, data: Split, request: Request, settings: dic
 
 def _point(key: Key, units: int, measured: Measured, judged: Judge) -> SweepPoint:
     name, ratio, seed = key
-    found, accuracy = judged.compare(measured), measured.accuracy
+    found = judged.compare(measured)
     return SweepPoint(
         criterion=name,
         ratio=ratio,
         seed=seed,
         states=units,
-        accuracy=accuracy,
+        value=measured.value,
         stderr=measured.stderr,
-        loss=float(measured.losses.mean()),
-        drop=found.drop,
-        drop_stderr=found.drop_stderr,
+        loss=measured.loss,
+        worse=found.worse,
+        worse_stderr=found.worse_stderr,
     )
 
 
 def _baseline(judged: Judge, units: int) -> dict[str, Any]:
-    base, n = judged.base, len(judged.base.results)
+    base = judged.base
     return {
-        "accuracy": base.accuracy,
+        base.metric: base.value,
         "stderr": base.stderr,
-        "loss": float(base.losses.mean()),
+        "loss": base.loss,
         "states": units,
-        "n": n,
+        "n": base.n,
         "device": base.device,
     }
 
@@ -259,6 +285,7 @@ def _notes(request: Request, grid: Grid, recipes: Mapping[str, Recipe]) -> list[
     if request.split != own:
         choose = spelled(f"choose it on ⟦split {own}⟧") if own else "choose it on data of your own"
         notes.append(f"measured on the {request.split} split: a ratio must not be chosen from this; {choose}")
-    elif grid.calibration is not None and any(used.needs_inputs for used in recipes.values()):
-        notes.append("C was refitted on sequences of this split, without labels: these drops may come out too small")
+    of_task = grid.calibration is not None and grid.calibration_file is None
+    if request.split == own and of_task and any(used.takes_inputs(True) for used in recipes.values()):
+        notes.append("the states were measured on sequences of this split too: these losses may come out too small")
     return notes

@@ -99,6 +99,16 @@ class Comparison:
     agreement: float
 
     @property
+    def worse(self) -> float:
+        """The drop."""
+        return self.drop
+
+    @property
+    def worse_stderr(self) -> float:
+        """Of the drop."""
+        return self.drop_stderr
+
+    @property
     def accuracy(self) -> float:
         """The baseline's value, where the task is judged by accuracy."""
         return self.value
@@ -128,6 +138,16 @@ class Increase:
     perplexity: Mapping[str, float | None]
     increase: float
     increase_stderr: float
+
+    @property
+    def worse(self) -> float:
+        """The increase."""
+        return self.increase
+
+    @property
+    def worse_stderr(self) -> float:
+        """Of the increase."""
+        return self.increase_stderr
 
     def as_json(self) -> Json:
         """The `baseline` object of last.eval/1."""

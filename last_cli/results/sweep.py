@@ -7,35 +7,65 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from last_cli.base.version import __version__
-from last_cli.results.source import Source
+from last_cli.results.source import Json, Source
+from last_cli.tasks.task import ACCURACY, PERPLEXITY
+
+KEYS = {ACCURACY: "drop", PERPLEXITY: "increase"}
+"""What JSON calls the loss against the unpruned model, by the metric."""
 
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """One pruned version, measured; accuracy, its drop and their standard errors are fractions.
+    """One pruned version, measured.
 
     Attributes:
         criterion: its recipe: a criterion, `reconstruct`, or NAME+refit.
         states: live states that stay.
-        stderr: standard error of the accuracy.
+        value, stderr: of the metric that judges the task, and its standard error.
         loss: mean loss in nats.
-        drop, drop_stderr: accuracy lost against the unpruned model on the same sequences, and its standard error.
+        worse, worse_stderr: accuracy lost against the unpruned model on the same sequences, or the increase of the
+            perplexity, as fractions, and its standard error.
     """
 
     criterion: str
     ratio: float
     seed: int
     states: int
-    accuracy: float
+    value: float
     stderr: float
     loss: float
-    drop: float
-    drop_stderr: float
+    worse: float
+    worse_stderr: float
 
     @property
     def key(self) -> tuple[str, float, int]:
         """What tells it from the others of its sweep."""
         return self.criterion, self.ratio, self.seed
+
+    @property
+    def accuracy(self) -> float:
+        """The value of a task that is judged by accuracy."""
+        return self.value
+
+    @property
+    def drop(self) -> float:
+        """What is lost of it."""
+        return self.worse
+
+    @property
+    def drop_stderr(self) -> float:
+        """Of the drop."""
+        return self.worse_stderr
+
+    def as_json(self, metric: str) -> Json:
+        """One entry of `points` of last.sweep/1, and a line of a sweep's journal."""
+        return _named(self, metric)
+
+    @classmethod
+    def restored(cls, record: Mapping[str, Any], metric: str) -> SweepPoint:
+        """The point of such a line; raises TypeError where it is none."""
+        names = {new: old for old, new in _names(metric).items()}
+        return cls(**{names.get(name, name): value for name, value in record.items()})
 
 
 @dataclass(frozen=True)
@@ -43,19 +73,48 @@ class SweepMean:
     """One criterion at one ratio, over its seeds.
 
     Attributes:
-        drop_stderr: standard error of the mean drop. The seeds share their sequences, so that averaging does not lower
+        value: see SweepPoint, and so `worse`.
+        worse_stderr: standard error of the mean. The seeds share their sequences, so that averaging does not lower
             that part of the error: it is sqrt(mean of the seeds' squared errors + variance between seeds / seeds).
-        pareto: no other mean has at least the accuracy with fewer states, or more with as many.
+        pareto: no other mean is at least as good with fewer states, or better with as many.
     """
 
     criterion: str
     ratio: float
     seeds: int
     states: float
-    accuracy: float
-    drop: float
-    drop_stderr: float
+    value: float
+    worse: float
+    worse_stderr: float
     pareto: bool = False
+
+    @property
+    def accuracy(self) -> float:
+        """The value of a task that is judged by accuracy."""
+        return self.value
+
+    @property
+    def drop(self) -> float:
+        """What is lost of it."""
+        return self.worse
+
+    @property
+    def drop_stderr(self) -> float:
+        """Of the drop."""
+        return self.worse_stderr
+
+    def as_json(self, metric: str) -> Json:
+        """One entry of `means` of last.sweep/1."""
+        return _named(self, metric)
+
+
+def _names(metric: str) -> Json:
+    return {"value": metric, "worse": KEYS[metric], "worse_stderr": f"{KEYS[metric]}_stderr"}
+
+
+def _named(found: SweepPoint | SweepMean, metric: str) -> Json:
+    names = _names(metric)
+    return {names.get(name, name): value for name, value in asdict(found).items()}
 
 
 @dataclass(frozen=True)
@@ -64,11 +123,12 @@ class SweepReport:
 
     Attributes:
         task: name, version, split, source, length, n, with a limit `limit`.
-        baseline: the unpruned model: accuracy, stderr, loss, states, n.
+        baseline: the unpruned model: accuracy or perplexity, stderr, loss, states, n.
         points: by criterion, seed and ratio, in the order that was asked for.
         means: over the seeds, with the Pareto front marked; see pruning.means.
         settings: calibration, scope, shape and all else that the points depend on.
         warnings: what was guessed, and other reasons to doubt the result.
+        metric: what judges the task.
     """
 
     checkpoint: Source
@@ -81,6 +141,7 @@ class SweepReport:
     assumed: Mapping[str, Any]
     notes: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    metric: str = ACCURACY
 
     @property
     def criteria(self) -> list[str]:
@@ -103,7 +164,7 @@ class SweepReport:
             "settings": dict(self.settings),
             "assumed": dict(self.assumed),
             "baseline": dict(self.baseline),
-            "points": [asdict(point) for point in self.points],
-            "means": [asdict(mean) for mean in self.means],
+            "points": [point.as_json(self.metric) for point in self.points],
+            "means": [mean.as_json(self.metric) for mean in self.means],
             "warnings": [*self.warnings, *self.notes],
         }

@@ -32,16 +32,18 @@ TARGETS = [(kind, target) for kind, layer in FOUND.items() for target in layer.u
 LINEAR = [kind for kind, layer in FOUND.items() if layer.family.system is not None and "states" in layer.units]
 RAGGED = [kind for kind in LINEAR if FOUND[kind].sizes.groups > 1]
 CRITERIA = registry.names("criteria")
-NEEDS = {"system", "live", "rng", "horizon", "sensitivity"}
+NEEDS = {"system", "live", "rng", "horizon", "sensitivity", "measured"}
 SHORT = {"min_length": 5, "max_length": 30, "length": 31, "train_size": 100}
 
 every_kind = pytest.mark.parametrize("kind", LAYERS)
 every_linear_kind = pytest.mark.parametrize("kind", LINEAR)
 every_target = pytest.mark.parametrize(("kind", "target"), TARGETS)
 every_ragged_kind = pytest.mark.parametrize("kind", RAGGED)
-every_criterion = pytest.mark.parametrize("criterion", CRITERIA)
+# Others score no System: tests/pruning/test_quantities.py.
+LINEAR_CRITERIA = [name for name in CRITERIA if "measured" not in registry.get("criteria", name).needs]
+every_criterion = pytest.mark.parametrize("criterion", LINEAR_CRITERIA)
 every_informed_criterion = pytest.mark.parametrize(
-    "criterion", [name for name in CRITERIA if "rng" not in registry.get("criteria", name).needs]
+    "criterion", [name for name in LINEAR_CRITERIA if "rng" not in registry.get("criteria", name).needs]
 )
 every_task = pytest.mark.parametrize("task", registry.names("tasks"))
 
@@ -226,7 +228,7 @@ def test_layers_without_padding_are_live_throughout(kind: str) -> None:
     assert LAYERS[kind].system().live_mask.all()
 
 
-@every_criterion
+@pytest.mark.parametrize("criterion", CRITERIA)
 def test_a_criterion_needs_and_scores_what_there_is(criterion: str) -> None:
     found = registry.get("criteria", criterion)
     assert set(found.needs) <= NEEDS

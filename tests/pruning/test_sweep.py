@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import S4D, Run, data, fails
+from language_models import directories, model
 from random_networks import digits, pruned
 
 import last_cli as last
@@ -157,3 +158,28 @@ def test_new_poles_share_the_one_compiled_program() -> None:
     assert [point.criterion for point in report.points] == ["balanced", "balanced", "energy", "energy"]
     assert all(point.states < report.baseline["states"] for point in report.points)
     assert program._compiled.cache_info().misses == 1
+
+
+def test_a_language_model_is_swept_by_its_perplexity(tmp_path: Path, run: Run) -> None:
+    source = directories() / "hf_groups" / "checkpoint"
+    np.savez(tmp_path / "text.npz", x=model("hf_groups").recorded["tokens"][0, :20].reshape(2, 10))
+    task = str(tmp_path / "text.npz")
+    asked = ["sweep", str(source), "--task", task, "--ratios", "0,0.5", "--seeds", "1", "--out", "out"]
+    report = data(run, *asked, "--plot", "figure.svg")
+    assert [point["criterion"] for point in report["points"][::2]] == list(sweep.OTHERS)
+    small = last.prune(source, 0.5, "magnitude")
+    judged = last.evaluate(small, task, baseline=source).as_json()
+    point = next(p for p in report["points"] if (p["criterion"], p["ratio"]) == ("magnitude", 0.5))
+    assert "accuracy" not in point and point["perplexity"] == pytest.approx(judged["perplexity"]["token"], rel=1e-5)
+    assert point["increase"] == pytest.approx(judged["baseline"]["increase"], abs=1e-5)
+    assert report["baseline"]["n"] == 18 and report["baseline"]["perplexity"] > 1
+    best = min(report["means"], key=lambda mean: (mean["states"], mean["perplexity"]))
+    assert best["pareto"] and {"increase", "increase_stderr"} <= best.keys()
+    assert data(run, *asked)["points"] == report["points"]
+    lines = run(*asked)[2]
+    assert "perplexity of the unpruned model" in lines and "increase of the perplexity in percent" in lines
+    assert "none is given" in fails(run, *asked, "--criteria", "fisher")[0]
+    np.savez(tmp_path / "other.npz", x=[[1, 2, 3]])
+    given = [*asked[:-1], "given", "--criteria", "hinf", "--calibration-file"]
+    assert data(run, *given, task)["settings"]["calibration_digest"].startswith("sha256:")
+    assert "has" in fails(run, *given, str(tmp_path / "other.npz"))[0]

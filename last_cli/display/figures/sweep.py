@@ -1,4 +1,4 @@
-"""The figure of a sweep: accuracy against the share of states removed."""
+"""The figure of a sweep: accuracy or perplexity against the share of states removed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import last_cli.display.escape as escape
 from last_cli.display.figures.figure import COLOUR, figure
 from last_cli.results.sweep import SweepMean, SweepReport
+from last_cli.tasks.task import ACCURACY
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; markers tell the lines apart in print.
 COLOURS = (COLOUR, "#D55E00", "#009E73", "#7F7F7F", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -23,11 +24,13 @@ def draw_sweep(report: SweepReport, path: Path) -> None:
         OutputError: the file cannot be written.
     """
     with figure(path, SIZE) as (_, axes):
-        means, whole = report.means, report.baseline["states"]
-        axes.axhline(100 * report.baseline["accuracy"], color="0.55", lw=0.9, ls=(0, (5, 3)), zorder=1)
+        means, base, whole = report.means, report.baseline[report.metric], report.baseline["states"]
+        as_share = report.metric == ACCURACY
+        scale = 100 if as_share else 1.0
+        axes.axhline(scale * base, color="0.55", lw=0.9, ls=(0, (5, 3)), zorder=1)
         axes.annotate(
             "unpruned",
-            (1, 100 * report.baseline["accuracy"]),
+            (1, scale * base),
             xycoords=("axes fraction", "data"),
             xytext=(-2, 3),
             textcoords="offset points",
@@ -39,8 +42,8 @@ def draw_sweep(report: SweepReport, path: Path) -> None:
             line = sorted((mean for mean in means if mean.criterion == name), key=lambda mean: mean.ratio)
             colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
             axes.errorbar(
-                *_xy(line, whole),
-                yerr=[100 * mean.drop_stderr for mean in line],
+                *_xy(line, whole, scale),
+                yerr=[(100 if as_share else base) * mean.worse_stderr for mean in line],
                 color=colour,
                 marker=marker,
                 markersize=4.5,
@@ -54,18 +57,20 @@ def draw_sweep(report: SweepReport, path: Path) -> None:
             )
         front = [mean for mean in means if mean.pareto]
         ring = {"s": 62, "facecolors": "none", "edgecolors": "0.15", "linewidths": 0.8}
-        axes.scatter(*_xy(front, whole), **ring, zorder=4, label=FRONT)
+        axes.scatter(*_xy(front, whole, scale), **ring, zorder=4, label=FRONT)
+        place = f", {report.task['split']} (%)" if as_share else ""
         axes.set(
             xlabel="states removed (%)",
-            ylabel=f"accuracy on {escape.label(report.task['name'])}, {report.task['split']} (%)",
+            ylabel=f"{report.metric} on {escape.label(report.task['name'])}{place}",
         )
         axes.grid(axis="y", color="0.92", lw=0.6)
         handles, labels = axes.get_legend_handles_labels()
         order = sorted(
             range(len(labels)), key=lambda i: labels[i] == FRONT
         )  # the ring explains the lines, so it is last
-        axes.legend([handles[i] for i in order], [labels[i] for i in order], loc="lower left", frameon=False)
+        where = "lower left" if as_share else "upper left"
+        axes.legend([handles[i] for i in order], [labels[i] for i in order], loc=where, frameon=False)
 
 
-def _xy(means: Sequence[SweepMean], whole: int) -> tuple[list[float], list[float]]:
-    return [100 * (1 - mean.states / whole) for mean in means], [100 * mean.accuracy for mean in means]
+def _xy(means: Sequence[SweepMean], whole: int, scale: float) -> tuple[list[float], list[float]]:
+    return [100 * (1 - mean.states / whole) for mean in means], [scale * mean.value for mean in means]

@@ -18,7 +18,7 @@ from last_cli.families.front import BESIDE, front
 from last_cli.families.mamba2.dialect import Settings, settings
 from last_cli.families.mamba2.mixer import Mixer, mixer
 from last_cli.families.mamba2.modelling import loader
-from last_cli.families.mamba2.norms import magnitudes, state_energies
+from last_cli.families.mamba2.norms import magnitudes, measured_energies, state_energies
 from last_cli.families.mamba2.resize import resized
 from last_cli.families.mamba2.targets import TARGETS, segments, units
 from last_cli.families.stock import Stock
@@ -66,6 +66,11 @@ def of_settings(said: Settings) -> Family:
         bound=None,
         energies={("hinf", "states"): partial(_hinf, said), ("magnitude", "states"): partial(_magnitude, said)},
         respond=partial(_respond, said),
+        on_inputs={
+            ("hinf", "states"): partial(_measured_hinf, said),
+            ("energy", "states"): lambda leaves, means: means["energy"],
+            ("fisher", "states"): lambda leaves, means: means["fisher"],
+        },
         memory=lambda shapes: memory(mixer_of(shapes, said), shapes),
     )
 
@@ -99,6 +104,10 @@ def _own(said: Settings, leaves: Mapping[str, np.ndarray]) -> Mixer:
 
 def _hinf(said: Settings, leaves: Mapping[str, np.ndarray]) -> np.ndarray:
     return state_energies(_own(said, leaves), leaves, front(leaves))
+
+
+def _measured_hinf(said: Settings, leaves: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray]) -> np.ndarray:
+    return measured_energies(_own(said, leaves), leaves, means)
 
 
 def _magnitude(said: Settings, leaves: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -1,9 +1,10 @@
-"""What each state of a Mamba-2 mixer can give to its output: an H-infinity norm, from the weights alone.
+"""What each state of a Mamba-2 mixer can give to its output: an H-infinity norm, from the weights alone or on text.
 
 With B, C and the step held at their means a state is a linear system of one pole for every head that shares it. Its
 gain at frequency 0, where a real positive pole has its largest, is kappa = delta / (1 - exp(-a delta)) times the sizes
 of B and C. Their mean squares follow from the weights, because the norm in front makes its output of mean square 1:
-they are taken over inputs that are normal and independent from step to step, through the convolution and SiLU.
+they are taken over inputs that are normal and independent from step to step, through the convolution and SiLU. On text
+they, and the step, are measured.
 """
 
 from __future__ import annotations
@@ -29,12 +30,21 @@ def state_energies(sizes: Mixer, arrays: Arrays, front: Front) -> Float[np.ndarr
         front: the norm in front of it.
     """
     arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
-    b = mean_squares(sizes, arrays, front, "B").reshape(sizes.groups, sizes.states)
+    b, c = (mean_squares(sizes, arrays, front, part) for part in "BC")
+    return _energies(sizes, arrays, b, c, usual_step(sizes, arrays))
+
+
+def measured_energies(sizes: Mixer, arrays: Arrays, means: Arrays) -> Float[np.ndarray, "G N"]:
+    """The same from the mean squares of B (G, N) and C (G, C's of a group, N), and the mean step (H,), of a text."""
+    arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
+    return _energies(sizes, arrays, means["B"], means["C"], means["step"])
+
+
+def _energies(sizes: Mixer, arrays: Arrays, b: np.ndarray, c: np.ndarray, step: np.ndarray) -> np.ndarray:
     heads = sizes.heads // sizes.groups
-    c = mean_squares(sizes, arrays, front, "C").reshape(sizes.groups, -1, sizes.states)
-    gain = (gains(sizes, arrays) ** 2 * readouts(sizes, arrays)).reshape(sizes.groups, heads)
-    c = np.broadcast_to(c, (sizes.groups, heads, sizes.states))
-    return b * np.einsum("gh,ghn->gn", gain, c)
+    gain = (gains(sizes, arrays, step) ** 2 * readouts(sizes, arrays)).reshape(sizes.groups, heads)
+    c = np.broadcast_to(c.reshape(sizes.groups, -1, sizes.states), (sizes.groups, heads, sizes.states))
+    return b.reshape(sizes.groups, sizes.states) * np.einsum("gh,ghn->gn", gain, c)
 
 
 def magnitudes(sizes: Mixer, arrays: Arrays) -> Float[np.ndarray, "G N"]:
@@ -63,14 +73,20 @@ def mean_squares(sizes: Mixer, arrays: Arrays, front: Front, part: str) -> Float
     return np.square(silu(values)) @ weights
 
 
-def gains(sizes: Mixer, arrays: Arrays) -> Float[np.ndarray, " H"]:
-    """kappa of every head: the sum of its impulse response for one unit of x, the step at its bias."""
+def usual_step(sizes: Mixer, arrays: Arrays) -> Float[np.ndarray, " H"]:
+    """The step of every head at its bias; without one, what a step forgets: -log of what it leaves."""
     start, end = sizes.rows["dt"]
     shift = arrays["in_proj.bias"][start:end] if "in_proj.bias" in arrays else np.zeros(sizes.heads)
     if sizes.settings.rows == "discrete":
-        return 1 + np.exp(-shift)  # 1 / (1 - sigmoid(-A_log))
+        return np.logaddexp(0, shift)
     step = np.logaddexp(0, arrays["dt_bias"] + shift * sizes.settings.factors.get("dt", 1.0))
-    step = np.clip(step, *sizes.settings.limit)
+    return np.clip(step, *sizes.settings.limit)
+
+
+def gains(sizes: Mixer, arrays: Arrays, step: Float[np.ndarray, " H"]) -> Float[np.ndarray, " H"]:
+    """kappa of every head: the sum of its impulse response for one unit of x, the step held."""
+    if sizes.settings.rows == "discrete":
+        return 1 / -np.expm1(-step)
     return step / -np.expm1(-np.exp(arrays["A_log"]) * step)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ class Observation:
         inputs: the sequences; None for white inputs, whose moments are known in closed form.
         seed: of what is drawn while measuring.
         horizon: steps of the white inputs.
+        found: the means that were measured, see `means`.
     """
 
     checkpoint: Checkpoint
@@ -39,6 +40,7 @@ class Observation:
     seed: int = 0
     horizon: int = WHITE_HORIZON
     progress: Progress | None = None
+    found: dict[tuple[str, str], Mapping[str, Mapping[str, np.ndarray]]] = field(default_factory=dict, repr=False)
 
     @property
     def source(self) -> Mapping[str, Any]:
@@ -87,6 +89,20 @@ class Observation:
                 )
         return found
 
+    def means(self, name: tuple[str, str]) -> Mapping[str, Mapping[str, np.ndarray]]:
+        """Means of each layer's quantities for the energies of this name; see calibration.quantities.
+
+        Raises:
+            CheckpointError: the tree is no network that can run, or what it computes is not finite.
+            DataError: the network does not take such sequences.
+        """
+        if name not in self.found:
+            from last_cli.pruning.calibration.quantities import quantity_means
+
+            assert self.inputs is not None
+            self.found[name] = quantity_means(self.checkpoint, self.inputs, name, self.progress)
+        return self.found[name]
+
     @property
     def reused(self) -> int:
         """Sequences whose measurement an earlier run has left in the cache."""
@@ -101,14 +117,26 @@ def observe(
 ) -> Observation:
     """An observation on the sequences that are asked for, else on some made without data, else on white inputs.
 
+    No text is made without data.
+
     Raises:
         DataError: the sequences cannot be read.
         UsageError: what is asked for makes no sense, or a network must run and nothing tells the trained length.
     """
     inputs = calibration.inputs(checkpoint, Draw(recipe.seed), progress)
+    refuse_without_text(calibration, recipe)
     if inputs is None and recipe.needs_network:
         inputs = synthetic.sequences(checkpoint, SEQUENCES, seed=recipe.seed)  # says why there are none
     return Observation(checkpoint, inputs, recipe.seed, progress=progress)
+
+
+def refuse_without_text(calibration: Calibration, recipe: Recipe) -> None:
+    """Raises UsageError where no sequences are named to what measures on text alone."""
+    if recipe.text == "always" and not calibration.options:
+        raise UsageError(
+            f"the criterion {recipe.criterion} measures {recipe.target} on text, and none is given",
+            "add ⟦calibration_file corpus.txt⟧, or ⟦calibration_file FILE.npz⟧ of tokens x (n, length)",
+        )
 
 
 def refuse_sequences(calibration: Calibration, recipe: Recipe) -> None:
@@ -117,5 +145,6 @@ def refuse_sequences(calibration: Calibration, recipe: Recipe) -> None:
         taker = f"criterion {recipe.criterion}" if recipe.label == recipe.criterion else f"method {recipe.method}"
         raise UsageError(
             f"{' and '.join(given)} name{'s' * (len(given) == 1)} sequences to measure on, but the {taker} takes none",
-            "add ⟦method reconstruct⟧ or ⟦refit⟧, or take the criterion gn",
+            "add ⟦method reconstruct⟧ or ⟦refit⟧, or take the criterion gn; of language models last, hinf, energy or "
+            "fisher",
         )

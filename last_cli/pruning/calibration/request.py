@@ -11,7 +11,11 @@ from last_cli.base.errors import DataError, UsageError
 from last_cli.base.files import open_npz
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.evaluation.inputs import HINT, SEQUENCES, Inputs, positive
+from last_cli.evaluation.inputs import HINT, SEQUENCES, Inputs, answers_tokens, positive
+from last_cli.tasks.task import Split
+
+WINDOWS = 128
+"""Of a text, which are 2,048 tokens each."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +23,9 @@ class Calibration:
     """So many sequences of a task or of a file; with no entry, none are asked for.
 
     Attributes:
-        calibration: how many; by default SEQUENCES of a task, and all of a file.
+        calibration: how many; by default SEQUENCES of a task, all of a file, and WINDOWS of a text.
         task: by default, where a number is given, the one that the checkpoint was trained on.
-        calibration_file: an .npz file, see `from_file`.
+        calibration_file: an .npz file, see `from_file`; for language models a text or tokens, see tasks.language.
         data_dir: where the task's files are.
     """
 
@@ -46,10 +50,11 @@ class Calibration:
         if file is not None:
             if task is not None or self.data_dir is not None:
                 raise UsageError("⟦calibration_file⟧ and ⟦task⟧ are both given", "take the sequences from one of them")
+            if answers_tokens(checkpoint):
+                return from_task(checkpoint, str(file), count, draw, progress=progress)
             return from_file(file, count, draw)
         task = task or (checkpoint.task_name if count is not None else None)
         if task is not None:
-            count = SEQUENCES if count is None else count
             return from_task(checkpoint, task, count, draw, data_dir=self.data_dir, progress=progress)
         if count is not None or self.data_dir is not None:
             raise UsageError(
@@ -58,9 +63,12 @@ class Calibration:
         return None
 
     def inputs(self, checkpoint: Checkpoint, draw: Draw, progress: Progress | None = None) -> Inputs | None:
-        """What is asked for, else sequences made without data; None where not even the trained length is known."""
+        """What is asked for, else sequences made without data.
+
+        None where not even the trained length is known, and for language models: random tokens are no text.
+        """
         found = self.read(checkpoint, draw, progress)
-        if found is not None:
+        if found is not None or answers_tokens(checkpoint):
             return found
         from last_cli.evaluation import synthetic
 
@@ -88,16 +96,17 @@ class Draw:
 def from_task(
     checkpoint: Checkpoint,
     task: str,
-    count: int,
+    count: int | None,
     draw: Draw = Draw(),
     *,
     split: str | None = None,
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Inputs:
-    """`count` sequences of a task's validation split; all of it where it has fewer.
+    """`count` sequences of a task's validation split, by default SEQUENCES or WINDOWS; all of it where it has fewer.
 
-    Where a task validates on its test data, they are of the training split.
+    Where a task validates on its test data, they are of the training split. A file of text or tokens, which is one
+    split, is cut into windows as for evaluation.
 
     Raises:
         DataError: the task's files are missing.
@@ -109,10 +118,23 @@ def from_task(
 
     source = find(task)
     split = split or source.selection_split or "train"
-    data = source.load(split, data_dir=data_dir, settings=checkpoint.task_settings(task), progress=progress)
-    chosen, drawn = draw.of(len(data.x), count)
+    settings, model = checkpoint.task_settings(task), checkpoint.index.location.directory
+    data = source.load(split, data_dir=data_dir, settings=settings, progress=progress, model=model)
+    if data.asks == "tokens":
+        return _windows(data, task, WINDOWS if count is None else count, draw)
+    chosen, drawn = draw.of(len(data.x), SEQUENCES if count is None else count)
     lengths = None if data.lengths is None else data.lengths[chosen]
     return Inputs(data.x[chosen], lengths, {"task": task, "split": split, **drawn})
+
+
+def _windows(data: Split, file: str, count: int, draw: Draw) -> Inputs:
+    """Windows of a text; what an earlier window has read as well does not count again."""
+    chosen, drawn = draw.of(len(data.x), count)
+    lengths = np.full(len(chosen), data.length) if data.lengths is None else data.lengths[chosen]
+    width, skips = int(lengths.max()), data.y[chosen]
+    source = {"file": file, **drawn, "tokens": int((lengths - skips).sum()), **data.said}
+    padded = lengths.astype(np.int32) if (lengths < width).any() else None
+    return Inputs(data.x[chosen][:, :width], padded, source, skips if skips.any() else None)
 
 
 def from_file(path: str | Path, count: int | None = None, draw: Draw = Draw()) -> Inputs:

@@ -69,12 +69,15 @@ def on_all_devices(
     run: Callable[..., Any],
     variables: Any,
     inputs: Inputs,
-    signs: np.ndarray,
+    each: np.ndarray,
     progress: Progress | None,
     start: int = 0,
     what: str = "calibrate",
 ) -> Iterator[Any]:
-    """A program made by `sharded` on every batch from the sequence `start` on; `progress` calls it `what`."""
+    """A program made by `sharded` on every batch from the sequence `start` on; `progress` calls it `what`.
+
+    It gets the variables, sequences, their lengths, what `each` has for them, and 1, or 0 for what fills a batch up.
+    """
     mesh = _mesh()
     shared, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
     variables = jax.device_put(variables, shared)
@@ -83,7 +86,7 @@ def on_all_devices(
     for first in range(start, n, size):
         rows = np.arange(first, first + size)
         index, counts = np.minimum(rows, n - 1), (rows < n).astype(np.float32)
-        batch = [jax.device_put(a, split) for a in (inputs.x[index], lengths[index], signs[index], counts)]
+        batch = [jax.device_put(a, split) for a in (inputs.x[index], lengths[index], each[index], counts)]
         with jax.default_matmul_precision("highest"):
             yield run(variables, *batch)
         if progress:

@@ -45,6 +45,7 @@ class Criterion:
         horizon: a number of steps, by default the trained length.
         sensitivity: E |d logits / d gate|^2 of a factor on each unit's share of the output, (G, N), for which the
             network runs on input sequences (see calibration.measurements.Measurement).
+        measured: what stands for its energies, see `measure`: then it scores no System.
 
     Attributes:
         name: what recipes call it.
@@ -53,7 +54,9 @@ class Criterion:
         needs: names of the above.
         targets: units that it can score; empty where it can score any.
         normalise: energies of a layer's live units (n,) -> scores (n,).
-        measure: what stands for its energies where a layer is no System but has some of this name; see Family.energies.
+        normalise_measured: the same for what stands for its energies; None is `normalise`.
+        measure: what stands for its energies where a layer is no System but has some of this name; see Family.energies
+            and Family.on_inputs.
         dtype: precision in which the system is discretised and the energies are computed.
         threshold: keep every unit that scores at least as much as the last kept one, ties included, as the released
             code does; else exactly the asked number is kept.
@@ -66,6 +69,7 @@ class Criterion:
     needs: tuple[str, ...] = ("system",)
     targets: tuple[str, ...] = ("states",)
     normalise: Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]] = as_is
+    normalise_measured: Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]] | None = None
     measure: str | None = None
     dtype: type[np.floating] = np.float64
     threshold: bool = False
@@ -80,9 +84,10 @@ def scores(
     `available` holds what the criterion needs, or "measured", the energies that stand for its own.
     """
     result = np.zeros(live.shape, criterion.dtype)
+    normalise = criterion.normalise
     if "measured" in available:
-        energy = available["measured"]
+        energy, normalise = available["measured"], criterion.normalise_measured or normalise
     else:
         energy = criterion.energy(**{name: available[name] for name in criterion.needs})
-    result[live] = criterion.normalise(energy[live])
+    result[live] = normalise(energy[live])
     return result

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +42,7 @@ def surprise(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"]
     padding = -steps % block
     x, wanted = jnp.pad(x, ((0, 0), (0, padding), (0, 0))), jnp.pad(wanted, ((0, 0), (0, padding)))
 
+    @jax.checkpoint
     def some(part: tuple[jax.Array, jax.Array]) -> jax.Array:
         found = _logits(spec, tensors, part[0])
         return jax.nn.logsumexp(found, 0) - jnp.take_along_axis(found, part[1][None], 0)[0]
@@ -49,11 +51,53 @@ def surprise(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"]
     return jax.lax.map(some, parts).swapaxes(0, 1).reshape(batch, -1)[:, :steps]
 
 
-def _last(spec: LanguageSpec, tensors: Tensors, tokens: jax.Array, chunk: int) -> jax.Array:
-    """What the head reads."""
+def change(
+    spec: LanguageSpec, models: Sequence[Tensors], tokens: Int[jax.Array, "1 T"], counted: Float[jax.Array, " T"]
+) -> Float[jax.Array, " 2"]:
+    """Squares summed over the positions that count: of the change of the centred logits, and of these themselves.
+
+    A few positions at a time, see `surprise`.
+
+    Args:
+        spec: of both models.
+        models: the tensors of two.
+        tokens: one sequence.
+        counted: 1.0 or 0.0 for each.
+    """
+    block = min(BLOCK, len(counted))
+    padding = -len(counted) % block
+
+    def blocks(array: jax.Array) -> jax.Array:
+        padded = jnp.pad(array, ((0, padding), *[(0, 0)] * (array.ndim - 1)))
+        return padded.reshape(-1, block, *array.shape[1:])
+
+    def some(part: tuple[jax.Array, ...]) -> jax.Array:
+        one, other = (_logits(spec, own, x) for own, x in zip(models, part, strict=False))
+        one, other = (found - found.mean(-1, keepdims=True) for found in (one, other))
+        return jnp.stack([part[2] @ jnp.square(other - one).sum(-1), part[2] @ jnp.square(one).sum(-1)])
+
+    last = [_last(spec, own, tokens, CHUNK)[0] for own in models]
+    return jax.lax.map(some, (*map(blocks, last), blocks(counted))).sum(0)
+
+
+def mixer_inputs(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"]) -> dict[str, jax.Array]:
+    """What every mixer reads (B, T, d), by its prefix."""
+    seen: dict[str, jax.Array] = {}
+    _last(spec, tensors, tokens, CHUNK, seen)
+    return seen
+
+
+def _last(
+    spec: LanguageSpec, tensors: Tensors, tokens: jax.Array, chunk: int, seen: dict[str, jax.Array] | None = None
+) -> jax.Array:
+    """What the head reads. A gradient need keep what is between the blocks alone; XLA on CPUs keeps more."""
     x = tensors[f"{spec.embedding}.weight"][tokens] * spec.factors["embedding"]
     for block in spec.blocks:
-        x = _block(spec, block, tensors, x, chunk)
+        own = below(tensors, f"{block.prefix}.")
+        behind = _norm(own, block.norm, x, block.eps)
+        if seen is not None and block.mixer:
+            seen[f"{block.prefix}.{block.mixer}"] = behind
+        x = jax.checkpoint(partial(_block, spec, block, chunk))(own, x, behind)
     return _norm(tensors, spec.final_norm, x, spec.eps)
 
 
@@ -65,19 +109,21 @@ def _logits(spec: LanguageSpec, tensors: Tensors, x: Float[jax.Array, "B T d"]) 
     return (found if bias is None else found + bias[:, None, None]) * spec.factors["logits"]
 
 
-def _block(spec: LanguageSpec, block: Block, tensors: Tensors, x: jax.Array, chunk: int) -> jax.Array:
-    behind = _norm(tensors, f"{block.prefix}.{block.norm}", x, block.eps)
+def _block(
+    spec: LanguageSpec, block: Block, chunk: int, tensors: Tensors, x: jax.Array, behind: jax.Array
+) -> jax.Array:
+    """What a block makes of x, and of x behind its first norm; tensors are by their names below its prefix."""
     branches = jnp.zeros_like(x)
     if block.mixer and block.sizes:
-        branches += mix(block.sizes, _below(tensors, f"{block.prefix}.{block.mixer}."), behind, chunk)
+        branches += mix(block.sizes, below(tensors, f"{block.mixer}."), behind, chunk)
     if block.attention and block.attends:
-        branches += _attend(block.attends, _below(tensors, f"{block.prefix}.{block.attention}."), behind)
-    feed = _below(tensors, f"{block.prefix}.{block.feed_forward}.") if block.feed_forward else None
+        branches += _attend(block.attends, below(tensors, f"{block.attention}."), behind)
+    feed = below(tensors, f"{block.feed_forward}.") if block.feed_forward else None
     if feed and block.second_norm is None:  # Beside the mixer, behind the same norm.
         return x + branches + _feed_forward(spec, feed, behind)
     x = x + branches * spec.factors["residual"]
-    if feed:
-        behind = _norm(tensors, f"{block.prefix}.{block.second_norm}", x, block.eps)
+    if feed and block.second_norm:
+        behind = _norm(tensors, block.second_norm, x, block.eps)
         x = x + _feed_forward(spec, feed, behind) * spec.factors["residual"]
     return x
 
@@ -92,8 +138,8 @@ def mix(sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "B T d"], chunk: int
         chunk: see ssd.
     """
     settings = sizes.settings
-    parts, (x, b, c) = _enter(sizes, tensors, u)
-    driven, decay = _drive(sizes, tensors, parts, x)
+    parts, (x, b, c) = enter(sizes, tensors, u)
+    driven, decay = drive(sizes, tensors, parts, x)
     y = ssd(driven, decay, b, c, chunk) + x * tensors["D"].reshape(sizes.heads, -1)
     y = y.reshape(*y.shape[:2], -1)
     z = parts["z"] + tensors.get("z_bias", 0.0)
@@ -103,7 +149,7 @@ def mix(sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "B T d"], chunk: int
     return _linear(y, tensors["out_proj.weight"], tensors.get("out_proj.bias")) * settings.factor_out
 
 
-def _enter(
+def enter(
     sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "B T d"]
 ) -> tuple[dict[str, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
     """What a mixer makes of its input before its states: the parts of in_proj, and x, B and C by heads or groups."""
@@ -117,7 +163,7 @@ def _enter(
     return parts, (x, b, c)
 
 
-def _drive(
+def drive(
     sizes: Mixer, tensors: Tensors, parts: Mapping[str, jax.Array], x: Float[jax.Array, "B T H P"]
 ) -> tuple[Float[jax.Array, "B T H P"], Float[jax.Array, "B T H"]]:
     """What drives the states, and the logarithm of what a step leaves of them."""
@@ -215,6 +261,6 @@ def _linear(x: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -> j
     return y if bias is None else y + bias
 
 
-def _below(tensors: Tensors, prefix: str) -> Tensors:
+def below(tensors: Tensors, prefix: str) -> Tensors:
     """The tensors whose names begin so, by the rest of their names."""
     return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}

@@ -12,7 +12,7 @@ from last_cli.base.errors import CheckpointError
 from last_cli.families.find import Layer
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.mamba2.network.spec import LanguageSpec, language_spec
-from last_cli.families.network import Network, Systems, Variables, Watch
+from last_cli.families.network import Network, Observe, Systems, Variables, Watch
 from last_cli.formats import Key, Leaf
 
 
@@ -59,8 +59,46 @@ def forward(spec: LanguageSpec, params: Any, x: Any, lengths: Any, platform: str
 
 
 def watch(spec: LanguageSpec) -> Watch:
-    """Nothing is tapped yet."""
-    raise CheckpointError("the layers of a language model are not observed", "score by what the weights alone tell")
+    """There are no taps: a mixer is no System."""
+    raise CheckpointError(
+        "the mixers of a language model are no linear systems, whose gates or moments could be measured",
+        "⟦criterion fisher⟧ and ⟦criterion energy⟧ measure states on text",
+    )
+
+
+def _on_text(name: str, *, by_step: bool) -> Observe:
+    """What a function of `observe` finds, as a mean over steps, of which each counts once, or over sequences."""
+
+    def run(spec: LanguageSpec, params: Any, x: Any, lengths: Any, skips: Any) -> tuple[dict[str, Any], Any]:
+        import jax
+        import jax.numpy as jnp
+
+        from last_cli.families.mamba2.network import observe
+
+        counted = _counted(x, lengths, skips)
+        found = jax.lax.map(lambda one: getattr(observe, name)(spec, params, one[0][None], one[1]), (x, counted))
+        weights = counted.sum(axis=1) if by_step else jnp.ones(len(x))
+        return {prefix.replace(".", "/"): own for prefix, own in found.items()}, weights
+
+    return run
+
+
+def change(spec: LanguageSpec, params: Any, others: Any, x: Any, lengths: Any, skips: Any) -> Any:
+    """Of the logits at every position that counts, see forward.change."""
+    import jax
+
+    from last_cli.families.mamba2.network import forward
+
+    counted = _counted(x, lengths, skips)
+    return jax.lax.map(lambda one: forward.change(spec, (params, others), one[0][None], one[1]), (x, counted))
+
+
+def _counted(x: Any, lengths: Any, skips: Any) -> Any:
+    """1.0 for each step that counts, 0.0 for padding and for those that are only there for the others."""
+    import jax.numpy as jnp
+
+    places = jnp.arange(x.shape[1])
+    return jnp.where((places >= skips[:, None]) & (places < lengths[:, None]), 1.0, 0.0)
 
 
 def loss(outputs: Float[np.ndarray, "n predictions"], labels: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -82,4 +120,10 @@ LANGUAGE = Network(
     outputs=lambda spec, length: length - 1,
     answers="tokens",
     precisions=("float32",),
+    change=change,
+    observed={
+        ("hinf", "states"): _on_text("squares", by_step=True),
+        ("energy", "states"): _on_text("energies", by_step=True),
+        ("fisher", "states"): _on_text("fisher", by_step=False),
+    },
 )

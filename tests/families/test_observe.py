@@ -1,0 +1,95 @@
+"""What the states of a language model do on text: squares, energies and Fisher sums, and nothing that padding says."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from language_models import Model, model
+
+from last_cli.families.mamba2.network.forward import drive, enter, mixer_inputs
+from last_cli.families.mamba2.network.language import LANGUAGE
+
+CASE, LENGTH = "hf_groups", 12
+
+
+@cache
+def found(name: str) -> Any:
+    """What is measured on two sequences, the second with padding and a beginning that does not count."""
+    case = model(CASE)
+
+    def run(tensors: Any, x: Any, lengths: Any, skips: Any) -> Any:
+        return LANGUAGE.observed[name, "states"](case.spec, tensors, x, lengths, skips)
+
+    return jax.jit(run)
+
+
+def tokens(case: Model) -> np.ndarray:
+    return case.recorded["tokens"][0, : 2 * LENGTH].reshape(2, LENGTH).astype(np.int32)
+
+
+def measured(name: str, x: np.ndarray, lengths: tuple[int, int] = (LENGTH, 9), skips: tuple[int, int] = (0, 2)) -> Any:
+    return found(name)(dict(model(CASE).tensors), x, np.array(lengths), np.array(skips))
+
+
+def test_squares_and_energies_are_those_of_the_recurrence() -> None:
+    case = model(CASE)
+    x = tokens(case)
+    inputs = jax.jit(lambda t, x: mixer_inputs(case.spec, t, x))(dict(case.tensors), x)
+    squares, weights = measured("hinf", x)
+    energies, _ = measured("energy", x)
+    np.testing.assert_array_equal(weights, [LENGTH, 7])
+    for _, block, prefix, tensors in case.mixers():
+        sizes, name = block.sizes, prefix.rstrip(".").replace(".", "/")
+        own = {part: jnp.asarray(array) for part, array in tensors.items()}
+        assert sizes is not None
+        parts, (u, b, c) = enter(sizes, own, inputs[prefix.rstrip(".")])
+        driven, decay = (np.asarray(a, np.float64) for a in drive(sizes, own, parts, u))
+        b, c = (np.asarray(a, np.float64) for a in (b, c))
+        step = np.logaddexp(0, np.asarray(parts["dt"]) + own["dt_bias"]).clip(*sizes.settings.limit)
+        readout = np.square(own["out_proj.weight"] * own["norm.weight"]).sum(0).reshape(sizes.heads, -1, 1)
+        for row, counts in enumerate((slice(0, LENGTH), slice(2, 9))):
+            got = {part: values[row] for part, values in squares[name].items()}
+            np.testing.assert_allclose(got["B"], np.square(b[row, counts]).sum(0), rtol=1e-4)
+            np.testing.assert_allclose(got["C"][:, 0], np.square(c[row, counts]).sum(0), rtol=1e-4)
+            np.testing.assert_allclose(got["step"], step[row, counts].sum(0), rtol=1e-4)
+            state, wanted = np.zeros((sizes.heads, sizes.head_dim, sizes.states)), 0.0
+            each = sizes.heads // sizes.groups
+            for t in range(counts.stop):
+                kept, added = np.exp(decay[row, t])[:, None, None], np.repeat(b[row, t], each, 0)[:, None]
+                state = state * kept + driven[row, t][..., None] * added
+                if t >= counts.start:
+                    wanted += (np.square(state * np.repeat(c[row, t], each, 0)[:, None]) * readout).sum(1)
+            wanted = np.asarray(wanted).reshape(sizes.groups, each, -1).sum(1)
+            np.testing.assert_allclose(energies[name]["energy"][row], wanted, rtol=1e-4)
+
+
+def test_padding_is_neither_counted_nor_seen() -> None:
+    x = tokens(model(CASE))
+    other = np.where(np.arange(LENGTH) < np.array([[LENGTH], [9]]), x, 1)
+    assert (other != x).any()
+    for name in ("hinf", "energy", "fisher"):
+        for one, two in zip(*(jax.tree.leaves(measured(name, part)) for part in (x, other)), strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-5)
+
+
+def test_a_gradient_is_that_of_the_predictions_that_count() -> None:
+    case = model(CASE)
+    x = tokens(case)
+    scores, weights = measured("fisher", x)
+    np.testing.assert_array_equal(weights, 1)
+    name = "backbone.layers.1.mixer"
+    weight = f"{name}.in_proj.weight"
+
+    def loss(own: Any, tensors: Any, x: Any) -> Any:
+        return LANGUAGE.forward(case.spec, {**tensors, weight: own}, x, jnp.array([LENGTH, 9]), "cpu")[1, 2:8].mean()
+
+    slope = jax.jit(jax.grad(loss))(case.tensors[weight], dict(case.tensors), x)
+    slopes = np.square(slope * case.tensors[weight]).mean(1)
+    sizes = next(block.sizes for _, block, prefix, _ in case.mixers() if prefix == f"{name}.")
+    assert sizes is not None
+    b, c = (slopes[slice(*sizes.rows[part])].reshape(sizes.groups, -1) for part in "BC")
+    np.testing.assert_allclose(scores[name.replace(".", "/")]["fisher"][1], b + c, rtol=1e-3)
