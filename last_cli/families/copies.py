@@ -31,6 +31,7 @@ AGAIN = {
     *("best", "init", "initial", "start", "old", "prev", "previous", "teacher", "frozen", "anchor", "ref", "reference"),
     *("copy", "backup", "snapshot", "saved", "lagged", "delayed"),
 }
+AVERAGE = {"ema", "avg", "average", "averaged", "mean", "polyak", "swa", "shadow"}
 STAND_IN = {(), (0,), (1,)}  # shapes of what stands for a moment that is not kept
 
 
@@ -68,6 +69,11 @@ def is_optimizer(root: Key, of: Key) -> bool:
     if is_moment(root) and is_moment(other):
         return True
     return PARAMS not in root[: _start(of, root)] and any(_words(part) & OPTIMIZER for part in other)
+
+
+def is_average(root: Key, of: Key) -> bool:
+    """Whether the name of a copy says that it is an average over time."""
+    return any(_words(part) & AVERAGE for part in _apart(of, root)[1])
 
 
 def roots(parameter: Key, key: Key) -> tuple[Key, Key]:

@@ -12,6 +12,7 @@ from last_cli.families.copies import (
     Structure,
     axes_left_out,
     closeness,
+    is_average,
     is_inside,
     is_moment,
     is_optimizer,
@@ -94,7 +95,9 @@ def other_weights(layers: Sequence[Layer], found: Mapping[Key, Follower]) -> Ite
     for (root, of), carriers in whole.items():
         if any({leaf for name, leaf in carriers if name == layer} == own for layer, own in carried.items()):
             model = "/".join(of) or "the model"
-            yield f"{'/'.join(root)}: the weights of {model} once more, which lose the same states"
+            average, again = f"an average of {model}, which loses", f"the weights of {model} once more, which lose"
+            said = average if is_average(root, of) else again
+            yield f"{'/'.join(root)}: {said} the same states"
 
 
 def _matches(

@@ -145,8 +145,10 @@ def _difference(node: Node, family: Family, families: Sequence[Family]) -> str:
 
 
 def _relative(node: Node, families: Iterable[Family]) -> Relative | None:
+    """The relative that a node is, before all others one that its leaves tell alone."""
     inside = node.inside
-    return next((r for family in families for r in family.relatives if r.fits(inside)), None)
+    found = [relative for family in families for relative in family.relatives if relative.fits(inside)]
+    return next((relative for relative in found if relative.alone), found[0] if found else None)
 
 
 def _shared(node: Node, family: Family) -> set[str]:

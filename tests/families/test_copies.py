@@ -157,8 +157,9 @@ def test_factored_and_flat_moments_follow() -> None:
 
 
 def test_other_weights_are_said_and_moments_are_not() -> None:
-    leaves = model("params") | model("target_params") | model("opt_state", "0", "mu")
+    leaves = model("params") | model("target_params") | model("opt_state", "0", "mu") | model("1", "ema")
     layers = find_layers(leaves)
     assert list(other_weights(layers, followers(layers, leaves))) == [
-        "target_params: the weights of params once more, which lose the same states"
+        "target_params: the weights of params once more, which lose the same states",
+        "1/ema: an average of params, which loses the same states",
     ]

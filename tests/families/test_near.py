@@ -144,3 +144,16 @@ def test_an_output_matrix_too_many(more: tuple[str, ...]) -> None:
     leaves = {**leaves, **one, **{("params", "seq", name): one[("params", "seq", "C")] for name in more}}
     with pytest.raises(CheckpointError, match="has C and another output matrix"):
         find_layers(leaves_of(leaves))
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (node("params", "mix", A_log=(8, 4), D=(8,), x_proj__kernel=(8, 12), dt_proj__kernel=(4, 8)), "Mamba-1"),
+        (node("params", "mix", **dict.fromkeys(("alpha", "beta", "delta"), (8, 4, 1)), gamma=(8, 4)), "of Mega"),
+        (node("params", "mix", **dict.fromkeys(("damping_factor", "decay_factor"), (8, 4, 1))), "of Mega"),
+    ],
+)
+def test_relatives_among_our_layers_are_not_passed_over(other: dict[Key, Leaf], said: str) -> None:
+    with pytest.raises(CheckpointError, match=f"mix: .*It is a .*{said}"):
+        find_layers(s5_at("params", "layers_0", "seq") | other)

@@ -17,6 +17,7 @@ from last_cli.evaluation.inputs import Inputs
 from last_cli.pruning.calibration import measurements as network
 from last_cli.pruning.calibration import observe, request
 from last_cli.pruning.calibration.observe import Observation
+from last_cli.pruning.calibration.watch import chunk
 from last_cli.pruning.compact import compact
 from last_cli.pruning.needs import needs_of
 from last_cli.pruning.recipe import Recipe
@@ -101,10 +102,12 @@ def test_a_tree_that_is_no_classifier_is_refused_as_elsewhere(tmp_path: Path) ->
         last.score(ck, "gn")
 
 
-def test_logits_that_overflow_are_counted() -> None:
-    wild = Inputs(features().x * np.float32(1e38), None, {})
-    with np.errstate(over="ignore"), pytest.raises(CheckpointError, match="of 12 of 12 sequences are not finite"):
-        needs_of(shared(), GN, Observation(shared(), wild))
+def test_logits_that_overflow_are_counted_in_the_first_batch() -> None:
+    first, seen = chunk(), list[object]()
+    x = np.tile(features().x[:1] * np.float32(1e38), (2 * first, 1, 1))
+    with np.errstate(over="ignore"), pytest.raises(CheckpointError, match=f"of {first} of {first} sequences are not"):
+        needs_of(shared(), GN, Observation(shared(), Inputs(x, None, {}), progress=lambda *done: seen.append(done)))
+    assert not seen
 
 
 @pytest.mark.parametrize("criterion", ["last", "gn"])

@@ -38,6 +38,19 @@ def _dense(shapes: Shapes) -> bool:
     return len(A) >= 2 and A[-1] == A[-2] > 1 and {"B", "C"} <= shapes.keys()
 
 
+def _step_beside_decay(shapes: Shapes) -> bool:
+    """A_log, and below it the projections that a Mamba-1 layer alone has."""
+    return "A_log" in shapes and any(re.match(r"(x|dt)_proj\b", path) for path in shapes)
+
+
+def _damped(shapes: Shapes) -> bool:
+    """Averages as Mega has them: a factor each of damping and decay, of three axes."""
+    return any(
+        len(shapes.get(one, ())) == len(shapes.get(other, ())) == 3
+        for one, other in (("alpha", "delta"), ("damping_factor", "decay_factor"))
+    )
+
+
 NPLR = Relative(
     "S4 with a low-rank term (NPLR, DPLR)",
     "P or Q is added to its diagonal, so that its state matrix is not diagonal and its states are not apart",
@@ -56,6 +69,15 @@ S7 = Relative(
 )
 DENSE = Relative("S4 with a dense state matrix", "A is not diagonal", _dense)
 MAMBA = Relative("a Mamba layer", "its step, B and C come from the input", lambda shapes: "A_log" in shapes)
+MAMBA_1 = Relative(
+    "a Mamba-1 layer with other leaves", "its step, B and C come from the input", _step_beside_decay, alone=True
+)
+MEGA = Relative(
+    "a moving average of Mega",
+    "its poles are made of factors of damping and decay, and its states have no matrices B and C",
+    _damped,
+    alone=True,
+)
 RG_LRU = Relative(
     "RG-LRU (Griffin)",
     "its poles come from the input",

@@ -16,7 +16,7 @@ from last_cli.families.family import Family, Hint, Sizes, agree, expect_ndim, ex
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.discretise import METHODS, POLES, as_complex, as_pair, clip_real
 from last_cli.families.lti.network import CLASSIFIER
-from last_cli.families.lti.relatives import CONV_S5, DSS, MAMBA, NPLR, S7
+from last_cli.families.lti.relatives import CONV_S5, DSS, MAMBA, MAMBA_1, MEGA, NPLR, S7
 from last_cli.families.lti.system import AnyArray, System, feedthrough
 from last_cli.families.target import Segment, Segments, Shapes, Target
 
@@ -132,5 +132,5 @@ S5 = Family(
     with_readouts=with_readouts,
     with_system=with_system,
     network=CLASSIFIER,
-    relatives=(NPLR, DSS, CONV_S5, MAMBA, S7),
+    relatives=(NPLR, DSS, CONV_S5, MAMBA, MAMBA_1, MEGA, S7),
 )

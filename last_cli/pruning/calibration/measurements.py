@@ -86,9 +86,9 @@ def measurements(
         part = jax.tree.map(lambda a: np.asarray(a, np.float64).sum(axis=0), sums)
         totals = part if totals is None else jax.tree.map(np.add, totals, part)
         done = min(done + chunk(), len(inputs.x))
+        refuse_broken(checkpoint, int(totals[LOGITS]["broken"]), done, "calibration")
         save(totals, done)
     assert totals is not None
-    refuse_broken(checkpoint, int(totals[LOGITS]["broken"]), len(inputs.x), "calibration")
     return {layer.name: _mean(totals[layer.name], inputs, reused) for layer in checkpoint.layers}
 
 
