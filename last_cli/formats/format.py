@@ -36,10 +36,12 @@ class Resized:
     Attributes:
         shapes: of the changed leaves.
         settings: new values in JSON files that lie beside the tree, by file and by path of keys.
+        dtypes: of the changed leaves that get another one.
     """
 
     shapes: Mapping[Key, tuple[int, ...]] = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
+    dtypes: Mapping[Key, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Changes:
         stamp: how the copy was made. `save` writes it to `STAMP_FILE`; a format may keep it in metadata of its own too.
         shapes: of the changed leaves, known before they are computed; where one is not here, it is computed for it.
         settings: new values in JSON files that lie beside the tree, by file and by path of keys.
+        dtypes: of the changed leaves that get another one; formats that know of the leaves' own alone need not look.
     """
 
     leaves: Mapping[Key, np.ndarray]
@@ -59,6 +62,7 @@ class Changes:
     stamp: dict[str, Any]
     shapes: Mapping[Key, tuple[int, ...]] = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
+    dtypes: Mapping[Key, str] = field(default_factory=dict)
 
     def shape(self, key: Key) -> tuple[int, ...] | None:
         """The new shape of a leaf; None where it does not change."""

@@ -2,7 +2,7 @@
 
 The pickle is not run by Python's unpickler. A small machine walks its opcodes and knows dictionaries, tuples, numbers,
 strings and tensors: whatever else the pickle asks for is refused by name. A changed copy keeps the pickle byte for byte
-but for the numbers of changed shapes, so that shared (tied) tensors, versions and wrappers stay as they were.
+but for the numbers of changed shapes, and names of types where one changes, so that shared (tied) tensors, versions and wrappers stay as they were.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import ml_dtypes
@@ -67,6 +68,7 @@ class TorchZip:
         tensors: by name; names inside of dictionaries are joined by dots.
         others: names of entries that are no tensors.
         pickle: the bytes of the pickle.
+        kinds: where the pickle names the type of which storage; None where it cannot be named anew.
     """
 
     path: Path
@@ -74,6 +76,7 @@ class TorchZip:
     tensors: Mapping[str, Tensor]
     others: tuple[str, ...]
     pickle: bytes
+    kinds: Sequence[tuple[str, tuple[int, int] | None]]
 
     def read(self, name: str) -> np.ndarray:
         """One tensor, of its shape, in C order.
@@ -113,7 +116,7 @@ def opened(path: Path) -> TorchZip:
         reason = f"no zip file as `torch.save` has written since PyTorch 1.6, or truncated ({error})"
         raise CheckpointError(f"{path}: {reason}", _SAFE) from error
     try:
-        content = _Machine(pickle).run()
+        content = (machine := _Machine(pickle)).run()
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error.args[0]}", _SAFE) from error
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
@@ -122,10 +125,16 @@ def opened(path: Path) -> TorchZip:
     tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
     if not tensors:
         raise CheckpointError(f"{path}: holds no tensor, expected a state dict", _SAFE)
-    return TorchZip(path, root, tensors, tuple(name for name in found if name not in tensors), pickle)
+    return TorchZip(path, root, tensors, tuple(name for name in found if name not in tensors), pickle, machine.kinds)
 
 
-def write(source: TorchZip, file: BinaryIO, shapes: Mapping[str, tuple[int, ...]], changed: Callable) -> None:
+def write(
+    source: TorchZip,
+    file: BinaryIO,
+    shapes: Mapping[str, tuple[int, ...]],
+    changed: Callable,
+    dtypes: Mapping[str, np.dtype] = MappingProxyType({}),
+) -> None:
     """Writes a copy in which some tensors are others; those that share a storage change together.
 
     Args:
@@ -133,9 +142,10 @@ def write(source: TorchZip, file: BinaryIO, shapes: Mapping[str, tuple[int, ...]
         file: open for writing.
         shapes: of the tensors that change, by name.
         changed: name -> its new values; called once for each storage.
+        dtypes: of the tensors that change, where another one is wanted.
 
     Raises:
-        CheckpointError: the source cannot be read.
+        CheckpointError: the source cannot be read, or its pickle has no room for another dtype.
         OSError: the file cannot be written.
     """
     names = {source.tensors[name].storage: name for name in shapes}
@@ -146,15 +156,16 @@ def write(source: TorchZip, file: BinaryIO, shapes: Mapping[str, tuple[int, ...]
             raise CheckpointError(
                 f"{source.path}: {name} is a part of another tensor, so it cannot change alone", _SAFE
             )
+    own = {storage: dtypes.get(name, source.tensors[name].dtype) for storage, name in names.items()}
     with zipfile.ZipFile(source.path) as old, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as new:
         for info in old.infolist():
             at = info.filename.removeprefix(f"{source.root}/")
             storage = at.removeprefix("data/") if at.startswith("data/") else None
             if at == "data.pkl":
-                _add(new, info.filename, _patched(source.pickle, source.tensors, shared))
+                _add(new, info.filename, _patched(source, shared, own))
             elif storage in names:
                 name = names[storage]
-                array = np.ascontiguousarray(changed(name), source.tensors[name].dtype)
+                array = np.ascontiguousarray(changed(name), own[storage])
                 _add(new, info.filename, array.reshape(-1).view(np.uint8).data)
             else:
                 _add(new, info.filename, old.read(info))
@@ -195,18 +206,33 @@ def _flat(tree: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{path}{key}", value
 
 
-def _patched(pickle: bytes, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> bytes:
-    """The pickle with other shapes, strides and sizes of storages."""
-    numbers: dict[tuple[int, int], int] = {}
+def _patched(source: TorchZip, shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, np.dtype]) -> bytes:
+    """The pickle with other shapes, strides, sizes and types of storages."""
+    pickle, new = source.pickle, _types(source, dtypes)
     for name, shape in shapes.items():
         strides = [int(np.prod(shape[i + 1 :])) for i in range(len(shape))]
         values = (int(np.prod(shape)), 0, *shape, *strides)
-        numbers |= {(n.start, n.end): value for n, value in zip(tensors[name].numbers, values, strict=True)}
+        numbers = zip(source.tensors[name].numbers, values, strict=True)
+        new |= {(number.start, number.end): _packed(value) for number, value in numbers}
     parts, at = [], 0
-    for (start, end), value in sorted(numbers.items()):
-        parts += [pickle[at:start], _packed(value)]
+    for (start, end), value in sorted(new.items()):
+        parts += [pickle[at:start], value]
         at = end
     return b"".join([*parts, pickle[at:]])
+
+
+def _types(source: TorchZip, dtypes: Mapping[str, np.dtype]) -> dict[tuple[int, int], bytes]:
+    """Where any storage has another type, the names of all anew: most only refer to where a type was named first."""
+    before = {tensor.storage: tensor.dtype for tensor in source.tensors.values()}
+    if all(before[storage] == dtype for storage, dtype in dtypes.items()):
+        return {}
+    names = {dtype: name for name, dtype in DTYPES.items()}
+    after, found = {**before, **dtypes}, dict[tuple[int, int], bytes]()
+    for storage, place in source.kinds:
+        if place is None:
+            raise CheckpointError(f"{source.path}: its pickle has no room for the type of storage {storage}", _SAFE)
+        found[place] = f"ctorch\n{names[after[storage]]}\n".encode()
+    return found
 
 
 def _packed(number: int) -> bytes:
@@ -232,6 +258,8 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.kinds: list[tuple[str, tuple[int, int] | None]] = []
+        self.kind: tuple[int, int] | None = None
 
     def run(self) -> Any:
         """The object that the pickle describes; raises CheckpointError for what it does not know."""
@@ -246,6 +274,8 @@ class _Machine:
                 self.stack.append(number)
             elif code.name in _MOVES:
                 _MOVES[code.name](self, argument)
+                if self.stack and isinstance(self.stack[-1], np.dtype) and code.name in _TYPED:
+                    self.kind = (start, end) if code.name != "STACK_GLOBAL" else None
             else:
                 raise CheckpointError(f"its pickle uses the opcode {code.name}, which no state dict needs")
         raise ValueError("no end")
@@ -286,6 +316,7 @@ class _Machine:
         kind, dtype, key, _, numbers = self.stack.pop()
         if kind != "storage" or not isinstance(dtype, np.dtype) or not isinstance(key, str):
             raise TypeError("a reference to what is no storage")
+        self.kinds.append((key, self.kind))
         self.stack.append((dtype, key, numbers))
 
     def items(self, pairs: Sequence[Any]) -> None:
@@ -317,6 +348,7 @@ _CALLS: dict[str, Callable[..., Any]] = {
 }
 _PLAIN = ("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINFLOAT")
 _NUMBERS = ("BININT", "BININT1", "BININT2", "LONG1", "LONG4")
+_TYPED = ("GLOBAL", "STACK_GLOBAL", "BINGET", "LONG_BINGET")
 _MOVES: dict[str, Callable[[_Machine, Any], Any]] = {
     "PROTO": lambda machine, _: None,
     "FRAME": lambda machine, _: None,
