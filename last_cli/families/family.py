@@ -9,6 +9,7 @@ from typing import Any
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.system import AnyArray, System
+from last_cli.families.rescale import Rescaling, Shrinking
 from last_cli.families.target import Shapes, Target
 from last_cli.formats.format import Settings
 
@@ -93,6 +94,8 @@ class Family:
             target: leaves -> (G, N).
         resized: configuration files, layers, target and how many units each group of each layer keeps -> new values in
             the files, by file beside the tree and by path of keys. None where no file says sizes.
+        rescaled: what else changes with a pruning, so that what is left gives what the masked model gives; None where
+            nothing does.
         group: what one of several independent systems, or of several sets of units, is called.
         memory: leaf shapes -> how many numbers a layer remembers from step to step of a sequence, where that is more
             than its states.
@@ -122,6 +125,7 @@ class Family:
     bound: Callable[[Mapping[str, Any]], Family] | None = None
     energies: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Any]] = field(default_factory=dict)
     resized: Callable[[Mapping[str, Any], Sequence[Any], str, Sequence[int]], Settings] | None = None
+    rescaled: Callable[[Shrinking], Rescaling] | None = None
     group: str = "channel"
     memory: Callable[[Shapes], int] | None = None
 

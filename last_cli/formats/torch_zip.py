@@ -2,7 +2,8 @@
 
 The pickle is not run by Python's unpickler. A small machine walks its opcodes and knows dictionaries, tuples, numbers,
 strings and tensors: whatever else the pickle asks for is refused by name. A changed copy keeps the pickle byte for byte
-but for the numbers of changed shapes, and names of types where one changes, so that shared (tied) tensors, versions and wrappers stay as they were.
+but for the numbers of changed shapes, and the names of types where one changes, so that shared (tied) tensors, versions
+and wrappers stay as they were.
 """
 
 from __future__ import annotations

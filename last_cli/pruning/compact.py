@@ -17,11 +17,12 @@ from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.carriers import carriers
 from last_cli.families.followers import followers
 from last_cli.families.layer import Layer, layer_of
+from last_cli.families.rescale import Rescaling, Shrinking
 from last_cli.formats import Key, Leaf, index, read
 from last_cli.formats.format import Settings
 from last_cli.formats.settings import merged, with_settings
 from last_cli.formats.stamp import STAMP_SCHEMA
-from last_cli.pruning.cut import Cut, Cuts, Kept, copied_cuts, cut_leaves, own_cuts
+from last_cli.pruning.cut import Cut, Cuts, Kept, copied_cuts, cut_leaves, own_cuts, with_rescales
 from last_cli.pruning.listed import listed
 from last_cli.pruning.select import stored
 
@@ -29,7 +30,7 @@ from last_cli.pruning.select import stored
 def compact(
     checkpoint: Checkpoint, masks: Mapping[str, np.ndarray], settings: Mapping[str, Any], *, masked: bool = False
 ) -> Checkpoint:
-    """The checkpoint with the units of `masks`, and no report; kept values are bit-equal.
+    """The checkpoint with the units of `masks`, and no report; kept values are bit-equal, but for what is rescaled.
 
     Copies of the parameters, such as optimizer moments, in the same item or another of the step, are cut with them. A
     layer that keeps no unit is stored with one whose coefficients are zero.
@@ -46,12 +47,14 @@ def compact(
         CheckpointError: an array holds the units, and nothing says how it is cut.
     """
     target = settings.get("target", "states")
-    width = max(map(stored, masks.values())) if settings.get("stock") else 1
-    kept = Kept(masks, target, masked, {} if masked else _placeholders(checkpoint, masks, target), width)
-    cuts = own_cuts(checkpoint.layers, kept)
+    stock = bool(settings.get("stock"))
+    width = max(map(stored, masks.values())) if stock else 1
+    kept = Kept(masks, target, masked, {} if masked else _placeholders(checkpoint, masks, target), width, stock)
+    changes, rescaling = ({}, Rescaling()) if masked else (resized(checkpoint, kept), rescaled(checkpoint, kept))
+    changes = merged(changes, rescaling.settings)
+    cuts = with_rescales(own_cuts(checkpoint.layers, kept), rescaling.arrays)
     cuts |= _copied(checkpoint, kept, checkpoint.leaves)
     leaves = cut_leaves(checkpoint.leaves, cuts)
-    changes = {} if masked else resized(checkpoint, kept)
     files = with_settings(checkpoint.index.config, changes)
     return replace(
         checkpoint,
@@ -61,7 +64,7 @@ def compact(
         leaves=leaves,
         changed=ChainMap(Cuts(cuts, checkpoint.read), checkpoint.changed),  # pyright: ignore[reportArgumentType]
         also=_other_items(checkpoint, kept),
-        stamp=_stamp(checkpoint, settings, kept),
+        stamp=_stamp(checkpoint, settings, kept, rescaling),
     )
 
 
@@ -86,6 +89,19 @@ def resized(checkpoint: Checkpoint, kept: Kept) -> Settings:
             counts = [kept.stored(layer) for layer in layers]
             changes = merged(changes, family.resized(checkpoint.index.config, layers, kept.target, counts))
     return changes
+
+
+def rescaled(checkpoint: Checkpoint, kept: Kept) -> Rescaling:
+    """What else changes, as the layers' families say."""
+    found, files = Rescaling(), checkpoint.index.config
+    for name in dict.fromkeys(layer.family.name for layer in checkpoint.layers):
+        layers = [layer for layer in checkpoint.layers if layer.family.name == name]
+        if (rescale := layers[0].family.rescaled) is not None:
+            counts = [kept.stored(layer) for layer in layers]
+            more = rescale(Shrinking(files, layers, kept.target, counts, checkpoint.leaves, kept.stock))
+            settings, inexact = merged(found.settings, more.settings), found.inexact or more.inexact
+            found = Rescaling({**found.arrays, **more.arrays}, settings, inexact)
+    return found
 
 
 def _with_shapes(layer: Layer, leaves: Mapping[Key, Leaf], files: Mapping[str, Any]) -> Layer:
@@ -132,14 +148,15 @@ def _other_items(checkpoint: Checkpoint, kept: Kept) -> dict[str, Mapping[Key, n
     return found
 
 
-def _stamp(checkpoint: Checkpoint, settings: Mapping[str, Any], kept: Kept) -> dict[str, Any]:
+def _stamp(checkpoint: Checkpoint, settings: Mapping[str, Any], kept: Kept, rescaling: Rescaling) -> dict[str, Any]:
     """The source's stamp with one more pruning at the end of its chain."""
-    source = checkpoint.source
+    source, rescales = checkpoint.source, rescaling.as_json()
     step = {
         "last": __version__,
         **settings,
         "source": {"path": source.path, "digest": source.digest, "step": source.step},
         **({"dropped": list(checkpoint.drops)} if checkpoint.drops else {}),
+        **({"rescaled": rescales} if rescales else {}),
         "layers": [
             {"name": layer.name, "before": kept.masks[layer.name].shape[1], "kept": _listed(layer, kept)}
             | ({"standin": int(kept.placeholders[layer.name][0, 0])} if layer.name in kept.placeholders else {})

@@ -135,7 +135,7 @@ def _score_layer(checkpoint: Checkpoint, needs: Needs, position: int) -> tuple[L
             norms = _norms(system)
             _check_norms(layer, system, norms)
         live = system.live_mask
-    if layer.family.system is None and (measure := _measure(layer, recipe)):
+    if system is None and (measure := _measure(layer, recipe)):
         with inside(checkpoint.index.location.path):
             available["measured"] = layer.family.energies[measure](checkpoint.arrays(layer))
             _check_energies(layer, available["measured"])
@@ -156,14 +156,16 @@ def _score_layer(checkpoint: Checkpoint, needs: Needs, position: int) -> tuple[L
 
 
 def _check_systems(checkpoint: Checkpoint, recipe: Recipe) -> None:
-    alien = [layer for layer in checkpoint.layers if layer.family.system is None]
+    whole = recipe.target == "states" or recipe.scoring.measure is None  # else a System's energies are of its states
+    alien = [layer for layer in checkpoint.layers if layer.family.system is None or not whole]
     other = next((layer for layer in alien if not _measure(layer, recipe)), None)
     if other is not None and "system" in recipe.scoring.needs:
         known = {measure for measure, target in other.family.energies if target == recipe.target}
         every = {name: registry.get("criteria", name) for name in registry.names("criteria")}
         able = [name for name, one in every.items() if "system" not in one.needs or one.measure in known]
+        lacks = "is no linear system" if other.family.system is None else f"has no energies of its {recipe.target}"
         raise UsageError(
-            f"{other.name}: a layer of the family '{other.family.name}' is no linear system, and the criterion "
+            f"{other.name}: a layer of the family '{other.family.name}' {lacks}, and the criterion "
             f"{recipe.criterion} scores one",
             f"criteria that need none: {', '.join(able)}",
         )

@@ -91,6 +91,8 @@ class PruneReport:
         memory: bytes that a sequence needs from step to step, before and after, in the type of the arrays; None where
             a layer does not say.
         changes: roles of the leaves to which the method gave other values in kept units; see families.target.
+        rescaled: what changed besides, so that what is left gives what the masked model gives: `arrays`, each with its
+            `factor`, `settings` in files, and `inexact`, where that is not the same.
     """
 
     checkpoint: Source
@@ -118,6 +120,7 @@ class PruneReport:
     target: str = "states"
     changes: Sequence[str] = ()
     memory: tuple[int, int] | None = None
+    rescaled: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def states(self) -> tuple[int, int]:
@@ -147,6 +150,7 @@ class PruneReport:
             "layers": layers,
             **self.needed,
             "warnings": list(self.warnings),
+            **({"rescaled": dict(self.rescaled)} if self.rescaled else {}),
             **({"search": self.search.as_json()} if self.search else {}),
             **self._change(),
         }

@@ -18,6 +18,9 @@ Rows = Literal["mamba2", "discrete", "shared"]
 
 MAIN, MAMBA = "file:config.json", "file:mamba_config.json"
 
+EPS_LIST = "norm_eps_list"
+"""The key of config.json below which `last` writes the epsilon of each mixer's norm for mamba_ssm, which has one."""
+
 
 @dataclass(frozen=True)
 class Keys:
@@ -71,6 +74,8 @@ class Settings:
         norm: where the gate's norm stands, before or after the gate; None where there is none.
         norm_by_head: the norm has a group for each head, not for each group of B and C.
         eps: of that norm.
+        each_eps: of each mixer's in order, where they differ.
+        own_groups: every head has a B and C of its own, however many heads there are.
         factors: on the rows of in_proj, by part.
         factor_in, factor_out: on the mixer's input and output.
     """
@@ -84,9 +89,19 @@ class Settings:
     norm: Literal["gate first", "norm first"] | None = "gate first"
     norm_by_head: bool = False
     eps: float = 1e-5
+    each_eps: tuple[float, ...] | None = None
+    own_groups: bool = False
     factors: Mapping[str, float] = field(default_factory=dict)
     factor_in: float = 1.0
     factor_out: float = 1.0
+
+    def eps_of(self, number: int, name: str) -> float:
+        """The epsilon of one mixer's norm, by its number and the name that errors call it."""
+        if self.each_eps is None:
+            return self.eps
+        if number >= len(self.each_eps):
+            raise CheckpointError(f"config.json: {EPS_LIST} has {len(self.each_eps)} entries, and none for {name}")
+        return self.each_eps[number]
 
 
 def settings(files: Mapping[str, Any]) -> Settings:
@@ -100,10 +115,10 @@ def settings(files: Mapping[str, Any]) -> Settings:
         return _mamba_in_llama(files[MAMBA])
     if "MixerModel" in main:
         core = (main.get("Block1") or {}).get("core_input") or {}
-        return _discrete("phi-mamba", core, whole(core.get("n_qk_heads", 32), "n_qk_heads"))
+        return _discrete("phi-mamba", core)
     if main.get("model_type") == "llamba":
         core = main.get("ssm_cfg") or {}
-        return _discrete("llamba", core, whole(core.get("n_qk_heads", 32), "n_qk_heads"))
+        return _discrete("llamba", core)
     if "ssm_cfg" in main:
         return _mamba_ssm(main)
     inner = main.get("text_config") if isinstance(main.get("text_config"), dict) else None
@@ -168,17 +183,39 @@ def _mamba_ssm(config: Mapping[str, Any]) -> Settings:
     core = config["ssm_cfg"] or {}
     low, high = core.get("dt_limit", (0.0, math.inf))
     norm = "norm first" if core.get("norm_before_gate", False) else "gate first"
+    groups, own = _groups(config, core.get("ngroups", 1), "ngroups_list", "nheads_list")
+    eps = config.get(EPS_LIST)
     return Settings(
         "mamba_ssm",
-        groups=whole(core.get("ngroups", 1), "ngroups"),
+        groups=groups,
+        own_groups=own,
         activation=_activation(core.get("activation", "swish")),
         limit=(number(low, "dt_limit"), number(high, "dt_limit")),
         norm=norm if core.get("rmsnorm", True) else None,
+        each_eps=None if eps is None else tuple(number(value, EPS_LIST) for value in _list(eps, EPS_LIST)),
     )
 
 
-def _discrete(name: str, core: Mapping[str, Any], groups: int) -> Settings:
-    return Settings(name, "discrete", groups, activation=_activation(core.get("activation", "identity")), norm=None)
+def _discrete(name: str, core: Mapping[str, Any]) -> Settings:
+    groups, own = _groups(core, core.get("n_qk_heads", 32), "n_qk_heads_list", "n_v_heads_list")
+    activation = _activation(core.get("activation", "identity"))
+    return Settings(name, "discrete", groups, activation=activation, norm=None, own_groups=own)
+
+
+def _groups(there: Mapping[str, Any], usual: Any, groups_key: str, heads_key: str) -> tuple[int, bool]:
+    """How many groups share B and C, and whether each head of whatever layer is a group of its own."""
+    groups = _list(there.get(groups_key) or [usual], groups_key)
+    if len(set(groups)) == 1:
+        return whole(groups[0], groups_key), False
+    if groups == there.get(heads_key):
+        return 1, True
+    raise CheckpointError(f"config.json: {groups_key} is {groups}, expected one number for all layers, or {heads_key}")
+
+
+def _list(value: Any, name: str) -> list[Any]:
+    if not isinstance(value, list) or not value or not all(isinstance(n, int | float) for n in value):
+        raise CheckpointError(f"config.json: {name} is {value!r}, expected a list of numbers, one for each layer")
+    return value
 
 
 def _mamba_in_llama(config: Mapping[str, Any]) -> Settings:

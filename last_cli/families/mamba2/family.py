@@ -6,7 +6,7 @@ weight of the gate's norm where a model has them. What lies in which rows stands
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,7 +16,8 @@ import numpy as np
 from last_cli.families.family import Family, Relative, Sizes, expect_ndim
 from last_cli.families.mamba2.dialect import Settings, settings
 from last_cli.families.mamba2.mixer import Mixer, mixer
-from last_cli.families.mamba2.norms import Front, magnitudes, state_energies
+from last_cli.families.mamba2.norms import Front, head_energies, head_magnitudes, magnitudes, state_energies
+from last_cli.families.mamba2.rescale import rescaled
 from last_cli.families.mamba2.resize import resized
 from last_cli.families.mamba2.targets import TARGETS, segments, units
 from last_cli.families.target import Shapes, Target
@@ -63,7 +64,12 @@ def of_settings(said: Settings) -> Family:
         sizes=sizes,
         targets=tuple(_target(name, said) for name in TARGETS if said.rows != "shared" or name != "channels"),
         bound=None,
-        energies={("hinf", "states"): partial(_hinf, said), ("magnitude", "states"): partial(_magnitude, said)},
+        energies={
+            ("hinf", "states"): partial(_hinf, said, state_energies),
+            ("hinf", "heads"): partial(_hinf, said, head_energies),
+            ("magnitude", "states"): partial(_magnitude, said, magnitudes),
+            ("magnitude", "heads"): partial(_magnitude, said, head_magnitudes),
+        },
         memory=lambda shapes: memory(mixer_of(shapes, said), shapes),
     )
 
@@ -95,12 +101,12 @@ def _own(said: Settings, leaves: Mapping[str, np.ndarray]) -> Mixer:
     return mixer_of({name: array.shape for name, array in leaves.items()}, said)
 
 
-def _hinf(said: Settings, leaves: Mapping[str, np.ndarray]) -> np.ndarray:
-    return state_energies(_own(said, leaves), leaves, front(leaves))
+def _hinf(said: Settings, energies: Callable[..., np.ndarray], leaves: Mapping[str, np.ndarray]) -> np.ndarray:
+    return energies(_own(said, leaves), leaves, front(leaves))
 
 
-def _magnitude(said: Settings, leaves: Mapping[str, np.ndarray]) -> np.ndarray:
-    return magnitudes(_own(said, leaves), leaves)
+def _magnitude(said: Settings, energies: Callable[..., np.ndarray], leaves: Mapping[str, np.ndarray]) -> np.ndarray:
+    return energies(_own(said, leaves), leaves)
 
 
 def front(leaves: Mapping[str, np.ndarray]) -> Front:
@@ -138,5 +144,6 @@ MAMBA2 = Family(
     group="group",
     bound=bound,
     resized=resized,
+    rescaled=rescaled,
     relatives=(GATED_DELTA,),
 )

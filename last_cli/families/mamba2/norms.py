@@ -15,7 +15,7 @@ import numpy as np
 
 from last_cli.base.annotations import Float
 from last_cli.families.mamba2.mixer import Mixer
-from last_cli.families.mamba2.targets import CONV, IN, NORM, OUT
+from last_cli.families.mamba2.targets import CONV, IN, NORM, OUT, units
 
 Arrays = Mapping[str, np.ndarray]
 _NODES = 48
@@ -37,13 +37,26 @@ def state_energies(sizes: Mixer, arrays: Arrays, front: Front) -> Float[np.ndarr
         arrays: its tensors by their names below its prefix, in any precision.
         front: the norm in front of it.
     """
+    b, c, gain = _parts(sizes, arrays, front)
+    return b * np.einsum("gh,ghn->gn", gain, c)
+
+
+def head_energies(sizes: Mixer, arrays: Arrays, front: Front) -> Float[np.ndarray, "G H"]:
+    """The same sum by heads: kappa^2 |W_out gamma|^2 times the sum over states of E[B^2] E[C^2]."""
+    b, c, gain = _parts(sizes, arrays, front)
+    return (gain * np.einsum("gn,ghn->gh", b, c)).reshape(units(sizes, "heads"))
+
+
+def _parts(
+    sizes: Mixer, arrays: Arrays, front: Front
+) -> tuple[Float[np.ndarray, "G N"], Float[np.ndarray, "G H N"], Float[np.ndarray, "G H"]]:
+    """E[B^2], E[C^2], and kappa^2 |W_out gamma|^2, for H heads in each of G groups."""
     arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
     b = mean_squares(sizes, arrays, front, "B").reshape(sizes.groups, sizes.states)
     heads = sizes.heads // sizes.groups
     c = mean_squares(sizes, arrays, front, "C").reshape(sizes.groups, -1, sizes.states)
     gain = (gains(sizes, arrays) ** 2 * readouts(sizes, arrays)).reshape(sizes.groups, heads)
-    c = np.broadcast_to(c, (sizes.groups, heads, sizes.states))
-    return b * np.einsum("gh,ghn->gn", gain, c)
+    return b, np.broadcast_to(c, (sizes.groups, heads, sizes.states)), gain
 
 
 def magnitudes(sizes: Mixer, arrays: Arrays) -> Float[np.ndarray, "G N"]:
@@ -51,6 +64,15 @@ def magnitudes(sizes: Mixer, arrays: Arrays) -> Float[np.ndarray, "G N"]:
     weight = arrays[IN].astype(np.float64)
     b, c = (np.square(weight[slice(*sizes.rows[part])]).sum(axis=1) for part in ("B", "C"))
     return b.reshape(sizes.groups, sizes.states) + c.reshape(sizes.groups, -1, sizes.states).sum(axis=1)
+
+
+def head_magnitudes(sizes: Mixer, arrays: Arrays) -> Float[np.ndarray, "G H"]:
+    """The squared size of every head's own rows of z and x in in_proj and of its columns of out_proj."""
+    weight = arrays[IN].astype(np.float64)
+    parts = ("z",) if sizes.settings.rows == "shared" else ("z", "x")
+    rows = sum(np.square(weight[slice(*sizes.rows[part])]).sum(axis=1) for part in parts)
+    columns = np.square(arrays[OUT][:, sizes.beside :].astype(np.float64)).sum(axis=0)
+    return (rows + columns).reshape(sizes.heads, -1).sum(axis=1).reshape(units(sizes, "heads"))
 
 
 def mean_squares(sizes: Mixer, arrays: Arrays, front: Front, part: str) -> Float[np.ndarray, " rows"]:

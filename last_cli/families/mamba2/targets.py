@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from last_cli.families.mamba2.mixer import Mixer
 from last_cli.families.target import Role, Segment, Segments, Shapes
 
@@ -82,21 +80,3 @@ def _parts(sizes: Mixer, target: str) -> list[_Part]:
         elif own_group(sizes):
             parts += [_Part("B", "dynamics", sizes.states), _Part("C", "dynamics", sizes.states)]
     return parts
-
-
-def rescaled(sizes: Mixer, norm: np.ndarray, kept: int) -> tuple[np.ndarray, float]:
-    """The weight and epsilon of the gate's norm when each of its groups keeps fewer channels.
-
-    The mean of squares then runs over fewer channels: without zeros it is 1/r times as large, r = kept/channels of a
-    group. Weight / sqrt(r) and epsilon / r put that right, so that masked and compacted agree.
-
-    Args:
-        sizes: of the mixer as it was.
-        norm: the weight, cut already, (channels,).
-        kept: channels that each group of the norm keeps.
-
-    Returns:
-        Weight in its own dtype, and epsilon.
-    """
-    r = kept / (sizes.inner // sizes.norm_groups)
-    return (norm.astype(np.float64) / np.sqrt(r)).astype(norm.dtype), sizes.settings.eps / r

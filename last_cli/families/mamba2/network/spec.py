@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from last_cli.base.errors import CheckpointError
@@ -131,7 +131,9 @@ def language_spec(shapes: Mapping[str, tuple[int, ...]], files: Mapping[str, Any
     rest = [name for name in shapes if not name.startswith((below, f"{embedding}.", f"{final}.", "lm_head."))]
     if rest:
         raise CheckpointError(f"the tensor {rest[0]} is no part of a model that our network runs")
-    blocks = tuple(_block(f"{below}{i}", parts[i], said, files) for i in sorted(parts))
+    mixers = [i for i in sorted(parts) if not parts[i].keys().isdisjoint(MIXERS)]
+    own = {i: replace(said, eps=said.eps_of(number, f"{below}{i}")) for number, i in enumerate(mixers)}
+    blocks = tuple(_block(f"{below}{i}", parts[i], own.get(i, said), files) for i in sorted(parts))
     return LanguageSpec(
         said,
         blocks,
