@@ -18,6 +18,7 @@ from last_cli.base.arrays import digest, nested
 from last_cli.base.errors import CheckpointError, UsageError, inside
 from last_cli.checkpoint.configuration import Said, said_in_file, said_of
 from last_cli.checkpoint.sizes import count, size
+from last_cli.families.family import Loader
 from last_cli.families.find import Layer, build_system, check_numbers, find_layers
 from last_cli.families.followers import Follower, followers
 from last_cli.families.lti.config import ModelConfig, resolve
@@ -117,6 +118,11 @@ class Checkpoint:
             numbers = layer.family.memory({name: leaf.shape for name, leaf in leaves.items()})
             total += numbers * formats.dtype_of(next(iter(leaves.values())).dtype).itemsize
         return total
+
+    @property
+    def loader(self) -> Loader | None:
+        """What loads it besides `last`, by the files beside its arrays; None where its layers do not know."""
+        return self.layers[0].family.loader(self.index.config)
 
     @cached_property
     def source(self) -> Source:

@@ -33,7 +33,7 @@ def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
     if pruned.report is None:
         raise UsageError(f"{pruned.source.path} is as it was: there is nothing to save", "prune it first")
     out = Path(path)
-    shapes = {key: leaf.shape for key, leaf in pruned.leaves.items()}
+    shapes, loader = {key: leaf.shape for key, leaf in pruned.leaves.items()}, pruned.loader
     before = pruned.index.leaves
     dtypes = {k: leaf.dtype for k, leaf in pruned.leaves.items() if k in before and before[k].dtype != leaf.dtype}
     formats.save(
@@ -43,6 +43,6 @@ def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
         stamp=dict(pruned.stamp),
         force=force,
         also=pruned.also,
-        resized=Resized(shapes, pruned.settings, dtypes),
+        resized=Resized(shapes, pruned.settings, loader.files if loader else {}, dtypes),
     )
     return out

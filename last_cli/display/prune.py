@@ -65,9 +65,11 @@ def prune_hints(report: PruneReport) -> list[str]:
 
 
 def _language_hints(report: PruneReport) -> list[str]:
+    loads = f", and it loads {report.loads}" if report.loads else ""
     if len({layer.stored for layer in report.layers}) > 1:
-        return ["layers have different sizes: each is stored at its own"]
-    return ["every layer has the same sizes, so stock classes load it by the configuration beside it"]
+        fill = "; ⟦stock⟧ fills them up with zeros for the stock class" if loads else ""
+        return [f"layers have different sizes, each is stored at its own{loads}{fill}"]
+    return [f"every layer has the same sizes{loads or ', so stock classes load it by the configuration beside it'}"]
 
 
 def _prune_sheet(report: PruneReport) -> Sheet:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.system import AnyArray, System
-from last_cli.families.rescale import Rescaling, Shrinking
+from last_cli.families.resizing import Resizing, Shrinking
 from last_cli.families.target import Shapes, Target
-from last_cli.formats.format import Settings
+from last_cli.formats.format import Files
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,19 @@ class Relative:
 
 
 @dataclass(frozen=True)
+class Loader:
+    """What loads a model other than `last`.
+
+    Attributes:
+        said: behind "loads": "in the stock class".
+        files: that it needs of ours beside the tree, by name; None where one of that name is no longer needed.
+    """
+
+    said: str
+    files: Files = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Family:
     """A kind of layer.
 
@@ -92,10 +105,9 @@ class Family:
             targets depend on what they say; None where leaves tell all. Raises CheckpointError.
         energies: energies of units without a System, by the name that criteria know (see Criterion.measure) and by
             target: leaves -> (G, N).
-        resized: configuration files, layers, target and how many units each group of each layer keeps -> new values in
-            the files, by file beside the tree and by path of keys. None where no file says sizes.
-        rescaled: what else changes with a pruning, so that what is left gives what the masked model gives; None where
-            nothing does.
+        resized: a pruning -> what changes with the arrays that it cuts. Raises UsageError where what loads the model
+            cannot be told of its sizes. None where no file says sizes.
+        loader: configuration files -> what loads the model; None where nothing is known to.
         group: what one of several independent systems, or of several sets of units, is called.
         memory: leaf shapes -> how many numbers a layer remembers from step to step of a sequence, where that is more
             than its states.
@@ -124,8 +136,8 @@ class Family:
     copied: bool = True
     bound: Callable[[Mapping[str, Any]], Family] | None = None
     energies: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Any]] = field(default_factory=dict)
-    resized: Callable[[Mapping[str, Any], Sequence[Any], str, Sequence[int]], Settings] | None = None
-    rescaled: Callable[[Shrinking], Rescaling] | None = None
+    resized: Callable[[Shrinking], Resizing] | None = None
+    loader: Callable[[Mapping[str, Any]], Loader | None] = lambda files: None
     group: str = "channel"
     memory: Callable[[Shapes], int] | None = None
 

@@ -23,7 +23,10 @@ FORMATS: dict[str, str] = {
 """Every format by name, imported when it is first asked; a path belongs to the first one that finds a tree there."""
 
 Settings = Mapping[str, Mapping[tuple[str, ...], Any]]
-"""Values in JSON files, by file and by path of keys."""
+"""Values in JSON files, by file and by path of keys; None takes a key out."""
+
+Files = Mapping[str, Path | None]
+"""Files that are copied beside a tree, by the names that they get there; None leaves out what has the name."""
 
 NEW = "orbax"
 """The format of a checkpoint that mirrors no other."""
@@ -36,11 +39,13 @@ class Resized:
     Attributes:
         shapes: of the changed leaves.
         settings: new values in JSON files that lie beside the tree, by file and by path of keys.
+        files: that come to lie beside the tree, or no longer do.
         dtypes: of the changed leaves that get another one.
     """
 
     shapes: Mapping[Key, tuple[int, ...]] = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
+    files: Files = field(default_factory=dict)
     dtypes: Mapping[Key, str] = field(default_factory=dict)
 
 
@@ -54,7 +59,8 @@ class Changes:
         stamp: how the copy was made. `save` writes it to `STAMP_FILE`; a format may keep it in metadata of its own too.
         shapes: of the changed leaves, known before they are computed; where one is not here, it is computed for it.
         settings: new values in JSON files that lie beside the tree, by file and by path of keys.
-        dtypes: of the changed leaves that get another one; formats that know of the leaves' own alone need not look.
+        files: that come to lie beside the tree, or no longer do.
+        dtypes: of the changed leaves that get another one.
     """
 
     leaves: Mapping[Key, np.ndarray]
@@ -62,6 +68,7 @@ class Changes:
     stamp: dict[str, Any]
     shapes: Mapping[Key, tuple[int, ...]] = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
+    files: Files = field(default_factory=dict)
     dtypes: Mapping[Key, str] = field(default_factory=dict)
 
     def shape(self, key: Key) -> tuple[int, ...] | None:

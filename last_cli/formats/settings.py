@@ -11,7 +11,7 @@ from last_cli.formats.format import Settings
 
 
 def put(file: str, content: dict[str, Any], values: Mapping[tuple[str, ...], Any]) -> None:
-    """Changes a file's content in place, by paths of keys; those that are not there come last.
+    """Changes a file's content in place, by paths of keys; those that are not there come last, and None takes one out.
 
     Raises:
         CheckpointError: a path leads through what is no object.
@@ -22,7 +22,10 @@ def put(file: str, content: dict[str, Any], values: Mapping[tuple[str, ...], Any
             if not isinstance(inner.setdefault(part, {}), dict):
                 raise CheckpointError(f"{file}: {part} is no object, expected one with {path[-1]}")
             inner = inner[part]
-        inner[path[-1]] = value
+        if value is None:
+            inner.pop(path[-1], None)
+        else:
+            inner[path[-1]] = value
 
 
 def merged(one: Settings, other: Settings) -> Settings:

@@ -17,9 +17,8 @@ from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.carriers import carriers
 from last_cli.families.followers import followers
 from last_cli.families.layer import Layer, layer_of
-from last_cli.families.rescale import Rescaling, Shrinking
+from last_cli.families.resizing import Resizing, Shrinking
 from last_cli.formats import Key, Leaf, index, read
-from last_cli.formats.format import Settings
 from last_cli.formats.settings import merged, with_settings
 from last_cli.formats.stamp import STAMP_SCHEMA
 from last_cli.pruning.cut import Cut, Cuts, Kept, copied_cuts, cut_leaves, own_cuts, with_rescales
@@ -50,13 +49,13 @@ def compact(
     stock = bool(settings.get("stock"))
     width = max(map(stored, masks.values())) if stock else 1
     kept = Kept(masks, target, masked, {} if masked else _placeholders(checkpoint, masks, target), width, stock)
-    changes, rescaling = ({}, Rescaling()) if masked else (resized(checkpoint, kept), rescaled(checkpoint, kept))
-    changes = merged(changes, rescaling.settings)
-    cuts = with_rescales(own_cuts(checkpoint.layers, kept), rescaling.arrays)
+    resizing = Resizing() if masked else resized(checkpoint, kept)
+    changes = merged(resizing.sizes, resizing.settings)
+    cuts = with_rescales(own_cuts(checkpoint.layers, kept), resizing.arrays)
     cuts |= _copied(checkpoint, kept, checkpoint.leaves)
     leaves = cut_leaves(checkpoint.leaves, cuts)
     files = with_settings(checkpoint.index.config, changes)
-    return replace(
+    small = replace(
         checkpoint,
         index=replace(checkpoint.index, config=files),
         settings=merged(checkpoint.settings, changes),
@@ -64,8 +63,9 @@ def compact(
         leaves=leaves,
         changed=ChainMap(Cuts(cuts, checkpoint.read), checkpoint.changed),  # pyright: ignore[reportArgumentType]
         also=_other_items(checkpoint, kept),
-        stamp=_stamp(checkpoint, settings, kept, rescaling),
     )
+    loads = {"loads": small.loader.said} if small.loader else {}
+    return replace(small, stamp=_stamp(checkpoint, {**settings, **loads}, kept, resizing))
 
 
 def _placeholders(checkpoint: Checkpoint, masks: Mapping[str, np.ndarray], target: str) -> dict[str, np.ndarray]:
@@ -79,28 +79,16 @@ def _placeholders(checkpoint: Checkpoint, masks: Mapping[str, np.ndarray], targe
     return found
 
 
-def resized(checkpoint: Checkpoint, kept: Kept) -> Settings:
-    """What changes in the files beside the arrays, as the layers' families say."""
-    families = {layer.family.name: layer.family for layer in checkpoint.layers}
-    changes: Settings = {}
-    for name, family in families.items():
-        if family.resized is not None:
-            layers = [layer for layer in checkpoint.layers if layer.family.name == name]
-            counts = [kept.stored(layer) for layer in layers]
-            changes = merged(changes, family.resized(checkpoint.index.config, layers, kept.target, counts))
-    return changes
-
-
-def rescaled(checkpoint: Checkpoint, kept: Kept) -> Rescaling:
-    """What else changes, as the layers' families say."""
-    found, files = Rescaling(), checkpoint.index.config
+def resized(checkpoint: Checkpoint, kept: Kept) -> Resizing:
+    """What changes besides what is cut, as the layers' families say."""
+    found, files = Resizing(), checkpoint.index.config
     for name in dict.fromkeys(layer.family.name for layer in checkpoint.layers):
         layers = [layer for layer in checkpoint.layers if layer.family.name == name]
-        if (rescale := layers[0].family.rescaled) is not None:
+        if (resize := layers[0].family.resized) is not None:
             counts = [kept.stored(layer) for layer in layers]
-            more = rescale(Shrinking(files, layers, kept.target, counts, checkpoint.leaves, kept.stock))
-            settings, inexact = merged(found.settings, more.settings), found.inexact or more.inexact
-            found = Rescaling({**found.arrays, **more.arrays}, settings, inexact)
+            more = resize(Shrinking(files, layers, kept.target, counts, checkpoint.leaves, kept.stock))
+            sizes, settings = merged(found.sizes, more.sizes), merged(found.settings, more.settings)
+            found = Resizing(sizes, {**found.arrays, **more.arrays}, settings, found.inexact or more.inexact)
     return found
 
 
@@ -148,15 +136,15 @@ def _other_items(checkpoint: Checkpoint, kept: Kept) -> dict[str, Mapping[Key, n
     return found
 
 
-def _stamp(checkpoint: Checkpoint, settings: Mapping[str, Any], kept: Kept, rescaling: Rescaling) -> dict[str, Any]:
+def _stamp(checkpoint: Checkpoint, settings: Mapping[str, Any], kept: Kept, resizing: Resizing) -> dict[str, Any]:
     """The source's stamp with one more pruning at the end of its chain."""
-    source, rescales = checkpoint.source, rescaling.as_json()
+    source, rescaled = checkpoint.source, resizing.rescaled()
     step = {
         "last": __version__,
         **settings,
         "source": {"path": source.path, "digest": source.digest, "step": source.step},
         **({"dropped": list(checkpoint.drops)} if checkpoint.drops else {}),
-        **({"rescaled": rescales} if rescales else {}),
+        **({"rescaled": rescaled} if rescaled else {}),
         "layers": [
             {"name": layer.name, "before": kept.masks[layer.name].shape[1], "kept": _listed(layer, kept)}
             | ({"standin": int(kept.placeholders[layer.name][0, 0])} if layer.name in kept.placeholders else {})

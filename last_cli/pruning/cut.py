@@ -9,7 +9,7 @@ import numpy as np
 
 from last_cli.families.followers import Follower
 from last_cli.families.layer import Layer
-from last_cli.families.rescale import Rescale
+from last_cli.families.resizing import Rescale
 from last_cli.families.target import Segment, cut_shape, take, without_axis, zero
 from last_cli.formats import Key, Leaf
 from last_cli.pruning.select import indices, stored

@@ -14,9 +14,9 @@ def report_of(
     before: Checkpoint, after: Checkpoint, recipe: Recipe, ratio: float, layers: Sequence[LayerPrune]
 ) -> PruneReport:
     """What all methods report, with a warning for each layer that lost all its units; the recipe names its target."""
-    target, memory = recipe.target or "states", (before.memory, after.memory)
     rescaled = after.stamp["pruned"][-1].get("rescaled", {})
     inexact = [rescaled["inexact"]] if "inexact" in rescaled else []
+    target, memory, loader = recipe.target or "states", (before.memory, after.memory), after.loader
     return PruneReport(
         checkpoint=before.source,
         family=before.family,
@@ -35,6 +35,7 @@ def report_of(
         target=target,
         rescaled=rescaled,
         memory=None if None in memory else memory,  # pyright: ignore[reportArgumentType]
+        loads=loader and loader.said,
     )
 
 

@@ -16,11 +16,11 @@ from last_cli.checkpoint.drop import is_dropped
 from last_cli.families.carriers import carriers
 from last_cli.families.find import Layer
 from last_cli.families.lti.system import System, gain_bound, subtract, transfer_gain
-from last_cli.families.rescale import Rescaling
+from last_cli.families.resizing import Resizing
 from last_cli.families.target import ROLES, Role, Units
 from last_cli.formats.damage import damage
 from last_cli.formats.settings import merged, with_settings
-from last_cli.pruning.compact import rescaled, resized
+from last_cli.pruning.compact import resized
 from last_cli.pruning.cut import Cut, Kept, own_cuts, with_rescales
 from last_cli.pruning.listed import by_group
 from last_cli.pruning.select import stored
@@ -122,8 +122,8 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     stock = any(step.get("stock") for step in steps)
     width = max(map(stored, keep.values())) if stock else 1
     said = Kept(keep, target, masked, placeholders, width, stock)
-    rescaling = _rescaling(pruned, against, said, steps)
-    cuts = with_rescales(own_cuts(against.layers, said), rescaling.arrays)
+    resizing = _resizing(pruned, against, said, steps)
+    cuts = with_rescales(own_cuts(against.layers, said), resizing.arrays)
     untouched = _untouched(pruned, against, cuts)
     if roles := set().union(*map(_changes, steps)):
         new = {layer.leaves[n] for layer in against.layers for n in _new_leaves(layer, against, target, roles)}
@@ -132,7 +132,7 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
         if len(steps) == 1 and since is not None and "gain_bound" in steps[0]:
             checks.append(_new_poles_hold(pruned, against, steps[0]["gain_bound"]))
         return checks
-    checks += [_bit_equal(pruned, against, cuts), untouched, *_settings(pruned, against, said, rescaling)]
+    checks += [_bit_equal(pruned, against, cuts), untouched, *_settings(pruned, against, resizing)]
     linear = target == "states" and all(layer.family.system is not None for layer in against.layers)
     if linear and all(check.passed for check in checks[1:]):
         rng = np.random.default_rng(seed)
@@ -140,11 +140,9 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     return checks
 
 
-def _rescaling(pruned: Checkpoint, against: Checkpoint, kept: Kept, steps: Sequence[Mapping[str, Any]]) -> Rescaling:
-    """What is rescaled, computed anew; after several prunings numbers were rounded several times."""
-    if kept.masked:
-        return Rescaling()
-    found = rescaled(against, kept)
+def _resizing(pruned: Checkpoint, against: Checkpoint, kept: Kept, steps: Sequence[Mapping[str, Any]]) -> Resizing:
+    """What changed besides what was cut, computed anew; several prunings have rounded what they rescaled in turn."""
+    found = Resizing() if kept.masked else resized(against, kept)
     if found.arrays and len(steps) > 1:
         raise CheckpointError(
             f"{pruned.source.path}: pruned {len(steps)} times since then, and rescaled each time",
@@ -153,12 +151,11 @@ def _rescaling(pruned: Checkpoint, against: Checkpoint, kept: Kept, steps: Seque
     return found
 
 
-def _settings(pruned: Checkpoint, against: Checkpoint, kept: Kept, rescaling: Rescaling) -> list[Check]:
+def _settings(pruned: Checkpoint, against: Checkpoint, resizing: Resizing) -> list[Check]:
     """Whether the configuration differs by its sizes and what is rescaled, where the layers' families know it."""
     if all(layer.family.resized is None for layer in against.layers):
         return []
-    changes = {} if kept.masked else merged(resized(against, kept), rescaling.settings)
-    wanted = with_settings(against.index.config, changes)
+    wanted = with_settings(against.index.config, merged(resizing.sizes, resizing.settings))
     found = pruned.index.config
     wrong = [name for name in wanted if wanted[name] != found.get(name)]
     return [Check("configuration as expected", not wrong, _seen(wrong, f"{len(wanted)} files"))]

@@ -90,6 +90,7 @@ class PruneReport:
         target: what the units are.
         memory: bytes that a sequence needs from step to step, before and after, in the type of the arrays; None where
             a layer does not say.
+        loads: behind this word, what loads the output besides `last`; None where nothing is known to.
         changes: roles of the leaves to which the method gave other values in kept units; see families.target.
         rescaled: what changed besides, so that what is left gives what the masked model gives: `arrays`, each with its
             `factor`, `settings` in files, and `inexact`, where that is not the same.
@@ -121,6 +122,7 @@ class PruneReport:
     changes: Sequence[str] = ()
     memory: tuple[int, int] | None = None
     rescaled: Mapping[str, Any] = field(default_factory=dict)
+    loads: str | None = None
 
     @property
     def states(self) -> tuple[int, int]:
@@ -147,6 +149,7 @@ class PruneReport:
             "parameters": _before_after(self.parameters),
             "bytes": _before_after(self.bytes),
             **({"state_bytes": _before_after(self.memory)} if self.memory else {}),
+            **({"loads": self.loads} if self.loads else {}),
             "layers": layers,
             **self.needed,
             "warnings": list(self.warnings),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,10 @@ from language_models import directories
 import last_cli as last
 from last_cli import formats
 from last_cli.base.errors import CheckpointError, UsageError
+from last_cli.checkpoint.network import model_spec
+from last_cli.display.prune import prune_hints
+from last_cli.families.mamba2 import modelling
+from last_cli.families.mamba2.modelling import FILE
 
 UNIFORM = {  # what changes in which file
     "hf_groups": ("config.json", ("state_size",)),
@@ -75,8 +80,6 @@ def test_what_is_kept_is_rounded_up_to_a_multiple(ratio: float, multiple: int | 
 
 def test_layers_of_other_sizes_are_stored_so_or_filled_up(tmp_path: Path) -> None:
     options: dict[str, Any] = {"ratio": 0.4, "scope": "global", "multiple_of": 1}
-    with pytest.raises(UsageError, match="states, and mamba2 has one number for all"):
-        last.prune(directories() / "hf_groups" / "checkpoint", **options)
     small = last.prune(directories() / "hf_groups" / "checkpoint", stock=True, **options)
     assert small.report is not None
     after = {layer.after for layer in small.report.layers}
@@ -87,6 +90,81 @@ def test_layers_of_other_sizes_are_stored_so_or_filled_up(tmp_path: Path) -> Non
     again = last.load(out)
     assert core["d_state_list"] == [layer.sizes.states for layer in again.layers] and core["d_state"] == 8
     assert all(check.passed for check in last.verify(out, source).checks)
+
+
+GLOBAL: dict[str, Any] = {"ratio": 0.4, "scope": "global", "multiple_of": 1}
+
+
+def test_a_modelling_file_goes_with_layers_of_other_sizes(tmp_path: Path) -> None:
+    source = directories() / "hf_groups" / "checkpoint"
+    out = last.save(small := last.prune(source, **GLOBAL), tmp_path / "small")
+    states = [layer.sizes.states for layer in small.layers]
+    before, after = (json.loads((directory / "config.json").read_text()) for directory in (source, out))
+    sizes = {"heads": 8, "head_dim": 8, "eps": before["layer_norm_epsilon"]}
+    assert after == {
+        **before,
+        "last_layers": [{"states": n, **sizes} for n in states],
+        "auto_map": {"AutoModelForCausalLM": "modeling_last.LastMamba2ForCausalLM"},
+    }
+    assert (out / FILE).read_bytes() == Path(modelling.__file__).with_name(FILE).read_bytes()
+    stamp, loads = json.loads((out / "last.json").read_text()), "with trust_remote_code=True (modeling_last.py)"
+    assert FILE in stamp["written"]["files"] and stamp["pruned"][0]["loads"] == loads
+    assert small.report is not None and small.report.as_json(None)["loads"] == loads
+    assert f"each is stored at its own, and it loads {loads}; ⟦stock⟧ fills" in prune_hints(small.report)[0]
+    assert all(check.passed for check in last.verify(out, source).checks)
+    assert [layer.sizes.states for layer in last.load(out).layers] == states
+    assert last.save(small, out, force=True) == out
+    (out / FILE).write_text("import os")
+    assert [check.name for check in last.verify(out, source).checks if not check.passed] == ["other files as written"]
+
+
+def test_a_second_pruning_takes_the_modelling_file_along_or_out(tmp_path: Path) -> None:
+    source = directories() / "hf_groups" / "checkpoint"
+    first = last.save(last.prune(source, **GLOBAL), tmp_path / "first")
+    again = last.save(last.prune(first, **GLOBAL), tmp_path / "again")
+    config = json.loads((again / "config.json").read_text())
+    states = [layer.sizes.states for layer in last.load(again).layers]
+    assert [entry["states"] for entry in config["last_layers"]] == states and (again / FILE).is_file()
+    alike: dict[str, Any] = {"layers": [{"kept": [[0, 1]] * 4}] * 3}
+    even = last.save(small := last.prune(again, keep=alike), tmp_path / "even")
+    assert not (even / FILE).exists() and small.report is not None and small.report.loads == "in the stock class"
+    before, after = (json.loads((directory / "config.json").read_text()) for directory in (source, even))
+    assert after == {**before, "state_size": 2}
+    for out in (again, even):
+        assert all(check.passed for check in last.verify(out, source).checks)
+    assert [layer.states[1] for layer in last.diff(source, again).layers] == [4 * n for n in states]
+
+
+def changed(tmp_path: Path, name: str, **values: Any) -> Path:
+    """A copy of a case with other values in its config.json."""
+    out = shutil.copytree(directories() / name / "checkpoint", tmp_path / name)
+    config = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps(config | values))
+    return out
+
+
+def test_code_of_the_model_itself_is_not_replaced(tmp_path: Path) -> None:
+    own = {"AutoModelForCausalLM": "modeling_own.OwnForCausalLM"}
+    source = changed(tmp_path, "hf_base", auto_map=own)
+    with pytest.raises(UsageError, match=r"one number for all; .* take the place of that in config.json's auto_map"):
+        last.prune(source, **GLOBAL)
+    out = last.save(last.prune(source, ratio=0.5), tmp_path / "small")
+    assert json.loads((out / "config.json").read_text())["auto_map"] == own
+
+
+def test_a_model_of_more_than_language_has_no_modelling_file(tmp_path: Path) -> None:
+    config = json.loads((directories() / "hf_base" / "checkpoint" / "config.json").read_text())
+    source = changed(tmp_path, "hf_base", model_type="several", text_config=config)
+    with pytest.raises(UsageError, match=r"for language models alone, no several"):
+        last.prune(source, **GLOBAL)
+    assert last.prune(source, ratio=0.5).settings == {"config.json": {("text_config", "state_size"): 8}}
+
+
+@pytest.mark.parametrize("entries", [[], [{"states": 4}], "none"])
+def test_sizes_that_are_missing_are_named(tmp_path: Path, entries: Any) -> None:
+    source = changed(tmp_path, "hf_base", last_layers=entries)
+    with pytest.raises(CheckpointError, match=r"last_layers (has 0 entries, and none for backbone|is no list)"):
+        model_spec(last.load(source))
 
 
 def test_a_changed_configuration_is_seen(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
-"""What `last prune` writes of a language model loads in the stock class of transformers, which computes what ours does.
+"""What `last prune` writes of a language model loads in transformers, which computes what ours does.
 
-Runs where the extra `oracle` is installed (torch, transformers); skipped elsewhere.
+In the stock class where all layers are as large, and with our modelling file where they are not. Runs where the extra
+`oracle` is installed (torch, transformers); skipped elsewhere.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from language_models import model
+from language_models import Model, model
 
 import last_cli as last
 from last_cli import formats
+from last_cli.families.mamba2.modelling import AUTO_MAP, CLASSES, LAST_LAYERS
 from last_cli.families.mamba2.network.forward import logits
 from last_cli.families.mamba2.network.spec import language_spec
 
@@ -28,6 +31,70 @@ WAYS: dict[str, dict[str, Any]] = {
     "uniform": {"ratio": 0.5},
     "filled up": {"ratio": 0.4, "scope": "global", "multiple_of": 1, "stock": True},
 }
+OWN_SIZES: dict[str, Any] = {"ratio": 0.4, "scope": "global", "multiple_of": 1}
+RANDOM: dict[str, dict[str, Any]] = {  # types that no network of ours runs
+    "nemotron_h": {
+        "layers_block_type": ["linear_attention", "linear_attention", "mlp", "full_attention"],
+        "head_dim": 8,
+        "mamba_num_heads": 8,
+        "mamba_head_dim": 8,
+        "n_groups": 2,
+        "ssm_state_size": 16,
+        "time_step_min": 0.05,
+    },
+    "zamba2": {
+        "layers_block_type": ["linear_attention", "hybrid", "linear_attention"],
+        "num_hidden_layers": 3,
+        "mamba_headdim": 8,
+        "n_mamba_heads": 8,
+        "mamba_ngroups": 2,
+        "mamba_d_state": 16,
+        "num_mem_blocks": 1,
+        "hybrid_layer_ids": [1],
+    },
+}
+ALL = {"vocab_size": 96, "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "chunk_size": 16}
+
+
+@pytest.fixture(autouse=True)
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code of models is copied to where nothing stays."""
+    monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+
+
+def loaded(out: Path, **options: Any) -> Any:
+    """A directory in transformers; no key is missing, unexpected or mismatched."""
+    options = {"dtype": torch.float32, **options}
+    found, said = transformers.AutoModelForCausalLM.from_pretrained(out, output_loading_info=True, **options)
+    assert not any(said.values()), said
+    return found
+
+
+def answers(found: Any, tokens: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        return found(torch.tensor(tokens)).logits.float().numpy()
+
+
+def ours(out: Path, tokens: np.ndarray) -> np.ndarray:
+    index = formats.index(out)
+    tensors = {".".join(key): jnp.asarray(array, jnp.float32) for key, array in formats.read(index).items()}
+    spec = language_spec({name: array.shape for name, array in tensors.items()}, index.config)
+    return np.asarray(jax.jit(lambda tensors, tokens: logits(spec, tensors, tokens))(tensors, jnp.asarray(tokens)))
+
+
+def agree(one: np.ndarray, other: np.ndarray) -> bool:
+    return float(np.abs(one - other).max()) <= TOLERANCE * float(np.abs(other).max())
+
+
+def generated(found: Any, tokens: np.ndarray) -> list[Any]:
+    """16 tokens behind the first few, with the cache and without."""
+    start, options = torch.tensor(tokens[:1, :8]), {"min_new_tokens": 16, "max_new_tokens": 16, "do_sample": False}
+    return [found.generate(start, use_cache=cached, **options).tolist() for cached in (True, False)]
+
+
+def kept(case: Model, layers: int) -> dict[str, Any]:
+    return {"layers": [{"kept": case.recorded[f"states_ragged/layer{i}"].tolist()} for i in range(layers)]}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -35,13 +102,74 @@ WAYS: dict[str, dict[str, Any]] = {
 def test_the_stock_class_computes_the_same(tmp_path: Path, name: str, way: str) -> None:
     whole = model(name)
     out = last.save(last.prune(whole.directory / "checkpoint", **WAYS[way]), tmp_path / "small")
-    stock, said = transformers.AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32, output_loading_info=True)
-    assert not any(said.values()), said
     tokens = whole.recorded["tokens"]
-    with torch.no_grad():
-        theirs = stock(torch.tensor(tokens)).logits.numpy()
-    index = formats.index(out)
-    tensors = {".".join(key): jnp.asarray(array, jnp.float32) for key, array in formats.read(index).items()}
-    spec = language_spec({name: array.shape for name, array in tensors.items()}, index.config)
-    ours = np.asarray(jax.jit(lambda tensors, tokens: logits(spec, tensors, tokens))(tensors, jnp.asarray(tokens)))
-    assert np.abs(ours - theirs).max() <= TOLERANCE * np.abs(theirs).max()
+    assert agree(ours(out, tokens), answers(loaded(out), tokens))
+
+
+@pytest.mark.parametrize("name", ["hf_groups", "bamba", "granite_dense", "falcon_h1_norm"])
+def test_the_modelling_file_computes_what_the_library_did_with_zeros(tmp_path: Path, name: str) -> None:
+    case = model(name)
+    source, tokens = case.directory / "checkpoint", case.recorded["tokens"]
+    out = last.save(last.prune(source, keep=kept(case, len(last.load(source).layers))), tmp_path / "small")
+    theirs = loaded(out, trust_remote_code=True)
+    assert type(theirs).__name__ == CLASSES[theirs.config.model_type]
+    assert agree(answers(theirs, tokens), case.recorded["states_ragged/logits"])
+    assert agree(ours(out, tokens), answers(theirs, tokens))
+    cached, again = generated(theirs, tokens)
+    assert cached == again
+    theirs.save_pretrained(tmp_path / "saved")
+    saved = loaded(tmp_path / "saved", trust_remote_code=True)
+    np.testing.assert_array_equal(answers(saved, tokens), answers(theirs, tokens))
+    with pytest.raises(RuntimeError, match="mismatch"):
+        loaded(out)
+
+
+def test_half_precision_stays(tmp_path: Path) -> None:
+    case = model("hf_bf16_sharded")
+    out = last.save(last.prune(case.directory / "checkpoint", **OWN_SIZES), tmp_path / "small")
+    theirs = loaded(out, trust_remote_code=True, dtype="auto")
+    assert {tensor.dtype for tensor in theirs.state_dict().values()} == {torch.bfloat16}
+    tokens = case.recorded["tokens"]
+    assert agree(ours(out, tokens), answers(loaded(out, trust_remote_code=True), tokens))
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_types_that_no_network_of_ours_runs_compute_what_they_do_with_zeros(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(0)
+    config = transformers.AutoConfig.for_model(name, num_key_value_heads=4, **ALL, **RANDOM[name])
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "whole")
+    whole = last.load(tmp_path / "whole")
+    keep = {"layers": [{"kept": [list(range(i, i + 6 + i))] * 2} for i, _ in enumerate(whole.layers)]}
+    masked = last.save(last.prune(whole, keep=keep, masked=True), tmp_path / "masked")
+    out = last.save(last.prune(whole, keep=keep), tmp_path / "small")
+    tokens, theirs = np.arange(33)[None] % 96, loaded(out, trust_remote_code=True)
+    assert agree(answers(theirs, tokens), answers(loaded(masked), tokens))
+    cached, again = generated(theirs, tokens)
+    assert cached == again
+
+
+@pytest.mark.parametrize("name", ["hf_groups", "granite_dense", "falcon_h1_norm"])
+def test_heads_channels_and_epsilons_are_those_of_each_layer(tmp_path: Path, name: str) -> None:
+    case = model(name)
+    source, tokens = case.directory / "checkpoint", case.recorded["tokens"]
+    out = last.save(last.prune(source, keep=kept(case, len(last.load(source).layers))), tmp_path / "small")
+    config = json.loads((out / "config.json").read_text())
+    for i, entry in enumerate(config[LAST_LAYERS]):
+        entry.update(heads=4 * (i + 1), head_dim=4 * (i % 2 + 1), eps=0.3 * (i + 1))
+    (out / "config.json").write_text(json.dumps(config))
+    read = transformers.AutoConfig.from_pretrained(out)
+    torch.manual_seed(0)
+    found = transformers.AutoModelForCausalLM.from_config(read, trust_remote_code=True)
+    for parameter in found.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    found.save_pretrained(tmp_path / "random")
+    theirs = loaded(tmp_path / "random", trust_remote_code=True)
+    assert json.loads((tmp_path / "random" / "config.json").read_text())[AUTO_MAP] == config[AUTO_MAP]
+    assert agree(ours(tmp_path / "random", tokens), answers(theirs, tokens))
+    cached, again = generated(theirs, tokens)
+    assert cached == again
+    half = loaded(tmp_path / "random", trust_remote_code=True, dtype=torch.bfloat16)
+    single = [name for name, tensor in half.state_dict().items() if tensor.dtype == torch.float32]
+    norms = [name for name in half.state_dict() if name.endswith(("mixer.norm.weight", "mamba.norm.weight"))]
+    assert single == norms and len(norms) == len(config[LAST_LAYERS])
+    assert np.isfinite(answers(half, tokens)).all()

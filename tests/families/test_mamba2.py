@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from language_models import directories, model
@@ -12,6 +15,8 @@ from language_models import directories, model
 import last_cli as last
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.families.find import find_layers
+from last_cli.families.mamba2 import modelling
+from last_cli.families.mamba2.dialect import TYPES
 from last_cli.formats import Leaf
 
 SIZES = {
@@ -97,3 +102,15 @@ def test_hybrid_layers_are_no_copies_of_others() -> None:
     short |= {f"{place}__mamba__in_proj__weight": (72, 8) for place in ("l__0", "l__1__decoder")}
     with pytest.raises(CheckpointError, match=r"l/0/mamba: in_proj\.weight has 72 rows, expected 84"):
         find_layers(tree(**short), config)
+
+
+def test_the_modelling_file_has_the_keys_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    for library in ("torch", "transformers"):
+        monkeypatch.setitem(sys.modules, library, ModuleType(library))
+    theirs = runpy.run_path(str(Path(modelling.__file__).with_name(modelling.FILE)))["KEYS"]
+    ours = {}
+    for name, keys in TYPES.items():
+        inner = keys.inner[0] if keys.inner else None
+        stock = modelling.CLASSES[name].removeprefix("Last")
+        ours[stock] = ((keys.states, keys.heads, keys.head_dim), inner)
+    assert theirs == ours

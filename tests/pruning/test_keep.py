@@ -18,7 +18,7 @@ from last_cli.base.errors import UsageError
 from last_cli.families.mamba2.network.forward import logits
 from last_cli.families.mamba2.network.spec import language_spec
 
-PRUNED = [("phi_mva", False), ("mil_base", False), ("falcon_h1_norm", True)]
+PRUNED = [("phi_mva", False), ("mil_base", False), ("falcon_h1_norm", True), ("hf_groups", False)]
 
 
 def kept(case: Model, layers: int, pruning: str = "states_ragged") -> dict[str, Any]:

@@ -21,6 +21,9 @@ MAIN, MAMBA = "file:config.json", "file:mamba_config.json"
 EPS_LIST = "norm_eps_list"
 """The key of config.json below which `last` writes the epsilon of each mixer's norm for mamba_ssm, which has one."""
 
+LAST_LAYERS = "last_layers"
+"""The key of config.json below which `last` writes the sizes of mixers that differ, and the epsilon of their norms."""
+
 
 @dataclass(frozen=True)
 class Keys:
@@ -100,7 +103,8 @@ class Settings:
         if self.each_eps is None:
             return self.eps
         if number >= len(self.each_eps):
-            raise CheckpointError(f"config.json: {EPS_LIST} has {len(self.each_eps)} entries, and none for {name}")
+            said = EPS_LIST if self.name == "mamba_ssm" else LAST_LAYERS
+            raise CheckpointError(f"config.json: {said} has {len(self.each_eps)} entries, and none for {name}")
         return self.each_eps[number]
 
 
@@ -167,16 +171,25 @@ def _transformers(config: Mapping[str, Any]) -> Settings:
         factors["dt"] = number(said[-1], "ssm_multipliers")
         factor_in = number(config.get("ssm_in_multiplier", 1.0), "ssm_in_multiplier")
         factor_out = number(config.get("ssm_out_multiplier", 1.0), "ssm_out_multiplier")
+    eps = number(config.get(keys.eps, 1e-5), keys.eps) if isinstance(keys.eps, str) else keys.eps
     return Settings(
         kind,
         groups=whole(config.get(keys.groups, 8 if kind == "mamba2" else 1), keys.groups),
         limit=(low, high),
         norm=norm,
-        eps=number(config.get(keys.eps, 1e-5), keys.eps) if isinstance(keys.eps, str) else keys.eps,
+        eps=eps,
+        each_eps=_each_eps(config[LAST_LAYERS], eps) if LAST_LAYERS in config else None,
         factors=factors,
         factor_in=factor_in,
         factor_out=factor_out,
     )
+
+
+def _each_eps(entries: Any, eps: float) -> tuple[float, ...]:
+    """The epsilon of every mixer's norm; of a mixer without one, that of the others."""
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) and "eps" in entry for entry in entries):
+        raise CheckpointError(f"config.json: {LAST_LAYERS} is no list of objects with states, heads, head_dim and eps")
+    return tuple(eps if entry["eps"] is None else number(entry["eps"], f"{LAST_LAYERS}.eps") for entry in entries)
 
 
 def _mamba_ssm(config: Mapping[str, Any]) -> Settings:

@@ -16,8 +16,8 @@ import numpy as np
 from last_cli.families.family import Family, Relative, Sizes, expect_ndim
 from last_cli.families.mamba2.dialect import Settings, settings
 from last_cli.families.mamba2.mixer import Mixer, mixer
+from last_cli.families.mamba2.modelling import loader
 from last_cli.families.mamba2.norms import Front, head_energies, head_magnitudes, magnitudes, state_energies
-from last_cli.families.mamba2.rescale import rescaled
 from last_cli.families.mamba2.resize import resized
 from last_cli.families.mamba2.targets import TARGETS, segments, units
 from last_cli.families.target import Shapes, Target
@@ -144,6 +144,6 @@ MAMBA2 = Family(
     group="group",
     bound=bound,
     resized=resized,
-    rescaled=rescaled,
+    loader=loader,
     relatives=(GATED_DELTA,),
 )

@@ -1,19 +1,17 @@
-"""What a pruning changes in the configuration files of a language model: the keys of the sizes, and nothing else."""
+"""What a pruning changes in the configuration files of a language model: sizes, and epsilons of the gate's norm."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from last_cli.base.errors import UsageError
-from last_cli.families.layer import Layer
-from last_cli.families.mamba2.dialect import MAIN, MAMBA, TYPES, Settings, settings
-from last_cli.families.mamba2.widths import Widths, widths
-from last_cli.formats import format
+from last_cli.families.mamba2.dialect import EPS_LIST, MAIN, MAMBA, TYPES
+from last_cli.families.mamba2.stock import LOSS, in_transformers
+from last_cli.families.mamba2.widths import Change, Widths, change_of
+from last_cli.families.resizing import Resizing, Shrinking
 
 Path = tuple[str, ...]
-_FILE = "file:"
 
 
 @dataclass(frozen=True)
@@ -71,84 +69,34 @@ LIBRARIES = {
 }
 
 
-def resized(files: Mapping[str, Any], layers: Sequence[Layer], target: str, counts: Sequence[int]) -> format.Settings:
-    """The new values of a configuration; see Family.resized.
+def resized(pruning: Shrinking) -> Resizing:
+    """What changes with the arrays that are cut; see Family.resized.
 
     Raises:
-        UsageError: layers would have different sizes, or such that the classes that read this configuration cannot be
-            told of.
+        UsageError: what loads the model cannot be told of its sizes.
     """
-    said = settings(files)
-    before = [widths(layer, said.norm_by_head) for layer in layers]
-    after = [one.keeping(target, n) for one, n in zip(before, counts, strict=True)]
-    width = layers[0].sizes.features
-    if said.name in TYPES:
-        if len(set(after)) > 1:
-            raise UsageError(
-                f"layers would keep {min(counts)} to {max(counts)} {_each(target, before[0])}, and {said.name} has one "
-                "number for all",
-                "⟦scope layer⟧ keeps as many in every layer; ⟦stock⟧ fills layers up with zeros to the largest",
-            )
-        return {
-            _name(MAIN): {(*inside(files), *path): n for path, n in _stock(said, before[0], after[0], width).items()}
-        }
-    library = LIBRARIES[said.name]
-    there: Any = files.get(library.file) or {}
+    change = change_of(pruning)
+    return in_transformers(change) if change.said.name in TYPES else _in_library(change)
+
+
+def _in_library(change: Change) -> Resizing:
+    library, pruning = LIBRARIES[change.said.name], change.pruning
+    there: Any = pruning.files.get(library.file) or {}
     for part in library.lists:
         there = there.get(part) or {}
-    values = _one_for_all(library, before[0], after[0], width) if len(set(after)) == 1 else None
+    values = _one_for_all(library, change.before[0], change.after[0], change.width) if change.alike else None
     lists = {name for name in library.sizes if name in there}
     if values is None:
-        lists |= {"d_state_list"} if target == "states" else set(library.sizes)
-    told = {
-        (*library.lists, name): [size(one) for one in after] for name, size in library.sizes.items() if name in lists
-    }
-    return {_name(library.file): (values or {}) | told}
-
-
-def inside(files: Mapping[str, Any]) -> Path:
-    """Where the configuration of the language model lies in that of a model of several kinds of data."""
-    return () if files[MAIN].get("model_type") in TYPES else ("text_config",)
-
-
-def _stock(said: Settings, before: Widths, after: Widths, width: int) -> dict[Path, Any]:
-    """The values of a configuration of transformers."""
-    keys = TYPES[said.name]
-    values: dict[Path, Any] = {
-        (key,): new
-        for key, old, new in (
-            (keys.states, before.states, after.states),
-            (keys.heads, before.heads, after.heads),
-            (keys.groups, before.groups, after.groups),
-            (keys.head_dim, before.head_dim, after.head_dim),
-        )
-        if old != new
-    }
-    if before.inner == after.inner:
-        return values
-    for name in keys.inner:
-        whole = name.endswith("expand")
-        if whole and after.inner % width:
-            raise _inexpressible(said.name, before, after, width)
-        values[(name,)] = after.inner // width if whole else after.inner
-    return values
-
-
-def _inexpressible(name: str, before: Widths, after: Widths, width: int) -> UsageError:
-    """The error for channels that are no multiple of the model's width, and which numbers of units would be some."""
-    target = "heads" if before.heads != after.heads else "channels"
-    count = before.heads // before.unit_groups if target == "heads" else before.head_dim
-    fits = [n for n in range(1, count) if before.keeping(target, n).inner % width == 0]
-    ratios = ", ".join(f"⟦ratio {round(1 - n / count, 4):g}⟧ ({n} of {count})" for n in fits)
-    sizes = f"{after.heads} heads of {after.head_dim} channels are {after.inner}, no multiple of the width {width}"
-    return UsageError(
-        f"{sizes}, and the configuration of {name} can say no others",
-        f"it can of as many {_each(target, before)} as with {ratios}" if fits else "no smaller number is one",
-    )
-
-
-def _each(target: str, before: Widths) -> str:
-    return f"{target} a group" if target == "heads" and before.unit_groups > 1 else target
+        lists |= {"d_state_list"} if pruning.target == "states" else set(library.sizes)
+    values = dict(values or {})
+    values |= {(*library.lists, name): [library.sizes[name](one) for one in change.after] for name in sorted(lists)}
+    sizes = {library.file.removeprefix("file:"): values}
+    if not (arrays := change.norms(single=not pruning.stock)):
+        return Resizing(sizes)
+    if pruning.stock:
+        said = f"{change.said.name} has one epsilon, {change.said.eps:g}, for the gate's norm of every model"
+        return Resizing(sizes, arrays, inexact=f"{said}: the output differs from the masked model's by {LOSS}")
+    return Resizing(sizes, arrays, {"config.json": {(EPS_LIST,): change.eps}})
 
 
 def _one_for_all(library: Library, before: Widths, after: Widths, width: int) -> dict[Path, Any] | None:
@@ -170,7 +118,3 @@ def _one_for_all(library: Library, before: Widths, after: Widths, width: int) ->
     if library.inner:
         return values | {library.inner: after.inner, (*library.core, "expand"): expand}
     return values | {(*library.core, "expand"): expand} if isinstance(expand, int) else None
-
-
-def _name(file: str) -> str:
-    return file.removeprefix(_FILE)

@@ -1,11 +1,19 @@
-"""The sizes of a mixer as configurations spell them, before and after a pruning."""
+"""The sizes of mixers as configurations spell them, before and after a pruning, and what follows for the gate's norm.
+
+The norm takes its mean over fewer channels afterwards. Without the zeros of what is gone the mean of squares is 1/r
+times as large, r = channels left/channels of one norm group: weight / sqrt(r) and epsilon / r put that right.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from last_cli.families.layer import Layer
-from last_cli.families.mamba2.targets import OUT
+from last_cli.families.mamba2.dialect import Settings, settings
+from last_cli.families.mamba2.targets import NORM, OUT
+from last_cli.families.resizing import Rescale, Shrinking
+from last_cli.formats.types import Key, dtype_of
 
 
 @dataclass(frozen=True)
@@ -72,3 +80,58 @@ def widths(layer: Layer, norm_by_head: bool) -> Widths:
     count = heads.groups * heads.count
     norm_groups = count if norm_by_head else states.groups
     return Widths(count, columns.block, states.groups, states.count, columns.start, norm_groups, heads.groups)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A pruning of Mamba-2 mixers.
+
+    Attributes:
+        pruning: as it is asked for.
+        said: of the model as it is.
+        before, after: the sizes of all mixers in order.
+    """
+
+    pruning: Shrinking
+    said: Settings
+    before: tuple[Widths, ...]
+    after: tuple[Widths, ...]
+
+    @property
+    def alike(self) -> bool:
+        """Whether all mixers have the same sizes afterwards."""
+        return len(set(self.after)) == 1
+
+    @property
+    def width(self) -> int:
+        """Of the model."""
+        return self.pruning.layers[0].sizes.features
+
+    @property
+    def ratios(self) -> list[float]:
+        """1/r of each mixer's norm."""
+        return [old.norm_width / new.norm_width for old, new in zip(self.before, self.after, strict=True)]
+
+    @property
+    def eps(self) -> list[float]:
+        """The epsilon of each mixer's norm as it is to be."""
+        layers = self.pruning.layers
+        return [self.said.eps_of(i, layer.name) * self.ratios[i] for i, layer in enumerate(layers)]
+
+    def norms(self, *, single: bool) -> dict[Key, Rescale]:
+        """What becomes of the weights of the gate's norms; in single precision at least, if asked for."""
+        found: dict[Key, Rescale] = {}
+        for layer, ratio in zip(self.pruning.layers, self.ratios, strict=True):
+            if NORM in layer.leaves and ratio != 1:
+                key = layer.leaves[NORM]
+                short = dtype_of(self.pruning.leaves[key].dtype).itemsize < 4
+                found[key] = Rescale(math.sqrt(ratio), "float32" if single and short else None)
+        return found
+
+
+def change_of(pruning: Shrinking) -> Change:
+    """The change of the mixers that a pruning is."""
+    said = settings(pruning.files)
+    before = tuple(widths(layer, said.norm_by_head) for layer in pruning.layers)
+    after = [one.keeping(pruning.target, count) for one, count in zip(before, pruning.counts, strict=True)]
+    return Change(pruning, said, before, tuple(after))

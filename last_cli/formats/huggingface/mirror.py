@@ -25,18 +25,22 @@ _Sizes = Mapping[str, tuple[tuple[int, ...], np.dtype]]
 
 
 def mirror(source: Index, stage: Path, changes: Changes) -> dict[str, dict[Key, str]]:
-    """Writes all of a directory: weights anew, settings with their changes, every other file as it is."""
+    """Writes all of a directory: weights anew, settings with their changes, every other file as it is or is to be."""
     store = source.tree.store
     assert isinstance(store, TensorStore)
     keys = {name: key for key, name in source.tree.names.items()}
     directory, weights = source.location.directory, {file.path.name for file in store.files}
+    anew = {*weights, *changes.files, STAMP_FILE, *INDEXES}
     for entry in sorted(directory.iterdir()):
-        if entry.name in weights | {STAMP_FILE, *INDEXES} or entry.name.startswith(".") or not _is_own(entry):
+        if entry.name in anew or entry.name.startswith(".") or not _is_own(entry):
             continue
         if entry.name in changes.settings:
             _write_settings(entry, stage / entry.name, changes.settings[entry.name])
         else:
             shutil.copyfile(entry, stage / entry.name)
+    for name, file in changes.files.items():
+        if file is not None:
+            shutil.copyfile(file, stage / name)
     sizes: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
     digests: dict[Key, str] = {}
     for file in store.files:

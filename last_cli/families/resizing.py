@@ -1,4 +1,4 @@
-"""What a pruning changes besides what it cuts: numbers that depend on how many units are left, as those of a norm."""
+"""What a pruning changes besides what it cuts: sizes in files, and numbers that depend on how many units are left."""
 
 from __future__ import annotations
 
@@ -46,21 +46,23 @@ class Shrinking:
 
 
 @dataclass(frozen=True)
-class Rescaling:
-    """What changes so that compacted and masked give the same.
+class Resizing:
+    """What changes beside a tree, and in it so that compacted and masked give the same.
 
     Attributes:
-        arrays: by key.
-        settings: new values in configuration files.
-        inexact: what is not the same all the same, in words; "" where nothing is.
+        sizes: new values in configuration files.
+        arrays: what is rescaled, by key.
+        settings: new values in configuration files that belong to it.
+        inexact: why compacted and masked differ all the same, in words; "" where they do not.
     """
 
+    sizes: Settings = field(default_factory=dict)
     arrays: Mapping[Key, Rescale] = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
     inexact: str = ""
 
-    def as_json(self) -> dict[str, Any]:
-        """For stamps and reports: the arrays by what becomes of them, and the values by their place."""
+    def rescaled(self) -> dict[str, Any]:
+        """What is rescaled, for stamps and reports: arrays by what becomes of them, values by their place."""
         kinds: dict[Rescale, list[str]] = {}
         for key, rescale in self.arrays.items():
             kinds.setdefault(rescale, []).append("/".join(key))

@@ -1,0 +1,108 @@
+"""Language models of transformers whose Mamba-2 mixers have different sizes, as `last` writes them.
+
+`last_layers` in config.json has an entry for each mixer, in the order of the layers: its states, its heads, the
+channels of a head (`head_dim`), and the epsilon of its gate's norm (`eps`, null where there is no such norm). The stock
+class makes the model, and each mixer is then made anew, by its own class, from the configuration with these sizes.
+Everything else is the stock class's.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from types import MethodType
+from typing import Any
+
+import torch
+import transformers
+
+PREFIX = "Last"
+_MAMBA = ("mamba_d_state", "mamba_n_heads", "mamba_d_head")
+KEYS = {
+    "Mamba2ForCausalLM": (("state_size", "num_heads", "head_dim"), "expand"),
+    "BambaForCausalLM": (_MAMBA, "mamba_expand"),
+    "GraniteMoeHybridForCausalLM": (_MAMBA, "mamba_expand"),
+    "NemotronHForCausalLM": (("ssm_state_size", "mamba_num_heads", "mamba_head_dim"), None),
+    "FalconH1ForCausalLM": (_MAMBA, "mamba_d_ssm"),
+    "Zamba2ForCausalLM": (("mamba_d_state", "n_mamba_heads", "mamba_headdim"), "mamba_expand"),
+}
+"""The stock classes, with their keys of states, heads and head_dim, and of all channels or their ratio to the width."""
+
+_LEAVES = ("A_log", "D", "in_proj", "conv1d", "out_proj")
+
+
+def __getattr__(name: str) -> Any:
+    """LastMamba2ForCausalLM and so on: made when asked for, since not every transformers has all of the types."""
+    stock = name.removeprefix(PREFIX)
+    if stock == name or stock not in KEYS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    parent = getattr(transformers, stock)
+    made = type(name, (Layered, parent), {"__module__": __name__, "__doc__": f"{stock} with `last_layers`."})
+    return globals().setdefault(name, made)
+
+
+class Layered:
+    """A model whose mixers are as large as `last_layers` says; without that, the stock model."""
+
+    def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(config, *args, **kwargs)
+        if entries := getattr(config, "last_layers", None):
+            _resize(self, config, entries)
+
+
+class _Config:
+    """A configuration with other values, which it might refuse as its own."""
+
+    def __init__(self, config: Any, values: dict[str, Any]) -> None:
+        vars(self).update(values, stock=config)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(vars(self)["stock"], name)
+
+
+def _resize(model: Any, config: Any, entries: list[dict[str, Any]]) -> None:
+    """Makes every mixer anew, with the sizes of its entry."""
+    mixers = [n for n, module in model.named_modules() if all(hasattr(module, leaf) for leaf in _LEAVES)]
+    if len(mixers) > len(entries):
+        raise ValueError(f"config.json: last_layers has {len(entries)} entries, and the model {len(mixers)} mixers")
+    for name, entry in zip(mixers, entries, strict=False):  # Layers of another head, for several tokens, come last.
+        around, _, own = name.rpartition(".")
+        old = model.get_submodule(name)
+        new = type(old)(_sized(model, config, entry), layer_idx=old.layer_idx)
+        if hasattr(old, "config"):
+            new.config = old.config
+        if entry["eps"] is not None:
+            if entry["eps"] != new.norm.variance_epsilon:  # Then the weight was rescaled too, in float32.
+                kept = model._keep_in_fp32_modules_strict or ()
+                model._keep_in_fp32_modules_strict = {*kept, f"{name}.norm".replace(".", r"\.")}
+            new.norm.variance_epsilon = entry["eps"]
+        if hasattr(old, "mup_vector"):
+            new.register_buffer("mup_vector", _multipliers(new, config), persistent=False)
+            model.model._init_weights = MethodType(_init_weights, model.model)
+        setattr(model.get_submodule(around), own, new)
+
+
+def _sized(model: Any, config: Any, entry: dict[str, Any]) -> Any:
+    """The configuration of one mixer."""
+    stock = next(parent.__name__ for parent in type(model).__mro__ if parent.__name__ in KEYS)
+    keys, inner = KEYS[stock]
+    values = dict(zip(keys, (entry["states"], entry["heads"], entry["head_dim"]), strict=True))
+    channels = entry["heads"] * entry["head_dim"]
+    if inner:  # Of a ratio the classes take the whole part of its product with the width, which is exact of a fraction.
+        values[inner] = channels if inner == "mamba_d_ssm" else Fraction(channels, config.hidden_size)
+    return _Config(config, values)
+
+
+def _multipliers(mixer: Any, config: Any) -> torch.Tensor:
+    """Falcon-H1's factors on the rows of in_proj: z, x, B, C and the step."""
+    inner, pairs = mixer.intermediate_size, mixer.n_groups * mixer.ssm_state_size
+    parts = zip(config.ssm_multipliers, (inner, inner, pairs, pairs, mixer.num_heads), strict=True)
+    return torch.tensor([float(factor) for factor, rows in parts for _ in range(rows)])[None, None]
+
+
+def _init_weights(self: Any, module: Any) -> None:
+    """Of Falcon-H1's inner model: the stock one fills all factors, which are not stored, as if mixers were equal."""
+    if module is self:
+        return
+    type(self)._init_weights(self, module)
+    if hasattr(module, "mup_vector"):
+        module.mup_vector.copy_(_multipliers(module, self.config))
