@@ -156,18 +156,19 @@ def _score_layer(checkpoint: Checkpoint, needs: Needs, position: int) -> tuple[L
 
 
 def _check_systems(checkpoint: Checkpoint, recipe: Recipe) -> None:
-    whole = recipe.target == "states" or recipe.scoring.measure is None  # else a System's energies are of its states
-    alien = [layer for layer in checkpoint.layers if layer.family.system is None or not whole]
-    other = next((layer for layer in alien if not _measure(layer, recipe)), None)
-    if other is not None and "system" in recipe.scoring.needs:
-        known = {measure for measure, target in other.family.energies if target == recipe.target}
+    scored, target = recipe.scoring, recipe.target or "states"
+    own = not scored.targets or target in scored.targets  # else only layers that have energies of them know how
+    lacking = [layer for layer in checkpoint.layers if not _measure(layer, recipe)]
+    other = next((layer for layer in lacking if layer.family.system is None or not own), None)
+    if other is not None and "system" in scored.needs:
+        known = {measure for measure, of in other.family.energies if of == target}
         every = {name: registry.get("criteria", name) for name in registry.names("criteria")}
         able = [name for name, one in every.items() if "system" not in one.needs or one.measure in known]
-        lacks = "is no linear system" if other.family.system is None else f"has no energies of its {recipe.target}"
+        what = "is no linear system, and" if own else f"has {target}, which"
         raise UsageError(
-            f"{other.name}: a layer of the family '{other.family.name}' {lacks}, and the criterion "
-            f"{recipe.criterion} scores one",
-            f"criteria that need none: {', '.join(able)}",
+            f"{other.name}: a layer of the family '{other.family.name}' {what} the criterion {recipe.criterion} "
+            f"{'scores one' if own else 'does not score'}",
+            f"criteria that {'need none' if own else 'do'}: {', '.join(able)}; ⟦keep FILE⟧ prunes without any",
         )
 
 

@@ -62,7 +62,8 @@ def in_transformers(change: Change) -> Resizing:
     if own and not change.alike:
         raise UsageError(*why)
     told = with_entries(files, change.said, entries(change), why)
-    return Resizing({"config.json": _inside(files, own) | told}, change.norms(single=True))
+    sizes, arrays = {"config.json": own}, change.norms(single=True)
+    return Resizing(sizes, arrays, {"config.json": told}) if arrays else Resizing({"config.json": {**own, **told}})
 
 
 def _inside(files: Mapping[str, Any], values: Values) -> Values:

@@ -7,6 +7,5 @@ HINF = Criterion(
     name="hinf",
     summary="squared H-infinity norm, not normalised: the paper's Global (or, ⟦scope layer⟧, Uniform) baseline",
     energy=lambda system: hinf_norm(system) ** 2,
-    targets=("states", "heads"),
     measure="hinf",
 )

@@ -7,7 +7,6 @@ LAST = Criterion(
     name="last",
     summary="squared H-infinity norm over the layer's tail sum: the paper's LAST score, float64 (default)",
     energy=lambda system: hinf_norm(system) ** 2,
-    targets=("states", "heads"),
     measure="hinf",
     normalise=tail_share,
     min_states=1,  # the largest of a layer scores 1, which no ratio is to remove

@@ -9,6 +9,5 @@ MAGNITUDE = Criterion(
     name="magnitude",
     summary="product of the magnitudes |lam| |B| |C| of a state's discretised parameters",
     energy=lambda system: np.abs(system.lam) * input_norm(system) * output_norm(system),
-    targets=("states", "heads"),
     measure="magnitude",
 )
