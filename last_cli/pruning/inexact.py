@@ -45,6 +45,6 @@ def _surprise(checkpoint: Checkpoint) -> np.ndarray:
     network, spec = network_of(checkpoint), model_spec(checkpoint)
     params = network.fold(spec, read_variables(checkpoint), systems_of(checkpoint), TOKENS + 1, "float32")
     x = np.random.default_rng(0).integers(0, spec.d_input, (1, TOKENS + 1)).astype(np.int32)
-    run = jax.jit(lambda params: network.forward(spec, params, x, np.array([TOKENS + 1], np.int32), "cpu"))
+    run = jax.jit(lambda params, x, lengths: network.forward(spec, params, x, lengths, jax.default_backend()))
     with jax.default_matmul_precision("highest"):
-        return np.asarray(run(params))
+        return np.asarray(run(params, x, np.array([TOKENS + 1], np.int32)))
