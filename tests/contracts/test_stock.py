@@ -7,7 +7,9 @@ In the stock class where all layers are as large, and with our modelling file wh
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -24,6 +26,7 @@ from last_cli.families.mamba2.network.spec import language_spec
 
 torch: Any = pytest.importorskip("torch")
 transformers: Any = pytest.importorskip("transformers")
+torch.set_num_threads(1)  # Models of this size gain nothing from more.
 
 CASES = ["hf_base", "hf_groups", "hf_bf16_sharded", "bamba", "granite_dense", "falcon_h1_norm"]
 TOLERANCE = 1e-5
@@ -173,3 +176,48 @@ def test_heads_channels_and_epsilons_are_those_of_each_layer(tmp_path: Path, nam
     norms = [name for name in half.state_dict() if name.endswith(("mixer.norm.weight", "mamba.norm.weight"))]
     assert single == norms and len(norms) == len(config[LAST_LAYERS])
     assert np.isfinite(answers(half, tokens)).all()
+
+
+def code(tmp_path: Path) -> Any:
+    """The modelling file as a module, through a directory that it goes with."""
+    case = model("hf_base")
+    out = last.save(last.prune(case.directory / "checkpoint", **OWN_SIZES), tmp_path / "small")
+    return sys.modules[type(loaded(out, trust_remote_code=True)).__module__]
+
+
+def test_a_head_that_is_a_group_of_its_own_takes_its_pairs_along(tmp_path: Path) -> None:
+    entries = [{"states": 4 * i, "heads": 2 * i, "head_dim": 8, "eps": 1e-5} for i in (1, 2)]
+    sizes = {"vocab_size": 96, "hidden_size": 32, "num_heads": 8, "head_dim": 8, "n_groups": 8, "num_hidden_layers": 2}
+    made = code(tmp_path).LastMamba2ForCausalLM(transformers.Mamba2Config(**sizes, last_layers=entries)).eval()
+    mixers = [layer.mixer for layer in made.backbone.layers]
+    assert [mixer.n_groups for mixer in mixers] == [2, 4]
+    assert [mixer.conv1d.weight.shape[0] for mixer in mixers] == [8 * 2 + 2 * 2 * 4, 8 * 4 + 2 * 4 * 8]
+    cached, again = generated(made, np.arange(33)[None])
+    assert cached == again
+
+
+def test_a_cache_of_transformers_4_gets_room_for_each_layer(tmp_path: Path) -> None:
+    module = code(tmp_path)
+    sizes = {"conv_dim": 20, "conv_kernel_size": 4, "num_heads": 2, "head_dim": 8, "ssm_state_size": 3}
+    mixer = SimpleNamespace(layer_idx=1, **sizes)
+    one = SimpleNamespace(conv_states=torch.zeros(2, 5, 30, 4), ssm_states=torch.zeros(2, 5, 2, 8, 7))
+    several = SimpleNamespace(conv_states=list(one.conv_states), ssm_states=list(one.ssm_states))
+    for cache in (one, several):
+        module._make_room(mixer, (), {"cache_params": cache})
+        assert [tuple(states.shape) for states in cache.conv_states] == [(5, 30, 4), (5, 20, 4)]
+        assert [tuple(states.shape) for states in cache.ssm_states] == [(5, 2, 8, 7), (5, 2, 8, 3)]
+        cache.ssm_states[1].fill_(1.0)
+        module._make_room(mixer, (None, cache), {})
+        assert cache.ssm_states[1].all()
+    assert one.conv_states.device == torch.device("cpu")
+
+
+def test_a_model_without_such_sizes_is_the_stock_one(tmp_path: Path) -> None:
+    module, case = code(tmp_path), model("hf_base")
+    plain = module.LastMamba2ForCausalLM.from_pretrained(case.directory / "checkpoint", dtype=torch.float32)
+    assert agree(answers(plain, case.recorded["tokens"]), case.recorded["logits"])
+    with pytest.raises(AttributeError, match="has no attribute 'LastLlamaForCausalLM'"):
+        _ = module.LastLlamaForCausalLM
+    short = transformers.Mamba2Config(num_hidden_layers=2, hidden_size=32, num_heads=8, head_dim=8, last_layers=[{}])
+    with pytest.raises(ValueError, match="last_layers has 1 entries, and the model 2 mixers"):
+        module.LastMamba2ForCausalLM(short)

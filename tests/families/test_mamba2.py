@@ -112,5 +112,5 @@ def test_the_modelling_file_has_the_keys_of_the_table(monkeypatch: pytest.Monkey
     for name, keys in TYPES.items():
         inner = keys.inner[0] if keys.inner else None
         stock = modelling.CLASSES[name].removeprefix("Last")
-        ours[stock] = ((keys.states, keys.heads, keys.head_dim), inner)
+        ours[stock] = ((keys.states, keys.heads, keys.head_dim, keys.groups), inner)
     assert theirs == ours

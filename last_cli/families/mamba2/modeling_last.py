@@ -16,16 +16,16 @@ import torch
 import transformers
 
 PREFIX = "Last"
-_MAMBA = ("mamba_d_state", "mamba_n_heads", "mamba_d_head")
+_MAMBA = ("mamba_d_state", "mamba_n_heads", "mamba_d_head", "mamba_n_groups")
 KEYS = {
-    "Mamba2ForCausalLM": (("state_size", "num_heads", "head_dim"), "expand"),
+    "Mamba2ForCausalLM": (("state_size", "num_heads", "head_dim", "n_groups"), "expand"),
     "BambaForCausalLM": (_MAMBA, "mamba_expand"),
     "GraniteMoeHybridForCausalLM": (_MAMBA, "mamba_expand"),
-    "NemotronHForCausalLM": (("ssm_state_size", "mamba_num_heads", "mamba_head_dim"), None),
+    "NemotronHForCausalLM": (("ssm_state_size", "mamba_num_heads", "mamba_head_dim", "n_groups"), None),
     "FalconH1ForCausalLM": (_MAMBA, "mamba_d_ssm"),
-    "Zamba2ForCausalLM": (("mamba_d_state", "n_mamba_heads", "mamba_headdim"), "mamba_expand"),
+    "Zamba2ForCausalLM": (("mamba_d_state", "n_mamba_heads", "mamba_headdim", "mamba_ngroups"), "mamba_expand"),
 }
-"""The stock classes, with their keys of states, heads and head_dim, and of all channels or their ratio to the width."""
+"""The stock classes: keys of states, heads, head_dim and groups, and of all channels or their ratio to the width."""
 
 _LEAVES = ("A_log", "D", "in_proj", "conv1d", "out_proj")
 
@@ -36,8 +36,8 @@ def __getattr__(name: str) -> Any:
     if stock == name or stock not in KEYS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     parent = getattr(transformers, stock)
-    made = type(name, (Layered, parent), {"__module__": __name__, "__doc__": f"{stock} with `last_layers`."})
-    return globals().setdefault(name, made)
+    said = {"__module__": __name__, "__doc__": f"{stock} with `last_layers`.", "_auto_class": "AutoModelForCausalLM"}
+    return globals().setdefault(name, type(name, (Layered, parent), said))
 
 
 class Layered:
@@ -78,18 +78,42 @@ def _resize(model: Any, config: Any, entries: list[dict[str, Any]]) -> None:
         if hasattr(old, "mup_vector"):
             new.register_buffer("mup_vector", _multipliers(new, config), persistent=False)
             model.model._init_weights = MethodType(_init_weights, model.model)
+        new.register_forward_pre_hook(_make_room, with_kwargs=True)
         setattr(model.get_submodule(around), own, new)
 
 
 def _sized(model: Any, config: Any, entry: dict[str, Any]) -> Any:
     """The configuration of one mixer."""
     stock = next(parent.__name__ for parent in type(model).__mro__ if parent.__name__ in KEYS)
-    keys, inner = KEYS[stock]
-    values = dict(zip(keys, (entry["states"], entry["heads"], entry["head_dim"]), strict=True))
+    (states, heads, head_dim, groups), inner = KEYS[stock]
+    values = {states: entry["states"], heads: entry["heads"], head_dim: entry["head_dim"]}
+    if getattr(config, groups) == getattr(config, heads):  # Every head has a B and C of its own.
+        values[groups] = entry["heads"]
     channels = entry["heads"] * entry["head_dim"]
     if inner:  # Of a ratio the classes take the whole part of its product with the width, which is exact of a fraction.
         values[inner] = channels if inner == "mamba_d_ssm" else Fraction(channels, config.hidden_size)
     return _Config(config, values)
+
+
+class _States(list):
+    """A tensor for each layer, where the cache of Mamba-2 in transformers 4 has one for all."""
+
+    @property
+    def device(self) -> Any:
+        return self[0].device
+
+
+def _make_room(mixer: Any, args: Any, kwargs: Any) -> None:
+    """Gives a layer its own sizes in a cache of transformers 4, which has room before any layer runs, for all alike."""
+    cache = next((value for value in (*args, *kwargs.values()) if hasattr(value, "conv_states")), None)
+    if cache is None:
+        return
+    sizes = (mixer.num_heads, mixer.head_dim, mixer.ssm_state_size)
+    for name, shape in (("conv_states", (mixer.conv_dim, mixer.conv_kernel_size)), ("ssm_states", sizes)):
+        if isinstance(states := getattr(cache, name), torch.Tensor):
+            setattr(cache, name, states := _States(states))
+        if (before := states[mixer.layer_idx]).shape[1:] != shape:
+            states[mixer.layer_idx] = before.new_zeros((len(before), *shape))
 
 
 def _multipliers(mixer: Any, config: Any) -> torch.Tensor:
