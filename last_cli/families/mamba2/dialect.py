@@ -179,6 +179,7 @@ def _transformers(config: Mapping[str, Any]) -> Settings:
         norm=norm,
         eps=eps,
         each_eps=_each_eps(config[LAST_LAYERS], eps) if LAST_LAYERS in config else None,
+        own_groups=LAST_LAYERS in config and config.get(keys.groups) == config.get(keys.heads) is not None,
         factors=factors,
         factor_in=factor_in,
         factor_out=factor_out,

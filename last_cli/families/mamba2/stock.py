@@ -58,12 +58,12 @@ def in_transformers(change: Change) -> Resizing:
         why = (found.inexact, "⟦stock⟧ writes it all the same, and says by how much it differs")
     if stock:
         raise UsageError(*why)
-    own = {(TYPES[change.said.name].groups,): change.after[0].groups} if change.before[0].own_groups else {}
-    if own and not change.alike:
-        raise UsageError(*why)
-    told = with_entries(files, change.said, entries(change), why)
-    sizes, arrays = {"config.json": own}, change.norms(single=True)
-    return Resizing(sizes, arrays, {"config.json": told}) if arrays else Resizing({"config.json": {**own, **told}})
+    keys, config = TYPES[change.said.name], files[MAIN]
+    if change.before[0].own_groups and config.get(keys.groups) != config.get(keys.heads):
+        raise UsageError(*why)  # The modelling file tells by these two that groups go with their heads.
+    told = {"config.json": with_entries(files, change.said, entries(change), why)}
+    arrays = change.norms(single=True)
+    return Resizing(arrays=arrays, settings=told) if arrays else Resizing(told)
 
 
 def _inside(files: Mapping[str, Any], values: Values) -> Values:
