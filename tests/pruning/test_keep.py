@@ -28,6 +28,7 @@ SMALLER = [
     ("ssm_groups_eq_heads", "heads50"),
     ("llamba_base", "headdims50"),
     ("mil_base", "heads50"),
+    ("mil_base", "headdims50"),
 ]
 TARGETS = {"states_ragged": "states", "heads50": "heads", "headdims50": "channels"}
 

@@ -103,7 +103,7 @@ class Settings:
         if self.each_eps is None:
             return self.eps
         if number >= len(self.each_eps):
-            said = EPS_LIST if self.name == "mamba_ssm" else LAST_LAYERS
+            said = LAST_LAYERS if self.name in TYPES else EPS_LIST
             raise CheckpointError(f"config.json: {said} has {len(self.each_eps)} entries, and none for {name}")
         return self.each_eps[number]
 
@@ -198,7 +198,6 @@ def _mamba_ssm(config: Mapping[str, Any]) -> Settings:
     low, high = core.get("dt_limit", (0.0, math.inf))
     norm = "norm first" if core.get("norm_before_gate", False) else "gate first"
     groups, own = _groups(config, core.get("ngroups", 1), "ngroups_list", "nheads_list")
-    eps = config.get(EPS_LIST)
     return Settings(
         "mamba_ssm",
         groups=groups,
@@ -206,7 +205,7 @@ def _mamba_ssm(config: Mapping[str, Any]) -> Settings:
         activation=_activation(core.get("activation", "swish")),
         limit=(number(low, "dt_limit"), number(high, "dt_limit")),
         norm=norm if core.get("rmsnorm", True) else None,
-        each_eps=None if eps is None else tuple(number(value, EPS_LIST) for value in _list(eps, EPS_LIST)),
+        each_eps=_eps_list(config),
     )
 
 
@@ -226,6 +225,11 @@ def _groups(there: Mapping[str, Any], usual: Any, groups_key: str, heads_key: st
     raise CheckpointError(f"config.json: {groups_key} is {groups}, expected one number for all layers, or {heads_key}")
 
 
+def _eps_list(config: Mapping[str, Any]) -> tuple[float, ...] | None:
+    eps = config.get(EPS_LIST)
+    return None if eps is None else tuple(number(value, EPS_LIST) for value in _list(eps, EPS_LIST))
+
+
 def _list(value: Any, name: str) -> list[Any]:
     if not isinstance(value, list) or not value or not all(isinstance(n, int | float) for n in value):
         raise CheckpointError(f"config.json: {name} is {value!r}, expected a list of numbers, one for each layer")
@@ -242,6 +246,7 @@ def _mamba_in_llama(config: Mapping[str, Any]) -> Settings:
         groups=whole(core.get("ngroups", 1), "ngroups"),
         shared=whole(config.get("d_xb"), "d_xb"),
         norm_by_head=True,
+        each_eps=_eps_list(config),
     )
 
 

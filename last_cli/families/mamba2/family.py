@@ -62,7 +62,7 @@ def of_settings(said: Settings) -> Family:
     return replace(
         MAMBA2,
         sizes=sizes,
-        targets=tuple(_target(name, said) for name in TARGETS if said.rows != "shared" or name != "channels"),
+        targets=tuple(_target(name, said) for name in TARGETS),
         bound=None,
         energies={
             ("hinf", "states"): partial(_hinf, said, state_energies),

@@ -11,7 +11,7 @@ from typing import Any
 
 from last_cli.base.errors import UsageError
 from last_cli.families.family import Loader
-from last_cli.families.mamba2.dialect import EPS_LIST, LAST_LAYERS, MAIN, TYPES, Settings
+from last_cli.families.mamba2.dialect import EPS_LIST, LAST_LAYERS, MAIN, MAMBA, TYPES, Settings
 from last_cli.families.mamba2.widths import Change
 
 FILE = "modeling_last.py"
@@ -71,7 +71,8 @@ def loader(files: Mapping[str, Any]) -> Loader | None:
     main = files.get(MAIN) or {}
     inner = main.get("text_config")
     if main.get("model_type") not in TYPES and (not isinstance(inner, dict) or inner.get("model_type") not in TYPES):
-        return Loader(f"with code that reads {EPS_LIST} in config.json") if EPS_LIST in main else None
+        listed = any(EPS_LIST in (files.get(file) or {}) for file in (MAIN, MAMBA))
+        return Loader(f"with code that reads {EPS_LIST} in its configuration") if listed else None
     if is_ours(files):
         return Loader(f"with trust_remote_code=True ({FILE})", {FILE: Path(__file__).with_name(FILE)})
     return Loader("in the stock class", {FILE: None})

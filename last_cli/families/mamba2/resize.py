@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from last_cli.base.errors import UsageError
 from last_cli.families.mamba2.dialect import EPS_LIST, MAIN, MAMBA, TYPES
 from last_cli.families.mamba2.stock import LOSS, in_transformers
 from last_cli.families.mamba2.widths import Change, Widths, change_of
@@ -25,6 +26,7 @@ class Library:
         sizes: keys of these, where layers differ or the keys below cannot say them.
         heads, groups, head_dim, beside: keys; the last is of the channels where a gated MLP has others.
         inner: the path of the channels; where there is none, their ratio to the model's width is a whole number.
+        shared: the path of the channels of x, where heads share it.
     """
 
     file: str
@@ -36,6 +38,7 @@ class Library:
     head_dim: str | None = None
     beside: str | None = None
     inner: Path | None = None
+    shared: Path | None = None
 
 
 _SIZES: dict[str, Callable[[Widths], int]] = {
@@ -61,11 +64,15 @@ _DISCRETE_SIZES: dict[str, Callable[[Widths], int]] = {
 _SHARED_SIZES = {**_SIZES, "ngroups_list": lambda w: w.heads}  # there every head has a C of its own
 _PHI, _CORE = ("Block1", "core_input"), ("ssm_cfg",)
 
+_SAME = "⟦scope layer⟧ keeps as many in every layer"
+
 LIBRARIES = {
     "mamba_ssm": Library(MAIN, _CORE, (), _SSM_SIZES, groups="ngroups", head_dim="headdim", beside="d_ssm"),
     "phi-mamba": Library(MAIN, _PHI, _PHI, _DISCRETE_SIZES, "n_v_heads", "n_qk_heads"),
     "llamba": Library(MAIN, _CORE, _CORE, _DISCRETE_SIZES, "n_v_heads", "n_qk_heads"),
-    "mamba-in-llama": Library(MAMBA, _CORE, _CORE, _SHARED_SIZES, "ngroups", inner=("d_inner",)),
+    "mamba-in-llama": Library(
+        MAMBA, _CORE, _CORE, _SHARED_SIZES, "ngroups", None, "headdim", inner=("d_inner",), shared=("d_xb",)
+    ),
 }
 
 
@@ -85,6 +92,8 @@ def _in_library(change: Change) -> Resizing:
     for part in library.lists:
         there = there.get(part) or {}
     values = _one_for_all(library, change.before[0], change.after[0], change.width) if change.alike else None
+    if values is None and library.shared and pruning.target == "channels":
+        raise UsageError(f"layers would keep different numbers of channels, and {change.said.name} has one", _SAME)
     lists = {name for name in library.sizes if name in there}
     if values is None:
         lists |= {"d_state_list"} if pruning.target == "states" else set(library.sizes)
@@ -96,7 +105,7 @@ def _in_library(change: Change) -> Resizing:
     if pruning.stock:
         said = f"{change.said.name} has one epsilon, {change.said.eps:g}, for the gate's norm of every model"
         return Resizing(sizes, arrays, inexact=f"{said}: the output differs from the masked model's by {LOSS}")
-    return Resizing(sizes, arrays, {"config.json": {(EPS_LIST,): change.eps}})
+    return Resizing(sizes, arrays, {library.file.removeprefix("file:"): {(EPS_LIST,): change.eps}})
 
 
 def _one_for_all(library: Library, before: Widths, after: Widths, width: int) -> dict[Path, Any] | None:
@@ -115,6 +124,8 @@ def _one_for_all(library: Library, before: Widths, after: Widths, width: int) ->
     if before.inner == after.inner:
         return values
     expand = after.outer // width if after.outer % width == 0 else after.outer / width
+    if library.shared and before.head_dim != after.head_dim:
+        values[library.shared] = after.groups * after.head_dim
     if library.inner:
         return values | {library.inner: after.inner, (*library.core, "expand"): expand}
     return values | {(*library.core, "expand"): expand} if isinstance(expand, int) else None

@@ -29,7 +29,7 @@ def units(sizes: Mixer, target: str) -> tuple[int, int]:
     if target == "states":
         return sizes.groups, sizes.states
     if target == "channels":
-        return sizes.heads, sizes.head_dim
+        return (sizes.groups if sizes.settings.rows == "shared" else sizes.heads), sizes.head_dim
     groups = 1 if own_group(sizes) else sizes.groups
     return groups, sizes.heads // groups
 
@@ -44,7 +44,7 @@ def segments(sizes: Mixer, target: str, shapes: Shapes) -> Segments:
 
     A state owns its rows of B and C, in in_proj and in the convolution. A head owns its rows of z, x and the step, its
     channels and what stands once a head; where every head has a B and C of its own, those too. A channel owns its
-    rows of z and x. Where x is shared by several heads, a head owns no x, and channels cannot go alone.
+    rows of z and x. Where x is shared by several heads, a head owns no x, and channels go from all of them together.
     """
     parts = _parts(sizes, target)
     found: dict[str, list[Segment]] = {}
@@ -54,11 +54,11 @@ def segments(sizes: Mixer, target: str, shapes: Shapes) -> Segments:
         if tensor in shapes and owned:
             found[tensor] = owned
     if target != "states":
-        block = sizes.head_dim if target == "heads" else 1
-        found[OUT] = [Segment(-1, sizes.beside, block, role="readout")]
+        block, copies = (sizes.head_dim, 1) if target == "heads" else (1, sizes.heads // units(sizes, target)[0])
+        found[OUT] = [Segment(-1, sizes.beside, block, role="readout", copies=copies)]
         for name in (NORM, "z_bias"):
             if name in shapes:
-                found[name] = [Segment(-1, 0, block)]
+                found[name] = [Segment(-1, 0, block, copies=copies)]
         for name in ("A_log", "dt_bias", "D"):
             if name in shapes and (wide := shapes[name][0] // sizes.heads) and (target == "heads" or wide > 1):
                 found[name] = [Segment(-1, 0, wide if target == "heads" else 1)]
@@ -70,8 +70,8 @@ def _parts(sizes: Mixer, target: str) -> list[_Part]:
     if target == "states":
         return [_Part("B", "input"), _Part("C", "readout", copies=per_group if shared else 1)]
     block = sizes.head_dim if target == "heads" else 1
-    parts = [_Part("z", "readout", block)]
-    if not shared:
+    parts = [_Part("z", "readout", block, per_group if shared and target == "channels" else 1)]
+    if not shared or target == "channels":
         parts.append(_Part("x", "input", block))
     if target == "heads":
         parts.append(_Part("dt", "dynamics"))
