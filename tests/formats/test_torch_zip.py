@@ -123,7 +123,8 @@ def test_every_truncation_of_a_pickle_is_an_error_in_words(tmp_path: Path) -> No
 
 def test_one_tensor_is_stored_in_another_type(tmp_path: Path) -> None:
     other = tensor((3, 2), (2, 1))
-    other.arguments[0].key = "1"
+    storage: Any = other.arguments[0]
+    storage.key = "1"
     path = saved(tmp_path / "m.bin", {"w": tensor(), "tied": tensor(), "other": other})
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("archive/data/1", np.arange(6, dtype="<f4").tobytes())
