@@ -92,6 +92,8 @@ class Target:
         multiple: of what number the kept ones of a group are a multiple, where there are at least twice as many and
             nothing else is asked for. Kernels want such.
         flat: units are numbered through all groups, as people name them.
+        inexact: why what stays computes otherwise once others are gone, where it does: reports say so, and zeros in
+            the place of the others would be yet another model.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Target:
     even: bool = False
     multiple: int = 1
     flat: bool = False
+    inexact: str | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from last_cli.base import registry
-from last_cli.base.errors import CheckpointError
+from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.carriers import carriers
@@ -48,6 +48,7 @@ def compact(
     target = settings.get("target", "states")
     stock = bool(settings.get("stock"))
     width = max(map(stored, masks.values())) if stock else 1
+    _check_filled(checkpoint.layers, masks, target, width)
     kept = Kept(masks, target, masked, {} if masked else _placeholders(checkpoint, masks, target), width, stock)
     resizing = Resizing() if masked else resized(checkpoint, kept)
     changes = merged(resizing.sizes, resizing.settings)
@@ -66,6 +67,13 @@ def compact(
     )
     loads = {"loads": small.loader.said} if small.loader else {}
     return replace(small, stamp=_stamp(checkpoint, {**settings, **loads}, kept, resizing))
+
+
+def _check_filled(layers: Sequence[Layer], masks: Mapping[str, np.ndarray], target: str, width: int) -> None:
+    """Raises UsageError where zeros would fill up a layer that they change."""
+    for layer in layers:
+        if (why := layer.target(target).inexact) and stored(masks[layer.name]) < width:
+            raise UsageError(f"{layer.name}: ⟦stock⟧: {why}", "zeros would count in the norm: ⟦scope layer⟧ needs none")
 
 
 def _placeholders(checkpoint: Checkpoint, masks: Mapping[str, np.ndarray], target: str) -> dict[str, np.ndarray]:

@@ -146,6 +146,8 @@ class Recipe:
             )
         if self.stock and any(layer.family.resized is None for layer in layers):
             raise UsageError("⟦stock⟧ is for models with a configuration of one size for all layers", "leave it out")
+        if self.masked and kind.inexact:
+            raise UsageError(f"⟦masked⟧: {kind.inexact}", "zeros would count in the norm: leave ⟦masked⟧ out")
         return replace(self, scope=self.scope or kind.scope, kind=kind)
 
     @property

@@ -17,6 +17,7 @@ def report_of(
     rescaled = after.stamp["pruned"][-1].get("rescaled", {})
     inexact = [rescaled["inexact"]] if "inexact" in rescaled else []
     target, memory, loader = recipe.target or "states", (before.memory, after.memory), after.loader
+    warnings = [*other_weights(before.layers, before.following), *_emptied(layers, target), *_inexact(before, target)]
     return PruneReport(
         checkpoint=before.source,
         family=before.family,
@@ -31,7 +32,7 @@ def report_of(
         bytes=(before.bytes, after.bytes),
         sliced_copies=_cut_copies(before, after),
         masked=recipe.masked,
-        warnings=[*other_weights(before.layers, before.following), *_emptied(layers, target), *inexact],
+        warnings=[*warnings, *inexact],
         target=target,
         rescaled=rescaled,
         memory=None if None in memory else memory,  # pyright: ignore[reportArgumentType]
@@ -51,3 +52,8 @@ def _emptied(layers: Sequence[LayerPrune], target: str) -> list[str]:
         for layer in layers
         if not layer.after
     ]
+
+
+def _inexact(before: Checkpoint, target: str) -> list[str]:
+    """Why the units that stay are not what they were, once for each reason."""
+    return list(dict.fromkeys(why for layer in before.layers if (why := layer.target(target).inexact)))

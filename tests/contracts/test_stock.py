@@ -1,6 +1,7 @@
 """What `last prune` writes of a language model loads in transformers, which computes what ours does.
 
-In the stock class where all layers are as large, and with our modelling file where they are not. Runs where the extra
+In the stock class where all layers are as large, and with our modelling file where they are not. Of Mamba-1 models,
+which no network of ours runs, it computes what was recorded of them, or what the masked ones do. Runs where the extra
 `oracle` is installed (torch, transformers); skipped elsewhere.
 """
 
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from language_models import Model, model
+from mamba_models import directories, recorded
 
 import last_cli as last
 from last_cli import formats
@@ -57,6 +59,22 @@ RANDOM: dict[str, dict[str, Any]] = {  # types that no network of ours runs
     },
 }
 ALL = {"vocab_size": 96, "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "chunk_size": 16}
+
+MAMBA = [("mamba1", p) for p in ("states50", "states_ragged", "channels50")] + [
+    ("jamba", p) for p in ("states50", "channels50")
+]
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 96, "intermediate_size": 48}
+ATTENTION = {"num_attention_heads": 4, "num_key_value_heads": 4, "attention_hidden_size": 64, "attention_head_dim": 16}
+HYBRID = {**SMALL, **ATTENTION, "n_mamba_heads": 4, "use_mamba_kernels": False, "layers_block_type": ["hybrid"] * 2}
+# Model type, what a random model is made of, and how much of what is pruned in it.
+MADE: list[tuple[str, dict[str, Any], str, float]] = [
+    ("zamba", HYBRID, "states", 0.5),
+    ("zamba", HYBRID, "heads", 0.5),
+    ("zamba", HYBRID, "channels", 0.5),
+    ("mamba", {**SMALL, "intermediate_size": 64}, "channels", 0.25),
+    ("falcon_mamba", {**SMALL, "intermediate_size": 64}, "channels", 0.25),
+    ("falcon_mamba", {**SMALL, "intermediate_size": 64}, "states", 0.5),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -236,3 +254,33 @@ def test_a_model_without_such_sizes_is_the_stock_one(tmp_path: Path) -> None:
     short = transformers.Mamba2Config(num_hidden_layers=2, hidden_size=32, num_heads=8, head_dim=8, last_layers=[{}])
     with pytest.raises(ValueError, match="last_layers has 1 entries, and the model 2 mixers"):
         module.LastMamba2ForCausalLM(short)
+
+
+@pytest.mark.parametrize(("case", "pruning"), MAMBA)
+def test_the_stock_class_computes_what_was_recorded_of_mamba_1(tmp_path: Path, case: str, pruning: str) -> None:
+    found, target = recorded(case, "oracle"), "channels" if pruning == "channels50" else "states"
+    keep = {"target": target, "layers": [{"kept": found[f"{pruning}/layer{i}"].tolist()} for i in range(3)]}
+    small = last.prune(directories() / case / "checkpoint", keep=keep, stock=pruning == "states_ragged")
+    theirs = answers(loaded(last.save(small, tmp_path / "small")), found["tokens"])
+    assert np.abs(theirs - found[f"{pruning}/logits"]).max() <= TOLERANCE * found["scale"]
+
+
+@pytest.mark.parametrize(("kind", "entries", "target", "ratio"), MADE)
+def test_compacted_equals_masked_in_the_stock_class(
+    tmp_path: Path, kind: str, entries: dict[str, Any], target: str, ratio: float
+) -> None:
+    torch.manual_seed(0)
+    made = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(kind, **entries))
+    for parameter in made.parameters():  # As they are made, mixers hardly show in the logits.
+        torch.nn.init.normal_(parameter, std=0.3)
+    made.save_pretrained(tmp_path / "whole")
+    whole = last.load(tmp_path / "whole")
+    options: dict[str, Any] = {"ratio": ratio, "target": target, "criterion": "random"}
+    tokens = np.random.default_rng(0).integers(0, 96, (1, 12))
+    compact = answers(loaded(last.save(last.prune(whole, **options), tmp_path / "small")), tokens)
+    if (kind, target) == ("falcon_mamba", "states"):  # Norms of B and C over the states: nothing masked is the same.
+        assert np.isfinite(compact).all()
+        return
+    masked = answers(loaded(last.save(last.prune(whole, masked=True, **options), tmp_path / "masked")), tokens)
+    assert np.abs(compact - masked).max() <= TOLERANCE * np.abs(masked).max()
+    assert np.abs(masked - answers(loaded(tmp_path / "whole"), tokens)).max() > 1e-3 * np.abs(masked).max()

@@ -12,11 +12,12 @@ from language_models import Model, model
 
 from last_cli import formats
 from last_cli.base.errors import CheckpointError
+from last_cli.families.front import Front
 from last_cli.families.mamba2.mixer import mixer
 from last_cli.families.mamba2.network.forward import logits
 from last_cli.families.mamba2.network.spec import LanguageSpec, language_spec
 from last_cli.families.mamba2.network.ssd import ssd
-from last_cli.families.mamba2.norms import Front, magnitudes, mean_squares, state_energies
+from last_cli.families.mamba2.norms import magnitudes, mean_squares, state_energies
 from last_cli.families.mamba2.targets import NORM, own_group, segments, units
 from last_cli.families.resizing import Rescale
 from last_cli.families.target import cut_shape, take, zero

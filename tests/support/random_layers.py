@@ -100,6 +100,23 @@ def mamba2_arrays(rng: Rng, states: int = 6, features: int = 4) -> Arrays:
     return single(arrays | {name: rng.uniform(0.5, 1.5, heads) for name in ("A_log", "D", "dt_bias")})
 
 
+def mamba_arrays(rng: Rng, states: int = 6, features: int = 4) -> Arrays:
+    """Leaves of a Mamba-1 mixer of five channels, with norms of B and C as in Jamba."""
+    sizes = {"in_proj.weight": (10, features), "conv1d.weight": (5, 1, 4), "conv1d.bias": (5,), "D": (5,)}
+    sizes |= {"x_proj.weight": (2 + 2 * states, 5), "dt_proj.weight": (5, 2), "dt_proj.bias": (5,)}
+    sizes |= {"A_log": (5, states), "out_proj.weight": (features, 5)}
+    sizes |= {"b_layernorm.weight": (states,), "c_layernorm.weight": (states,), "dt_layernorm.weight": (2,)}
+    return single({name: rng.normal(size=size) for name, size in sizes.items()})
+
+
+def zamba_arrays(rng: Rng, states: int = 6, features: int = 4) -> Arrays:
+    """Leaves of a Mamba-1 mixer of two heads of five channels."""
+    sizes = {"in_proj.weight": (20, features), "conv1d.weight": (10, 1, 4), "conv1d.bias": (10,), "D": (2, 5)}
+    sizes |= {"x_proj_weight": (2, 2 + 2 * states, 5), "dt_proj_weight": (2, 5, 2), "dt_proj_bias": (2, 5)}
+    sizes |= {"A_log": (2, 5, states), "out_proj.weight": (features, 10)}
+    return single({name: rng.normal(size=size) for name, size in sizes.items()})
+
+
 def single(arrays: Mapping[str, np.ndarray]) -> Arrays:
     return {name: np.asarray(array, np.float32) for name, array in arrays.items()}
 
@@ -148,6 +165,8 @@ LAYOUTS = ["s5-two-directions", "s5-one-C-of-two-directions", "s4d", "s4d-pairs-
 ALONE = {
     "s5-other-widths": Kind("s5", lambda rng, **s: event_arrays(rng, outputs=3, **s), _s5("C").config),
     "mamba2": Kind("mamba2", mamba2_arrays, files={"file:config.json": {"model_type": "mamba2", "n_groups": 2}}),
+    "mamba": Kind("mamba", mamba_arrays, files={"file:config.json": {"model_type": "jamba"}}),
+    "zamba": Kind("zamba", zamba_arrays, files={"file:config.json": {"model_type": "zamba"}}),
 }
 
 

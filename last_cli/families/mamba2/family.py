@@ -14,16 +14,14 @@ from typing import Any
 import numpy as np
 
 from last_cli.families.family import Family, Relative, Sizes, expect_ndim
+from last_cli.families.front import BESIDE, front
 from last_cli.families.mamba2.dialect import Settings, settings
 from last_cli.families.mamba2.mixer import Mixer, mixer
 from last_cli.families.mamba2.modelling import loader
-from last_cli.families.mamba2.norms import Front, head_energies, head_magnitudes, magnitudes, state_energies
+from last_cli.families.mamba2.norms import head_energies, head_magnitudes, magnitudes, state_energies
 from last_cli.families.mamba2.resize import resized
 from last_cli.families.mamba2.targets import TARGETS, segments, units
 from last_cli.families.target import Shapes, Target
-
-NORMS = ("norm", "input_layernorm")
-"""What the norm in front of a mixer is called."""
 
 MULTIPLES = {"states": 8}
 """Of what the kernels for GPUs want a multiple."""
@@ -109,16 +107,6 @@ def _magnitude(said: Settings, energies: Callable[..., np.ndarray], leaves: Mapp
     return energies(_own(said, leaves), leaves)
 
 
-def front(leaves: Mapping[str, np.ndarray]) -> Front:
-    """The norm in front of a mixer; without one that is stored, its weight is 1."""
-    width = leaves["in_proj.weight"].shape[1]
-    for name in NORMS:
-        if f"../{name}.weight" in leaves:
-            bias = leaves.get(f"../{name}.bias", np.zeros(width))
-            return Front(leaves[f"../{name}.weight"].astype(np.float64), bias.astype(np.float64))
-    return Front(np.ones(width), np.zeros(width))
-
-
 def _gated_delta(shapes: Shapes) -> bool:
     names = {path.rpartition("/")[2] for path in shapes}
     return "A_log" in names and "D" not in names
@@ -135,7 +123,7 @@ MAMBA2 = Family(
     required=frozenset({"D", "in_proj.weight", "conv1d.weight", "out_proj.weight"}),
     optional=frozenset({"A_log", "dt_bias", "norm.weight", *_BIASES}),
     absent=frozenset({"x_proj.weight", "x_proj_weight"}),
-    beside=tuple(f"{name}.{leaf}" for name in NORMS for leaf in ("weight", "bias")),
+    beside=BESIDE,
     options=(),
     sizes=_unbound,
     targets=tuple(Target(name, _unbound, _unbound) for name in TARGETS),

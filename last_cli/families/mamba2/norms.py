@@ -9,24 +9,15 @@ they are taken over inputs that are normal and independent from step to step, th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from last_cli.base.annotations import Float
+from last_cli.families.front import Front, normal, silu
 from last_cli.families.mamba2.mixer import Mixer
 from last_cli.families.mamba2.targets import CONV, IN, NORM, OUT, units
 
 Arrays = Mapping[str, np.ndarray]
-_NODES = 48
-
-
-@dataclass(frozen=True)
-class Front:
-    """The norm in front of a mixer: its weight, and its bias, which is zero where it has none."""
-
-    weight: Float[np.ndarray, " d"]
-    bias: Float[np.ndarray, " d"]
 
 
 def state_energies(sizes: Mixer, arrays: Arrays, front: Front) -> Float[np.ndarray, "G N"]:
@@ -90,10 +81,8 @@ def mean_squares(sizes: Mixer, arrays: Arrays, front: Front, part: str) -> Float
     deviation = np.sqrt(np.square(rows).sum(axis=1) * np.square(taps).sum(axis=1))
     if settings.activation == "identity":
         return mean**2 + deviation**2
-    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
-    values = np.asarray(mean)[..., None] + deviation[:, None] * nodes
-    activated = values / (1 + np.exp(-np.clip(values, -700, 700)))
-    return np.square(activated) @ weights / weights.sum()
+    values, weights = normal(mean, deviation)
+    return np.square(silu(values)) @ weights
 
 
 def gains(sizes: Mixer, arrays: Arrays) -> Float[np.ndarray, " H"]:

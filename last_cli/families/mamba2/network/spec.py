@@ -116,10 +116,7 @@ def language_spec(shapes: Mapping[str, tuple[int, ...]], files: Mapping[str, Any
     said = settings(files)
     main = files.get(MAIN) or {}
     if said.name not in TYPES:
-        raise CheckpointError(
-            f"no network of ours runs the model type '{said.name}'; it runs {', '.join(TYPES)}",
-            "`last score` and `last prune` need the mixers alone, whatever stands around them",
-        )
+        raise not_run(said.name)
     embedding = _one_of(shapes, EMBEDDINGS, "embedding")
     final = _one_of(shapes, FINAL_NORMS, "last norm")
     below = f"{embedding.partition('.')[0]}.layers."
@@ -143,6 +140,14 @@ def language_spec(shapes: Mapping[str, tuple[int, ...]], files: Mapping[str, Any
         "second" if said.name == "mamba_ssm" else "first",
         _factors(main),
         shapes[f"{embedding}.weight"][0],
+    )
+
+
+def not_run(name: str) -> CheckpointError:
+    """That a model type is none of those that run."""
+    return CheckpointError(
+        f"no network of ours runs the model type '{name}'; it runs {', '.join(TYPES)}",
+        "`last score` and `last prune` need the mixers alone, whatever stands around them",
     )
 
 
