@@ -5,7 +5,7 @@ Leaves: those of mixer.ONE_HEAD or mixer.SEVERAL_HEADS; biases and, in Jamba, we
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any

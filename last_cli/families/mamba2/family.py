@@ -19,8 +19,8 @@ from last_cli.families.mamba2.dialect import Settings, settings
 from last_cli.families.mamba2.mixer import Mixer, mixer
 from last_cli.families.mamba2.modelling import loader
 from last_cli.families.mamba2.norms import head_energies, head_magnitudes, magnitudes, state_energies
-from last_cli.families.mamba2.resize import resized
 from last_cli.families.mamba2.targets import TARGETS, segments, units
+from last_cli.families.resizing import Resizing, Shrinking
 from last_cli.families.target import Shapes, Target
 
 MULTIPLES = {"states": 8}
@@ -70,6 +70,13 @@ def of_settings(said: Settings) -> Family:
         },
         memory=lambda shapes: memory(mixer_of(shapes, said), shapes),
     )
+
+
+def resized(pruning: Shrinking) -> Resizing:
+    """See Family.resized."""
+    from last_cli.families.mamba2.resize import resized  # Layers of other families are found without it.
+
+    return resized(pruning)
 
 
 def memory(found: Mixer, shapes: Shapes) -> int:
