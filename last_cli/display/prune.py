@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from last_cli.display.search import search_lines
 from last_cli.display.sheet import Format, Sheet, write_csv, write_json, write_sheet
 from last_cli.display.words import byte_size, number, short_names
@@ -30,6 +33,7 @@ def prune_summary(report: PruneReport) -> list[str]:
             f"{report.sliced_copies} copies of the parameters (optimizer moments, averages) were sliced with them"
         )
     lines += _change_notes(report)
+    lines += [f"rescaled: {_rescaled(report.rescaled)}"] if report.rescaled else []
     lines += search_lines(report.search) if report.search else []
     if report.memory:
         before, after = report.memory
@@ -110,6 +114,17 @@ def _change_notes(report: PruneReport) -> list[str]:
     if "dynamics" in report.changes:
         return _truncation_notes(report)
     return _refit_notes(report) if report.changes else []
+
+
+def _rescaled(said: Mapping[str, Any]) -> str:
+    """What a pruning gave other numbers than those that were kept."""
+    parts = []
+    for kind in said.get("arrays", ()):
+        names, dtype = kind["arrays"], f" in {kind['dtype']}" if "dtype" in kind else ""
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        parts.append(f"{names[0]}{more} times {kind['factor']:.4g}{dtype}")
+    parts += [f"{', '.join(values)} in {file}" for file, values in said.get("settings", {}).items()]
+    return "; ".join(parts) or "nothing"
 
 
 def _truncation_notes(report: PruneReport) -> list[str]:

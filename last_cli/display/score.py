@@ -23,7 +23,7 @@ def show_score(report: ScoreReport, form: Format, per_state: bool, per_unit: boo
 def _score_sheet(report: ScoreReport) -> Sheet:
     kept, norms = report.ratio is not None, all(layer.norms for layer in report.layers)
     names = short_names([layer.name for layer in report.layers])
-    columns = ["layer", "states", *(["kept"] if kept else []), *(["H∞ min", "median", "max"] if norms else [])]
+    columns = ["layer", report.target, *(["kept"] if kept else []), *(["H∞ min", "median", "max"] if norms else [])]
     columns += [f"{report.criterion.upper()} min", "median", "max", *(["max |λ|"] if norms else [])]
     rows = [
         [name, f"{layer.states:,}", *([f"{layer.kept:,}"] if kept else []), *_spreads(layer, norms)]
@@ -47,7 +47,8 @@ def _spreads(layer: LayerScore, norms: bool) -> list[str]:
 
 
 def _states_of(report: ScoreReport) -> tuple[list[str], list[list[Any]]]:
-    columns = ["layer", "channel", "state", *report.layers[0].columns]
+    units = ("channel", "state") if report.target == "states" else ("group", report.target.removesuffix("s"))
+    columns = ["layer", *units, *report.layers[0].columns]
     return columns, [row for layer in report.layers for row in _layer_states(layer)]
 
 
@@ -56,7 +57,8 @@ def _layer_states(layer: LayerScore) -> Iterator[list[Any]]:
         channel = group if len(layer.live) > 1 else ""
         for state in row.nonzero()[0].tolist():
             values = [column[group, state].item() for column in layer.columns.values()]
-            yield [layer.name, channel, state, *(int(v) if isinstance(v, bool) else v for v in values)]
+            named = state + group * len(row) if layer.flat else state
+            yield [layer.name, channel, named, *(int(v) if isinstance(v, bool) else v for v in values)]
 
 
 def _states_sheet(report: ScoreReport) -> Sheet:

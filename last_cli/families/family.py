@@ -9,10 +9,11 @@ from typing import Any
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.system import AnyArray, System
+from last_cli.families.resizing import Resizing, Shrinking
 from last_cli.families.stock import Stock
 from last_cli.families.target import Shapes, Target
 from last_cli.formats import Key
-from last_cli.formats.format import Files, Settings
+from last_cli.formats.format import Files
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,8 @@ class Family:
             where nothing but the network says them.
         on_inputs: the same from what the network measures on sequences for it: leaves and the means of the layer's
             quantities, by their names -> (G, N). See Network.observed.
-        resized: configuration files, layers, target and how many units each group of each layer keeps -> new values in
-            the files, by file beside the tree and by path of keys. None where no file says sizes.
+        resized: a pruning -> what changes with the arrays that it cuts. Raises UsageError where what loads the model
+            cannot be told of its sizes. None where no file says sizes.
         loader: configuration files -> what loads the model; None where nothing is known to.
         stock: configuration files, layers and shapes of all leaves -> the model in a class of transformers that
             computes the same; None where none is known. Raises UsageError: says what the class computes otherwise.
@@ -147,7 +148,7 @@ class Family:
     on_inputs: Mapping[tuple[str, str], Callable[[Mapping[str, Any], Mapping[str, Any]], Any]] = field(
         default_factory=dict
     )
-    resized: Callable[[Mapping[str, Any], Sequence[Any], str, Sequence[int]], Settings] | None = None
+    resized: Callable[[Shrinking], Resizing] | None = None
     loader: Callable[[Mapping[str, Any]], Loader | None] = lambda files: None
     stock: Callable[[Mapping[str, Any], Sequence[Any], Mapping[Key, tuple[int, ...]]], Stock] | None = None
     group: str = "channel"

@@ -40,11 +40,13 @@ class Resized:
         shapes: of the changed leaves.
         settings: new values in JSON files that lie beside the tree, by file and by path of keys.
         files: that come to lie beside the tree, or no longer do.
+        dtypes: of the changed leaves that get another one.
     """
 
     shapes: Mapping[Key, tuple[int, ...]] = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
     files: Files = field(default_factory=dict)
+    dtypes: Mapping[Key, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Changes:
         shapes: of the changed leaves, known before they are computed; where one is not here, it is computed for it.
         settings: new values in JSON files that lie beside the tree, by file and by path of keys.
         files: that come to lie beside the tree, or no longer do.
+        dtypes: of the changed leaves that get another one.
     """
 
     leaves: Mapping[Key, np.ndarray]
@@ -66,6 +69,7 @@ class Changes:
     shapes: Mapping[Key, tuple[int, ...]] = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
     files: Files = field(default_factory=dict)
+    dtypes: Mapping[Key, str] = field(default_factory=dict)
 
     def shape(self, key: Key) -> tuple[int, ...] | None:
         """The new shape of a leaf; None where it does not change."""

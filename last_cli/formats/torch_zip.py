@@ -2,69 +2,37 @@
 
 The pickle is not run by Python's unpickler. A small machine walks its opcodes and knows dictionaries, tuples, numbers,
 strings and tensors: whatever else the pickle asks for is refused by name. A changed copy keeps the pickle byte for byte
-but for the numbers of changed shapes, so that shared (tied) tensors, versions and wrappers stay as they were.
+but for the numbers of changed shapes, and the names of types where one changes, so that shared (tied) tensors, versions
+and wrappers stay as they were.
 """
 
 from __future__ import annotations
 
 import lzma
 import math
-import pickletools
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
-import ml_dtypes
 import numpy as np
 
 from last_cli.base.errors import CheckpointError
-from last_cli.base.files import EXPANDED, is_shape
+from last_cli.base.files import EXPANDED
 from last_cli.formats.json_file import NESTING
+from last_cli.formats.torch_pickle import DTYPES, Machine, Tensor
 from last_cli.formats.types import INCOMPLETE
-
-DTYPES = {
-    "FloatStorage": np.dtype("<f4"),
-    "DoubleStorage": np.dtype("<f8"),
-    "HalfStorage": np.dtype("<f2"),
-    "BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
-    "LongStorage": np.dtype("<i8"),
-    "IntStorage": np.dtype("<i4"),
-    "ShortStorage": np.dtype("<i2"),
-    "CharStorage": np.dtype("<i1"),
-    "ByteStorage": np.dtype("<u1"),
-    "BoolStorage": np.dtype(np.bool_),
-}
 
 _PICKLE_BYTES, _TENSOR_BYTES = 2**20, 2**12  # of a pickle, and for each entry of the zip; more is no state dict
 _NAMES = 16  # So many characters in names at most does a byte of a pickle make: a prefix counts for each name below.
-_LARGEST = 2**63
 _ALIGNMENT = 64  # of storages in the file, as PyTorch writes them
 # What `zipfile` raises of a damaged file: of an entry that seems compressed or encrypted now, too.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, KeyError, RuntimeError, ValueError)
 _SAFE = "convert it where you trust it: safetensors.torch.save_file(torch.load(FILE), 'model.safetensors')"
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """One tensor of a file: a view of one of its storages. `strides` and `offset` count numbers, not bytes."""
-
-    storage: str
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    offset: int
-    numbers: tuple[_Number, ...] = ()
-
-
-class _Number(int):
-    """An integer of the pickle, with the places of its opcode's first byte and of the one after its last."""
-
-    start: int
-    end: int
 
 
 @dataclass(frozen=True)
@@ -77,6 +45,7 @@ class TorchZip:
         tensors: by name; names inside of dictionaries are joined by dots.
         others: names of entries that are no tensors.
         pickle: the bytes of the pickle.
+        kinds: where the pickle names the type of which storage; None where it cannot be named anew.
     """
 
     path: Path
@@ -84,6 +53,7 @@ class TorchZip:
     tensors: Mapping[str, Tensor]
     others: tuple[str, ...]
     pickle: bytes
+    kinds: Sequence[tuple[str, tuple[int, int] | None]]
 
     def read(self, name: str) -> np.ndarray:
         """One tensor, of its shape, in C order.
@@ -125,7 +95,7 @@ def opened(path: Path) -> TorchZip:
         reason = f"no zip file as `torch.save` has written since PyTorch 1.6, or truncated ({error})"
         raise CheckpointError(f"{path}: {reason}", _SAFE) from error
     try:
-        content = _Machine(pickle).run()
+        content = (machine := Machine(pickle)).run()
         found = dict(_flat(content, _NAMES * len(pickle))) if isinstance(content, dict) else {}
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error.args[0]}", _SAFE) from error
@@ -134,10 +104,16 @@ def opened(path: Path) -> TorchZip:
     tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
     if not tensors:
         raise CheckpointError(f"{path}: holds no tensor, expected a state dict", _SAFE)
-    return TorchZip(path, root, tensors, tuple(name for name in found if name not in tensors), pickle)
+    return TorchZip(path, root, tensors, tuple(name for name in found if name not in tensors), pickle, machine.kinds)
 
 
-def write(source: TorchZip, file: BinaryIO, shapes: Mapping[str, tuple[int, ...]], changed: Callable) -> None:
+def write(
+    source: TorchZip,
+    file: BinaryIO,
+    shapes: Mapping[str, tuple[int, ...]],
+    changed: Callable,
+    dtypes: Mapping[str, np.dtype] = MappingProxyType({}),
+) -> None:
     """Writes a copy in which some tensors are others; those that share a storage change together.
 
     Args:
@@ -145,9 +121,10 @@ def write(source: TorchZip, file: BinaryIO, shapes: Mapping[str, tuple[int, ...]
         file: open for writing.
         shapes: of the tensors that change, by name.
         changed: name -> its new values; called once for each storage.
+        dtypes: of the tensors that change, where another one is wanted.
 
     Raises:
-        CheckpointError: the source cannot be read.
+        CheckpointError: the source cannot be read, or its pickle has no room for another dtype.
         OSError: the file cannot be written.
     """
     names = {source.tensors[name].storage: name for name in shapes}
@@ -158,15 +135,16 @@ def write(source: TorchZip, file: BinaryIO, shapes: Mapping[str, tuple[int, ...]
             raise CheckpointError(
                 f"{source.path}: {name} is a part of another tensor, so it cannot change alone", _SAFE
             )
+    own = {storage: dtypes.get(name, source.tensors[name].dtype) for storage, name in names.items()}
     with _reopened(source.path) as old, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as new:
         for info in old.infolist():
             at = info.filename.removeprefix(f"{source.root}/")
             storage = at.removeprefix("data/") if at.startswith("data/") else None
             if at == "data.pkl":
-                _add(new, info.filename, _patched(source.pickle, source.tensors, shared))
+                _add(new, info.filename, _patched(source, shared, own))
             elif storage in names:
                 name = names[storage]
-                array = np.ascontiguousarray(changed(name), source.tensors[name].dtype)
+                array = np.ascontiguousarray(changed(name), own[storage])
                 _add(new, info.filename, array.reshape(-1).view(np.uint8).data)
             else:
                 _add(new, info.filename, _content(source.path, old, info))
@@ -234,18 +212,33 @@ def _flat(tree: Mapping[Any, Any], room: int) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _patched(pickle: bytes, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> bytes:
-    """The pickle with other shapes, strides and sizes of storages."""
-    numbers: dict[tuple[int, int], int] = {}
+def _patched(source: TorchZip, shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, np.dtype]) -> bytes:
+    """The pickle with other shapes, strides, sizes and types of storages."""
+    pickle, new = source.pickle, _types(source, dtypes)
     for name, shape in shapes.items():
         strides = [int(np.prod(shape[i + 1 :])) for i in range(len(shape))]
         values = (int(np.prod(shape)), 0, *shape, *strides)
-        numbers |= {(n.start, n.end): value for n, value in zip(tensors[name].numbers, values, strict=True)}
+        numbers = zip(source.tensors[name].numbers, values, strict=True)
+        new |= {(number.start, number.end): _packed(value) for number, value in numbers}
     parts, at = [], 0
-    for (start, end), value in sorted(numbers.items()):
-        parts += [pickle[at:start], _packed(value)]
+    for (start, end), value in sorted(new.items()):
+        parts += [pickle[at:start], value]
         at = end
     return b"".join([*parts, pickle[at:]])
+
+
+def _types(source: TorchZip, dtypes: Mapping[str, np.dtype]) -> dict[tuple[int, int], bytes]:
+    """Where any storage has another type, the names of all anew: most only refer to where a type was named first."""
+    before = {tensor.storage: tensor.dtype for tensor in source.tensors.values()}
+    if all(before[storage] == dtype for storage, dtype in dtypes.items()):
+        return {}
+    names = {dtype: name for name, dtype in DTYPES.items()}
+    after, found = {**before, **dtypes}, dict[tuple[int, int], bytes]()
+    for storage, place in source.kinds:
+        if place is None:
+            raise CheckpointError(f"{source.path}: its pickle has no room for the type of storage {storage}", _SAFE)
+        found[place] = f"ctorch\n{names[after[storage]]}\n".encode()
+    return found
 
 
 def _packed(number: int) -> bytes:
@@ -254,143 +247,3 @@ def _packed(number: int) -> bytes:
         return b"J" + number.to_bytes(4, "little")
     raw = number.to_bytes(9, "little", signed=True)
     return b"\x8a" + bytes([len(raw)]) + raw
-
-
-@dataclass(frozen=True)
-class _Named:
-    """A function or class that the pickle names; none is ever called."""
-
-    name: str
-
-
-class _Machine:
-    """Walks the opcodes of a state dict's pickle."""
-
-    def __init__(self, pickle: bytes) -> None:
-        self.pickle = pickle
-        self.stack: list[Any] = []
-        self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
-
-    def run(self) -> Any:
-        """The object that the pickle describes; raises CheckpointError for what it does not know."""
-        for (code, argument, start), end in self._opcodes():
-            if code.name == "STOP":
-                return self.stack.pop()
-            if code.name in _PLAIN:
-                self.stack.append(argument)
-            elif code.name in _NUMBERS:
-                number = _Number(argument)
-                number.start, number.end = start, end
-                self.stack.append(number)
-            elif code.name in _MOVES:
-                _MOVES[code.name](self, argument)
-            else:
-                raise CheckpointError(f"its pickle uses the opcode {code.name}, which no state dict needs")
-        raise ValueError("no end")
-
-    def _opcodes(self) -> Iterator[tuple[tuple[Any, Any, int], int]]:
-        before: Any = None
-        for code, argument, position in pickletools.genops(self.pickle):
-            at = int(position or 0)
-            if before is not None:
-                yield before, at
-            before = (code, argument, at)
-        yield before, len(self.pickle)
-
-    def popped(self) -> list[Any]:
-        """What lies above the last mark."""
-        at = self.marks.pop()
-        found, self.stack[at:] = self.stack[at:], []
-        return found
-
-    def named(self, module: str, name: str) -> None:
-        """A function or class by its name."""
-        if module == "torch" and name in DTYPES:
-            self.stack.append(DTYPES[name])
-        elif f"{module}.{name}" in _CALLS:
-            self.stack.append(_Named(f"{module}.{name}"))
-        else:
-            raise CheckpointError(f"its pickle asks for {module}.{name}, which is no part of a state dict; not run")
-
-    def call(self) -> None:
-        """What a function of the pickle would give."""
-        arguments, function = self.stack.pop(), self.stack.pop()
-        if not isinstance(function, _Named):
-            raise TypeError("a call of what is no function")
-        self.stack.append(_CALLS[function.name](*arguments))
-
-    def storage(self) -> None:
-        """A storage: its type, key and size."""
-        kind, dtype, key, _, numbers = self.stack.pop()
-        if kind != "storage" or not isinstance(dtype, np.dtype) or not isinstance(key, str):
-            raise TypeError("a reference to what is no storage")
-        self.stack.append((dtype, key, numbers))
-
-    def items(self, pairs: Sequence[Any]) -> None:
-        """Entries of the dictionary on top."""
-        self.stack[-1].update(_dictionary(zip(pairs[::2], pairs[1::2], strict=True)))
-
-    def tuple_of(self, count: int) -> None:
-        """The topmost values as one."""
-        values = tuple(self.stack[-count:])
-        self.stack[-count:] = [values]
-
-    def put(self, at: int | None = None) -> None:
-        """Remembers what is on top."""
-        self.memo[len(self.memo) if at is None else at] = self.stack[-1]
-
-
-def _dictionary(pairs: Iterable[Any] = ()) -> dict[Any, Any]:
-    """Keys are names or numbers: Python takes ages for the hash of a tuple of tuples, or breaks off."""
-    pairs = list(pairs)
-    if not all(isinstance(key, str | int) for key, _ in pairs):
-        raise TypeError("a key that is no name")
-    return dict(pairs)
-
-
-def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
-    dtype, key, size = storage
-    numbers = (size, offset, *shape, *strides)
-    known = len(shape) == len(strides) and all(isinstance(n, _Number) and 0 <= n < _LARGEST for n in numbers)
-    if not known or not is_shape(shape, dtype.itemsize):
-        raise ValueError("a tensor whose shape is none")
-    return Tensor(key, dtype, tuple(map(int, shape)), tuple(map(int, strides)), int(offset), numbers)
-
-
-_CALLS: dict[str, Callable[..., Any]] = {
-    "collections.OrderedDict": _dictionary,
-    "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_parameter": lambda data, *_: data,
-}
-_PLAIN = ("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINFLOAT")
-_NUMBERS = ("BININT", "BININT1", "BININT2", "LONG1", "LONG4")
-_MOVES: dict[str, Callable[[_Machine, Any], Any]] = {
-    "PROTO": lambda machine, _: None,
-    "FRAME": lambda machine, _: None,
-    "NONE": lambda machine, _: machine.stack.append(None),
-    "NEWTRUE": lambda machine, _: machine.stack.append(True),
-    "NEWFALSE": lambda machine, _: machine.stack.append(False),
-    "EMPTY_TUPLE": lambda machine, _: machine.stack.append(()),
-    "EMPTY_DICT": lambda machine, _: machine.stack.append({}),
-    "EMPTY_LIST": lambda machine, _: machine.stack.append([]),
-    "MARK": lambda machine, _: machine.marks.append(len(machine.stack)),
-    "TUPLE": lambda machine, _: machine.stack.append(tuple(machine.popped())),
-    "TUPLE1": lambda machine, _: machine.tuple_of(1),
-    "TUPLE2": lambda machine, _: machine.tuple_of(2),
-    "TUPLE3": lambda machine, _: machine.tuple_of(3),
-    "APPEND": lambda machine, _: machine.stack[-2].append(machine.stack.pop()),
-    "APPENDS": lambda machine, _: (values := machine.popped(), machine.stack[-1].extend(values)),
-    "SETITEM": lambda machine, _: (value := machine.stack.pop(), machine.items([machine.stack.pop(), value])),
-    "SETITEMS": lambda machine, _: machine.items(machine.popped()),
-    "BINPUT": lambda machine, at: machine.put(at),
-    "LONG_BINPUT": lambda machine, at: machine.put(at),
-    "MEMOIZE": lambda machine, _: machine.put(),
-    "BINGET": lambda machine, at: machine.stack.append(machine.memo[at]),
-    "LONG_BINGET": lambda machine, at: machine.stack.append(machine.memo[at]),
-    "GLOBAL": lambda machine, name: machine.named(*name.split(" ", 1)),
-    "STACK_GLOBAL": lambda machine, _: (name := machine.stack.pop(), machine.named(machine.stack.pop(), name)),
-    "BINPERSID": lambda machine, _: machine.storage(),
-    "REDUCE": lambda machine, _: machine.call(),
-    "BUILD": lambda machine, _: machine.stack.pop(),  # Attributes of a dictionary, such as versions of modules.
-}

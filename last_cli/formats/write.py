@@ -42,7 +42,7 @@ def save(
             format where that has such for its users. An empty one leaves none.
         force: replace a checkpoint, and nothing else, that is there.
         also: changed leaves of other items of the step, by item (an optimizer state of its own, say).
-        resized: shapes of the changed leaves where these are lazy, and settings and files that change with them.
+        resized: shapes and new dtypes of the changed leaves where these are lazy, and settings and files that change.
 
     Raises:
         OutputError: the output exists, lies in the source, or cannot be written.
@@ -52,7 +52,7 @@ def save(
     format = format_named(source.location.format if source else NEW)
     stamp = without_digests(stamp)  # Those of the source are not of the copy.
     sizes = resized or Resized()
-    changes = Changes(changed, also, stamp, sizes.shapes, sizes.settings, sizes.files)
+    changes = Changes(changed, also, stamp, sizes.shapes, sizes.settings, sizes.files, sizes.dtypes)
     if _is_file(out, source) and source:
         with staged_with_stamp(out, source=root, force=force) as stage:
             (digests,) = format.mirror(source, stage, changes).values()

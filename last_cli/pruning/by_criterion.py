@@ -101,10 +101,17 @@ def pruned(
         settings: how the units were chosen, for the stamp.
     """
     masks = {s.name: s.keep for s in scored if s.keep is not None}
-    small = compact(checkpoint, masks, {"ratio": ratio, **settings, "masked": recipe.masked}, masked=recipe.masked)
+    settings = {"ratio": ratio, **settings, "masked": recipe.masked}
+    small = compact(checkpoint, masks, settings, masked=recipe.masked)
     sizes = [layer.units[recipe.target or "states"].count for layer in small.layers]
     layers = [_layer_report(s, width) for s, width in zip(scored, sizes, strict=True)]
-    return Pruned(small, report_of(checkpoint, small, recipe, ratio, layers))
+    report = report_of(checkpoint, small, recipe, ratio, layers)
+    if "inexact" in report.rescaled:
+        from last_cli.pruning.inexact import difference  # it needs a network
+
+        said = difference(checkpoint, small, masks, settings)
+        report = replace(report, warnings=[*report.warnings, said])
+    return Pruned(small, report)
 
 
 def _layer_report(scored: LayerScore, width: int) -> LayerPrune:

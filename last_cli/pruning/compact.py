@@ -17,11 +17,11 @@ from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.carriers import carriers
 from last_cli.families.followers import followers
 from last_cli.families.layer import Layer, layer_of
+from last_cli.families.resizing import Resizing, Shrinking
 from last_cli.formats import Key, Leaf, index, read
-from last_cli.formats.format import Settings
 from last_cli.formats.settings import merged, with_settings
 from last_cli.formats.stamp import STAMP_SCHEMA
-from last_cli.pruning.cut import Cut, Cuts, Kept, copied_cuts, cut_leaves, own_cuts
+from last_cli.pruning.cut import Cut, Cuts, Kept, copied_cuts, cut_leaves, own_cuts, with_rescales
 from last_cli.pruning.listed import listed
 from last_cli.pruning.select import stored
 
@@ -29,7 +29,7 @@ from last_cli.pruning.select import stored
 def compact(
     checkpoint: Checkpoint, masks: Mapping[str, np.ndarray], settings: Mapping[str, Any], *, masked: bool = False
 ) -> Checkpoint:
-    """The checkpoint with the units of `masks`, and no report; kept values are bit-equal.
+    """The checkpoint with the units of `masks`, and no report; kept values are bit-equal, but for what is rescaled.
 
     Copies of the parameters, such as optimizer moments, in the same item or another of the step, are cut with them. A
     layer that keeps no unit is stored with one whose coefficients are zero.
@@ -46,13 +46,15 @@ def compact(
         CheckpointError: an array holds the units, and nothing says how it is cut.
     """
     target = settings.get("target", "states")
-    width = max(map(stored, masks.values())) if settings.get("stock") else 1
+    stock = bool(settings.get("stock"))
+    width = max(map(stored, masks.values())) if stock else 1
     _check_filled(checkpoint.layers, masks, target, width)
-    kept = Kept(masks, target, masked, {} if masked else _placeholders(checkpoint, masks, target), width)
-    cuts = own_cuts(checkpoint.layers, kept)
+    kept = Kept(masks, target, masked, {} if masked else _placeholders(checkpoint, masks, target), width, stock)
+    resizing = Resizing() if masked else resized(checkpoint, kept)
+    changes = merged(resizing.sizes, resizing.settings)
+    cuts = with_rescales(own_cuts(checkpoint.layers, kept), resizing.arrays)
     cuts |= _copied(checkpoint, kept, checkpoint.leaves)
     leaves = cut_leaves(checkpoint.leaves, cuts)
-    changes = {} if masked else resized(checkpoint, kept)
     files = with_settings(checkpoint.index.config, changes)
     small = replace(
         checkpoint,
@@ -64,7 +66,7 @@ def compact(
         also=_other_items(checkpoint, kept),
     )
     loads = {"loads": small.loader.said} if small.loader else {}
-    return replace(small, stamp=_stamp(checkpoint, {**settings, **loads}, kept))
+    return replace(small, stamp=_stamp(checkpoint, {**settings, **loads}, kept, resizing))
 
 
 def _check_filled(layers: Sequence[Layer], masks: Mapping[str, np.ndarray], target: str, width: int) -> None:
@@ -85,16 +87,17 @@ def _placeholders(checkpoint: Checkpoint, masks: Mapping[str, np.ndarray], targe
     return found
 
 
-def resized(checkpoint: Checkpoint, kept: Kept) -> Settings:
-    """What changes in the files beside the arrays, as the layers' families say."""
-    families = {layer.family.name: layer.family for layer in checkpoint.layers}
-    changes: Settings = {}
-    for name, family in families.items():
-        if family.resized is not None:
-            layers = [layer for layer in checkpoint.layers if layer.family.name == name]
+def resized(checkpoint: Checkpoint, kept: Kept) -> Resizing:
+    """What changes besides what is cut, as the layers' families say."""
+    found, files = Resizing(), checkpoint.index.config
+    for name in dict.fromkeys(layer.family.name for layer in checkpoint.layers):
+        layers = [layer for layer in checkpoint.layers if layer.family.name == name]
+        if (resize := layers[0].family.resized) is not None:
             counts = [kept.stored(layer) for layer in layers]
-            changes = merged(changes, family.resized(checkpoint.index.config, layers, kept.target, counts))
-    return changes
+            more = resize(Shrinking(files, layers, kept.target, counts, checkpoint.leaves, kept.stock))
+            sizes, settings = merged(found.sizes, more.sizes), merged(found.settings, more.settings)
+            found = Resizing(sizes, {**found.arrays, **more.arrays}, settings, found.inexact or more.inexact)
+    return found
 
 
 def _with_shapes(layer: Layer, leaves: Mapping[Key, Leaf], files: Mapping[str, Any]) -> Layer:
@@ -141,14 +144,15 @@ def _other_items(checkpoint: Checkpoint, kept: Kept) -> dict[str, Mapping[Key, n
     return found
 
 
-def _stamp(checkpoint: Checkpoint, settings: Mapping[str, Any], kept: Kept) -> dict[str, Any]:
+def _stamp(checkpoint: Checkpoint, settings: Mapping[str, Any], kept: Kept, resizing: Resizing) -> dict[str, Any]:
     """The source's stamp with one more pruning at the end of its chain."""
-    source = checkpoint.source
+    source, rescaled = checkpoint.source, resizing.rescaled()
     step = {
         "last": __version__,
         **settings,
         "source": {"path": source.path, "digest": source.digest, "step": source.step},
         **({"dropped": list(checkpoint.drops)} if checkpoint.drops else {}),
+        **({"rescaled": rescaled} if rescaled else {}),
         "layers": [
             {"name": layer.name, "before": kept.masks[layer.name].shape[1], "kept": _listed(layer, kept)}
             | ({"standin": int(kept.placeholders[layer.name][0, 0])} if layer.name in kept.placeholders else {})

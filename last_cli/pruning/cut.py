@@ -9,6 +9,7 @@ import numpy as np
 
 from last_cli.families.followers import Follower
 from last_cli.families.layer import Layer
+from last_cli.families.resizing import Rescale
 from last_cli.families.target import Segment, cut_shape, take, without_axis, zero
 from last_cli.formats import Key, Leaf
 from last_cli.pruning.select import indices, stored
@@ -29,6 +30,7 @@ class Kept:
         placeholders: for each layer that keeps no unit, by name, the one of each group, (G, 1), that is stored instead,
             with zeros for its coefficients.
         width: how many units every group is stored with at least, zeros for those that are lacking.
+        stock: stock classes are to load the result.
     """
 
     masks: Mapping[str, np.ndarray]
@@ -36,6 +38,7 @@ class Kept:
     masked: bool = False
     placeholders: Mapping[str, np.ndarray] = field(default_factory=dict)
     width: int = 1
+    stock: bool = False
 
     def cut(self, layer: Layer, leaf: str) -> Cut | None:
         """What becomes of an array with the shape of a layer's leaf; None where it carries no units."""
@@ -51,13 +54,14 @@ class Kept:
 
 @dataclass(frozen=True)
 class Cut:
-    """What becomes of one array: see `Kept`, for one layer."""
+    """What becomes of one array: see `Kept`, for one layer; without segments it keeps its shape."""
 
     segments: tuple[Segment, ...]
     keep: np.ndarray
     masked: bool = False
     placeholder: np.ndarray | None = None
     width: int = 1
+    rescale: Rescale | None = None
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The array's shape afterwards."""
@@ -66,8 +70,15 @@ class Cut:
         return shape if self.masked else cut_shape(shape, self.segments, (groups, units), width)
 
     def apply(self, array: np.ndarray) -> np.ndarray:
-        """The array afterwards; what is kept is bit-equal."""
-        if not self.segments:  # A factored moment that lacks the axis of the units.
+        """The array afterwards; what is kept is bit-equal, unless it is rescaled."""
+        return self._taken(array) if self.rescale is None else self.rescale.apply(self._taken(array))
+
+    def dtype(self, dtype: str) -> str:
+        """The array's dtype afterwards."""
+        return self.rescale.dtype if self.rescale and self.rescale.dtype else dtype
+
+    def _taken(self, array: np.ndarray) -> np.ndarray:
+        if not self.segments:  # A factored moment that lacks the axis of the units, or what is only rescaled.
             return array
         if self.masked:
             return zero(array, self.segments, ~self.keep)
@@ -141,6 +152,16 @@ def _factored_axes(shape: tuple[int, ...]) -> tuple[list[int], bool]:
     return axes.tolist(), shape[axes[0]] >= SMALLEST_FACTORED
 
 
+def with_rescales(cuts: Mapping[Key, Cut], rescales: Mapping[Key, Rescale]) -> dict[Key, Cut]:
+    """The cuts, and what is rescaled besides or after them."""
+    whole = Cut((), np.ones((1, 1), bool))
+    return {**cuts, **{key: replace(cuts.get(key, whole), rescale=rescale) for key, rescale in rescales.items()}}
+
+
 def cut_leaves(leaves: Mapping[Key, Leaf], cuts: Mapping[Key, Cut]) -> dict[Key, Leaf]:
-    """All leaves with the shapes that the cut ones will have."""
-    return {**leaves, **{key: replace(leaves[key], shape=cut.shape(leaves[key].shape)) for key, cut in cuts.items()}}
+    """All leaves with the shapes and dtypes that the cut ones will have."""
+    changed = {
+        key: replace(leaves[key], shape=cut.shape(leaves[key].shape), dtype=cut.dtype(leaves[key].dtype))
+        for key, cut in cuts.items()
+    }
+    return {**leaves, **changed}

@@ -118,7 +118,7 @@ def _mask(layer: Layer, kept: Any, target: str, place: str) -> Bool[np.ndarray, 
     if through and (kind.flat or units.groups == 1):
         rows, width = [kept], units.count * units.groups
     else:
-        rows, width = kept, units.count
+        rows, width = _once(kept, units.groups), units.count
         if not isinstance(rows, list) or len(rows) != units.groups or not all(isinstance(row, list) for row in rows):
             raise UsageError(f"{place}: expected a list of {target} for each of {units.groups} groups", FORM)
     mask = np.zeros((len(rows), width), bool)
@@ -133,6 +133,14 @@ def _mask(layer: Layer, kept: Any, target: str, place: str) -> Bool[np.ndarray, 
             "in such a layer every group keeps as many",
         )
     return mask
+
+
+def _once(kept: Any, groups: int) -> Any:
+    """One list for each group, where a file has it for every head of a group that shares its units."""
+    copies = len(kept) // groups if isinstance(kept, list) else 1
+    if copies > 1 and len(kept) == copies * groups and all(row == kept[i - i % copies] for i, row in enumerate(kept)):
+        return kept[::copies]
+    return kept
 
 
 def _check(numbers: Sequence[Any], width: int, target: str, place: str) -> None:

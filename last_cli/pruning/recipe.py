@@ -71,8 +71,10 @@ class Recipe:
                 f"⟦method {self.method}⟧ chooses and refits by itself",
                 "leave out ⟦criterion⟧, ⟦horizon⟧ and ⟦refit⟧, or the method",
             )
-        if self.target is not None and not self.removes(self.target):
-            raise UsageError(f"{self._chooser} no {self.target}", f"it {self._verb} {' and '.join(self.targets)}")
+        measures = self.method == BY_CRITERION and not self.refit and self.scoring.measure  # as layers have them
+        if self.target is not None and not measures and not self.removes(self.target):
+            able = f"it {self._verb} {' and '.join(self.targets)}"
+            raise UsageError(f"{self._chooser} no {self.target}", f"{able}; a file of ⟦keep FILE⟧ may list any")
         if self.horizon is not None and ("horizon" not in self.scoring.needs or self.horizon < 1):
             raise UsageError(
                 f"⟨horizon⟩ is {self.horizon}, with the criterion {self.criterion}",

@@ -14,6 +14,8 @@ def report_of(
     before: Checkpoint, after: Checkpoint, recipe: Recipe, ratio: float, layers: Sequence[LayerPrune]
 ) -> PruneReport:
     """What all methods report, with a warning for each layer that lost all its units; the recipe names its target."""
+    rescaled = after.stamp["pruned"][-1].get("rescaled", {})
+    inexact = [rescaled["inexact"]] if "inexact" in rescaled else []
     target, memory, loader = recipe.target or "states", (before.memory, after.memory), after.loader
     warnings = [*other_weights(before.layers, before.following), *_emptied(layers, target), *_inexact(before, target)]
     return PruneReport(
@@ -28,19 +30,19 @@ def report_of(
         layers=layers,
         parameters=(before.parameters, after.parameters),
         bytes=(before.bytes, after.bytes),
-        sliced_copies=_cut_copies(after),
+        sliced_copies=_cut_copies(before, after),
         masked=recipe.masked,
-        warnings=warnings,
+        warnings=[*warnings, *inexact],
         target=target,
+        rescaled=rescaled,
         memory=None if None in memory else memory,  # pyright: ignore[reportArgumentType]
         loads=loader and loader.said,
     )
 
 
-def _cut_copies(small: Checkpoint) -> int:
+def _cut_copies(before: Checkpoint, small: Checkpoint) -> int:
     """How many arrays follow the parameters and were cut with them."""
-    own = {key for layer in small.layers for key in layer.leaves.values()}
-    return sum(key not in own for key in small.changed) + sum(map(len, small.also.values()))
+    return sum(key in before.following for key in small.changed) + sum(map(len, small.also.values()))
 
 
 def _emptied(layers: Sequence[LayerPrune], target: str) -> list[str]:

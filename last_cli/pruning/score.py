@@ -140,7 +140,7 @@ def _score_layer(checkpoint: Checkpoint, needs: Needs, position: int) -> tuple[L
             norms = _norms(system)
             _check_norms(layer, system, norms)
         live = system.live_mask
-    if layer.family.system is None and (measure := _measure(layer, recipe)):
+    if system is None and (measure := _measure(layer, recipe)):
         with inside(checkpoint.index.location.path):
             available["measured"] = _measured(layer, measure, checkpoint.arrays(layer), needs)
             _check_energies(layer, available["measured"])
@@ -162,26 +162,30 @@ def _score_layer(checkpoint: Checkpoint, needs: Needs, position: int) -> tuple[L
 
 def _check_measures(checkpoint: Checkpoint, recipe: Recipe) -> None:
     """Raises UsageError where a layer has nothing that the criterion scores."""
-    other = next((layer for layer in checkpoint.layers if not _scores(recipe.scoring, layer, recipe.target)), None)
+    scored, target = recipe.scoring, recipe.target or "states"
+    other = next((layer for layer in checkpoint.layers if not _scores(scored, layer, target)), None)
     if other is None:
         return
     every = (registry.get("criteria", name) for name in registry.names("criteria"))
-    able = [one.name for one in every if _scores(one, other, recipe.target)]
-    kind, scored = ("a", "none") if other.family.system else ("no", "one")
+    able = [one.name for one in every if _scores(one, other, target)]
+    what = f"has {target}, which the criterion {recipe.criterion} does not score"
+    if not scored.targets or target in scored.targets:
+        kind, none = ("a", "none") if other.family.system else ("no", "one")
+        what = f"is {kind} linear system, and the criterion {recipe.criterion} scores {none}"
     raise UsageError(
-        f"{other.name}: a layer of the family '{other.family.name}' is {kind} linear system, and the criterion "
-        f"{recipe.criterion} scores {scored}",
-        f"criteria that score it: {', '.join(able)}",
+        f"{other.name}: a layer of the family '{other.family.name}' {what}",
+        f"criteria that score it: {', '.join(able)}; ⟦keep FILE⟧ prunes without any",
     )
 
 
-def _scores(criterion: Criterion, layer: Layer, target: str | None) -> bool:
+def _scores(criterion: Criterion, layer: Layer, target: str) -> bool:
     """Whether a criterion scores such units of a layer."""
-    family, name = layer.family, (criterion.measure or "", target or "")
-    if family.system is not None:
-        return "measured" not in criterion.needs
-    measured = name in family.energies or name in family.on_inputs
-    return measured or not {"system", "measured"} & {*criterion.needs}
+    family, name, needs = layer.family, (criterion.measure or "", target), {*criterion.needs}
+    if name in family.energies or (family.system is None and name in family.on_inputs):
+        return True
+    if family.system is None:
+        return not {"system", "measured"} & needs
+    return "measured" not in needs and ("system" not in needs or not criterion.targets or target in criterion.targets)
 
 
 def able_criterion(checkpoint: Checkpoint, recipe: Recipe) -> str:

@@ -16,11 +16,12 @@ from last_cli.checkpoint.drop import is_dropped
 from last_cli.families.carriers import carriers
 from last_cli.families.find import Layer
 from last_cli.families.lti.system import System, gain_bound, subtract, transfer_gain
+from last_cli.families.resizing import Resizing
 from last_cli.families.target import ROLES, Role, Units
 from last_cli.formats.damage import damage
-from last_cli.formats.settings import with_settings
+from last_cli.formats.settings import merged, with_settings
 from last_cli.pruning.compact import resized
-from last_cli.pruning.cut import Cut, Kept, own_cuts
+from last_cli.pruning.cut import Cut, Kept, own_cuts, with_rescales
 from last_cli.pruning.listed import by_group
 from last_cli.pruning.select import stored
 from last_cli.results.verify import Check, VerifyReport
@@ -118,9 +119,11 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     emptied = {name for name, (_, live) in index.items() if not live}
     keep = {layer.name: _mask(layer.units[target], *index[layer.name]) for layer in against.layers}
     placeholders = {name: index[name][0] for name in emptied} if not masked else {}
-    width = max(map(stored, keep.values())) if any(step.get("stock") for step in steps) else 1
-    said = Kept(keep, target, masked, placeholders, width)
-    cuts = own_cuts(against.layers, said)
+    stock = any(step.get("stock") for step in steps)
+    width = max(map(stored, keep.values())) if stock else 1
+    said = Kept(keep, target, masked, placeholders, width, stock)
+    resizing = _resizing(pruned, against, said, steps)
+    cuts = with_rescales(own_cuts(against.layers, said), resizing.arrays)
     untouched = _untouched(pruned, against, cuts)
     if roles := set().union(*map(_changes, steps)):
         new = {layer.leaves[n] for layer in against.layers for n in _new_leaves(layer, against, target, roles)}
@@ -129,7 +132,7 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
         if len(steps) == 1 and since is not None and "gain_bound" in steps[0]:
             checks.append(_new_poles_hold(pruned, against, steps[0]["gain_bound"]))
         return checks
-    checks += [_bit_equal(pruned, against, cuts), untouched, *_settings(pruned, against, said)]
+    checks += [_bit_equal(pruned, against, cuts), untouched, *_settings(pruned, against, resizing)]
     linear = all(layer.family.system is not None for layer in against.layers)
     responding = linear or all(layer.family.respond is not None for layer in against.layers)
     if target == "states" and responding and all(check.passed for check in checks[1:]):
@@ -138,11 +141,22 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     return checks
 
 
-def _settings(pruned: Checkpoint, against: Checkpoint, kept: Kept) -> list[Check]:
-    """Whether the configuration differs by its sizes alone, where the layers' families know it."""
+def _resizing(pruned: Checkpoint, against: Checkpoint, kept: Kept, steps: Sequence[Mapping[str, Any]]) -> Resizing:
+    """What changed besides what was cut, computed anew; several prunings have rounded what they rescaled in turn."""
+    found = Resizing() if kept.masked else resized(against, kept)
+    if found.arrays and len(steps) > 1:
+        raise CheckpointError(
+            f"{pruned.source.path}: pruned {len(steps)} times since then, and rescaled each time",
+            "verify each pruning against the checkpoint that it was made from",
+        )
+    return found
+
+
+def _settings(pruned: Checkpoint, against: Checkpoint, resizing: Resizing) -> list[Check]:
+    """Whether the configuration differs by its sizes and what is rescaled, where the layers' families know it."""
     if all(layer.family.resized is None for layer in against.layers):
         return []
-    wanted = against.index.config if kept.masked else with_settings(against.index.config, resized(against, kept))
+    wanted = with_settings(against.index.config, merged(resizing.sizes, resizing.settings))
     found = pruned.index.config
     wrong = [name for name in wanted if wanted[name] != found.get(name)]
     return [Check("configuration as expected", not wrong, _seen(wrong, f"{len(wanted)} files"))]
@@ -211,7 +225,9 @@ def _mask(units: Units, index: np.ndarray, live: bool) -> np.ndarray:
 def _bit_equal(pruned: Checkpoint, against: Checkpoint, cuts: Mapping[Any, Cut]) -> Check:
     ours, theirs = dict(_by_key(pruned, cuts)), dict(_by_key(against, cuts))
     wrong = [k for k, cut in cuts.items() if k not in ours or not _equal(cut.apply(theirs[k]), ours[k])]
-    seen = f"{len(cuts) - len(wrong)} of {len(cuts)} arrays" + (f"; first other: {'/'.join(wrong[0])}" if wrong else "")
+    rescales = sum(cut.rescale is not None for cut in cuts.values())
+    seen = f"{len(cuts) - len(wrong)} of {len(cuts)} arrays" + (f", {rescales} of them rescaled" if rescales else "")
+    seen += f"; first other: {'/'.join(wrong[0])}" if wrong else ""
     return Check("kept entries bit-equal", not wrong, seen)
 
 

@@ -92,6 +92,8 @@ class PruneReport:
             a layer does not say.
         loads: behind this word, what loads the output besides `last`; None where nothing is known to.
         changes: roles of the leaves to which the method gave other values in kept units; see families.target.
+        rescaled: what changed besides, so that what is left gives what the masked model gives: `arrays`, each with its
+            `factor`, `settings` in files, and `inexact`, where that is not the same.
     """
 
     checkpoint: Source
@@ -119,6 +121,7 @@ class PruneReport:
     target: str = "states"
     changes: Sequence[str] = ()
     memory: tuple[int, int] | None = None
+    rescaled: Mapping[str, Any] = field(default_factory=dict)
     loads: str | None = None
 
     @property
@@ -150,6 +153,7 @@ class PruneReport:
             "layers": layers,
             **self.needed,
             "warnings": list(self.warnings),
+            **({"rescaled": dict(self.rescaled)} if self.rescaled else {}),
             **({"search": self.search.as_json()} if self.search else {}),
             **self._change(),
         }

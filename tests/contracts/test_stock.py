@@ -105,6 +105,21 @@ def test_the_stock_class_computes_the_same(tmp_path: Path, name: str, way: str) 
     assert agree(ours(out, tokens), answers(loaded(out), tokens))
 
 
+@pytest.mark.parametrize(
+    "name", ["hf_base", "hf_groups", "bamba", "granite_dense", "falcon_h1_norm", "hf_bf16_sharded"]
+)
+def test_fewer_heads_compute_what_the_library_did_with_zeros(tmp_path: Path, name: str) -> None:
+    case = model(name)
+    source, tokens = case.directory / "checkpoint", case.recorded["tokens"]
+    heads = [{"kept": case.recorded[f"heads50/layer{i}"].tolist()} for i in range(len(last.load(source).layers))]
+    small = last.prune(source, keep={"target": "heads", "layers": heads})
+    out = last.save(small, tmp_path / "small")
+    theirs = answers(loaded(out, trust_remote_code=name == "hf_bf16_sharded"), tokens)
+    assert agree(theirs, case.recorded["heads50/logits"])
+    half = last.save(last.prune(source, ratio=0.5, target="heads", stock=True), tmp_path / "half")
+    assert loaded(half).config.model_type == small.index.config["file:config.json"]["model_type"]
+
+
 @pytest.mark.parametrize("name", ["hf_groups", "bamba", "granite_dense", "falcon_h1_norm"])
 def test_the_modelling_file_computes_what_the_library_did_with_zeros(tmp_path: Path, name: str) -> None:
     case = model(name)

@@ -17,6 +17,7 @@ from last_cli.families.layer import Layer
 from last_cli.families.mamba import norms
 from last_cli.families.mamba.mixer import heads_of
 from last_cli.families.mamba.resize import resized
+from last_cli.families.resizing import Shrinking
 from last_cli.families.target import zero
 from last_cli.formats import Leaf
 
@@ -204,7 +205,7 @@ NESTED = {"file:config.json": {"model_type": "seeing_jamba", "text_config": {"mo
 )
 def test_the_keys_of_sizes_change(arrays: Any, config: Any, target: str, count: int, values: Any) -> None:
     layers = [as_layer(arrays, config)] * 2
-    assert resized(config, layers, target, [count, count]) == {"config.json": values}
+    assert resized(Shrinking(config, layers, target, [count, count], {})).sizes == {"config.json": values}
 
 
 def test_what_a_configuration_cannot_say_is_refused() -> None:
@@ -212,11 +213,11 @@ def test_what_a_configuration_cannot_say_is_refused() -> None:
     with pytest.raises(
         UsageError, match=r"would keep 8 channels, and zamba has mamba_expand times its width of 5"
     ) as e:
-        resized(files("zamba"), several, "channels", [4, 4])
+        resized(Shrinking(files("zamba"), several, "channels", [4, 4], {}))
     assert e.value.args[1].startswith("⟦multiple_of 5⟧ rounds channels up")
     with pytest.raises(UsageError, match="would keep 2 to 3 states, and zamba has one number for all") as e:
-        resized(files("zamba"), several, "states", [2, 3])
+        resized(Shrinking(files("zamba"), several, "states", [2, 3], {}))
     assert "⟦stock⟧ fills layers up" in e.value.args[1]
     with pytest.raises(UsageError, match="would keep 2 to 3 states, and jamba has one number for all") as e:
-        resized(files("jamba"), [as_layer(MAMBA, files("jamba"))] * 2, "states", [2, 3])
+        resized(Shrinking(files("jamba"), [as_layer(MAMBA, files("jamba"))] * 2, "states", [2, 3], {}))
     assert "⟦stock⟧" not in e.value.args[1]

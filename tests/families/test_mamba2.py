@@ -148,3 +148,18 @@ def test_the_modelling_file_has_the_keys_of_the_table(monkeypatch: pytest.Monkey
         stock = modelling.CLASSES[name].removeprefix("Last")
         ours[stock] = ((keys.states, keys.heads, keys.head_dim, keys.groups), inner)
     assert theirs == ours
+
+
+def test_groups_that_are_heads_are_told_by_lists_and_by_the_modelling_file() -> None:
+    entry = {"states": 8, "heads": 3, "head_dim": 8, "eps": 1e-5}
+    main = {"model_type": "mamba2", "n_groups": 8, "num_heads": 8, "last_layers": [entry]}
+    assert settings({MAIN: main}).own_groups and not settings({MAIN: {**main, "num_heads": 16}}).own_groups
+    lists = {"ssm_cfg": {"ngroups": 4}, "ngroups_list": [3, 1], "nheads_list": [3, 1], "norm_eps_list": [1e-5, 2e-5]}
+    said = settings({MAIN: lists})
+    assert said.own_groups and [said.eps_of(i, "it") for i in range(2)] == [1e-5, 2e-5]
+    with pytest.raises(CheckpointError, match="norm_eps_list has 2 entries, and none for it"):
+        said.eps_of(2, "it")
+    with pytest.raises(CheckpointError, match=r"ngroups_list is \[3, 1\], expected one number for all"):
+        settings({MAIN: {**lists, "nheads_list": [6, 2]}})
+    with pytest.raises(CheckpointError, match="norm_eps_list is 1, expected a list of numbers"):
+        settings({MAIN: {**lists, "norm_eps_list": 1}})

@@ -19,7 +19,8 @@ from last_cli.families.mamba2.network.forward import logits
 from last_cli.families.mamba2.network.spec import LanguageSpec, language_spec
 from last_cli.families.mamba2.network.ssd import ssd
 from last_cli.families.mamba2.norms import magnitudes, mean_squares, state_energies
-from last_cli.families.mamba2.targets import NORM, own_group, rescaled, segments, units
+from last_cli.families.mamba2.targets import NORM, own_group, segments, units
+from last_cli.families.resizing import Rescale
 from last_cli.families.target import cut_shape, take, zero
 
 NAMES = ["bamba", "granite_dense", "ssm_mlp", "llamba_base"]  # others: PRUNED
@@ -71,9 +72,9 @@ def test_whole_masked_and_compacted_give_what_the_library_gives(name: str, pruni
         if target == "heads" and own_group(block.sizes):
             said = replace(said, groups=kept.size)
         elif target != "states" and NORM in own and not said.norm_by_head:
-            channels = compact[prefix + NORM].size // block.sizes.norm_groups
-            compact[prefix + NORM], eps = rescaled(block.sizes, compact[prefix + NORM], channels)
-            said = replace(said, eps=eps)
+            ratio = own[NORM].size / compact[prefix + NORM].size
+            compact[prefix + NORM] = Rescale(ratio**0.5).apply(compact[prefix + NORM])
+            said = replace(said, eps=said.eps * ratio)
         cut = {n.removeprefix(prefix): a.shape for n, a in compact.items() if n.startswith(prefix)}
         blocks[block.prefix] = replace(block, sizes=mixer(cut, said))
     spec = replace(case.spec, blocks=tuple(blocks.get(block.prefix, block) for block in case.spec.blocks))

@@ -19,13 +19,16 @@ from last_cli.formats import torch_zip
 class _Storage:
     """Stands for a storage in a pickle that is written here as PyTorch writes it."""
 
+    key = "0"
+
 
 _InPython: Any = vars(pickle)["_Pickler"]  # unlike the one in C, its functions can be replaced
 
 
 class _Pickler(_InPython):
     def persistent_id(self, obj):
-        return ("storage", _Name("torch", "FloatStorage"), "0", "cpu", 6) if isinstance(obj, _Storage) else None
+        kind = _Name("torch", "FloatStorage")
+        return ("storage", kind, obj.key, "cpu", 6) if isinstance(obj, _Storage) else None
 
     def save(self, obj, save_persistent_id=True):
         if isinstance(obj, _Name):
@@ -187,3 +190,22 @@ def test_a_storage_that_is_damaged_and_not_changed(tmp_path: Path) -> None:
     file = torch_zip.opened(path)
     with (tmp_path / "out").open("wb") as out, pytest.raises(CheckpointError, match="data/0 cannot be read"):
         torch_zip.write(file, out, {}, lambda name: np.zeros(0))
+
+
+def test_one_tensor_is_stored_in_another_type(tmp_path: Path) -> None:
+    other = tensor((3, 2), (2, 1))
+    storage: Any = other.arguments[0]
+    storage.key = "1"
+    path = saved(tmp_path / "m.bin", {"w": tensor(), "tied": tensor(), "other": other})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("archive/data/1", np.arange(6, dtype="<f4").tobytes())
+    file = torch_zip.opened(path)
+    with (tmp_path / "out.bin").open("wb") as out:
+        torch_zip.write(file, out, {"w": (2, 2)}, lambda name: np.full((2, 2), 9.0), {"w": np.dtype("<f8")})
+    again = torch_zip.opened(tmp_path / "out.bin")
+    assert {name: again.read(name).dtype.name for name in again.tensors} == {
+        "w": "float64",
+        "tied": "float64",
+        "other": "float32",
+    }
+    assert again.read("tied").tolist() == [[9, 9], [9, 9]] and again.read("other").tolist() == [[0, 1], [2, 3], [4, 5]]

@@ -19,11 +19,23 @@ from last_cli.families.mamba2.network.forward import logits
 from last_cli.families.mamba2.network.spec import language_spec
 
 PRUNED = [("phi_mva", False), ("mil_base", False), ("falcon_h1_norm", True), ("hf_groups", False)]
+SMALLER = [
+    ("hf_base", "heads50"),
+    ("hf_bf16_sharded", "headdims50"),
+    ("granite_dense", "heads50"),
+    ("falcon_h1_norm", "heads50"),
+    ("ssm_bf16", "heads50"),
+    ("ssm_groups_eq_heads", "heads50"),
+    ("llamba_base", "headdims50"),
+    ("mil_base", "heads50"),
+    ("mil_base", "headdims50"),
+]
+TARGETS = {"states_ragged": "states", "heads50": "heads", "headdims50": "channels"}
 
 
 def kept(case: Model, layers: int, pruning: str = "states_ragged") -> dict[str, Any]:
     recorded = [np.asarray(case.recorded[f"{pruning}/layer{i}"]).tolist() for i in range(layers)]
-    return {"target": "states", "layers": [{"kept": units} for units in recorded]}
+    return {"target": TARGETS[pruning], "layers": [{"kept": units} for units in recorded]}
 
 
 def answers(directory: Path, case: Model) -> np.ndarray:
@@ -47,6 +59,24 @@ def test_a_recorded_pruning_written_and_read_again_answers_as_the_library(
         assert all(check.passed for check in report.checks)
         difference = np.abs(answers(out, case) - case.recorded["states_ragged/logits"]).max()
         assert difference <= 1e-5 * float(case.recorded["scale"])
+
+
+@pytest.mark.parametrize(("name", "pruning"), SMALLER)
+def test_recorded_heads_and_channels_written_and_read_again_answer_as_the_library(
+    tmp_path: Path, name: str, pruning: str
+) -> None:
+    case, source = model(name), directories() / name / "checkpoint"
+    opened = last.load(source)
+    small = last.prune(opened, keep=kept(case, len(opened.layers), pruning))
+    out = last.save(small, tmp_path / "small")
+    assert small.report is not None and not small.report.warnings
+    assert all(check.passed for check in last.verify(out, source).checks)
+    difference = np.abs(answers(out, case) - case.recorded[f"{pruning}/logits"]).max()
+    assert difference <= 1e-5 * float(case.recorded["scale"])
+    again = last.load(out)
+    found = {leaf.key for leaf in again.leaves.values() if leaf.dtype == "float32"}
+    norms = {layer.leaves["norm.weight"] for layer in again.layers if "norm.weight" in layer.leaves}
+    assert len(found) == len(again.leaves) or found == norms  # alone among 16 bits
 
 
 def test_a_file_and_the_stamp_of_a_pruning_are_taken(tmp_path: Path) -> None:

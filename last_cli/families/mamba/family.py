@@ -17,8 +17,8 @@ from last_cli.families.front import BESIDE, front
 from last_cli.families.mamba.dialect import Settings, settings
 from last_cli.families.mamba.mixer import B_NORM, C_NORM, ONE_HEAD, SEVERAL_HEADS, Mixer, mixer
 from last_cli.families.mamba.targets import segments, units
+from last_cli.families.resizing import Resizing, Shrinking
 from last_cli.families.target import Shapes, Target
-from last_cli.formats.format import Settings as Values
 
 MULTIPLES = {"states": 8}
 """Of what the kernels for GPUs want a multiple."""
@@ -48,11 +48,11 @@ def memory(shapes: Shapes) -> int:
     return found.inner * (found.states + shapes["conv1d.weight"][-1])
 
 
-def resized(files: Mapping[str, Any], layers: Sequence[Any], target: str, counts: Sequence[int]) -> Values:
+def resized(pruning: Shrinking) -> Resizing:
     """See Family.resized."""
     from last_cli.families.mamba import resize  # Layers of other families are found without it.
 
-    return resize.resized(files, layers, target, counts)
+    return resize.resized(pruning)
 
 
 def _hinf(said: Settings, leaves: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from last_cli.base.errors import UsageError
-from last_cli.families.layer import Layer
 from last_cli.families.mamba.dialect import Settings, settings
-from last_cli.formats.format import Settings as Values
+from last_cli.families.resizing import Resizing, Shrinking
 
 FILE = "config.json"
 
 
-def resized(files: Mapping[str, Any], layers: Sequence[Layer], target: str, counts: Sequence[int]) -> Values:
+def resized(pruning: Shrinking) -> Resizing:
     """The new values of a configuration; see Family.resized.
 
     Raises:
         UsageError: layers keep different numbers, or one that the classes that read this configuration cannot say.
     """
-    said = settings(files)
+    said, layers, target, counts = settings(pruning.files), pruning.layers, pruning.target, pruning.counts
     if len(set(counts)) > 1:
         filled = target == "states" and said.eps is None
         raise UsageError(
@@ -29,7 +27,7 @@ def resized(files: Mapping[str, Any], layers: Sequence[Layer], target: str, coun
             + ("; ⟦stock⟧ fills layers up with zeros to the largest" if filled else ""),
         )
     if target == "states":
-        return {FILE: {(*said.path, said.keys.states): counts[0]}}
+        return Resizing({FILE: {(*said.path, said.keys.states): counts[0]}})
     before = layers[0].units["channels"]
     heads, channels = (counts[0], before.count) if target == "heads" else (before.groups, counts[0])
     width = layers[0].sizes.features
@@ -43,7 +41,7 @@ def resized(files: Mapping[str, Any], layers: Sequence[Layer], target: str, coun
         )
     if said.keys.heads and target == "heads":
         values[said.keys.heads] = heads
-    return {FILE: {(*said.path, key): value for key, value in values.items()}}
+    return Resizing({FILE: {(*said.path, key): value for key, value in values.items()}})
 
 
 def _channels(said: Settings, width: int, inner: int) -> dict[str, Any] | None:

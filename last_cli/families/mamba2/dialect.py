@@ -20,6 +20,9 @@ _SHOWN = 80  # characters of a value that is none
 
 MAIN, MAMBA = "file:config.json", "file:mamba_config.json"
 
+EPS_LIST = "norm_eps_list"
+"""The key of config.json below which `last` writes the epsilon of each mixer's norm for mamba_ssm, which has one."""
+
 LAST_LAYERS = "last_layers"
 """The key of config.json below which `last` writes the sizes of mixers that differ, and the epsilon of their norms."""
 
@@ -77,6 +80,7 @@ class Settings:
         norm_by_head: the norm has a group for each head, not for each group of B and C.
         eps: of that norm.
         each_eps: of each mixer's in order, where they differ.
+        own_groups: every head has a B and C of its own, however many heads there are.
         factors: on the rows of in_proj, by part.
         factor_in, factor_out: on the mixer's input and output.
     """
@@ -91,6 +95,7 @@ class Settings:
     norm_by_head: bool = False
     eps: float = 1e-5
     each_eps: tuple[float, ...] | None = None
+    own_groups: bool = False
     factors: Mapping[str, float] = field(default_factory=dict)
     factor_in: float = 1.0
     factor_out: float = 1.0
@@ -100,7 +105,8 @@ class Settings:
         if self.each_eps is None:
             return self.eps
         if number >= len(self.each_eps):
-            raise CheckpointError(f"config.json: {LAST_LAYERS} has {len(self.each_eps)} entries, and none for {name}")
+            said = LAST_LAYERS if self.name in TYPES else EPS_LIST
+            raise CheckpointError(f"config.json: {said} has {len(self.each_eps)} entries, and none for {name}")
         return self.each_eps[number]
 
 
@@ -114,11 +120,9 @@ def settings(files: Mapping[str, Any]) -> Settings:
     if MAMBA in files:
         return _mamba_in_llama(files[MAMBA])
     if "MixerModel" in main:
-        core = section(section(main, "Block1"), "core_input")
-        return _discrete("phi-mamba", core, whole(core.get("n_qk_heads", 32), "n_qk_heads"))
+        return _discrete("phi-mamba", section(section(main, "Block1"), "core_input"))
     if main.get("model_type") == "llamba":
-        core = section(main, "ssm_cfg")
-        return _discrete("llamba", core, whole(core.get("n_qk_heads", 32), "n_qk_heads"))
+        return _discrete("llamba", section(main, "ssm_cfg"))
     if "ssm_cfg" in main and main.get("model_type") not in TYPES:  # Converted ones may keep it beside their own keys.
         return _mamba_ssm(main)
     inner = main.get("text_config") if isinstance(main.get("text_config"), dict) else None
@@ -197,6 +201,7 @@ def _transformers(config: Mapping[str, Any]) -> Settings:
         norm=norm,
         eps=eps,
         each_eps=_each_eps(config[LAST_LAYERS], eps) if LAST_LAYERS in config else None,
+        own_groups=LAST_LAYERS in config and config.get(keys.groups) == config.get(keys.heads) is not None,
         factors=factors,
         factor_in=factor_in,
         factor_out=factor_out,
@@ -214,17 +219,43 @@ def _mamba_ssm(config: Mapping[str, Any]) -> Settings:
     core = section(config, "ssm_cfg")
     low, high = numbers(core.get("dt_limit", (0.0, math.inf)), "dt_limit", 2)
     norm = "norm first" if core.get("norm_before_gate", False) else "gate first"
+    groups, own = _groups(config, core.get("ngroups", 1), "ngroups_list", "nheads_list")
     return Settings(
         "mamba_ssm",
-        groups=whole(core.get("ngroups", 1), "ngroups"),
+        groups=groups,
+        own_groups=own,
         activation=_activation(core.get("activation", "swish")),
         limit=(low, high),
         norm=norm if core.get("rmsnorm", True) else None,
+        each_eps=_eps_list(config),
     )
 
 
-def _discrete(name: str, core: Mapping[str, Any], groups: int) -> Settings:
-    return Settings(name, "discrete", groups, activation=_activation(core.get("activation", "identity")), norm=None)
+def _discrete(name: str, core: Mapping[str, Any]) -> Settings:
+    groups, own = _groups(core, core.get("n_qk_heads", 32), "n_qk_heads_list", "n_v_heads_list")
+    activation = _activation(core.get("activation", "identity"))
+    return Settings(name, "discrete", groups, activation=activation, norm=None, own_groups=own)
+
+
+def _groups(there: Mapping[str, Any], usual: Any, groups_key: str, heads_key: str) -> tuple[int, bool]:
+    """How many groups share B and C, and whether each head of whatever layer is a group of its own."""
+    groups = _list(there.get(groups_key) or [usual], groups_key)
+    if len(set(groups)) == 1:
+        return whole(groups[0], groups_key), False
+    if groups == there.get(heads_key):
+        return 1, True
+    raise CheckpointError(f"config.json: {groups_key} is {groups}, expected one number for all layers, or {heads_key}")
+
+
+def _eps_list(config: Mapping[str, Any]) -> tuple[float, ...] | None:
+    eps = config.get(EPS_LIST)
+    return None if eps is None else tuple(number(value, EPS_LIST) for value in _list(eps, EPS_LIST))
+
+
+def _list(value: Any, name: str) -> list[Any]:
+    if not isinstance(value, list) or not value or not all(isinstance(n, int | float) for n in value):
+        raise CheckpointError(f"config.json: {name} is {value!r}, expected a list of numbers, one for each layer")
+    return value
 
 
 def _mamba_in_llama(config: Mapping[str, Any]) -> Settings:
@@ -237,6 +268,7 @@ def _mamba_in_llama(config: Mapping[str, Any]) -> Settings:
         groups=whole(core.get("ngroups", 1), "ngroups"),
         shared=whole(config.get("d_xb"), "d_xb"),
         norm_by_head=True,
+        each_eps=_eps_list(config),
     )
 
 

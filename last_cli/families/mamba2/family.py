@@ -6,7 +6,7 @@ weight of the gate's norm where a model has them. What lies in which rows stands
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,9 +18,15 @@ from last_cli.families.front import BESIDE, front
 from last_cli.families.mamba2.dialect import Settings, settings
 from last_cli.families.mamba2.mixer import Mixer, mixer
 from last_cli.families.mamba2.modelling import loader
-from last_cli.families.mamba2.norms import magnitudes, measured_energies, state_energies
-from last_cli.families.mamba2.resize import resized
+from last_cli.families.mamba2.norms import (
+    head_energies,
+    head_magnitudes,
+    magnitudes,
+    measured_energies,
+    state_energies,
+)
 from last_cli.families.mamba2.targets import TARGETS, segments, units
+from last_cli.families.resizing import Resizing, Shrinking
 from last_cli.families.stock import Stock
 from last_cli.families.target import Shapes, Target
 from last_cli.formats import Key
@@ -62,9 +68,14 @@ def of_settings(said: Settings) -> Family:
     return replace(
         MAMBA2,
         sizes=sizes,
-        targets=tuple(_target(name, said) for name in TARGETS if said.rows != "shared" or name != "channels"),
+        targets=tuple(_target(name, said) for name in TARGETS),
         bound=None,
-        energies={("hinf", "states"): partial(_hinf, said), ("magnitude", "states"): partial(_magnitude, said)},
+        energies={
+            ("hinf", "states"): partial(_hinf, said, state_energies),
+            ("hinf", "heads"): partial(_hinf, said, head_energies),
+            ("magnitude", "states"): partial(_magnitude, said, magnitudes),
+            ("magnitude", "heads"): partial(_magnitude, said, head_magnitudes),
+        },
         respond=partial(_respond, said),
         on_inputs={
             ("hinf", "states"): partial(_measured_hinf, said),
@@ -73,6 +84,13 @@ def of_settings(said: Settings) -> Family:
         },
         memory=lambda shapes: memory(mixer_of(shapes, said), shapes),
     )
+
+
+def resized(pruning: Shrinking) -> Resizing:
+    """See Family.resized."""
+    from last_cli.families.mamba2.resize import resized  # Layers of other families are found without it.
+
+    return resized(pruning)
 
 
 def memory(found: Mixer, shapes: Shapes) -> int:
@@ -102,16 +120,16 @@ def _own(said: Settings, leaves: Mapping[str, np.ndarray]) -> Mixer:
     return mixer_of({name: array.shape for name, array in leaves.items()}, said)
 
 
-def _hinf(said: Settings, leaves: Mapping[str, np.ndarray]) -> np.ndarray:
-    return state_energies(_own(said, leaves), leaves, front(leaves))
+def _hinf(said: Settings, energies: Callable[..., np.ndarray], leaves: Mapping[str, np.ndarray]) -> np.ndarray:
+    return energies(_own(said, leaves), leaves, front(leaves))
 
 
 def _measured_hinf(said: Settings, leaves: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray]) -> np.ndarray:
     return measured_energies(_own(said, leaves), leaves, means)
 
 
-def _magnitude(said: Settings, leaves: Mapping[str, np.ndarray]) -> np.ndarray:
-    return magnitudes(_own(said, leaves), leaves)
+def _magnitude(said: Settings, energies: Callable[..., np.ndarray], leaves: Mapping[str, np.ndarray]) -> np.ndarray:
+    return energies(_own(said, leaves), leaves)
 
 
 def _respond(said: Settings, leaves: Mapping[str, np.ndarray], inputs: np.ndarray) -> np.ndarray:
@@ -126,7 +144,7 @@ def _gated_delta(shapes: Shapes) -> bool:
 
 
 def _stock(files: Mapping[str, Any], layers: Sequence[Any], shapes: Mapping[Key, tuple[int, ...]]) -> Stock:
-    from last_cli.families.mamba2.stock import stock
+    from last_cli.families.mamba2.convert import stock
 
     return stock(files, layers, shapes)
 

@@ -69,7 +69,7 @@ def mixer(shapes: Shapes, settings: Settings) -> Mixer:
         states = _divides("rows of B and C", pairs, kv + heads, "heads")
         parts = {"z": inner, "x": settings.shared, "B": kv * states, "C": heads * states, "dt": heads}
     else:
-        groups = settings.groups
+        groups = heads if settings.own_groups else settings.groups
         states = _divides("rows of B and C", conv - inner, 2 * groups, "groups, twice")
         wide = {"x": inner, "B": groups * states, "C": groups * states}
         parts = {**wide, "z": inner, "dt": heads}

@@ -16,7 +16,7 @@ import numpy as np
 from last_cli.base.annotations import Float
 from last_cli.families.front import Front, normal, silu
 from last_cli.families.mamba2.mixer import Mixer
-from last_cli.families.mamba2.targets import CONV, IN, NORM, OUT
+from last_cli.families.mamba2.targets import CONV, IN, NORM, OUT, units
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -29,22 +29,38 @@ def state_energies(sizes: Mixer, arrays: Arrays, front: Front) -> Float[np.ndarr
         arrays: its tensors by their names below its prefix, in any precision.
         front: the norm in front of it.
     """
-    arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
-    b, c = (mean_squares(sizes, arrays, front, part) for part in "BC")
-    return _energies(sizes, arrays, b, c, usual_step(sizes, arrays))
+    b, c, gain = _of_weights(sizes, arrays, front)
+    return b * np.einsum("gh,ghn->gn", gain, c)
 
 
 def measured_energies(sizes: Mixer, arrays: Arrays, means: Arrays) -> Float[np.ndarray, "G N"]:
     """The same from the mean squares of B (G, N) and C (G, C's of a group, N), and the mean step (H,), of a text."""
     arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
-    return _energies(sizes, arrays, means["B"], means["C"], means["step"])
+    b, c, gain = _parts(sizes, arrays, means["B"], means["C"], means["step"])
+    return b * np.einsum("gh,ghn->gn", gain, c)
 
 
-def _energies(sizes: Mixer, arrays: Arrays, b: np.ndarray, c: np.ndarray, step: np.ndarray) -> np.ndarray:
+def head_energies(sizes: Mixer, arrays: Arrays, front: Front) -> Float[np.ndarray, "G H"]:
+    """The sum of state_energies by heads: kappa^2 |W_out gamma|^2 times the sum over states of E[B^2] E[C^2]."""
+    b, c, gain = _of_weights(sizes, arrays, front)
+    return (gain * np.einsum("gn,ghn->gh", b, c)).reshape(units(sizes, "heads"))
+
+
+_Parts = tuple[Float[np.ndarray, "G N"], Float[np.ndarray, "G H N"], Float[np.ndarray, "G H"]]
+"""E[B^2], E[C^2], and kappa^2 |W_out gamma|^2, for H heads in each of G groups."""
+
+
+def _of_weights(sizes: Mixer, arrays: Arrays, front: Front) -> _Parts:
+    arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
+    b, c = (mean_squares(sizes, arrays, front, part) for part in "BC")
+    return _parts(sizes, arrays, b, c, usual_step(sizes, arrays))
+
+
+def _parts(sizes: Mixer, arrays: Arrays, b: np.ndarray, c: np.ndarray, step: np.ndarray) -> _Parts:
     heads = sizes.heads // sizes.groups
     gain = (gains(sizes, arrays, step) ** 2 * readouts(sizes, arrays)).reshape(sizes.groups, heads)
     c = np.broadcast_to(c.reshape(sizes.groups, -1, sizes.states), (sizes.groups, heads, sizes.states))
-    return b.reshape(sizes.groups, sizes.states) * np.einsum("gh,ghn->gn", gain, c)
+    return b.reshape(sizes.groups, sizes.states), c, gain
 
 
 def magnitudes(sizes: Mixer, arrays: Arrays) -> Float[np.ndarray, "G N"]:
@@ -52,6 +68,15 @@ def magnitudes(sizes: Mixer, arrays: Arrays) -> Float[np.ndarray, "G N"]:
     weight = arrays[IN].astype(np.float64)
     b, c = (np.square(weight[slice(*sizes.rows[part])]).sum(axis=1) for part in ("B", "C"))
     return b.reshape(sizes.groups, sizes.states) + c.reshape(sizes.groups, -1, sizes.states).sum(axis=1)
+
+
+def head_magnitudes(sizes: Mixer, arrays: Arrays) -> Float[np.ndarray, "G H"]:
+    """The squared size of every head's own rows of z and x in in_proj and of its columns of out_proj."""
+    weight = arrays[IN].astype(np.float64)
+    parts = ("z",) if sizes.settings.rows == "shared" else ("z", "x")
+    rows = sum(np.square(weight[slice(*sizes.rows[part])]).sum(axis=1) for part in parts)
+    columns = np.square(arrays[OUT][:, sizes.beside :].astype(np.float64)).sum(axis=0)
+    return (rows + columns).reshape(sizes.heads, -1).sum(axis=1).reshape(units(sizes, "heads"))
 
 
 def mean_squares(sizes: Mixer, arrays: Arrays, front: Front, part: str) -> Float[np.ndarray, " rows"]:

@@ -1,167 +1,188 @@
-"""A model of mamba_ssm as the stock class Mamba2ForCausalLM of transformers has it, where the two compute the same.
+"""What changes in a model of transformers: what its stock class can hold, else what our modelling file is told.
 
-Each has switches that the other lacks: what transformers does not compute is refused, with the reason.
+A stock class has one number of states, heads and channels for all layers, and one epsilon for all norms. With that
+epsilon divided by r (see widths) the residual stream is made 1/sqrt(r) times as large, so that every other norm sees
+what it saw: rms(s x; s^2 eps) = rms(x; eps).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from last_cli.base.errors import CheckpointError, UsageError
-from last_cli.families.layer import Layer
-from last_cli.families.mamba2.dialect import MAIN, Settings, settings, whole
-from last_cli.families.mamba2.mixer import Mixer, mixer
-from last_cli.families.stock import Stock
-from last_cli.families.target import Shapes
-from last_cli.formats import Key
+from last_cli.base.errors import UsageError
+from last_cli.families.mamba2.dialect import MAIN, TYPES, number
+from last_cli.families.mamba2.modelling import OURS, entries, is_ours, with_entries, without_entries
+from last_cli.families.mamba2.widths import Change, Widths
+from last_cli.families.resizing import Rescale, Resizing
+from last_cli.formats.types import Key, Leaf, dtype_of
 
-CLASS = "Mamba2ForCausalLM"
-EMBEDDING, HEAD, NORM = "backbone.embedding.weight", "lm_head.weight", "backbone.norm_f.weight"
-EPS = 1e-5
-"""Of all norms of mamba_ssm: a constant of its classes."""
+Values = dict[tuple[str, ...], Any]
 
-_REQUIRED = ("A_log", "D", "dt_bias", "norm.weight", "in_proj.weight", "conv1d.weight", "out_proj.weight")
-_BIASES = ("in_proj.bias", "conv1d.bias", "out_proj.bias")
-_TOKENS = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
-"""Where no file says them, those of GPT-NeoX, whose tokenizer the published models of mamba_ssm have."""
-
-_OTHERS = {
-    "mixer.Wqkv": "layers of attention (attn_layer_idx)",
-    "mlp": "feed-forward parts (d_intermediate)",
-    "norm2": "feed-forward parts (d_intermediate)",
+STREAM_KEYS: dict[str, dict[str, int | None]] = {
+    "granitemoehybrid": {"embedding_multiplier": None, "residual_multiplier": None},
+    "falcon_h1": {
+        "embedding_multiplier": None,
+        "ssm_out_multiplier": None,
+        "attention_out_multiplier": None,
+        "mlp_multipliers": 1,
+    },
 }
-_CORE = frozenset({
-    "layer", "d_state", "d_conv", "conv_init", "expand", "headdim", "d_ssm", "ngroups", "A_init_range", "D_has_hdim",
-    "rmsnorm", "norm_before_gate", "dt_min", "dt_max", "dt_init_floor", "dt_limit", "bias", "conv_bias", "chunk_size",
-    "use_mem_eff_path", "activation", "sequence_parallel",
-})  # fmt: skip
+"""Factors on all that is added to the residual stream, in configurations that have them; of a pair, which one."""
+
+EMBEDDINGS, WRITERS = ("embeddings", "embed_tokens"), ("out_proj", "o_proj", "down_proj")
+LATENT, EXPERTS, HEAD, FINAL_NORMS = "fc2_latent_proj", "experts", "lm_head", ("norm_f", "final_layernorm")
+BESIDE = {
+    *("norm", "input_layernorm", "pre_ff_layernorm", "in_proj", "conv1d", "A_log", "D", "dt_bias"),
+    *("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj", "gate", "fc1_latent_proj"),
+}
+"""Parts of mamba2, bamba and nemotron_h by what they do to the residual stream: those beside it do nothing."""
+
+LOSS = "between 1e-6 and 1e-1 of the logits' scale in the models that were measured"
 
 
-def stock(files: Mapping[str, Any], layers: Sequence[Layer], shapes: Mapping[Key, tuple[int, ...]]) -> Stock:
-    """The model in the class of transformers; see Family.stock.
+def in_transformers(change: Change) -> Resizing:
+    """What changes in a model of transformers; see Family.resized.
 
     Raises:
-        UsageError: it is no model of mamba_ssm, or computes what the class does not; says what.
-        CheckpointError: a tensor is missing.
+        UsageError: neither the stock class nor our modelling file can load what it becomes.
     """
-    said, main = settings(files), files.get(MAIN) or {}
-    if said.name != "mamba_ssm":
-        raise UsageError(
-            f"⟦to hf⟧ takes models of mamba_ssm, and this is one of {said.name}",
-            "a model of transformers is a directory of Hugging Face already; others compute what no class of it does",
+    files, stock = change.pruning.files, change.pruning.stock
+    values, why = _sizes(change)
+    if not why:
+        sizes = {"config.json": _inside(files, values)}
+        found = _rescaled(change)
+        if not found.inexact or stock:
+            return Resizing(sizes, found.arrays, found.settings, found.inexact)
+        why = (found.inexact, "⟦stock⟧ writes it all the same, and says by how much it differs")
+    if stock:
+        raise UsageError(*why)
+    keys, config = TYPES[change.said.name], files[MAIN]
+    if change.before[0].own_groups and config.get(keys.groups) != config.get(keys.heads):
+        raise UsageError(*why)  # The modelling file tells by these two that groups go with their heads.
+    told = {"config.json": with_entries(files, change.said, entries(change), why)}
+    arrays = change.norms(single=True)
+    return Resizing(arrays=arrays, settings=told) if arrays else Resizing(told)
+
+
+def _inside(files: Mapping[str, Any], values: Values) -> Values:
+    """Values at the place of the language model's configuration in that of a model of several kinds of data."""
+    at = () if files[MAIN].get("model_type") in TYPES else ("text_config",)
+    return {path if path[0] in OURS else (*at, *path): value for path, value in values.items()}
+
+
+def _sizes(change: Change) -> tuple[Values, tuple[str, str] | None]:
+    """The keys of the sizes; or why they cannot say these, and what can be done."""
+    name, keys, before, after = change.said.name, TYPES[change.said.name], change.before[0], change.after[0]
+    if not change.alike:
+        counts, each = change.pruning.counts, _each(change.pruning.target, before)
+        return {}, (
+            f"layers would keep {min(counts)} to {max(counts)} {each}, and {name} has one number for all",
+            "⟦scope layer⟧ keeps as many in every layer; ⟦stock⟧ fills layers up with zeros to the largest",
         )
-    named = {".".join(key): shape for key, shape in shapes.items()}
-    mixers = [mixer({name: shapes[key] for name, key in layer.leaves.items()}, said) for layer in layers]
-    _refuse(_unlike(main, said, mixers, named))
-    names = _names([".".join(next(iter(layer.leaves.values()))[:3]) for layer in layers], named)
-    tied = bool(main.get("tie_embeddings", True))
-    if not tied and HEAD not in named:
-        raise CheckpointError(f"config.json says tie_embeddings false, and there is no tensor {HEAD}")
-    tensors = {new: _key(old) for new, old in {**names, **({} if tied else {HEAD: HEAD})}.items()}
-    equal = (_key(EMBEDDING), _key(HEAD)) if tied and HEAD in named else None
-    return Stock(CLASS, _config(files, mixers, named, tied), tensors, equal, _warnings(mixers[0]))
-
-
-def _key(name: str) -> Key:
-    return tuple(name.split("."))
-
-
-def _refuse(reason: str | None) -> None:
-    if reason:
-        raise UsageError(
-            f"⟦to hf⟧: {CLASS} of transformers would compute something else: {reason}",
-            "mamba_ssm runs the model as it is",
+    if any(eps != change.said.eps for eps in change.said.each_eps or ()):
+        return {}, (f"gate norms have epsilons of their own, and {name} has one for all norms", "leave out ⟦stock⟧")
+    ours = is_ours(change.pruning.files)
+    values: Values = {
+        (key,): new
+        for key, old, new in (
+            (keys.states, before.states, after.states),
+            (keys.heads, before.heads, after.heads),
+            (keys.groups, before.groups, after.groups),
+            (keys.head_dim, before.head_dim, after.head_dim),
         )
-
-
-def _unlike(main: Mapping[str, Any], said: Settings, mixers: Sequence[Mixer], shapes: Shapes) -> str | None:
-    """The first thing that the class does not compute."""
-    if unknown := sorted({*(main["ssm_cfg"] or {})} - _CORE):
-        return f"ssm_cfg has {unknown[0]}, and nothing here says what that changes"
-    if eps := sorted(key for key in main if "eps" in key):
-        return f"config.json has {eps[0]}, and the class has one epsilon for all norms"
-    if said.norm is None:
-        return "its mixers have no norm behind the gate (rmsnorm false), and those of the class have one"
-    if said.norm != "gate first":
-        return "its norms stand before the gate (norm_before_gate), and those of the class behind it"
-    if said.activation != "silu":
-        return f"the activation behind its convolutions is {said.activation}, and that of the class is silu"
-    for part, reason in _OTHERS.items():
-        if any(f".{part}." in name for name in shapes):
-            return f"it has {reason}, and the class has mixers alone"
-    if any(found.beside for found in mixers):
-        return "its mixers hold a gated feed-forward part (d_ssm), and those of the class hold none"
-    return _unlike_sizes(mixers, shapes)
-
-
-def _unlike_sizes(mixers: Sequence[Mixer], shapes: Shapes) -> str | None:
-    if f"{NORM.removesuffix('.weight')}.bias" in shapes:
-        return "its norms subtract the mean (rms_norm false), and those of the class do not"
-    for what in ("states", "heads", "head_dim"):
-        counts = sorted({getattr(found, what) for found in mixers})
-        if len(counts) > 1:
-            return f"its layers have {counts[0]} to {counts[-1]} {what.replace('_', ' ')}, and the class as many in all"
-    inner, width = mixers[0].inner, shapes.get(EMBEDDING, (0, 1))[1]
-    if any(shape != (mixers[0].heads,) for name, shape in shapes.items() if name.endswith(".mixer.D")):
-        return "D has an entry for every channel (D_has_hdim), and that of the class one for every head"
-    if inner % width:
-        return f"its {inner} channels are no whole multiple of its width of {width}"
-    return None
-
-
-def _names(prefixes: Sequence[str], shapes: Shapes) -> dict[str, str]:
-    """The names of all tensors but the head's, by those that they get."""
-    found = {"backbone.embeddings.weight": EMBEDDING}
-    biases = [leaf for leaf in _BIASES if f"{prefixes[0]}.mixer.{leaf}" in shapes]
-    if ("in_proj.bias" in biases) != ("out_proj.bias" in biases):
-        _refuse("one of in_proj and out_proj has a bias, and in the class both have one or none")
-    for prefix in prefixes:
-        own = ["norm.weight", *(f"mixer.{leaf}" for leaf in (*_REQUIRED, *biases))]
-        found |= {f"{prefix}.{leaf}": f"{prefix}.{leaf}" for leaf in own}
-    found[NORM] = NORM
-    if missing := [old for old in found.values() if old not in shapes]:
-        raise CheckpointError(f"there is no tensor {missing[0]}, which every model of mamba_ssm of this kind has")
-    if others := sorted(set(shapes) - {*found.values(), HEAD}):
-        _refuse(f"it has a tensor {others[0]}, for which the class has no place")
-    return found
-
-
-def _config(files: Mapping[str, Any], mixers: Sequence[Mixer], shapes: Shapes, tied: bool) -> dict[str, Any]:
-    main, found = files[MAIN], mixers[0]
-    core, generation = main["ssm_cfg"] or {}, files.get("file:generation_config.json") or {}
-    vocabulary, width = shapes[EMBEDDING]
-    kernel = next(shape[2] for name, shape in shapes.items() if name.endswith("conv1d.weight"))
-    low, high = found.settings.limit
-    limit = {} if (low, high) == (0.0, math.inf) else {"time_step_limit": [low, high]}
-    steps = {"time_step_min": "dt_min", "time_step_max": "dt_max", "time_step_floor": "dt_init_floor"}
-    return {
-        "architectures": [CLASS],
-        "chunk_size": whole(core.get("chunk_size", 256), "chunk_size"),
-        "conv_kernel": kernel,
-        "expand": found.inner // width,
-        "head_dim": found.head_dim,
-        "hidden_act": "silu",
-        "hidden_size": width,
-        "layer_norm_epsilon": EPS,
-        "model_type": "mamba2",
-        "n_groups": found.groups,
-        "num_heads": found.heads,
-        "num_hidden_layers": len(mixers),
-        "residual_in_fp32": bool(main.get("residual_in_fp32", True)),
-        "state_size": found.states,
-        "tie_word_embeddings": tied,
-        **limit,
-        **{new: core[old] for new, old in steps.items() if old in core},
-        **{name: main.get(name, generation.get(name, usual)) for name, usual in _TOKENS.items()},
-        "use_bias": any(name.endswith("in_proj.bias") for name in shapes),
-        "use_conv_bias": any(name.endswith("conv1d.bias") for name in shapes),
-        "vocab_size": vocabulary,
+        if old != new or ours
     }
+    for inner in keys.inner if before.inner != after.inner or ours else ():
+        ratio = inner.endswith("expand")
+        if ratio and after.inner % change.width:
+            return {}, _inexpressible(name, before, after, change.width)
+        values[(inner,)] = after.inner // change.width if ratio else after.inner
+    return values | (without_entries() if ours else {}), None
 
 
-def _warnings(found: Mixer) -> tuple[str, ...]:
-    if found.groups == 1:
-        return ()
-    return (f"the gate's norm has {found.groups} groups: transformers before 5 knows one, and computes something else",)
+def _inexpressible(name: str, before: Widths, after: Widths, width: int) -> tuple[str, str]:
+    """What is said of channels that are no multiple of the model's width, and which numbers of units would be some."""
+    target = "heads" if before.heads != after.heads else "channels"
+    count = before.heads // before.unit_groups if target == "heads" else before.head_dim
+    fits = [n for n in range(1, count) if before.keeping(target, n).inner % width == 0]
+    ratios = ", ".join(f"⟦ratio {round(1 - n / count, 4):g}⟧ ({n} of {count})" for n in fits)
+    sizes = f"{after.heads} heads of {after.head_dim} channels are {after.inner}, no multiple of the width {width}"
+    return (
+        f"{sizes}, and the configuration of {name} can say no others",
+        f"it can of as many {_each(target, before)} as with {ratios}" if fits else "no smaller number is one",
+    )
+
+
+def _each(target: str, before: Widths) -> str:
+    return f"{target} a group" if target == "heads" and before.unit_groups > 1 else target
+
+
+def _rescaled(change: Change) -> Resizing:
+    """What a stock class computes the same with: one epsilon and, where that is exact, a larger residual stream."""
+    arrays = change.norms(single=False)
+    if not arrays:
+        return Resizing()
+    leaves, name, files, ratio = change.pruning.leaves, change.said.name, change.pruning.files, change.ratios[0]
+    key, scale = TYPES[name].eps, math.sqrt(ratio)
+    if not isinstance(key, str):
+        what = f"the class of {name} has a constant epsilon of the gate's norm, {key:g}"
+        return Resizing({}, arrays, inexact=f"{what}: the output differs from the masked model's by {LOSS}")
+    values: Values = {(key,): change.said.eps * ratio}
+    config = files[MAIN] if files[MAIN].get("model_type") in TYPES else files[MAIN]["text_config"]
+    lost = [] if all(_holds(leaves[k], scale) for k in arrays) else ["the weight of the gate's norm is rounded"]
+    if keys := STREAM_KEYS.get(name):
+        values |= {(factor,): _times(config, factor, place, scale) for factor, place in keys.items()}
+    else:
+        whole = config is files[MAIN]
+        stream, why = _stream(leaves, config, scale) if whole else ({}, "a model stands around this one")
+        arrays |= stream
+        lost += [f"the residual stream stays as it is, since {why}"] if why else []
+    what = f"{name} has one epsilon for all norms, and {' and '.join(lost)}"
+    inexact = f"{what}: the output differs from the masked model's by {LOSS}" if lost else ""
+    return Resizing({}, arrays, {"config.json": _inside(files, values)}, inexact)
+
+
+def _times(config: Mapping[str, Any], name: str, place: int | None, scale: float) -> Any:
+    """A factor of a configuration, or one of a pair, made larger; 1 where none is said."""
+    if place is None:
+        return number(config.get(name, 1.0), name) * scale
+    pair = [number(value, name) for value in config.get(name) or (1.0, 1.0)]
+    return [value * scale if i == place else value for i, value in enumerate(pair)]
+
+
+def _stream(leaves: Mapping[Key, Leaf], config: Mapping[str, Any], scale: float) -> tuple[dict[Key, Rescale], str]:
+    """What writes to the residual stream, and the last norm where it reads for a head that is tied; or why not."""
+    own = {key: leaf for key, leaf in leaves.items() if key[0] != "mtp"}
+    latent = any(LATENT in key for key in own)
+    tied = (HEAD, "weight") not in own or bool(config.get("tie_word_embeddings"))
+    found: dict[Key, Rescale] = {}
+    for key, leaf in own.items():
+        factor = _role(key, scale, latent=latent, tied=tied)
+        if factor is None:
+            return {}, f"it is not known what {'.'.join(key)} does to it"
+        if factor != 1.0 and not _holds(leaf, factor):
+            return {}, f"its weights are of {leaf.dtype}, which would round them"
+        if factor != 1.0:
+            found[key] = Rescale(factor)
+    return found, ""
+
+
+def _role(key: Key, scale: float, *, latent: bool, tied: bool) -> float | None:
+    """The factor on a tensor when the stream is `scale` times as large; None where it is not known."""
+    parts = set(key)
+    if not parts.isdisjoint(FINAL_NORMS):
+        return 1 / scale if tied else 1.0
+    if HEAD in parts:
+        return scale if tied and key[-1] == "weight" else 1.0
+    if not parts.isdisjoint(EMBEDDINGS) or LATENT in parts:
+        return scale
+    if not parts.isdisjoint(WRITERS):
+        return 1.0 if latent and EXPERTS in parts else scale
+    return None if parts.isdisjoint(BESIDE) else 1.0
+
+
+def _holds(leaf: Leaf, factor: float) -> bool:
+    """Whether a tensor times a factor is what it should be, but for single precision."""
+    return dtype_of(leaf.dtype).itemsize >= 4 or math.frexp(factor)[0] == 0.5

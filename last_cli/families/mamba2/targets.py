@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from last_cli.families.mamba2.mixer import Mixer
 from last_cli.families.target import Role, Segment, Segments, Shapes
 
@@ -31,7 +29,7 @@ def units(sizes: Mixer, target: str) -> tuple[int, int]:
     if target == "states":
         return sizes.groups, sizes.states
     if target == "channels":
-        return sizes.heads, sizes.head_dim
+        return (sizes.groups if sizes.settings.rows == "shared" else sizes.heads), sizes.head_dim
     groups = 1 if own_group(sizes) else sizes.groups
     return groups, sizes.heads // groups
 
@@ -46,7 +44,7 @@ def segments(sizes: Mixer, target: str, shapes: Shapes) -> Segments:
 
     A state owns its rows of B and C, in in_proj and in the convolution. A head owns its rows of z, x and the step, its
     channels and what stands once a head; where every head has a B and C of its own, those too. A channel owns its
-    rows of z and x. Where x is shared by several heads, a head owns no x, and channels cannot go alone.
+    rows of z and x. Where x is shared by several heads, a head owns no x, and channels go from all of them together.
     """
     parts = _parts(sizes, target)
     found: dict[str, list[Segment]] = {}
@@ -56,11 +54,11 @@ def segments(sizes: Mixer, target: str, shapes: Shapes) -> Segments:
         if tensor in shapes and owned:
             found[tensor] = owned
     if target != "states":
-        block = sizes.head_dim if target == "heads" else 1
-        found[OUT] = [Segment(-1, sizes.beside, block, role="readout")]
+        block, copies = (sizes.head_dim, 1) if target == "heads" else (1, sizes.heads // units(sizes, target)[0])
+        found[OUT] = [Segment(-1, sizes.beside, block, role="readout", copies=copies)]
         for name in (NORM, "z_bias"):
             if name in shapes:
-                found[name] = [Segment(-1, 0, block)]
+                found[name] = [Segment(-1, 0, block, copies=copies)]
         for name in ("A_log", "dt_bias", "D"):
             if name in shapes and (wide := shapes[name][0] // sizes.heads) and (target == "heads" or wide > 1):
                 found[name] = [Segment(-1, 0, wide if target == "heads" else 1)]
@@ -72,8 +70,8 @@ def _parts(sizes: Mixer, target: str) -> list[_Part]:
     if target == "states":
         return [_Part("B", "input"), _Part("C", "readout", copies=per_group if shared else 1)]
     block = sizes.head_dim if target == "heads" else 1
-    parts = [_Part("z", "readout", block)]
-    if not shared:
+    parts = [_Part("z", "readout", block, per_group if shared and target == "channels" else 1)]
+    if not shared or target == "channels":
         parts.append(_Part("x", "input", block))
     if target == "heads":
         parts.append(_Part("dt", "dynamics"))
@@ -82,21 +80,3 @@ def _parts(sizes: Mixer, target: str) -> list[_Part]:
         elif own_group(sizes):
             parts += [_Part("B", "dynamics", sizes.states), _Part("C", "dynamics", sizes.states)]
     return parts
-
-
-def rescaled(sizes: Mixer, norm: np.ndarray, kept: int) -> tuple[np.ndarray, float]:
-    """The weight and epsilon of the gate's norm when each of its groups keeps fewer channels.
-
-    The mean of squares then runs over fewer channels: without zeros it is 1/r times as large, r = kept/channels of a
-    group. Weight / sqrt(r) and epsilon / r put that right, so that masked and compacted agree.
-
-    Args:
-        sizes: of the mixer as it was.
-        norm: the weight, cut already, (channels,).
-        kept: channels that each group of the norm keeps.
-
-    Returns:
-        Weight in its own dtype, and epsilon.
-    """
-    r = kept / (sizes.inner // sizes.norm_groups)
-    return (norm.astype(np.float64) / np.sqrt(r)).astype(norm.dtype), sizes.settings.eps / r

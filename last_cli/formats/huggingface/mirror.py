@@ -21,7 +21,7 @@ from last_cli.formats.huggingface.store import File, TensorStore, total
 from last_cli.formats.json_file import read_json_object
 from last_cli.formats.settings import put
 from last_cli.formats.torch_zip import TorchZip
-from last_cli.formats.types import STAMP_FILE, Index, Key
+from last_cli.formats.types import STAMP_FILE, Index, Key, dtype_of
 
 _Sizes = Mapping[str, tuple[tuple[int, ...], np.dtype]]
 
@@ -72,6 +72,8 @@ def _write_file(file: File, out: Path, keys: Mapping[str, Key], changes: Changes
     """Writes one file of weights; adds the digests of its tensors to `digests`."""
     shapes = {name: changes.shape(keys[name]) or tensor.shape for name, tensor in file.tensors.items()}
     changed = {name: shapes[name] for name in shapes if keys[name] in changes.leaves}
+    dtypes = {name: tensor.dtype for name, tensor in file.tensors.items()}
+    dtypes |= {name: dtype_of(changes.dtypes[keys[name]]) for name in changed if keys[name] in changes.dtypes}
 
     def tensor(name: str) -> np.ndarray:
         array = changes.leaves[keys[name]] if name in changed else file.read(name)
@@ -80,14 +82,14 @@ def _write_file(file: File, out: Path, keys: Mapping[str, Key], changes: Changes
 
     with out.open("xb") as opened:
         if isinstance(file, TorchZip):
-            torch_zip.write(file, opened, changed, tensor)
+            torch_zip.write(file, opened, changed, tensor, dtypes)
             known = {file.tensors[name].storage: digests[keys[name]] for name in changed if keys[name] in digests}
             for name, other in file.tensors.items():  # Tied ones change together; what stays was copied as it lies.
                 digests[keys[name]] = known.get(other.storage) or array_digest(file.read(name))
         else:
-            sizes = {name: (tensor.dtype, shapes[name]) for name, tensor in file.tensors.items()}
+            sizes = {name: (dtypes[name], shapes[name]) for name in file.tensors}
             safetensors.write_streamed(opened, sizes, file.metadata, tensor)
-    return {name: (shapes[name], tensor.dtype) for name, tensor in file.tensors.items()}
+    return {name: (shapes[name], dtypes[name]) for name in file.tensors}
 
 
 def _write_index(index: Path, out: Path, sizes: _Sizes) -> None:

@@ -52,7 +52,7 @@ class Criterion:
         summary: one line for `last list criteria`.
         energy: what it needs -> energies (G, N).
         needs: names of the above.
-        targets: units that it can score; empty where it can score any.
+        targets: units that it can score wherever they are; empty where it can score any.
         normalise: energies of a layer's live units (n,) -> scores (n,).
         normalise_measured: the same for what stands for its energies; None is `normalise`.
         measure: what stands for its energies where a layer is no System but has some of this name; see Family.energies

@@ -73,8 +73,8 @@ def change(
 
     def some(part: tuple[jax.Array, ...]) -> jax.Array:
         one, other = (_logits(spec, own, x) for own, x in zip(models, part, strict=False))
-        one, other = (found - found.mean(-1, keepdims=True) for found in (one, other))
-        return jnp.stack([part[2] @ jnp.square(other - one).sum(-1), part[2] @ jnp.square(one).sum(-1)])
+        one, other = (found - found.mean(0) for found in (one, other))
+        return jnp.stack([jnp.square(other - one).sum(0) @ part[2], jnp.square(one).sum(0) @ part[2]])
 
     last = [_last(spec, own, tokens, CHUNK)[0] for own in models]
     return jax.lax.map(some, (*map(blocks, last), blocks(counted))).sum(0)
@@ -101,12 +101,15 @@ def _last(
     return _norm(tensors, spec.final_norm, x, spec.eps)
 
 
-def _logits(spec: LanguageSpec, tensors: Tensors, x: Float[jax.Array, "B T d"]) -> Float[jax.Array, "V B T"]:
+def _logits(
+    spec: LanguageSpec, tensors: Tensors, x: Float[jax.Array, "*positions d"]
+) -> Float[jax.Array, "V *positions"]:
     """The vocabulary first: a CPU sums over rows side by side, along a row one after the other."""
     head = tensors.get("lm_head.weight", tensors[f"{spec.embedding}.weight"])
-    found = (head @ x.reshape(-1, x.shape[-1]).T).reshape(-1, *x.shape[:2])
+    found = head @ x.reshape(-1, x.shape[-1]).T
     bias = tensors.get("lm_head.bias")
-    return (found if bias is None else found + bias[:, None, None]) * spec.factors["logits"]
+    found = found if bias is None else found + bias[:, None]
+    return found.reshape(-1, *x.shape[:-1]) * spec.factors["logits"]
 
 
 def _block(
