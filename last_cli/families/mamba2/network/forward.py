@@ -104,7 +104,7 @@ def _last(
 def _logits(
     spec: LanguageSpec, tensors: Tensors, x: Float[jax.Array, "*positions d"]
 ) -> Float[jax.Array, "V *positions"]:
-    """The vocabulary first: a CPU sums over rows side by side, along a row one after the other."""
+    """x (..., d) -> (V, ...), the vocabulary first: a CPU sums over rows side by side, along a row one by one."""
     head = tensors.get("lm_head.weight", tensors[f"{spec.embedding}.weight"])
     found = head @ x.reshape(-1, x.shape[-1]).T
     bias = tensors.get("lm_head.bias")
