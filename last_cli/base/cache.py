@@ -86,6 +86,26 @@ def cache_dir() -> Path:
     return Path.home() / ".cache" / "last"
 
 
+def entries() -> dict[Path, int]:
+    """The files of the cache, the one used last first, and their bytes; nothing else in its folder is one."""
+    try:
+        found = [path for path in (cache_dir() / _FOLDER).iterdir() if _ENTRY.fullmatch(path.name)]
+        stats = {path: path.stat() for path in found}
+    except (OSError, RuntimeError):
+        return {}
+    return {path: stats[path].st_size for path in sorted(found, key=lambda path: -stats[path].st_mtime_ns)}
+
+
+def clear() -> dict[Path, int]:
+    """Remove all entries, and what killed writers left; returns those that are gone, and their bytes."""
+    found = entries()
+    for path in found:
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError, RuntimeError):
+        _clear_parts(cache_dir() / _FOLDER)
+    return found
+
+
 def read_arrays(path: Path) -> Arrays | None:
     """All arrays of a file; None where it cannot be read."""
     # A damaged archive fails in many ways (zip, header, checksum), and all mean "compute it again".
