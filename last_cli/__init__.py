@@ -164,7 +164,7 @@ def prune(
         refit: refit C after the criterion's choice.
         calibration: how many sequences, without labels, to measure the states on; where none of this, task and
             calibration_file is given, they are made without data (length unknown: white inputs in closed form).
-        task: whose, by default the one that the checkpoint was trained on; its files are in data_dir.
+        task, data_dir: whose, by default the one that the checkpoint was trained on, and where its files are.
         calibration_file: or a file of them: .npz of x and lengths; for language models also a text, .txt.
         scope: "global" ranks all layers together, "layer" each alone; by default what the target has.
         min_states: states that every layer keeps at least; 0 may empty one.
@@ -241,12 +241,12 @@ def config(
 
 
 def evaluate(
-    checkpoint: Checkpoint | str | Path, task: str, *, split: str = "test", data_dir: str | Path | None = None,
-    limit: int | None = None, batch_size: int | None = None, device: str | None = None, precision: str = "float32",
-    baseline: Checkpoint | str | Path | None = None, min_accuracy: float | None = None, max_drop: float | None = None,
-    strict: bool = False, window: int | None = None, stride: int | None = None, max_perplexity: float | None = None,
-    max_increase: float | None = None, assume: bool = False, resume: bool = False, progress: Progress | None = None,
-    tell: Tell | None = None,
+    checkpoint: Checkpoint | str | Path, task: str | None = None, *, split: str = "test", limit: int | None = None,
+    data_dir: str | Path | None = None, batch_size: int | None = None, device: str | None = None,
+    precision: str = "float32", baseline: Checkpoint | str | Path | None = None, min_accuracy: float | None = None,
+    max_drop: float | None = None, strict: bool = False, window: int | None = None, stride: int | None = None,
+    max_perplexity: float | None = None, max_increase: float | None = None, assume: bool = False, resume: bool = False,
+    progress: Progress | None = None, tell: Tell | None = None,
 ) -> EvalReport:  # fmt: skip
     """Accuracy or perplexity of a checkpoint on a task, and against a baseline on the same sequences.
 
@@ -254,23 +254,21 @@ def evaluate(
 
     Args:
         checkpoint: an open one, or its path.
-        task: a name of the registry (`last list tasks`), or a file: FILE.npz of arrays, FILE.txt of text.
+        task: a name (`last list tasks`), FILE.npz of arrays or FILE.txt; by default the one that it was trained on.
         split: "test", "val" or "train".
         data_dir: where the task's files are; without it the task finds or makes its own.
         limit: only the first so many sequences.
         window, stride: of texts: tokens that are read at most, and from window to window (2048, and the window).
-        batch_size: sequences that a device takes at a time.
-        device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
+        batch_size, device: sequences that a device takes at a time; "cpu", "gpu" or "tpu", else what JAX prefers.
         precision: "float32", or "bfloat16": the model (not the baseline) then runs in both, and the report compares.
         baseline: compare with this one, sequence by sequence.
         min_accuracy: gate, a fraction.
-        max_drop: gate, percentage points that the accuracy may lie below the baseline's; `strict` judges the upper
-            limit of the drop at 95 %, not the estimate.
+        max_drop, strict: gate, percentage points that the accuracy may lie below the baseline's; whether the upper
+            limit of the drop at 95 % is judged, not the estimate.
         max_perplexity, max_increase: gates, by token, and a fraction of the baseline's.
         assume: judge even where a guess of the configuration decides what the network answers.
         resume: take up the results that an interrupted run of the same evaluation left.
-        progress: called with what is being done, and how many of how many are done.
-        tell: called with a line for the user, and its kind.
+        progress, tell: called with what is being done, and how much of it is done; with a line, and its kind.
 
     Raises:
         CheckpointError: the tree is no model that can be built, or its logits are not finite.
@@ -279,17 +277,19 @@ def evaluate(
     """
     from last_cli.evaluation import evaluate as evaluation
 
+    checkpoint = _opened(checkpoint)
+    task = evaluation.trained_on(checkpoint, task)
     request = evaluation.Request(task, split, data_dir, limit, batch_size, device, precision, window, stride)
     limits = evaluation.Limits(min_accuracy, max_drop, strict, max_perplexity, max_increase, assume)
     return evaluation.evaluate(
-        _opened(checkpoint), request, baseline=baseline, limits=limits, resume=resume, progress=progress, tell=tell
+        checkpoint, request, baseline=baseline, limits=limits, resume=resume, progress=progress, tell=tell
     )
 
 
 def sweep(
-    checkpoint: Checkpoint | str | Path, task: str, *, ratios: str | Sequence[float] = "0:0.9:0.1",
+    checkpoint: Checkpoint | str | Path, task: str | None = None, *, ratios: str | Sequence[float] = "0:0.9:0.1",
     criteria: Sequence[str] | None = None, seeds: int = 3, calibration: int | None = None,
-    calibration_file: str | Path | None = None, split: str = "test", limit: int | None = None,
+    calibration_file: str | Path | None = None, split: str | None = None, limit: int | None = None,
     data_dir: str | Path | None = None, batch_size: int | None = None, device: str | None = None,
     scope: Literal["global", "layer"] | None = None, min_states: int = 1, out: str | Path | None = None,
     shape: Literal["ragged", "rectangular"] = "ragged", progress: Progress | None = None,
@@ -299,16 +299,14 @@ def sweep(
     A ratio must be chosen on "val" (or by `prune(max_drop=...)`) and reported on "test".
 
     Args:
-        checkpoint: an open one, or its path.
-        task: a name of the registry (`last list tasks`), or a file: FILE.npz of arrays, FILE.txt of text.
+        checkpoint, task: see `evaluate`.
         ratios: "START:STOP:STEP" with both ends in it, "0.1,0.33,0.5", or numbers in [0, 1).
         criteria: criteria, "reconstruct", "balanced", or NAME+refit for C refitted after; None: what suits the layers.
         seeds: how many, from 0, for what depends on one: random choices and inputs.
         calibration: sequences of the task, without labels, to measure the states on; else made without data.
         calibration_file: or a file of them, as for `prune`.
-        split: "test", "val" or "train".
-        limit: only the first so many sequences.
-        data_dir, batch_size, device: see `evaluate`.
+        split: by default the task's own validation split, "test" where it has none.
+        limit, data_dir, batch_size, device: see `evaluate`.
         scope, min_states, shape: see `prune`.
         out: a directory for points.jsonl, a line a point. A sweep that was killed goes on; more of anything adds to it.
         progress: called with what is being done, and how many of how many are done.
@@ -317,14 +315,16 @@ def sweep(
         CheckpointError, DataError: as in `evaluate`.
         UsageError: unknown names, ratios that make no sense, or `out` is of another sweep.
     """
-    from last_cli.evaluation.evaluate import Request
+    from last_cli.evaluation.evaluate import Request, trained_on
     from last_cli.pruning import sweep as sweeping
     from last_cli.pruning.recipe import Recipe
 
-    request = Request(task, split, data_dir, limit, batch_size, device)
+    checkpoint = _opened(checkpoint)
+    task = trained_on(checkpoint, task)
+    request = Request(task, split or sweeping.usual_split(task), data_dir, limit, batch_size, device)
     grid = sweeping.Grid(criteria, ratios, seeds, calibration, calibration_file)
     recipe = Recipe(scope=scope, min_states=min_states, shape=shape)
-    return sweeping.sweep(_opened(checkpoint), request, grid, recipe, out=out, progress=progress)
+    return sweeping.sweep(checkpoint, request, grid, recipe, out=out, progress=progress)
 
 
 def bench(

@@ -225,13 +225,13 @@ class Data:
     """A task's sequences."""
 
     task: Annotated[
-        str,
+        str | None,
         evaluate_option(
             help="The task: `last list tasks`, FILE.npz of arrays x, y, lengths, or FILE.txt.",
-            show_default=False,
+            show_default="the trained one",
             autocompletion=complete("tasks"),
         ),
-    ]
+    ] = None
     limit: Annotated[int | None, evaluate_option(help="Only the first so many sequences.", show_default="all")] = None
     data_dir: Annotated[
         Path | None, evaluate_option(help="Where the task's files are.", show_default="$LAST_DATA_DIR, else generated")

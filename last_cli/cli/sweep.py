@@ -40,7 +40,12 @@ def sweep(
     seeds: Annotated[int, remove_option(help="Seeds of what is random, from 0.")] = 3,
     selection: Selection,
     data: Data,
-    split: Annotated[str, evaluate_option(help="test, val or train; choose a ratio on val alone.")] = "test",
+    split: Annotated[
+        str | None,
+        evaluate_option(
+            help="test, val or train; choose a ratio on val alone.", show_default="val, if the task has one"
+        ),
+    ] = None,
     place: Place,
     calibration: Annotated[
         int | None,

@@ -129,6 +129,22 @@ def evaluate(
     )
 
 
+def trained_on(checkpoint: Checkpoint, task: str | None = None) -> str:
+    """The task that is named, else the one that a checkpoint was trained on.
+
+    Raises:
+        UsageError: neither is there.
+    """
+    if name := task or checkpoint.task_name:
+        return name
+    said = checkpoint.task.get("name")
+    trained = f"was trained on {said!r}, which is no task here" if said else "does not say on which it was trained"
+    raise UsageError(
+        f"no ⟦task⟧ is given, and {checkpoint.source.path} {trained}",
+        "`last list tasks` has their names; your own sequences: ⟦task FILE.npz⟧, a text: ⟦task FILE.txt⟧",
+    )
+
+
 def guesses_on(checkpoint: Checkpoint, task: str, data: Split) -> list[Guess]:
     """What is guessed of a checkpoint that answers these sequences, and of the sequences that it was trained on.
 

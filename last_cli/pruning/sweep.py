@@ -148,6 +148,11 @@ def _criteria(grid: Grid, checkpoint: Checkpoint) -> Sequence[str]:
     return CRITERIA if all(layer.family.system is not None for layer in checkpoint.layers) else OTHERS
 
 
+def usual_split(task: str) -> str:
+    """Where a ratio may be chosen, if the task has such a split."""
+    return find(task).selection_split or "test"
+
+
 def _aimed(recipe: Recipe, names: Sequence[str], checkpoint: Checkpoint) -> tuple[dict[str, Recipe], str | None]:
     """The recipes by name, and the one kind of units that all of them remove."""
     recipes = {name: named(name, recipe) for name in names}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import typer
 from commands import DIGITS, S4D, S5, Run, data, fails
+from random_layers import classifier, write
 
 import last_cli as last
 from last_cli.cli.options import share
@@ -84,3 +85,15 @@ def test_a_share_is_a_fraction_or_has_a_sign() -> None:
     for text in ("2", "two"):
         with pytest.raises(typer.BadParameter):
             share(text)
+
+
+def test_without_a_task_it_is_the_one_of_the_training(run: Run, tmp_path: Path) -> None:
+    task = data(run, "eval", S5, "--limit", "20")["task"]
+    assert (task["name"], task["split"]) == ("listops", "test")
+    swept = data(run, "sweep", S5, "--limit", "20", "--ratios", "0.5", "--criteria", "last", "--seeds", "1")["task"]
+    assert (swept["name"], swept["split"]) == ("listops", "val")
+    bare = write(tmp_path / "bare", classifier())
+    for command in ("eval", "sweep"):
+        lines = fails(run, command, bare)
+        assert "no --task is given" in lines[0] and "does not say on which it was trained" in lines[0]
+        assert "`last list tasks`" in lines[1]

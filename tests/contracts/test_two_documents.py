@@ -182,7 +182,8 @@ def test_without_data_two_random_documents_do(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "budget, name", [(("--max-error", "0.05"), "error"), (("--max-drop", "0", "--data-dir", "data"), "drop")]
+    "budget, name",
+    [(("--max-error", "0.05"), "error"), (("--max-drop", "0", "--estimate", "--data-dir", "data"), "drop")],
 )
 def test_a_budget_is_searched(budget: tuple[str, ...], name: str, run: Run, tmp_path: Path) -> None:
     opened(tmp_path / "ckpt", blocks=1, stamp=STAMP)

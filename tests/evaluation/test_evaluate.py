@@ -99,7 +99,7 @@ def test_logits_that_are_not_finite_end_calibration_and_budgets(tmp_path: Path, 
     np.savez(tmp_path / "c.npz", x=X)
     ckpt = last.load(said(tmp_path / "ckpt", broken))
     for wanted in ({"max_error": 0.1}, {"ratio": 0.5, "refit": True}, {"ratio": 0.5, "criterion": "gn"}):
-        with pytest.raises(last.CheckpointError, match="the logits of 12 of 12 sequences are not finite"):
+        with pytest.raises(last.CheckpointError, match=r"the logits of (\d+) of \1 sequences are not finite"):
             last.prune(ckpt, **wanted, calibration_file=tmp_path / "c.npz")  # pyright: ignore[reportArgumentType]
 
 

@@ -29,7 +29,7 @@ from last_cli.pruning.recipe import Recipe, named
 from last_cli.pruning.sweep import JOURNAL, parse_ratios
 from last_cli.results.evaluation import Comparison
 
-SMALL = ["--task", "digits", "--limit", "60", "--ratios", "0,0.4,0.8", "--seeds", "2"]
+SMALL = ["--task", "digits", "--split", "test", "--limit", "60", "--ratios", "0,0.4,0.8", "--seeds", "2"]
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_masked_points_are_what_the_compact_checkpoints_give(
         recipe = named(name, Recipe())
         method: Method = registry.get("methods", recipe.method)
         small = pruned(method.prepare(ck, recipe, observation if recipe.needs_inputs else None), 0.5)
-        judged = last.evaluate(small, task, limit=60, baseline=ck)
+        judged = last.evaluate(small, task, split=report.task["split"], limit=60, baseline=ck)
         assert isinstance(judged.baseline, Comparison) and small.report is not None
         assert (point.accuracy, point.drop) == (judged.measured.accuracy, judged.baseline.drop)
         assert point.loss == pytest.approx(judged.measured.losses.mean(), abs=1e-5)
@@ -110,7 +110,7 @@ def test_a_killed_sweep_goes_on_where_it_stopped(sample: str, run: Run, tmp_path
 
 
 def test_a_sweep_is_extended_but_never_mixed_with_another(sample: str, run: Run) -> None:
-    base = ["sweep", sample, "--task", "digits", "--seeds", "1", "--out", "out"]
+    base = ["sweep", sample, "--task", "digits", "--split", "test", "--seeds", "1", "--out", "out"]
     data(run, *base, "--criteria", "last", "--ratios", "0.4", "--limit", "30")
     more = data(run, *base, "--criteria", "last,aire", "--ratios", "0.4,0.6", "--limit", "30")
     assert len(more["points"]) == 4 == len(Path("out", JOURNAL).read_text().splitlines()) - 1
@@ -139,10 +139,6 @@ def test_a_sweep_is_extended_but_never_mixed_with_another(sample: str, run: Run)
 )
 def test_what_a_sweep_refuses(sample: str, run: Run, arguments: list[str], message: str) -> None:
     assert message in fails(run, "sweep", sample, "--task", "digits", "--limit", "10", *arguments)[0]
-
-
-def test_a_sweep_needs_a_task(sample: str, run: Run) -> None:
-    assert "--task" in fails(run, "sweep", sample)[0]
 
 
 def test_ratios_are_read_in_three_ways() -> None:
