@@ -17,6 +17,7 @@ import last_cli as last
 from last_cli import formats
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.families.find import find_layers
+from last_cli.families.mamba.dialect import settings as mamba_settings
 from last_cli.families.mamba2 import modelling
 from last_cli.families.mamba2.dialect import MAIN, TYPES, settings
 from last_cli.families.mamba2.network.spec import language_spec
@@ -163,3 +164,12 @@ def test_groups_that_are_heads_are_told_by_lists_and_by_the_modelling_file() -> 
         settings({MAIN: {**lists, "nheads_list": [6, 2]}})
     with pytest.raises(CheckpointError, match="norm_eps_list is 1, expected a list of numbers"):
         settings({MAIN: {**lists, "norm_eps_list": 1}})
+
+
+@pytest.mark.parametrize("said", [[1], {"a": 1}, None, 3])
+def test_a_model_type_that_is_no_name_is_none_of_those_known(said: object) -> None:
+    assert modelling.loader({MAIN: {"model_type": said}}) is None
+    for settings_of in (settings, mamba_settings):
+        with pytest.raises(CheckpointError, match="names the model type"):
+            settings_of({MAIN: {"model_type": said}})
+        assert settings_of({MAIN: {"model_type": said, "ssm_cfg": {}}}).name == "mamba_ssm"

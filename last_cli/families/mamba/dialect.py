@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from last_cli.base.errors import CheckpointError
-from last_cli.families.mamba2.dialect import MAIN, number
+from last_cli.families.mamba2.dialect import MAIN, number, shown, type_of
 
 
 @dataclass(frozen=True)
@@ -68,15 +68,16 @@ def settings(files: Mapping[str, Any]) -> Settings:
         CheckpointError: nothing there says which kind of model it is, or a value is none.
     """
     main = files.get(MAIN) or {}
-    if main.get("model_type") not in TYPES and "ssm_cfg" in main:  # transformers' own conversions keep it too.
+    if type_of(main) not in TYPES and "ssm_cfg" in main:  # transformers' own conversions keep it too.
         return Settings("mamba_ssm", Keys("d_state", "expand", fraction=True), ("ssm_cfg",))
     inner = main.get("text_config")
-    nested = inner if main.get("model_type") not in TYPES and isinstance(inner, dict) else None
+    nested = inner if type_of(main) not in TYPES and isinstance(inner, dict) else None
     config = main if nested is None else nested
-    name = config.get("model_type")
+    name = type_of(config)
     if name not in TYPES:
         raise CheckpointError(
-            f"config.json names the model type {name!r}, expected one of {', '.join(TYPES)}, or a file of mamba_ssm"
+            f"config.json names the model type {shown(config.get('model_type'))}, expected one of {', '.join(TYPES)}, "
+            "or a file of mamba_ssm"
         )
     keys = TYPES[name]
     eps = None if keys.norm_eps is None else number(config.get(keys.norm_eps, 1e-6), keys.norm_eps)

@@ -123,16 +123,22 @@ def settings(files: Mapping[str, Any]) -> Settings:
         return _discrete("phi-mamba", section(section(main, "Block1"), "core_input"))
     if main.get("model_type") == "llamba":
         return _discrete("llamba", section(main, "ssm_cfg"))
-    if "ssm_cfg" in main and main.get("model_type") not in TYPES:  # Converted ones may keep it beside their own keys.
+    if "ssm_cfg" in main and type_of(main) not in TYPES:  # Converted ones may keep it beside their own keys.
         return _mamba_ssm(main)
     inner = main.get("text_config") if isinstance(main.get("text_config"), dict) else None
-    config = main if main.get("model_type") in list(TYPES) or inner is None else inner
-    if config.get("model_type") in list(TYPES):  # Whatever a file says can be looked for in a list.
+    config = main if type_of(main) in TYPES or inner is None else inner
+    if type_of(config) in TYPES:
         return _transformers(config)
     raise CheckpointError(
-        f"config.json names the model type {_shown(config.get('model_type'))}, expected one of {', '.join(TYPES)}, "
+        f"config.json names the model type {shown(config.get('model_type'))}, expected one of {', '.join(TYPES)}, "
         "or a file of mamba_ssm, phi-mamba, Llamba or MambaInLlama"
     )
+
+
+def type_of(config: Any) -> str:
+    """The model type that a configuration names; empty where it names none."""
+    said = config.get("model_type") if isinstance(config, dict) else None
+    return said if isinstance(said, str) else ""
 
 
 def number(value: Any, name: str) -> float:
@@ -143,21 +149,21 @@ def number(value: Any, name: str) -> float:
             return found
     except (TypeError, ValueError, OverflowError):
         pass
-    raise CheckpointError(f"config.json: {name} is {_shown(value)}, expected a number")
+    raise CheckpointError(f"config.json: {name} is {shown(value)}, expected a number")
 
 
 def whole(value: Any, name: str) -> int:
     """A number of a configuration that counts something."""
     found = number(value, name)
     if not (found.is_integer() and 0 < found < 2**31):
-        raise CheckpointError(f"config.json: {name} is {_shown(value)}, expected a whole number above 0")
+        raise CheckpointError(f"config.json: {name} is {shown(value)}, expected a whole number above 0")
     return int(found)
 
 
 def numbers(value: Any, name: str, count: int) -> list[float]:
     """As many numbers of a configuration."""
     if not isinstance(value, list | tuple) or len(value) != count:
-        raise CheckpointError(f"config.json: {name} is {_shown(value)}, expected {count} numbers")
+        raise CheckpointError(f"config.json: {name} is {shown(value)}, expected {count} numbers")
     return [number(part, name) for part in value]
 
 
@@ -165,11 +171,12 @@ def section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """The part of a configuration with this name; empty where it is missing or null."""
     found = config.get(name)
     if not isinstance(found, dict | None):
-        raise CheckpointError(f"config.json: {name} is {_shown(found)}, expected an object")
+        raise CheckpointError(f"config.json: {name} is {shown(found)}, expected an object")
     return found or {}
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value of a configuration in an error, long ones cut."""
     said = repr(value)
     return said if len(said) <= _SHOWN else f"{said[:_SHOWN]}..."
 
@@ -277,4 +284,4 @@ def _activation(name: Any) -> Literal["silu", "identity"]:
         return "silu"
     if name in ("identity", None):
         return "identity"
-    raise CheckpointError(f"config.json: the activation {_shown(name)} is not known, expected silu or identity")
+    raise CheckpointError(f"config.json: the activation {shown(name)} is not known, expected silu or identity")

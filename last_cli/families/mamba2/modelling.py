@@ -11,7 +11,7 @@ from typing import Any
 
 from last_cli.base.errors import UsageError
 from last_cli.families.family import Loader
-from last_cli.families.mamba2.dialect import EPS_LIST, LAST_LAYERS, MAIN, MAMBA, TYPES, Settings
+from last_cli.families.mamba2.dialect import EPS_LIST, LAST_LAYERS, MAIN, MAMBA, TYPES, Settings, type_of
 from last_cli.families.mamba2.widths import Change
 
 FILE = "modeling_last.py"
@@ -54,7 +54,7 @@ def with_entries(
         UsageError: another modelling file is named, or the model is more than a language model.
     """
     main, (what, hint) = files[MAIN], why
-    if main.get("model_type") not in TYPES:
+    if type_of(main) not in TYPES:
         raise UsageError(f"{what}; our modelling file is for language models alone, no {main.get('model_type')}", hint)
     if main.get(AUTO_MAP) and not is_ours(files):
         raise UsageError(f"{what}; our modelling file would take the place of that in config.json's auto_map", hint)
@@ -69,8 +69,7 @@ def without_entries() -> dict[tuple[str, ...], None]:
 def loader(files: Mapping[str, Any]) -> Loader | None:
     """What loads a model of transformers, see Family.loader."""
     main = files.get(MAIN) or {}
-    inner = main.get("text_config")
-    if main.get("model_type") not in TYPES and (not isinstance(inner, dict) or inner.get("model_type") not in TYPES):
+    if type_of(main) not in TYPES and type_of(main.get("text_config")) not in TYPES:
         listed = any(EPS_LIST in (files.get(file) or {}) for file in (MAIN, MAMBA))
         return Loader(f"with code that reads {EPS_LIST} in its configuration") if listed else None
     if is_ours(files):

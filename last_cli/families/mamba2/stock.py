@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from last_cli.base.errors import UsageError
-from last_cli.families.mamba2.dialect import MAIN, TYPES, number
+from last_cli.families.mamba2.dialect import MAIN, TYPES, number, type_of
 from last_cli.families.mamba2.modelling import OURS, entries, is_ours, with_entries, without_entries
 from last_cli.families.mamba2.widths import Change, Widths
 from last_cli.families.resizing import Rescale, Resizing
@@ -68,7 +68,7 @@ def in_transformers(change: Change) -> Resizing:
 
 def _inside(files: Mapping[str, Any], values: Values) -> Values:
     """Values at the place of the language model's configuration in that of a model of several kinds of data."""
-    at = () if files[MAIN].get("model_type") in TYPES else ("text_config",)
+    at = () if type_of(files[MAIN]) in TYPES else ("text_config",)
     return {path if path[0] in OURS else (*at, *path): value for path, value in values.items()}
 
 
@@ -130,7 +130,7 @@ def _rescaled(change: Change) -> Resizing:
         what = f"the class of {name} has a constant epsilon of the gate's norm, {key:g}"
         return Resizing({}, arrays, inexact=f"{what}: the output differs from the masked model's by {LOSS}")
     values: Values = {(key,): change.said.eps * ratio}
-    config = files[MAIN] if files[MAIN].get("model_type") in TYPES else files[MAIN]["text_config"]
+    config = files[MAIN] if type_of(files[MAIN]) in TYPES else files[MAIN]["text_config"]
     lost = [] if all(_holds(leaves[k], scale) for k in arrays) else ["the weight of the gate's norm is rounded"]
     if keys := STREAM_KEYS.get(name):
         values |= {(factor,): _times(config, factor, place, scale) for factor, place in keys.items()}
