@@ -115,11 +115,13 @@ def sweep(
     done = {p.key: p for p in _restored(journal.resume(path, header), metric.name)} if path else {}
     judged = judge(checkpoint, data, request, progress)
     units = sum(int(checkpoint.live(layer, target).sum()) for layer in checkpoint.layers)
-    plan = _plans(checkpoint, recipes, calibration, progress)
+    plan, doubts = _plans(checkpoint, recipes, calibration, progress), dict[str, list[str]]()
     for key in keys:
         if key not in done:
             name, ratio, seed = key
             found = plan(name, seed).at(ratio, draft=True) if ratio else None
+            if found:  # What every ratio has: a layer that one of them empties is told by its accuracy.
+                doubts[name] = [w for w in found.report.warnings if w in doubts.get(name, found.report.warnings)]
             measured = judged.answers(found.checkpoint, progress) if found else judged.base
             done[key] = _point(key, found.report.states[1] if found else units, measured, judged)
             if path:
@@ -136,7 +138,7 @@ def sweep(
         means=means_of(points, higher_is_better=metric.higher_is_better),
         settings=header["settings"],
         assumed=checkpoint.assumed((*checkpoint.layer_options, *network_of(checkpoint).options)),
-        warnings=judged.warnings,
+        warnings=[*judged.warnings, *dict.fromkeys(line for lines in doubts.values() for line in lines)],
         notes=[*checkpoint.source.notes, data.note, *_notes(request, grid, recipes)],
         metric=metric.name,
     )

@@ -36,6 +36,19 @@ def test_it_is_named_with_the_criteria_that_do_not_mind(tmp_path: Path, run: Run
     assert "--criterion energy, --criterion gn and --method reconstruct do not mind" in err
 
 
+def test_sweeps_and_budgets_name_it_too(tmp_path: Path) -> None:
+    ck = slow(tmp_path / "ckpt", 2e-7)
+    x = np.random.default_rng(0).standard_normal(
+        (8, 40, last.load(ck).leaves["params", "encoder", "encoder", "kernel"].shape[0])
+    )
+    np.savez(tmp_path / "t.npz", x=x.astype(np.float32), y=np.arange(8) % 2)
+    found = last.sweep(ck, str(tmp_path / "t.npz"), ratios=[0.2, 0.5], criteria=["last", "energy"], seeds=1).warnings
+    assert sum("encoder/layers_1/seq: state 3 has more than 99%" in line for line in found) == 1
+    np.savez(tmp_path / "x.npz", x=x.astype(np.float32))
+    small = last.prune(ck, max_error=10.0, calibration_file=tmp_path / "x.npz", assume=True)
+    assert small.report is not None and any("state 3 has more than 99%" in line for line in small.report.warnings)
+
+
 def test_no_warning_where_none_is_due(tmp_path: Path) -> None:
     ck = slow(tmp_path / "ckpt", 2e-7)
     assert not last.score(ck, criterion="energy").warnings
