@@ -163,3 +163,25 @@ def test_groups_that_are_heads_are_told_by_lists_and_by_the_modelling_file() -> 
         settings({MAIN: {**lists, "nheads_list": [6, 2]}})
     with pytest.raises(CheckpointError, match="norm_eps_list is 1, expected a list of numbers"):
         settings({MAIN: {**lists, "norm_eps_list": 1}})
+
+
+@pytest.mark.parametrize(("said", "turned"), [("rope", True), ("nope", False), (None, False), ("missing", False)])
+def test_granite_turns_positions_only_where_it_is_told_to(said: str | None, turned: bool) -> None:
+    index = formats.index(directories() / "granite_dense" / "checkpoint")
+    main = {**index.config[MAIN], "position_embedding_type": said}
+    if said == "missing":
+        del main["position_embedding_type"], main["attention_multiplier"]
+    shapes = {".".join(key): leaf.shape for key, leaf in index.leaves.items()}
+    attends = next(block.attends for block in language_spec(shapes, {MAIN: main}).blocks if block.attends)
+    assert (attends.base is not None) is turned
+    assert said != "missing" or attends.scale == 1.0
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_an_activation_that_is_not_known_is_refused(kind: str) -> None:
+    key = TYPES[kind].activation
+    said = settings({MAIN: {"model_type": kind, "hidden_act": "silu" if key else "gelu"}})
+    assert said.activation == "silu" and said.groups == TYPES[kind].usual_groups
+    if key:
+        with pytest.raises(CheckpointError, match="the activation 'gelu' is not known"):
+            settings({MAIN: {"model_type": kind, key: "gelu"}})

@@ -36,6 +36,8 @@ class Keys:
         eps: of the gate's norm, and mostly of all norms; a number where it is a constant of the class.
         limit: of the step: a pair, or its lower end alone.
         inner: keys of the number of channels, or of its ratio to the width of the model.
+        activation: behind the convolution; None where the class has SiLU, whatever a file says.
+        usual_groups: how many groups there are where no file says it.
     """
 
     states: str
@@ -45,21 +47,44 @@ class Keys:
     eps: str | float
     limit: str
     inner: tuple[str, ...] = ()
+    activation: str | None = "hidden_act"
+    usual_groups: int = 1
 
 
 _MAMBA = Keys("mamba_d_state", "mamba_n_heads", "mamba_d_head", "mamba_n_groups", "rms_norm_eps", "time_step_limit")
 TYPES: dict[str, Keys] = {
     "mamba2": Keys(
-        "state_size", "num_heads", "head_dim", "n_groups", "layer_norm_epsilon", "time_step_limit", ("expand",)
+        "state_size",
+        "num_heads",
+        "head_dim",
+        "n_groups",
+        "layer_norm_epsilon",
+        "time_step_limit",
+        ("expand",),
+        usual_groups=8,
     ),
     "bamba": replace(_MAMBA, inner=("mamba_expand",)),
     "granitemoehybrid": replace(_MAMBA, inner=("mamba_expand",)),
     "falcon_h1": replace(_MAMBA, inner=("mamba_d_ssm",)),
     "nemotron_h": Keys(
-        "ssm_state_size", "mamba_num_heads", "mamba_head_dim", "n_groups", "layer_norm_epsilon", "time_step_min"
+        "ssm_state_size",
+        "mamba_num_heads",
+        "mamba_head_dim",
+        "n_groups",
+        "layer_norm_epsilon",
+        "time_step_min",
+        activation="mamba_hidden_act",
+        usual_groups=8,
     ),
     "zamba2": Keys(
-        "mamba_d_state", "n_mamba_heads", "mamba_headdim", "mamba_ngroups", 1e-5, "time_step_min", ("mamba_expand",)
+        "mamba_d_state",
+        "n_mamba_heads",
+        "mamba_headdim",
+        "mamba_ngroups",
+        1e-5,
+        "time_step_min",
+        ("mamba_expand",),
+        activation=None,
     ),
 }
 """The model types of transformers whose mixers are Mamba-2."""
@@ -196,7 +221,8 @@ def _transformers(config: Mapping[str, Any]) -> Settings:
     eps = number(config.get(keys.eps, 1e-5), keys.eps) if isinstance(keys.eps, str) else keys.eps
     return Settings(
         kind,
-        groups=whole(config.get(keys.groups, 8 if kind == "mamba2" else 1), keys.groups),
+        groups=whole(config.get(keys.groups, keys.usual_groups), keys.groups),
+        activation=_activation(config.get(keys.activation, "silu") if keys.activation else "silu"),
         limit=(low, high),
         norm=norm,
         eps=eps,
