@@ -185,3 +185,24 @@ def test_an_activation_that_is_not_known_is_refused(kind: str) -> None:
     if key:
         with pytest.raises(CheckpointError, match="the activation 'gelu' is not known"):
             settings({MAIN: {"model_type": kind, key: "gelu"}})
+
+
+def test_attention_of_mamba_ssm_is_left_as_it_is() -> None:
+    index = formats.index(directories() / "ssm_bf16" / "checkpoint")
+    shapes = {
+        "in_proj.weight": (96, 32),
+        "conv1d.weight": (96, 1, 4),
+        "conv1d.bias": (96,),
+        "out_proj.weight": (32, 32),
+    }
+    names = {("backbone", "layers", "9", "mixer", *name.split(".")): shape for name, shape in shapes.items()}
+    names[("backbone", "layers", "9", "norm", "weight")] = (32,)
+    leaves = {**index.leaves, **{key: Leaf(key, shape, "float32", "array") for key, shape in names.items()}}
+    assert [layer.name for layer in find_layers(leaves, index.config)] == [
+        layer.name for layer in find_layers(index.leaves, index.config)
+    ]
+    lost = {("backbone", "layers", "9", "mixer", name): (8,) for name in ("D", "dt_bias")}
+    with pytest.raises(CheckpointError, match="no A_log"):
+        find_layers({**leaves, **{k: Leaf(k, shape, "float32", "array") for k, shape in lost.items()}}, index.config)
+    with pytest.raises(CheckpointError, match="no mixer of Mamba-2"):
+        language_spec({".".join(key): leaf.shape for key, leaf in leaves.items()}, index.config)

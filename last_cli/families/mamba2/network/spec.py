@@ -182,6 +182,8 @@ def _block(
     norm, inner, attention, second, feed = found
     if norm is None or (inner is None and attention is None):
         raise CheckpointError(f"{prefix}: neither a norm with a mixer nor one with attention behind it")
+    if inner and "D" not in parts[inner]:  # Blocks of mamba_ssm and Nemotron-H are all called mixers.
+        raise CheckpointError(f"{prefix}.{inner}: no mixer of Mamba-2, and no part of a layer that our network runs")
     sizes = mixer(parts[inner], said) if inner else None
     main = files.get(MAIN) or {}
     attends = _attention(f"{prefix}.{attention}", parts[attention], main, said.name) if attention else None
