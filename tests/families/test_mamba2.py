@@ -206,3 +206,13 @@ def test_attention_of_mamba_ssm_is_left_as_it_is() -> None:
         find_layers({**leaves, **{k: Leaf(k, shape, "float32", "array") for k, shape in lost.items()}}, index.config)
     with pytest.raises(CheckpointError, match="no mixer of Mamba-2"):
         language_spec({".".join(key): leaf.shape for key, leaf in leaves.items()}, index.config)
+
+
+@pytest.mark.parametrize("limit", ["inf", [0.5, 0.1], [0.1], [0.1, None], 3])
+def test_limits_of_the_step_that_are_none_are_refused(limit: Any) -> None:
+    for main in ({"model_type": "bamba", "time_step_limit": limit}, {"ssm_cfg": {"dt_limit": limit}}):
+        with pytest.raises(CheckpointError, match=r"_limit (is|goes)"):
+            settings({MAIN: main})
+    for main in ({"model_type": "bamba", "time_step_limit": None}, {"ssm_cfg": {}}, {"model_type": "zamba2"}):
+        assert settings({MAIN: main}).limit == (0.0, float("inf"))
+    assert settings({MAIN: {"model_type": "zamba2", "time_step_min": 0.1}}).limit == (0.1, float("inf"))

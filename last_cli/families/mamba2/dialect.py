@@ -202,12 +202,9 @@ def _shown(value: Any) -> str:
 def _transformers(config: Mapping[str, Any]) -> Settings:
     kind = config["model_type"]
     keys = TYPES[kind]
-    low, high = 0.0, math.inf
-    said = config.get(keys.limit)
-    if isinstance(said, list) and len(said) == 2:
-        low, high = (number(value, keys.limit) for value in said)
-    elif said is not None and keys.limit == "time_step_min":
-        low = number(said, keys.limit)
+    limit = config.get(keys.limit)
+    if keys.limit == "time_step_min" and limit is not None:
+        limit = [limit, math.inf]
     norm: Literal["gate first", "norm first"] | None = "gate first"
     factors: dict[str, float] = {}
     factor_in, factor_out = 1.0, 1.0
@@ -223,7 +220,7 @@ def _transformers(config: Mapping[str, Any]) -> Settings:
         kind,
         groups=whole(config.get(keys.groups, keys.usual_groups), keys.groups),
         activation=_activation(config.get(keys.activation, "silu") if keys.activation else "silu"),
-        limit=(low, high),
+        limit=_limit(limit, keys.limit),
         norm=norm,
         eps=eps,
         each_eps=_each_eps(config[LAST_LAYERS], eps) if LAST_LAYERS in config else None,
@@ -232,6 +229,14 @@ def _transformers(config: Mapping[str, Any]) -> Settings:
         factor_in=factor_in,
         factor_out=factor_out,
     )
+
+
+def _limit(pair: Any, name: str) -> tuple[float, float]:
+    """The smallest and largest step; none where nothing is said of it."""
+    low, high = numbers((0.0, math.inf) if pair is None else pair, name, 2)
+    if low > high:
+        raise CheckpointError(f"config.json: {name} goes from {low:g} to {high:g}, expected the smaller one first")
+    return low, high
 
 
 def _each_eps(entries: Any, eps: float) -> tuple[float, ...]:
@@ -243,7 +248,6 @@ def _each_eps(entries: Any, eps: float) -> tuple[float, ...]:
 
 def _mamba_ssm(config: Mapping[str, Any]) -> Settings:
     core = section(config, "ssm_cfg")
-    low, high = numbers(core.get("dt_limit", (0.0, math.inf)), "dt_limit", 2)
     norm = "norm first" if core.get("norm_before_gate", False) else "gate first"
     groups, own = _groups(config, core.get("ngroups", 1), "ngroups_list", "nheads_list")
     return Settings(
@@ -251,7 +255,7 @@ def _mamba_ssm(config: Mapping[str, Any]) -> Settings:
         groups=groups,
         own_groups=own,
         activation=_activation(core.get("activation", "swish")),
-        limit=(low, high),
+        limit=_limit(core.get("dt_limit"), "dt_limit"),
         norm=norm if core.get("rmsnorm", True) else None,
         each_eps=_eps_list(config),
     )
