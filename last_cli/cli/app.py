@@ -55,7 +55,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
-    help="Score, prune and evaluate trained S5 and S4D checkpoints.",
+    help="Score, prune and evaluate trained state-space models: S5, S4D, Mamba-1 and Mamba-2.",
     epilog="Example:  last score ckpt/\n\nExample:  last prune ckpt/ --ratio 0.33\n\n"
     "Example:  last eval pruned/ --task listops --baseline ckpt/",
 )
@@ -108,4 +108,4 @@ def root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.", show_default="no")
     ] = False,
 ) -> None:
-    """Score, prune and evaluate trained S5 and S4D checkpoints."""
+    """Score, prune and evaluate trained state-space models: S5, S4D, Mamba-1 and Mamba-2."""

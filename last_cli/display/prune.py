@@ -70,6 +70,8 @@ def prune_hints(report: PruneReport) -> list[str]:
 
 def _language_hints(report: PruneReport) -> list[str]:
     loads = f", and it loads {report.loads}" if report.loads else ""
+    if report.ratio and report.states[0] == report.states[1]:
+        return ["nothing goes: numbers that stay are rounded up; ⟦multiple_of 1⟧ or a larger ratio removes some"]
     if len({layer.stored for layer in report.layers}) > 1:
         fill = "; ⟦stock⟧ fills them up with zeros for the stock class" if loads else ""
         return [f"layers have different sizes, each is stored at its own{loads}{fill}"]

@@ -14,8 +14,9 @@ from last_cli.families.layer import Layer
 from last_cli.families.target import Shapes
 from last_cli.formats import Key, Leaf
 
-# Leaf names that say nothing alone.
+# Leaf names that say nothing alone; those of projections and convolutions stand in attention, too.
 _COMMON = {"A", "B", "C", "D"}
+_COMMON |= {f"{part}.{name}" for part in ("in_proj", "conv1d", "out_proj") for name in ("weight", "bias")}
 _SHOWN = 6
 
 LOST = (
@@ -153,8 +154,8 @@ def _relative(node: Node, families: Iterable[Family]) -> Relative | None:
 
 def _shared(node: Node, family: Family) -> set[str]:
     """The family's leaves that a node has; none where they say nothing alone."""
-    shared = set(node.names) & family.required
-    return shared if shared - _COMMON else set()
+    own = set(node.names) & (family.required | family.optional)
+    return own & family.required if own - _COMMON else set()
 
 
 def _why_not(family: Family) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from last_cli.base.annotations import Bool
-from last_cli.base.errors import UsageError
+from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.layer import Layer
 from last_cli.formats.json_file import read_json_object
@@ -60,6 +60,8 @@ def prune_kept(
     refuse_sequences(calibration, recipe)
     said, where = _said(keep)
     target = said.get("target", "states")
+    if not isinstance(target, str):
+        raise UsageError(f"{where}: target is {target!r}, expected a name such as states or heads", FORM)
     if recipe.target not in (None, target):
         raise UsageError(f"⟦target {recipe.target}⟧, but {where} lists {target}", "leave ⟦target⟧ out")
     recipe = replace(recipe, criterion="random", target=target).on(checkpoint.layers)
@@ -85,7 +87,10 @@ def _said(keep: str | Path | Mapping[str, Any]) -> tuple[Mapping[str, Any], str]
         path = path / STAMP_FILE if path.is_dir() else path
         if not path.is_file():
             raise UsageError(f"⟦keep {keep}⟧: no such file", FORM)
-        content, where = read_json_object(path), str(path)
+        try:
+            content, where = read_json_object(path), str(path)
+        except CheckpointError as error:  # That a checkpoint is damaged, which this need not be part of.
+            raise UsageError(error.args[0], FORM) from error
     if isinstance(steps := content.get("pruned"), list) and steps:
         if len(steps) > 1:
             raise UsageError(f"{where}: {len(steps)} prunings one after the other, expected one", "repeat them in turn")

@@ -194,3 +194,10 @@ def test_what_needs_a_system_is_refused(tmp_path: Path) -> None:
     for options in ways:
         with pytest.raises((UsageError, CheckpointError), match=r"no linear system|cannot refit C|new poles"):
             last.prune(source, ratio=0.5, **options)
+
+
+def test_a_ratio_that_rounding_makes_nothing_of_is_said() -> None:
+    source = directories() / "hf_base" / "checkpoint"
+    hints = {ratio: prune_hints(last.prune(source, ratio=ratio).report) for ratio in (0.3, 0.5)}
+    assert "nothing goes" in hints[0.3][0] and "multiple_of" in hints[0.3][0]
+    assert "nothing goes" not in hints[0.5][0]

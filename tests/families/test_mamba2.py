@@ -173,3 +173,56 @@ def test_a_model_type_that_is_no_name_is_none_of_those_known(said: object) -> No
         with pytest.raises(CheckpointError, match="names the model type"):
             settings_of({MAIN: {"model_type": said}})
         assert settings_of({MAIN: {"model_type": said, "ssm_cfg": {}}}).name == "mamba_ssm"
+
+
+@pytest.mark.parametrize(("said", "turned"), [("rope", True), ("nope", False), (None, False), ("missing", False)])
+def test_granite_turns_positions_only_where_it_is_told_to(said: str | None, turned: bool) -> None:
+    index = formats.index(directories() / "granite_dense" / "checkpoint")
+    main = {**index.config[MAIN], "position_embedding_type": said}
+    if said == "missing":
+        del main["position_embedding_type"], main["attention_multiplier"]
+    shapes = {".".join(key): leaf.shape for key, leaf in index.leaves.items()}
+    attends = next(block.attends for block in language_spec(shapes, {MAIN: main}).blocks if block.attends)
+    assert (attends.base is not None) is turned
+    assert said != "missing" or attends.scale == 1.0
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_an_activation_that_is_not_known_is_refused(kind: str) -> None:
+    key = TYPES[kind].activation
+    said = settings({MAIN: {"model_type": kind, "hidden_act": "silu" if key else "gelu"}})
+    assert said.activation == "silu" and said.groups == TYPES[kind].usual_groups
+    if key:
+        with pytest.raises(CheckpointError, match="the activation 'gelu' is not known"):
+            settings({MAIN: {"model_type": kind, key: "gelu"}})
+
+
+def test_attention_of_mamba_ssm_is_left_as_it_is() -> None:
+    index = formats.index(directories() / "ssm_bf16" / "checkpoint")
+    shapes = {
+        "in_proj.weight": (96, 32),
+        "conv1d.weight": (96, 1, 4),
+        "conv1d.bias": (96,),
+        "out_proj.weight": (32, 32),
+    }
+    names = {("backbone", "layers", "9", "mixer", *name.split(".")): shape for name, shape in shapes.items()}
+    names[("backbone", "layers", "9", "norm", "weight")] = (32,)
+    leaves = {**index.leaves, **{key: Leaf(key, shape, "float32", "array") for key, shape in names.items()}}
+    assert [layer.name for layer in find_layers(leaves, index.config)] == [
+        layer.name for layer in find_layers(index.leaves, index.config)
+    ]
+    lost = {("backbone", "layers", "9", "mixer", name): (8,) for name in ("D", "dt_bias")}
+    with pytest.raises(CheckpointError, match="no A_log"):
+        find_layers({**leaves, **{k: Leaf(k, shape, "float32", "array") for k, shape in lost.items()}}, index.config)
+    with pytest.raises(CheckpointError, match="no mixer of Mamba-2"):
+        language_spec({".".join(key): leaf.shape for key, leaf in leaves.items()}, index.config)
+
+
+@pytest.mark.parametrize("limit", ["inf", [0.5, 0.1], [0.1], [0.1, None], 3])
+def test_limits_of_the_step_that_are_none_are_refused(limit: Any) -> None:
+    for main in ({"model_type": "bamba", "time_step_limit": limit}, {"ssm_cfg": {"dt_limit": limit}}):
+        with pytest.raises(CheckpointError, match=r"_limit (is|goes)"):
+            settings({MAIN: main})
+    for main in ({"model_type": "bamba", "time_step_limit": None}, {"ssm_cfg": {}}, {"model_type": "zamba2"}):
+        assert settings({MAIN: main}).limit == (0.0, float("inf"))
+    assert settings({MAIN: {"model_type": "zamba2", "time_step_min": 0.1}}).limit == (0.1, float("inf"))

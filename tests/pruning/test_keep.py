@@ -115,6 +115,8 @@ WRONG = {
     "no `kept`": {"layers": [{}] * 3},
     "lists no `layers`": {"target": "states"},
     "has no axes$": {"target": "axes", "layers": []},
+    "target is None, expected a name": {"target": None, "layers": []},
+    r"target is \['states'\], expected a name": {"target": ["states"], "layers": []},
 }
 
 
@@ -122,6 +124,14 @@ WRONG = {
 def test_what_does_not_fit_is_named(said: str) -> None:
     with pytest.raises(UsageError, match=said):
         last.prune(directories() / "hf_groups" / "checkpoint", keep=WRONG[said])
+
+
+def test_a_file_that_is_no_list_is_no_damaged_checkpoint(tmp_path: Path) -> None:
+    for content in ("[1, 2]", "not json"):
+        (tmp_path / "keep.json").write_text(content)
+        with pytest.raises(UsageError, match="JSON") as error:
+            last.prune(directories() / "hf_groups" / "checkpoint", keep=tmp_path / "keep.json")
+        assert '"kept"' in error.value.hint
 
 
 def test_nothing_else_may_choose() -> None:

@@ -25,6 +25,7 @@ class Keys:
         heads: the number of heads.
         norm_eps: the epsilon of the norms of B and C over the states; None where there are none.
         fraction: the ratio of channels may be a fraction.
+        activation: behind the convolution.
     """
 
     states: str
@@ -33,13 +34,14 @@ class Keys:
     heads: str | None = None
     norm_eps: str | None = None
     fraction: bool = False
+    activation: str = "hidden_act"
 
 
 TYPES: dict[str, Keys] = {
     "mamba": Keys("state_size", "expand", inner="intermediate_size"),
     "falcon_mamba": Keys("state_size", "expand", inner="intermediate_size", norm_eps="mixer_rms_eps"),
     "jamba": Keys("mamba_d_state", "mamba_expand", norm_eps="rms_norm_eps"),
-    "zamba": Keys("mamba_d_state", "mamba_expand", heads="n_mamba_heads"),
+    "zamba": Keys("mamba_d_state", "mamba_expand", heads="n_mamba_heads", activation="hidden_mamba_act"),
 }
 """The model types of transformers whose mixers are Mamba-1."""
 
@@ -80,5 +82,7 @@ def settings(files: Mapping[str, Any]) -> Settings:
             "or a file of mamba_ssm"
         )
     keys = TYPES[name]
+    if (activation := config.get(keys.activation, "silu")) not in ("silu", "swish"):
+        raise CheckpointError(f"config.json: {keys.activation} is {activation!r}, expected silu")
     eps = None if keys.norm_eps is None else number(config.get(keys.norm_eps, 1e-6), keys.norm_eps)
     return Settings(name, keys, () if nested is None else ("text_config",), eps)

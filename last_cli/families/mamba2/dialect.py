@@ -36,6 +36,8 @@ class Keys:
         eps: of the gate's norm, and mostly of all norms; a number where it is a constant of the class.
         limit: of the step: a pair, or its lower end alone.
         inner: keys of the number of channels, or of its ratio to the width of the model.
+        activation: behind the convolution; None where the class has SiLU, whatever a file says.
+        usual_groups: how many groups there are where no file says it.
     """
 
     states: str
@@ -45,21 +47,44 @@ class Keys:
     eps: str | float
     limit: str
     inner: tuple[str, ...] = ()
+    activation: str | None = "hidden_act"
+    usual_groups: int = 1
 
 
 _MAMBA = Keys("mamba_d_state", "mamba_n_heads", "mamba_d_head", "mamba_n_groups", "rms_norm_eps", "time_step_limit")
 TYPES: dict[str, Keys] = {
     "mamba2": Keys(
-        "state_size", "num_heads", "head_dim", "n_groups", "layer_norm_epsilon", "time_step_limit", ("expand",)
+        "state_size",
+        "num_heads",
+        "head_dim",
+        "n_groups",
+        "layer_norm_epsilon",
+        "time_step_limit",
+        ("expand",),
+        usual_groups=8,
     ),
     "bamba": replace(_MAMBA, inner=("mamba_expand",)),
     "granitemoehybrid": replace(_MAMBA, inner=("mamba_expand",)),
     "falcon_h1": replace(_MAMBA, inner=("mamba_d_ssm",)),
     "nemotron_h": Keys(
-        "ssm_state_size", "mamba_num_heads", "mamba_head_dim", "n_groups", "layer_norm_epsilon", "time_step_min"
+        "ssm_state_size",
+        "mamba_num_heads",
+        "mamba_head_dim",
+        "n_groups",
+        "layer_norm_epsilon",
+        "time_step_min",
+        activation="mamba_hidden_act",
+        usual_groups=8,
     ),
     "zamba2": Keys(
-        "mamba_d_state", "n_mamba_heads", "mamba_headdim", "mamba_ngroups", 1e-5, "time_step_min", ("mamba_expand",)
+        "mamba_d_state",
+        "n_mamba_heads",
+        "mamba_headdim",
+        "mamba_ngroups",
+        1e-5,
+        "time_step_min",
+        ("mamba_expand",),
+        activation=None,
     ),
 }
 """The model types of transformers whose mixers are Mamba-2."""
@@ -184,12 +209,9 @@ def shown(value: Any) -> str:
 def _transformers(config: Mapping[str, Any]) -> Settings:
     kind = config["model_type"]
     keys = TYPES[kind]
-    low, high = 0.0, math.inf
-    said = config.get(keys.limit)
-    if isinstance(said, list) and len(said) == 2:
-        low, high = (number(value, keys.limit) for value in said)
-    elif said is not None and keys.limit == "time_step_min":
-        low = number(said, keys.limit)
+    limit = config.get(keys.limit)
+    if keys.limit == "time_step_min" and limit is not None:
+        limit = [limit, math.inf]
     norm: Literal["gate first", "norm first"] | None = "gate first"
     factors: dict[str, float] = {}
     factor_in, factor_out = 1.0, 1.0
@@ -203,8 +225,9 @@ def _transformers(config: Mapping[str, Any]) -> Settings:
     eps = number(config.get(keys.eps, 1e-5), keys.eps) if isinstance(keys.eps, str) else keys.eps
     return Settings(
         kind,
-        groups=whole(config.get(keys.groups, 8 if kind == "mamba2" else 1), keys.groups),
-        limit=(low, high),
+        groups=whole(config.get(keys.groups, keys.usual_groups), keys.groups),
+        activation=_activation(config.get(keys.activation, "silu") if keys.activation else "silu"),
+        limit=_limit(limit, keys.limit),
         norm=norm,
         eps=eps,
         each_eps=_each_eps(config[LAST_LAYERS], eps) if LAST_LAYERS in config else None,
@@ -213,6 +236,14 @@ def _transformers(config: Mapping[str, Any]) -> Settings:
         factor_in=factor_in,
         factor_out=factor_out,
     )
+
+
+def _limit(pair: Any, name: str) -> tuple[float, float]:
+    """The smallest and largest step; none where nothing is said of it."""
+    low, high = numbers((0.0, math.inf) if pair is None else pair, name, 2)
+    if low > high:
+        raise CheckpointError(f"config.json: {name} goes from {low:g} to {high:g}, expected the smaller one first")
+    return low, high
 
 
 def _each_eps(entries: Any, eps: float) -> tuple[float, ...]:
@@ -224,7 +255,6 @@ def _each_eps(entries: Any, eps: float) -> tuple[float, ...]:
 
 def _mamba_ssm(config: Mapping[str, Any]) -> Settings:
     core = section(config, "ssm_cfg")
-    low, high = numbers(core.get("dt_limit", (0.0, math.inf)), "dt_limit", 2)
     norm = "norm first" if core.get("norm_before_gate", False) else "gate first"
     groups, own = _groups(config, core.get("ngroups", 1), "ngroups_list", "nheads_list")
     return Settings(
@@ -232,7 +262,7 @@ def _mamba_ssm(config: Mapping[str, Any]) -> Settings:
         groups=groups,
         own_groups=own,
         activation=_activation(core.get("activation", "swish")),
-        limit=(low, high),
+        limit=_limit(core.get("dt_limit"), "dt_limit"),
         norm=norm if core.get("rmsnorm", True) else None,
         each_eps=_eps_list(config),
     )

@@ -182,13 +182,16 @@ def _block(
     norm, inner, attention, second, feed = found
     if norm is None or (inner is None and attention is None):
         raise CheckpointError(f"{prefix}: neither a norm with a mixer nor one with attention behind it")
+    if inner and "D" not in parts[inner]:  # Blocks of mamba_ssm and Nemotron-H are all called mixers.
+        raise CheckpointError(f"{prefix}.{inner}: no mixer of Mamba-2, and no part of a layer that our network runs")
     sizes = mixer(parts[inner], said) if inner else None
-    attends = _attention(f"{prefix}.{attention}", parts[attention], files.get(MAIN) or {}) if attention else None
-    eps = _eps(files[MAMBA] if inner and MAMBA in files else files.get(MAIN) or {})
+    main = files.get(MAIN) or {}
+    attends = _attention(f"{prefix}.{attention}", parts[attention], main, said.name) if attention else None
+    eps = _eps(files[MAMBA] if inner and MAMBA in files else main)
     return Block(prefix, eps, norm, inner, attention, second, feed, sizes, attends)
 
 
-def _attention(prefix: str, shapes: Mapping[str, tuple[int, ...]], main: Mapping[str, Any]) -> Attention:
+def _attention(prefix: str, shapes: Mapping[str, tuple[int, ...]], main: Mapping[str, Any], said: str) -> Attention:
     heads = whole(main.get("num_attention_heads"), "num_attention_heads")
     keys = whole(main.get("num_key_value_heads", heads), "num_key_value_heads")
     rows, key_rows = (_rows(shapes, f"{name}_proj.weight", prefix) for name in "qk")
@@ -204,13 +207,14 @@ def _attention(prefix: str, shapes: Mapping[str, tuple[int, ...]], main: Mapping
     part = rope.get("partial_rotary_factor", main.get("partial_rotary_factor", 1.0))
     if not 0 <= number(part, "partial_rotary_factor") <= 1 or base <= 0:
         raise CheckpointError(f"config.json: partial_rotary_factor {part!r} and rope_theta {base!r} turn no heads")
-    plain = main.get("position_embedding_type", "rope") == "nope"
+    granite = said == "granitemoehybrid"  # Its class turns nothing unless it is told so, and scales by 1.
+    turned = main.get("position_embedding_type", None if granite else "rope") == "rope"
     return Attention(
         heads,
         keys,
         head_dim,
-        _multiplier(main, "attention", head_dim**-0.5),
-        None if plain else base,
+        _multiplier(main, "attention", 1.0 if granite else head_dim**-0.5),
+        base if turned else None,
         int(head_dim * number(part, "partial_rotary_factor")),
         *(_multiplier(main, name) for name in ("attention_in", "attention_out", "key")),
     )
