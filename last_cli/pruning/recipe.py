@@ -94,7 +94,7 @@ class Recipe:
                 f"⟨min_states⟩ is {self.min_states}, expected 0 or more", "0 lets a layer lose all its states"
             )
         if self.multiple_of is not None and self.multiple_of < 1:
-            raise UsageError(f"⟨multiple_of⟩ is {self.multiple_of}, expected 1 or more", "kernels for GPUs want 8")
+            raise UsageError(f"⟦multiple_of⟧ is {self.multiple_of}, expected 1 or more", "kernels for GPUs want 8")
         if self.seed < 0:
             raise UsageError(f"⟨seed⟩ is {self.seed}, expected 0 or more", "any other number will do")
 

@@ -196,9 +196,24 @@ class EvalReport:
         return all(gate.passed for gate in self.gates)
 
     @property
+    def accuracy(self) -> float:
+        """The share of right answers, of a task that is judged by it."""
+        return self.measured.accuracy
+
+    @property
     def stderr(self) -> float:
         """Standard error of the value."""
         return self.measured.stderr
+
+    @property
+    def loss(self) -> float:
+        """The mean over all answers, in nats."""
+        return self.measured.loss
+
+    @property
+    def n(self) -> int:
+        """How many answers there are."""
+        return self.measured.n
 
     def as_json(self) -> Json:
         """last.eval/1."""

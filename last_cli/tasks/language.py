@@ -148,7 +148,7 @@ def _has_tokens_alone(path: Path) -> bool:
     try:
         with zipfile.ZipFile(regular(path)) as archive:
             names = set(archive.namelist())
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
         return False
     return "x.npy" in names and "y.npy" not in names
 
@@ -161,6 +161,9 @@ def _check(path: Path, query: Query) -> None:
 
 
 def _extent(query: Query) -> tuple[int, int]:
+    for name in ("window", "stride"):
+        if (value := query.settings.get(name, 1)) < 1:
+            raise UsageError(f"⟦{name}⟧ is {value}, expected at least 1 token", f"leave out ⟦{name}⟧ for its default")
     window = whole_number(query.settings, "window", WINDOW, minimum=1)
     stride = whole_number(query.settings, "stride", window, minimum=1)
     if stride > window:

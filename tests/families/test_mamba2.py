@@ -75,6 +75,13 @@ def test_a_gated_delta_net_is_no_mixer() -> None:
         find_layers(leaves)
 
 
+def test_a_mixer_that_lost_its_d_is_no_gated_delta_net() -> None:
+    index = formats.index(directories() / "hf_base" / "checkpoint")
+    with pytest.raises(CheckpointError) as caught:
+        find_layers({key: leaf for key, leaf in index.leaves.items() if key[-1] != "D"}, index.config)
+    assert "gated" not in str(caught.value) and "D" in str(caught.value)
+
+
 def test_groups_that_do_not_fit_the_tensors_are_named(tmp_path: Path) -> None:
     directory = shutil.copytree(directories() / "hf_groups" / "checkpoint", tmp_path / "model")
     config = json.loads((directory / "config.json").read_text())

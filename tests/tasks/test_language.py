@@ -133,8 +133,8 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     [
         ({"split": "val"}, "holds one split"),
         ({"data_dir": "."}, "reads no data directory"),
-        ({"settings": {"window": 0}}, "'window' is 0, expected a whole number of at least 1"),
-        ({"settings": {"stride": 0}}, "'stride' is 0, expected"),
+        ({"settings": {"window": 0}}, "window is 0, expected at least 1 token"),
+        ({"settings": {"stride": 0}}, "stride is 0, expected"),
         ({"settings": {"window": 3, "stride": 4}}, "stride is 4 and window 3: tokens between"),
     ],
 )

@@ -140,7 +140,8 @@ def _respond(said: Settings, leaves: Mapping[str, np.ndarray], inputs: np.ndarra
 
 def _gated_delta(shapes: Shapes) -> bool:
     names = {path.rpartition("/")[2] for path in shapes}
-    return "A_log" in names and "D" not in names
+    own = any(path.replace("/", ".").endswith("in_proj.weight") for path in shapes)  # of a mixer that lost its D
+    return "A_log" in names and "D" not in names and not own
 
 
 def _stock(files: Mapping[str, Any], layers: Sequence[Any], shapes: Mapping[Key, tuple[int, ...]]) -> Stock:
