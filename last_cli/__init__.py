@@ -142,8 +142,8 @@ def prune(
     calibration: int | None = None, task: str | None = None, calibration_file: str | Path | None = None,
     data_dir: str | Path | None = None, scope: Literal["global", "layer"] | None = None, min_states: int = 1,
     seed: int = 0, shape: Literal["ragged", "rectangular"] = "ragged", masked: bool = False,
-    target: str | None = None, multiple_of: int | None = None, stock: bool = False,
-    keep: str | Path | Mapping[str, Any] | None = None,
+    target: str | None = None, multiple_of: int | None = None, stock: bool = False, pattern: str | None = None,
+    modules: str | None = None, keep: str | Path | Mapping[str, Any] | None = None,
     allow_unstable: bool = False, horizon: int | None = None, drop: Sequence[str] | str | None = None,
     progress: Progress | None = None,
 ) -> Checkpoint:  # fmt: skip
@@ -171,9 +171,10 @@ def prune(
         seed: of the criterion random, of what is drawn from the sequences, and of inputs made without data.
         shape: S4D only: "rectangular" keeps as many states in every channel, "ragged" pads to the widest.
         masked, target: keep all shapes, and zero B and C; what is removed, by default states.
+        modules: of the target weights: which of "in_proj,out_proj,mlp", by default the first.
         multiple_of: language models: round what every group keeps up to a multiple; by default 8, below 16 states 1.
         keep: instead of a ratio, exactly these units: a file, another checkpoint of `last`, or what its stamp holds.
-        stock: language models: fill layers up with zeros to the largest, so that stock classes load them.
+        stock, pattern: language models: zeros up to the largest layer, for stock classes; of weights N:M, as "2:4".
         allow_unstable: go on with poles at or beyond the unit circle.
         horizon: steps that the criterion `energy` looks ahead; by default the trained length.
         drop: globs of what is left out because code makes it anew, such as caches and optimizer states: paths in the
@@ -199,6 +200,7 @@ def prune(
     how = recipe.recipe(
         criterion, method, scope=scope, min_states=min_states, seed=seed, shape=shape, refit=refit, masked=masked,
         horizon=horizon, target=target, multiple_of=multiple_of, stock=stock, allow_unstable=allow_unstable,
+        pattern=pattern, modules=modules,
     )  # fmt: skip
     sequences = Calibration(calibration, task, calibration_file, data_dir)
     opened = without(_opened(checkpoint), drop or ())
