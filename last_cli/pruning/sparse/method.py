@@ -97,15 +97,15 @@ class SparsePlan:
         if not found:
             missing = " and no ".join(self.recipe.sparsity["modules"])
             raise UsageError(f"the model has no {missing}", "⟦modules⟧ names what there is")
-        said = {"calibration": dict(self.observation.source), "weights": [one.as_json() for one in found]}
+        needed = {"calibration": dict(self.observation.source)}
+        zeros = {**self.recipe.sparsity, "weights": [one.as_json() for one in found]}
         small = replace(
             self.checkpoint,
             changed=ChainMap(changed, self.checkpoint.changed),  # pyright: ignore[reportArgumentType]
-            stamp=_stamp(self.checkpoint, {"ratio": ratio, **self.recipe.settings, **said}, self.method),
+            stamp=_stamp(self.checkpoint, {"ratio": ratio, **self.recipe.settings, **needed, **zeros}, self.method),
         )
         report = report_of(self.checkpoint, small, self.recipe, ratio, layers)
-        needed = {**said, **self.recipe.sparsity}
-        return Pruned(small, replace(report, needed=needed, method=self._reported))
+        return Pruned(small, replace(report, needed=needed, method=self._reported, zeros=zeros))
 
     @property
     def _reported(self) -> str:
