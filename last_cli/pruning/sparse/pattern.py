@@ -71,7 +71,9 @@ def check_modules(names: tuple[str, ...]) -> None:
                 f"{suggestion(name, list(MODULES))}several are separated by commas",
             )
     if len(set(names)) < len(names) or not names:
-        raise UsageError(f"⟨modules⟩ is {','.join(names)!r}, expected each once", "in_proj is what is pruned without it")
+        raise UsageError(
+            f"⟨modules⟩ is {','.join(names)!r}, expected each once", "in_proj is what is pruned without it"
+        )
 
 
 def lowest(score: Float[np.ndarray, "... n"], count: int) -> Bool[np.ndarray, "... n"]:

@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from last_cli.base.annotations import Float
@@ -22,7 +21,7 @@ from last_cli.evaluation.inputs import Inputs, check_fit
 from last_cli.families.network import Blockwise, Part
 from last_cli.formats import Key
 
-TOKENS = 2048
+TOKENS = 512
 """That run at once, at least one sequence."""
 
 
@@ -46,28 +45,34 @@ class Block:
 
     def squares(self, place: str) -> Float[np.ndarray, " columns"]:
         """Of what the linear maps at a place read, the squares of each number summed over the tokens, in float64."""
-        return self._summed(place, gram=False)
+        return self._summed(place, lambda read: np.square(read, dtype=np.float64).sum(axis=0))
 
     def gram(self, place: str) -> Float[np.ndarray, "columns columns"]:
-        """The products of each two of these numbers, summed alike."""
-        return self._summed(place, gram=True)
+        """The products of each two of these numbers, summed alike: of each batch in float32."""
+        return self._summed(place, lambda read: (read.T @ read).astype(np.float64))
 
-    def _summed(self, place: str, *, gram: bool) -> np.ndarray:
-        run, total = _measure(self.network, self.part.spec, place, gram), 0.0
+    def _summed(self, place: str, of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        # What the first ones read takes no more than a norm; for what others read, the whole block runs.
+        first = place == self.part.linears[0].place
+        run = _first(self.network, self.part.spec, place) if first else _whole(self.network, self.part.spec)
+        total = np.zeros(())
         for rows in _batches(*self.x.shape[:2]):
-            total = total + np.asarray(run(self.tensors, self.x[rows], self.counts[rows]), np.float64)
+            found = run(self.tensors, self.x[rows])
+            read = np.asarray(found if first else found[1][place])
+            total = total + of((read * self.counts[rows][..., None]).reshape(-1, read.shape[-1]))
         if not np.isfinite(total).all():
             raise CheckpointError(
                 f"{self.part.prefix}: what its {place} reads of the calibration sequences is not finite",
                 "are the weights before it finite, and are these sequences of the model's tokens?",
             )
-        return np.asarray(total)
+        return total
 
     def forward(self, *, stream: bool = True) -> None:
         """Let the sequences through, in place; without the residual stream where it is asked for so."""
-        run = _pass(self.network, self.part.spec, stream)
+        run = _whole(self.network, self.part.spec)
         for rows in _batches(*self.x.shape[:2]):
-            self.x[rows] = run(self.tensors, self.x[rows])
+            y, seen = run(self.tensors, self.x[rows])
+            self.x[rows] = y if stream else np.asarray(y) - np.asarray(seen["residual"])
 
 
 def blocks(checkpoint: Checkpoint, inputs: Inputs) -> Iterator[Block]:
@@ -89,6 +94,7 @@ def blocks(checkpoint: Checkpoint, inputs: Inputs) -> Iterator[Block]:
         arrays = checkpoint.read(own.values())
         tensors = {name: arrays.pop(key).astype(np.float32) for name, key in own.items()}
         yield Block(network, part, own, tensors, x, counts)
+        tensors.clear()  # before the next block's are read
 
 
 def _counts(inputs: Inputs) -> np.ndarray:
@@ -108,24 +114,13 @@ def _batches(sequences: int, steps: int) -> list[slice]:
 
 
 @lru_cache(maxsize=32)
-def _measure(network: Blockwise, spec: Any, place: str, gram: bool) -> Callable[..., Any]:
-    @jax.jit
-    def run(tensors: Mapping[str, Any], x: Any, counts: Any) -> Any:
-        _, seen = network.run(spec, tensors, x)
-        read = (seen[place] * counts[..., None]).reshape(-1, seen[place].shape[-1])
-        return read.T @ read if gram else jnp.square(read).sum(0)
-
-    return _precise(run)
+def _first(network: Blockwise, spec: Any, place: str) -> Callable[..., Any]:
+    return _precise(jax.jit(lambda tensors, x: network.run(spec, tensors, x)[1][place]))
 
 
 @lru_cache(maxsize=32)
-def _pass(network: Blockwise, spec: Any, stream: bool) -> Callable[..., Any]:
-    @jax.jit
-    def run(tensors: Mapping[str, Any], x: Any) -> Any:
-        y, seen = network.run(spec, tensors, x)
-        return y if stream else y - seen["residual"]
-
-    return _precise(run)
+def _whole(network: Blockwise, spec: Any) -> Callable[..., Any]:
+    return _precise(jax.jit(lambda tensors, x: network.run(spec, tensors, x)))
 
 
 def _precise(run: Callable[..., Any]) -> Callable[..., Any]:

@@ -47,7 +47,9 @@ def zeros_checks(pruned: Checkpoint, against: Checkpoint, steps: Sequence[Mappin
         named = " and ".join(sorted({f"{one.stay}:{one.of}" for one in patterns.values()}))
         checks.append(Check(f"pattern {named}", not broken, _seen(broken, len(patterns))))
     if refitted:
-        checks.append(Check("kept weights new, as the method makes them", True, f"{len(changed)} of {len(keys)} arrays"))
+        checks.append(
+            Check("kept weights new, as the method makes them", True, f"{len(changed)} of {len(keys)} arrays")
+        )
     else:
         checks.append(Check("kept entries bit-equal", not changed, _seen(changed, len(keys))))
     return [*checks, _untouched(pruned, against, keys, steps), _files(pruned, against)]
