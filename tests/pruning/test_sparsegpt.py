@@ -59,6 +59,7 @@ def test_it_is_optimal_brain_surgery(
     found = sparsegpt(*layer, sparsity)
     new, removed = brute(*layer, sparsity, 8)
     np.testing.assert_array_equal(found.removed, removed)
+    assert found.weight is not None
     np.testing.assert_allclose(found.weight, new, rtol=1e-5, atol=1e-6)
 
 
