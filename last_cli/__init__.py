@@ -142,10 +142,9 @@ def prune(
     calibration: int | None = None, task: str | None = None, calibration_file: str | Path | None = None,
     data_dir: str | Path | None = None, scope: Literal["global", "layer"] | None = None, min_states: int = 1,
     seed: int = 0, shape: Literal["ragged", "rectangular"] = "ragged", masked: bool = False,
-    target: str | None = None, multiple_of: int | None = None, stock: bool = False,
-    keep: str | Path | Mapping[str, Any] | None = None,
-    allow_unstable: bool = False, horizon: int | None = None, drop: Sequence[str] | str | None = None,
-    progress: Progress | None = None,
+    target: str | None = None, multiple_of: int | None = None, stock: bool = False, pattern: str | None = None,
+    modules: str | None = None, keep: str | Path | Mapping[str, Any] | None = None, allow_unstable: bool = False,
+    horizon: int | None = None, drop: Sequence[str] | str | None = None, progress: Progress | None = None,
 ) -> Checkpoint:  # fmt: skip
     """The checkpoint with `ratio` of its states removed, or as many as a budget allows, in memory; `save` writes it.
 
@@ -173,9 +172,9 @@ def prune(
         masked, target: keep all shapes, and zero B and C; what is removed, by default states.
         multiple_of: language models: round what every group keeps up to a multiple; by default 8, below 16 states 1.
         keep: instead of a ratio, exactly these units: a file, another checkpoint of `last`, or what its stamp holds.
-        stock: language models: fill layers up with zeros to the largest, so that stock classes load them.
-        allow_unstable: go on with poles at or beyond the unit circle.
-        horizon: steps that the criterion `energy` looks ahead; by default the trained length.
+        stock: language models: zeros up to the largest layer, for stock classes.
+        pattern, modules: target weights: "2:4"; whose, of "in_proj,out_proj,mlp", by default of the first.
+        allow_unstable, horizon: go on with poles at or beyond the unit circle; how far the criterion `energy` looks.
         drop: globs of what is left out because code makes it anew, such as caches and optimizer states: paths in the
             tree, parts of such, or other items of the step.
         progress: called with what is being done, and how many of how many are done.
@@ -198,7 +197,8 @@ def prune(
     extent = 0.0 if keep is not None else budget.ratio_or_budget(ratio, max_drop, max_error, **rules)
     how = recipe.recipe(
         criterion, method, scope=scope, min_states=min_states, seed=seed, shape=shape, refit=refit, masked=masked,
-        horizon=horizon, target=target, multiple_of=multiple_of, stock=stock, allow_unstable=allow_unstable,
+        horizon=horizon, target=target, multiple_of=multiple_of, stock=stock, pattern=pattern, modules=modules,
+        allow_unstable=allow_unstable,
     )  # fmt: skip
     sequences = Calibration(calibration, task, calibration_file, data_dir)
     opened = without(_opened(checkpoint), drop or ())

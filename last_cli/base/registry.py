@@ -56,6 +56,9 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "criterion": "last_cli.pruning.by_criterion:CRITERION",
         "reconstruct": "last_cli.pruning.reconstruct.method:RECONSTRUCT",
         "balanced": "last_cli.pruning.balanced.method:BALANCED",
+        "wanda": "last_cli.pruning.sparse.method:WANDA",
+        "reference-wanda": "last_cli.pruning.sparse.method:REFERENCE_WANDA",
+        "sparsegpt": "last_cli.pruning.sparse.method:SPARSEGPT",
     },
 }
 

@@ -148,11 +148,25 @@ class Units:
 
     target: Annotated[
         str | None,
-        remove_option(metavar="NAME", help="What goes: states, heads, ...", show_default="states"),
+        remove_option(metavar="NAME", help="What goes: states, heads, weights, ...", show_default="states"),
     ] = None
     multiple_of: Annotated[
         int | None,
         remove_option(metavar="N", help="Language models: round what is kept up.", show_default="8; 1 below 16 states"),
+    ] = None
+
+
+@options
+class Weights:
+    """Which weights go, where it is them that go."""
+
+    pattern: Annotated[
+        str | None,
+        remove_option(metavar="N:M", help="--target weights: N stay of every M: 2:4, 4:8.", show_default="any place"),
+    ] = None
+    modules: Annotated[
+        str | None,
+        remove_option(metavar="NAMES", help="Of in_proj,out_proj,mlp: whose weights.", show_default="in_proj"),
     ] = None
 
 

@@ -17,6 +17,7 @@ from last_cli.cli.options import (
     Units,
     Unstable,
     Way,
+    Weights,
     how_option,
 )
 from last_cli.cli.shared import load, tell, tell_all, tell_assumed, tell_needed, tell_offer
@@ -36,6 +37,7 @@ def prune(
     scoring: Scoring,
     selection: Selection,
     units: Units,
+    weights: Weights,
     calibration: BudgetCalibration,
     stock: Annotated[
         bool, how_option("--stock", help="Zeros up to the largest layer, for stock classes.", show_default="no")
@@ -63,6 +65,7 @@ def prune(
             **vars(scoring),
             **vars(selection),
             **vars(units),
+            **vars(weights),
             **vars(calibration),
             stock=stock,
             allow_unstable=allow_unstable,

@@ -73,9 +73,9 @@ def _stamp_rows(found: Inspection) -> list[list[str]]:
         rows.append(["trained", f"{training.get('recipe')}, {training.get('steps'):,} steps, {scores}"])
     for step in stamp.get("pruned", []):
         kept = sum(_count(layer["kept"]) for layer in step["layers"])
-        rows.append(
-            ["pruned", f"{step['criterion']} {step['ratio']:g}, {kept:,} states kept, from {step['source']['path']}"]
-        )
+        zeros = sum(array["zeros"] for array in step.get("weights", ()))
+        what = f"{zeros:,} weights 0" if zeros else f"{kept:,} {step.get('target', 'states')} kept"
+        rows.append(["pruned", f"{step['criterion']} {step['ratio']:g}, {what}, from {step['source']['path']}"])
     return rows
 
 

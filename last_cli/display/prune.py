@@ -32,6 +32,7 @@ def prune_summary(report: PruneReport) -> list[str]:
         lines.append(
             f"{report.sliced_copies} copies of the parameters (optimizer moments, averages) were sliced with them"
         )
+    lines += _zeros_notes(report)
     lines += _change_notes(report)
     lines += [f"rescaled: {_rescaled(report.rescaled)}"] if report.rescaled else []
     lines += search_lines(report.search) if report.search else []
@@ -49,6 +50,8 @@ def prune_summary(report: PruneReport) -> list[str]:
 
 def prune_hints(report: PruneReport) -> list[str]:
     """What a user of the output should know."""
+    if report.zeros:
+        return ["bytes and speed stay as they are; ⟦target states⟧ and ⟦target heads⟧ shrink both"]
     if report.masked:
         return ["all shapes are as before, so unmodified training code loads it; without ⟦masked⟧ it would be smaller"]
     if report.memory:
@@ -66,6 +69,16 @@ def prune_hints(report: PruneReport) -> list[str]:
         "code that restores into arrays of the old sizes wants ⟦masked⟧: Orbax 0.4 to 0.6 silently fill up with zeros"
     )
     return hints
+
+
+def _zeros_notes(report: PruneReport) -> list[str]:
+    """How many weights are zero."""
+    if not report.zeros:
+        return []
+    weights, left = report.states
+    zeros, among = weights - left, " and ".join(report.zeros["modules"])
+    lines = [f"{zeros:,} of {weights:,} weights of {among} are 0, {zeros / report.parameters[1]:.1%} of all parameters"]
+    return lines + (["the other weights of these arrays are new"] if report.method != "criterion" else [])
 
 
 def _language_hints(report: PruneReport) -> list[str]:

@@ -80,6 +80,57 @@ class Watch:
 
 
 @dataclass(frozen=True)
+class Linear:
+    """A linear map of a block: a matrix (outputs, inputs).
+
+    Attributes:
+        tensor: its name below the block's prefix.
+        module: what people call it: in_proj, out_proj or mlp.
+        place: where in the block it stands: what it reads is seen by this name.
+    """
+
+    tensor: str
+    module: str
+    place: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A block of a network that runs block by block.
+
+    Attributes:
+        prefix: of its tensors, parts of names joined by dots.
+        spec: alike for blocks alike, so that they share a compiled program; it can be hashed.
+        linears: in the order in which they read what the ones before made.
+        stream: whether the original code of WANDA hands on the whole stream behind it, as it should, or loses the
+            residual stream.
+    """
+
+    prefix: str
+    spec: Any
+    linears: tuple[Linear, ...]
+    stream: bool = True
+
+
+@dataclass(frozen=True)
+class Blockwise:
+    """A network block by block, of which no more than one need be there at a time.
+
+    Attributes:
+        parts: spec -> its blocks in order.
+        enter: spec, a function from a tensor's name to its array, and tokens (n, T) -> what the first block reads
+            (n, T, d), in single precision.
+        run: a block's spec, its tensors by their names below its prefix, what it reads -> what it puts out, and what
+            its linear maps read, by their places; there "residual" is what the last branch is added to. To be traced by
+            JAX.
+    """
+
+    parts: Callable[[Any], Sequence[Part]]
+    enter: Callable[[Any, Callable[[str], np.ndarray], Int[np.ndarray, "n T"]], Float[np.ndarray, "n T d"]]
+    run: Callable[[Any, Mapping[str, Any], Any], tuple[Any, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True)
 class Network:
     """A kind of model around the layers.
 
@@ -107,6 +158,7 @@ class Network:
         change: spec, parameters of `fold`, others of the same shapes, and the rest as in Observe -> (sequences, 2):
             squares of the change of the centred logits, and of these, summed. To be traced by JAX. None where `watch`
             has logits, and few enough to be kept.
+        blockwise: the network block by block; None where it does not run so.
     """
 
     name: str
@@ -125,6 +177,7 @@ class Network:
     precisions: tuple[str, ...] = PRECISIONS
     observed: Mapping[tuple[str, str], Observe] = field(default_factory=dict, hash=False)
     change: Callable[[Any, Any, Any, Any, Any, Any], Any] | None = None
+    blockwise: Blockwise | None = None
 
 
 def shared_network(layers: Sequence[Layer]) -> Network:

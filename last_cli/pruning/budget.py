@@ -157,6 +157,10 @@ def prune_within(
             decides the answers.
     """
     recipe = recipe.on(checkpoint.layers)
+    if recipe.kind is None:
+        raise UsageError(
+            f"⟦{budget.kind}⟧ searches a number of units, and weights are none", "⟦ratio 0.5⟧ says how many go"
+        )
     labelled = budget.kind == "max_drop"
     request = selection_request(checkpoint, calibration.task, calibration.data_dir) if labelled else None
     if not budget.assume:

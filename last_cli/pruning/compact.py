@@ -69,6 +69,18 @@ def compact(
     return replace(small, stamp=_stamp(checkpoint, {**settings, **loads}, kept, resizing))
 
 
+def chained(checkpoint: Checkpoint, step: Mapping[str, Any]) -> dict[str, Any]:
+    """The checkpoint's stamp with one more pruning at the end of its chain."""
+    return {
+        **checkpoint.stamp,
+        "schema": STAMP_SCHEMA,
+        "last": __version__,
+        "model": checkpoint.said,
+        "assumed": sorted(name for name, origin in checkpoint.origins.items() if origin == "assumed"),
+        "pruned": [*checkpoint.stamp.get("pruned", []), step],
+    }
+
+
 def _check_filled(layers: Sequence[Layer], masks: Mapping[str, np.ndarray], target: str, width: int) -> None:
     """Raises UsageError where zeros would fill up a layer that they change."""
     for layer in layers:
@@ -159,14 +171,7 @@ def _stamp(checkpoint: Checkpoint, settings: Mapping[str, Any], kept: Kept, resi
             for layer in checkpoint.layers
         ],
     }
-    return {
-        **checkpoint.stamp,
-        "schema": STAMP_SCHEMA,
-        "last": __version__,
-        "model": checkpoint.said,
-        "assumed": sorted(name for name, origin in checkpoint.origins.items() if origin == "assumed"),
-        "pruned": [*checkpoint.stamp.get("pruned", []), step],
-    }
+    return chained(checkpoint, step)
 
 
 def _listed(layer: Layer, kept: Kept) -> list[Any]:

@@ -9,12 +9,16 @@ from typing import Any, Literal, get_args
 from last_cli.base import registry
 from last_cli.base.errors import UsageError
 from last_cli.families.layer import Layer
+from last_cli.families.network import shared_network
 from last_cli.families.target import Target
 from last_cli.pruning.criteria.criterion import Criterion
 from last_cli.pruning.select import Rule, Scope, Shape
+from last_cli.pruning.sparse.pattern import MODULES, check_modules, pattern_of
 
 BY_CRITERION = "criterion"
 REFIT = "+refit"
+WEIGHTS = "weights"
+_WEIGHTS_HINT = "⟦criterion wanda⟧ and ⟦method sparsegpt⟧ prune ⟦target weights⟧"
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Recipe:
         allow_unstable: go on with poles at or beyond the unit circle.
         multiple_of: round the number of units that each group keeps up to a multiple; None is what the target has.
         stock: store every layer as large as the largest, with zeros, so that classes with one size for all load it.
+        pattern: of the target weights: N:M, at most N other than zero of every M in a row; None is any place.
+        modules: of the target weights: which linear maps; None is in_proj.
         kind: the target itself, filled in by `on`.
         text: whether layers without a System are measured on text: always, or where some is given; filled in by `on`.
 
@@ -56,6 +62,8 @@ class Recipe:
     allow_unstable: bool = False
     multiple_of: int | None = None
     stock: bool = False
+    pattern: str | None = None
+    modules: tuple[str, ...] | None = None
     kind: Target | None = None
     text: Literal["no", "where given", "always"] = "no"
 
@@ -95,6 +103,13 @@ class Recipe:
             )
         if self.multiple_of is not None and self.multiple_of < 1:
             raise UsageError(f"⟦multiple_of⟧ is {self.multiple_of}, expected 1 or more", "kernels for GPUs want 8")
+        if (self.pattern is not None or self.modules is not None) and self.targets != (WEIGHTS,):
+            said = "⟦pattern⟧" if self.modules is None else "⟦modules⟧"
+            raise UsageError(f"{said} is given, but {self.label} removes no weights", _WEIGHTS_HINT)
+        if self.pattern is not None:
+            pattern_of(self.pattern)
+        if self.modules is not None:
+            check_modules(self.modules)
         if self.seed < 0:
             raise UsageError(f"⟨seed⟩ is {self.seed}, expected 0 or more", "any other number will do")
 
@@ -118,6 +133,8 @@ class Recipe:
     @property
     def targets(self) -> tuple[str, ...]:
         """What it can remove; empty where it can remove whatever a family declares. What changes is a System's."""
+        if self.method != BY_CRITERION and (own := getattr(registry.get("methods", self.method), "targets", ())):
+            return own
         if self.changes:
             return ("states",)
         return self.scoring.targets if self.method == BY_CRITERION else ()
@@ -132,6 +149,8 @@ class Recipe:
         Raises:
             UsageError: a layer has no such units, or all layers have none in common that the recipe can remove.
         """
+        if WEIGHTS in (self.target, *self.targets):
+            return self._on_weights(layers)
         if self.target is None:
             return replace(self, target=usual_target([self], layers)).on(layers)
         for layer in layers:
@@ -156,6 +175,25 @@ class Recipe:
                 "⟦horizon⟧ is given, but the energies of such layers are those on text", "leave out ⟦horizon⟧"
             )
         return found
+
+    def _on_weights(self, layers: Sequence[Layer]) -> Recipe:
+        """The same for weights, which are no units of layers: the network around them says what there is."""
+        if self.targets != (WEIGHTS,):
+            raise UsageError(f"{self.label} neither scores nor removes weights one by one", _WEIGHTS_HINT)
+        given = {"masked": self.masked, "stock": self.stock, "multiple_of": self.multiple_of is not None}
+        given |= {"scope global": self.scope == "global", "shape": self.shape != "ragged"}
+        if said := [name for name, is_given in given.items() if is_given]:
+            raise UsageError(
+                f"⟦{said[0]}⟧ does not go with ⟦target weights⟧: arrays keep their shapes, and every row its share",
+                "leave it out",
+            )
+        if any(layer.family.system is not None for layer in layers) or shared_network(layers).blockwise is None:
+            raise UsageError(
+                f"⟦target weights⟧ is for language models, and {layers[0].name} is a layer of the family "
+                f"'{layers[0].family.name}'",
+                f"what can be removed from it: {', '.join(layers[0].units)}",
+            )
+        return replace(self, target=WEIGHTS, scope="layer")
 
     def _text(self, layers: Sequence[Layer]) -> Literal["no", "where given", "always"]:
         """See `text`."""
@@ -206,8 +244,16 @@ class Recipe:
         }
         said |= {} if self.multiple_of is None else {"multiple_of": self.multiple_of}
         said |= {"stock": True} if self.stock else {}
+        said |= self.sparsity
         said |= {} if self.horizon is None else {"horizon": self.horizon}
         return said | ({} if self.target in (None, "states") else {"target": self.target})
+
+    @property
+    def sparsity(self) -> dict[str, Any]:
+        """For report and stamp: which weights may go, where it is them that go."""
+        if self.target != WEIGHTS:
+            return {}
+        return {"modules": list(self.modules or MODULES[:1]), "pattern": self.pattern}
 
     @property
     def _verb(self) -> str:
@@ -247,6 +293,8 @@ def recipe(criterion: str = "last", method: str = BY_CRITERION, **entries: Any) 
     Raises:
         UsageError: as `Recipe`.
     """
+    if isinstance(entries.get("modules"), str):
+        entries["modules"] = tuple(name.strip() for name in entries["modules"].split(","))
     if _is_method(criterion) and method in (BY_CRITERION, criterion):
         criterion, method = "last", criterion
     return Recipe(criterion, method, **entries)

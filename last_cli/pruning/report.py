@@ -56,4 +56,5 @@ def _emptied(layers: Sequence[LayerPrune], target: str) -> list[str]:
 
 def _inexact(before: Checkpoint, target: str) -> list[str]:
     """Why the units that stay are not what they were, once for each reason."""
-    return list(dict.fromkeys(why for layer in before.layers if (why := layer.target(target).inexact)))
+    layers = [layer for layer in before.layers if target in layer.units]  # Weights are no units of layers.
+    return list(dict.fromkeys(why for layer in layers if (why := layer.target(target).inexact)))

@@ -23,7 +23,9 @@ from last_cli.formats.settings import merged, with_settings
 from last_cli.pruning.compact import resized
 from last_cli.pruning.cut import Cut, Kept, own_cuts, with_rescales
 from last_cli.pruning.listed import by_group
+from last_cli.pruning.recipe import WEIGHTS
 from last_cli.pruning.select import stored
+from last_cli.pruning.sparse.verify import zeros_checks
 from last_cli.results.verify import Check, VerifyReport
 
 STEPS, FEW_STEPS, FREQUENCIES = 64, 16, 257
@@ -115,6 +117,8 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     steps = chain[-1 if since is None else since :]
     masked = _the_same("masked", False, steps, pruned)
     target = _the_same("target", "states", steps, pruned)
+    if target == WEIGHTS:
+        return [*checks, *zeros_checks(pruned, against, steps)]
     index = {layer.name: _index(layer, target, against, steps) for layer in against.layers}
     emptied = {name for name, (_, live) in index.items() if not live}
     keep = {layer.name: _mask(layer.units[target], *index[layer.name]) for layer in against.layers}

@@ -94,6 +94,7 @@ class PruneReport:
         changes: roles of the leaves to which the method gave other values in kept units; see families.target.
         rescaled: what changed besides, so that what is left gives what the masked model gives: `arrays`, each with its
             `factor`, `settings` in files, and `inexact`, where that is not the same.
+        zeros: of pruned weights: `modules`, `pattern`, and of each array in `weights` how many it has, and are 0.
     """
 
     checkpoint: Source
@@ -123,6 +124,7 @@ class PruneReport:
     memory: tuple[int, int] | None = None
     rescaled: Mapping[str, Any] = field(default_factory=dict)
     loads: str | None = None
+    zeros: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def states(self) -> tuple[int, int]:
@@ -152,6 +154,7 @@ class PruneReport:
             **({"loads": self.loads} if self.loads else {}),
             "layers": layers,
             **self.needed,
+            **({"zeros": dict(self.zeros)} if self.zeros else {}),
             "warnings": list(self.warnings),
             **({"rescaled": dict(self.rescaled)} if self.rescaled else {}),
             **({"search": self.search.as_json()} if self.search else {}),

@@ -168,7 +168,7 @@ def test_every_command_that_runs_or_scores_a_network_has_the_same_settings_of_th
     ("name", "option", "begun", "offered"),
     [
         ("prune", "method", "b", ["balanced"]),
-        ("prune", "method", "", ["criterion", "reconstruct", "balanced"]),
+        ("prune", "method", "", ["criterion", "reconstruct", "balanced", "wanda", "reference-wanda", "sparsegpt"]),
         ("score", "criterion", "la", ["last", "last-reference"]),
         ("eval", "task", "dig", ["digits"]),
     ],

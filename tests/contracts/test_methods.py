@@ -18,7 +18,8 @@ from last_cli.pruning.method import Method, Plan
 from last_cli.pruning.recipe import recipe
 from last_cli.results.prune import PruneReport
 
-METHODS = registry.names("methods")
+METHODS = [n for n in registry.names("methods") if not hasattr(registry.get("methods", n), "targets")]
+"""Those that remove units; those that zero weights are in tests/pruning/test_sparse.py."""
 
 
 def prunes(method: str, kind: str) -> bool:

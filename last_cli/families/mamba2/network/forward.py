@@ -87,6 +87,21 @@ def mixer_inputs(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B
     return seen
 
 
+def watched_block(
+    spec: LanguageSpec, tensors: Tensors, x: Float[jax.Array, "B T d"]
+) -> tuple[Float[jax.Array, "B T d"], dict[str, jax.Array]]:
+    """What the one block of a spec makes of x, and what its linear maps read, by where they stand.
+
+    Args:
+        spec: of a model of this block alone.
+        tensors: by their names below its prefix.
+        x: what the block before put out.
+    """
+    (block,), seen = spec.blocks, {}
+    y = _block(spec, block, CHUNK, tensors, x, _norm(tensors, block.norm, x, block.eps), seen)
+    return y, seen
+
+
 def _last(
     spec: LanguageSpec, tensors: Tensors, tokens: jax.Array, chunk: int, seen: dict[str, jax.Array] | None = None
 ) -> jax.Array:
@@ -113,25 +128,44 @@ def _logits(
 
 
 def _block(
-    spec: LanguageSpec, block: Block, chunk: int, tensors: Tensors, x: jax.Array, behind: jax.Array
+    spec: LanguageSpec,
+    block: Block,
+    chunk: int,
+    tensors: Tensors,
+    x: jax.Array,
+    behind: jax.Array,
+    seen: dict[str, jax.Array] | None = None,
 ) -> jax.Array:
-    """What a block makes of x, and of x behind its first norm; tensors are by their names below its prefix."""
+    """What a block makes of x, and of x behind its first norm; tensors are by their names below its prefix.
+
+    Into `seen` goes what linear maps read, and the residual stream that the last branch is added to.
+    """
+    seen = {} if seen is None else seen
     branches = jnp.zeros_like(x)
     if block.mixer and block.sizes:
-        branches += mix(block.sizes, below(tensors, f"{block.mixer}."), behind, chunk)
+        seen["in_proj"] = behind
+        branches += mix(block.sizes, below(tensors, f"{block.mixer}."), behind, chunk, seen)
     if block.attention and block.attends:
         branches += _attend(block.attends, below(tensors, f"{block.attention}."), behind)
     feed = below(tensors, f"{block.feed_forward}.") if block.feed_forward else None
     if feed and block.second_norm is None:  # Beside the mixer, behind the same norm.
-        return x + branches + _feed_forward(spec, feed, behind)
+        return x + branches + _feed_forward(spec, feed, behind, seen)
+    seen["residual"] = x
     x = x + branches * spec.factors["residual"]
     if feed and block.second_norm:
         behind = _norm(tensors, block.second_norm, x, block.eps)
-        x = x + _feed_forward(spec, feed, behind) * spec.factors["residual"]
+        seen["residual"] = x
+        x = x + _feed_forward(spec, feed, behind, seen) * spec.factors["residual"]
     return x
 
 
-def mix(sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "B T d"], chunk: int = CHUNK) -> Float[jax.Array, "B T d"]:
+def mix(
+    sizes: Mixer,
+    tensors: Tensors,
+    u: Float[jax.Array, "B T d"],
+    chunk: int = CHUNK,
+    seen: dict[str, jax.Array] | None = None,
+) -> Float[jax.Array, "B T d"]:
     """What a mixer makes of its input.
 
     Args:
@@ -139,6 +173,7 @@ def mix(sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "B T d"], chunk: int
         tensors: by their names below its prefix.
         u: behind the norm in front.
         chunk: see ssd.
+        seen: into it goes what out_proj reads.
     """
     settings = sizes.settings
     parts, (x, b, c) = enter(sizes, tensors, u)
@@ -149,6 +184,8 @@ def mix(sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "B T d"], chunk: int
     y = _gated(sizes, tensors, y, z)
     if sizes.beside:
         y = jnp.concatenate([jax.nn.silu(parts["z0"]) * parts["x0"], y], -1)
+    if seen is not None:
+        seen["out_proj"] = y
     return _linear(y, tensors["out_proj.weight"], tensors.get("out_proj.bias")) * settings.factor_out
 
 
@@ -235,7 +272,7 @@ def _turned(sizes: Attention, x: jax.Array) -> jax.Array:
     return jnp.concatenate([one * cos - other * sin, other * cos + one * sin, rest], -1)
 
 
-def _feed_forward(spec: LanguageSpec, tensors: Tensors, u: jax.Array) -> jax.Array:
+def _feed_forward(spec: LanguageSpec, tensors: Tensors, u: jax.Array, seen: dict[str, jax.Array]) -> jax.Array:
     if "gate_proj.weight" in tensors:
         gate = _linear(u, tensors["gate_proj.weight"], tensors.get("gate_proj.bias")) * spec.factors["gate"]
         inner = jax.nn.silu(gate) * _linear(u, tensors["up_proj.weight"], tensors.get("up_proj.bias"))
@@ -248,6 +285,7 @@ def _feed_forward(spec: LanguageSpec, tensors: Tensors, u: jax.Array) -> jax.Arr
         halves = jnp.split(_linear(u, tensors[f"{first}.weight"], tensors.get(f"{first}.bias")), 2, -1)
         value, gate = halves if spec.gate == "second" else halves[::-1]
         inner = value * jax.nn.silu(gate)
+    seen |= {"mlp": u, "mlp inner": inner}
     return _linear(inner, tensors[f"{last}.weight"], tensors.get(f"{last}.bias")) * spec.factors["feed_forward"]
 
 

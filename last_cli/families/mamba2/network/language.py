@@ -11,8 +11,9 @@ from last_cli.base.annotations import Float, Int
 from last_cli.base.errors import CheckpointError
 from last_cli.families.find import Layer
 from last_cli.families.lti.config import ModelConfig
+from last_cli.families.mamba2.network.blocks import enter, parts
 from last_cli.families.mamba2.network.spec import LanguageSpec, language_spec
-from last_cli.families.network import Network, Observe, Systems, Variables, Watch
+from last_cli.families.network import Blockwise, Network, Observe, Systems, Variables, Watch
 from last_cli.formats import Key, Leaf
 
 
@@ -106,6 +107,12 @@ def loss(outputs: Float[np.ndarray, "n predictions"], labels: Int[np.ndarray, " 
     return np.where(np.arange(outputs.shape[1]) >= labels[:, None], outputs, 0.0).sum(axis=1)
 
 
+def _run_block(spec: LanguageSpec, tensors: Any, x: Any) -> Any:
+    from last_cli.families.mamba2.network.forward import watched_block
+
+    return watched_block(spec, tensors, x)
+
+
 LANGUAGE = Network(
     name="language model",
     options=(),
@@ -121,6 +128,7 @@ LANGUAGE = Network(
     answers="tokens",
     precisions=("float32",),
     change=change,
+    blockwise=Blockwise(parts, enter, _run_block),
     observed={
         ("hinf", "states"): _on_text("squares", by_step=True),
         ("energy", "states"): _on_text("energies", by_step=True),
