@@ -140,7 +140,14 @@ def mix(sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "B T d"], chunk: int
         u: behind the norm in front.
         chunk: see ssd.
     """
-    settings = sizes.settings
+    y = readout(sizes, tensors, u, chunk)
+    return _linear(y, tensors["out_proj.weight"], tensors.get("out_proj.bias")) * sizes.settings.factor_out
+
+
+def readout(
+    sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "B T d"], chunk: int = CHUNK
+) -> Float[jax.Array, "B T columns"]:
+    """What out_proj reads; for the arguments see mix."""
     parts, (x, b, c) = enter(sizes, tensors, u)
     driven, decay = drive(sizes, tensors, parts, x)
     y = ssd(driven, decay, b, c, chunk) + x * tensors["D"].reshape(sizes.heads, -1)
@@ -149,7 +156,7 @@ def mix(sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "B T d"], chunk: int
     y = _gated(sizes, tensors, y, z)
     if sizes.beside:
         y = jnp.concatenate([jax.nn.silu(parts["z0"]) * parts["x0"], y], -1)
-    return _linear(y, tensors["out_proj.weight"], tensors.get("out_proj.bias")) * settings.factor_out
+    return y
 
 
 def enter(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from importlib import import_module
 from typing import Any, NoReturn
 
 import numpy as np
@@ -11,6 +13,7 @@ from last_cli.base.annotations import Float, Int
 from last_cli.base.errors import CheckpointError
 from last_cli.families.find import Layer
 from last_cli.families.lti.config import ModelConfig
+from last_cli.families.mamba2.family import ORDERS
 from last_cli.families.mamba2.network.spec import LanguageSpec, language_spec
 from last_cli.families.network import Network, Observe, Systems, Variables, Watch
 from last_cli.formats import Key, Leaf
@@ -66,17 +69,23 @@ def watch(spec: LanguageSpec) -> Watch:
     )
 
 
-def _on_text(name: str, *, by_step: bool) -> Observe:
-    """What a function of `observe` finds, as a mean over steps, of which each counts once, or over sequences."""
+def _on_text(name: str, *first: str, by_step: bool) -> Observe:
+    """What a function of this room finds, as a mean over steps, of which each counts once, or over sequences.
+
+    Args:
+        name: of its module and of the function: "observe.squares".
+        first: its first arguments.
+        by_step: which mean.
+    """
 
     def run(spec: LanguageSpec, params: Any, x: Any, lengths: Any, skips: Any) -> tuple[dict[str, Any], Any]:
         import jax
         import jax.numpy as jnp
 
-        from last_cli.families.mamba2.network import observe
-
+        module, _, function = name.partition(".")
+        observe = partial(getattr(import_module(f"{__package__}.{module}"), function), *first)
         counted = _counted(x, lengths, skips)
-        found = jax.lax.map(lambda one: getattr(observe, name)(spec, params, one[0][None], one[1]), (x, counted))
+        found = jax.lax.map(lambda one: observe(spec, params, one[0][None], one[1]), (x, counted))
         weights = counted.sum(axis=1) if by_step else jnp.ones(len(x))
         return {prefix.replace(".", "/"): own for prefix, own in found.items()}, weights
 
@@ -106,6 +115,9 @@ def loss(outputs: Float[np.ndarray, "n predictions"], labels: Int[np.ndarray, " 
     return np.where(np.arange(outputs.shape[1]) >= labels[:, None], outputs, 0.0).sum(axis=1)
 
 
+_OUTPUTS = _on_text("observe.outputs", by_step=True)
+_BY_CHANNEL = {order: _on_text("slopes.channels", order, by_step=False) for order in ORDERS}
+
 LANGUAGE = Network(
     name="language model",
     options=(),
@@ -122,8 +134,11 @@ LANGUAGE = Network(
     precisions=("float32",),
     change=change,
     observed={
-        ("hinf", "states"): _on_text("squares", by_step=True),
-        ("energy", "states"): _on_text("energies", by_step=True),
-        ("fisher", "states"): _on_text("fisher", by_step=False),
+        ("hinf", "states"): _on_text("observe.squares", by_step=True),
+        ("energy", "states"): _on_text("observe.energies", by_step=True),
+        ("energy", "heads"): _OUTPUTS,
+        ("energy", "channels"): _OUTPUTS,
+        **{(order, "states"): _on_text("slopes.states", order, by_step=False) for order in ORDERS},
+        **{(order, target): _BY_CHANNEL[order] for order in ORDERS for target in ("heads", "channels")},
     },
 )

@@ -1,0 +1,64 @@
+"""Heads and channels of language models, chosen on text: scores as recorded, and what comes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from language_models import DATA, directories
+
+import last_cli as last
+from last_cli.base.errors import UsageError
+
+RECORDED = DATA.with_name("structured.npz")
+
+
+def checkpoint(name: str) -> Path:
+    return directories() / name / "checkpoint"
+
+
+def text(name: str, directory: Path) -> Path:
+    """The sequences that the recorded scores are of."""
+    with np.load(RECORDED) as recorded:
+        np.savez(directory / f"{name}.npz", x=recorded[f"{name}/tokens"].astype(np.int32))
+    return directory / f"{name}.npz"
+
+
+def recorded(name: str) -> list[np.ndarray]:
+    """Arrays of this name, a layer after the other."""
+    with np.load(RECORDED) as found:
+        return [found[key] for key in sorted(found) if key.startswith(f"{name}/layer")]
+
+
+@pytest.mark.parametrize("name", ["hf_groups", "phi_mva"])
+def test_fisher_scores_of_channels_are_those_that_are_recorded_and_of_heads_their_sums(
+    name: str, tmp_path: Path
+) -> None:
+    channels = last.score(checkpoint(name), "fisher", target="channels", calibration_file=text(name, tmp_path))
+    heads = last.score(checkpoint(name), "fisher", target="heads", calibration_file=text(name, tmp_path))
+    for one, other, wanted in zip(channels.layers, heads.layers, recorded(f"{name}/channels"), strict=True):
+        np.testing.assert_allclose(one.score, wanted, rtol=1e-3)
+        np.testing.assert_allclose(other.score.ravel(), wanted.sum(1), rtol=1e-3)
+
+
+def test_taylor_scores_of_states_are_those_that_are_recorded(tmp_path: Path) -> None:
+    name = "ssm_norm_before_gate"
+    found = last.score(checkpoint(name), "taylor", calibration_file=text(name, tmp_path))
+    for layer, wanted in zip(found.layers, recorded(f"{name}/taylor"), strict=True):
+        np.testing.assert_allclose(layer.score, wanted, rtol=1e-3)
+
+
+def test_channels_that_share_x_are_scored_together_and_every_head_keeps_as_many(tmp_path: Path) -> None:
+    np.savez(tmp_path / "text.npz", x=np.arange(24).reshape(2, 12))
+    magnitudes = last.score(checkpoint("mil_base"), "magnitude", target="channels")
+    heads = last.score(checkpoint("mil_base"), "magnitude", target="heads")
+    for one, other in zip(magnitudes.layers, heads.layers, strict=True):
+        assert one.score.sum() > other.score.sum()  # by the rows of x, which no head owns
+    for criterion in ("taylor", "energy"):
+        small = last.prune(
+            checkpoint("mil_base"), 0.5, criterion, target="channels", calibration_file=tmp_path / "text.npz"
+        )
+        assert all(np.array(layer["kept"]).shape == (2, 4) for layer in small.stamp["pruned"][-1]["layers"])
+    with pytest.raises(UsageError, match="criterion taylor measures channels on text"):
+        last.prune(checkpoint("mil_base"), 0.5, "taylor", target="channels")
