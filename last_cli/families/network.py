@@ -104,6 +104,7 @@ class Network:
         precisions: those that `fold` takes.
         observed: what is measured for energies of units without a System, by the name of these and by target; see
             Family.on_inputs.
+        apart: those of these names whose quantities stay apart: instead of means a row for each sequence, in order.
         change: spec, parameters of `fold`, others of the same shapes, and the rest as in Observe -> (sequences, 2):
             squares of the change of the centred logits, and of these, summed. To be traced by JAX. None where `watch`
             has logits, and few enough to be kept.
@@ -124,6 +125,7 @@ class Network:
     answers: Answers = "classes"
     precisions: tuple[str, ...] = PRECISIONS
     observed: Mapping[tuple[str, str], Observe] = field(default_factory=dict, hash=False)
+    apart: frozenset[tuple[str, str]] = frozenset()
     change: Callable[[Any, Any, Any, Any, Any, Any], Any] | None = None
 
 

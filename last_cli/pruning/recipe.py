@@ -26,7 +26,7 @@ class Recipe:
         method: what chooses, and what it changes in kept units: a name of the registry. "criterion" keeps every value;
             the others choose by themselves.
         target: what is removed; see Family.targets. None is the first that the layers have and the recipe can remove.
-        scope: "global" ranks all layers together, "layer" removes the ratio in each. None is what the target has.
+        scope: "global" ranks all layers together, "layer" removes the ratio in each. None is what the criterion or the target has.
         min_states: units that every layer keeps at least; with 0 a layer may lose all of them.
         seed: of random choices, and of inputs made without data.
         shape: "rectangular" keeps as many units in every group of a layer, such as the channels of S4D.
@@ -150,7 +150,7 @@ class Recipe:
             raise UsageError("⟦stock⟧ is for models with a configuration of one size for all layers", "leave it out")
         if self.masked and kind.inexact:
             raise UsageError(f"⟦masked⟧: {kind.inexact}", "zeros would count in the norm: leave ⟦masked⟧ out")
-        found = replace(self, scope=self.scope or kind.scope, kind=kind, text=self._text(layers))
+        found = replace(self, scope=self.scope or self.scoring.scope or kind.scope, kind=kind, text=self._text(layers))
         if found.text != "no" and self.horizon is not None:
             raise UsageError(
                 "⟦horizon⟧ is given, but the energies of such layers are those on text", "leave out ⟦horizon⟧"

@@ -62,3 +62,19 @@ def test_channels_that_share_x_are_scored_together_and_every_head_keeps_as_many(
         assert all(np.array(layer["kept"]).shape == (2, 4) for layer in small.stamp["pruned"][-1]["layers"])
     with pytest.raises(UsageError, match="criterion taylor measures channels on text"):
         last.prune(checkpoint("mil_base"), 0.5, "taylor", target="channels")
+
+
+@pytest.mark.parametrize("name", ["hf_base", "phi_mva"])
+def test_flap_scores_and_kept_heads_are_those_that_are_recorded(name: str, tmp_path: Path) -> None:
+    with np.load(RECORDED) as found:
+        scores, kept = found[f"{name}/flap"], [found[f"{name}/flap_{percent}"] for percent in (25, 50)]
+    asked = {"target": "heads", "calibration_file": text(name, tmp_path)}
+    own = last.score(checkpoint(name), "flap", **asked)
+    for layer, wanted in zip(own.layers, scores, strict=True):
+        np.testing.assert_allclose(layer.score.ravel(), wanted, rtol=1e-3, atol=1e-5)
+    for wanted in kept if own.layers[0].score.shape[0] == 1 else ():
+        ratio = 1 - wanted.mean()  # The paper's code keeps one head fewer than it is asked for.
+        chosen = last.score(checkpoint(name), "flap", ratio=ratio, **asked)
+        for layer, mask in zip(chosen.layers, wanted, strict=True):
+            assert layer.keep is not None
+            np.testing.assert_array_equal(layer.keep.ravel(), mask)

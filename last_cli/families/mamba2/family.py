@@ -88,6 +88,7 @@ def of_settings(said: Settings) -> Family:
             ("energy", "states"): lambda leaves, means: means["energy"],
             ("energy", "heads"): partial(_by_unit, said, "heads", "heads"),
             ("energy", "channels"): partial(_by_unit, said, "channels", "channels"),
+            ("flap", "heads"): partial(_flap, said),
             **{(order, "states"): partial(_of_states, order) for order in ORDERS},
             **{(order, t): partial(_by_unit, said, t, order) for order in ORDERS for t in ("heads", "channels")},
         },
@@ -145,6 +146,12 @@ def _by_unit(
     said: Settings, target: str, name: str, leaves: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray]
 ) -> np.ndarray:
     return by_unit(_own(said, leaves), target, means[name], means.get("x"))
+
+
+def _flap(said: Settings, leaves: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray]) -> np.ndarray:
+    from last_cli.families.mamba2.flap import scores
+
+    return scores(_own(said, leaves), leaves, means)
 
 
 def _magnitude(said: Settings, energies: Callable[..., np.ndarray], leaves: Mapping[str, np.ndarray]) -> np.ndarray:

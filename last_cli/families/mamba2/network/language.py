@@ -138,7 +138,9 @@ LANGUAGE = Network(
         ("energy", "states"): _on_text("observe.energies", by_step=True),
         ("energy", "heads"): _OUTPUTS,
         ("energy", "channels"): _OUTPUTS,
+        ("flap", "heads"): _on_text("observe.fluctuations", by_step=False),
         **{(order, "states"): _on_text("slopes.states", order, by_step=False) for order in ORDERS},
         **{(order, target): _BY_CHANNEL[order] for order in ORDERS for target in ("heads", "channels")},
     },
+    apart=frozenset({("flap", "heads")}),
 )

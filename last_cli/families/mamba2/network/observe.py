@@ -70,12 +70,12 @@ def outputs(
 def fluctuations(
     spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "1 T"], counted: Float[jax.Array, " T"]
 ) -> Found:
-    """Of what every channel (H, P) gives out_proj to read, the mean over the steps, and that of its squares."""
+    """Of what every channel (H, P) gives out_proj to read, the mean over the steps, that of its squares, and the steps."""
     inputs, found = mixer_inputs(spec, tensors, tokens), {}
     for name, sizes in _mixers(spec):
         read = _read(sizes, below(tensors, f"{name}."), inputs[name])
         means = [jnp.einsum("t,thp->hp", counted, part) / counted.sum() for part in (read, jnp.square(read))]
-        found[name] = {"mean": means[0], "square": means[1]}
+        found[name] = {"mean": means[0], "square": means[1], "steps": counted.sum()}
     return found
 
 
