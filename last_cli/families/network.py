@@ -108,6 +108,9 @@ class Network:
         change: spec, parameters of `fold`, others of the same shapes, and the rest as in Observe -> (sequences, 2):
             squares of the change of the centred logits, and of these, summed. To be traced by JAX. None where `watch`
             has logits, and few enough to be kept.
+        refit: spec, parameters of `fold` and the same with zeros for removed units, sequences, their lengths, how many
+            of the first steps do not count, and what is called with the progress -> leaves refitted to what is left,
+            by the layer's name and their own. None where layers are Systems, or nothing can be refitted.
     """
 
     name: str
@@ -127,6 +130,7 @@ class Network:
     observed: Mapping[tuple[str, str], Observe] = field(default_factory=dict, hash=False)
     apart: frozenset[tuple[str, str]] = frozenset()
     change: Callable[[Any, Any, Any, Any, Any, Any], Any] | None = None
+    refit: Callable[..., dict[str, dict[str, np.ndarray]]] | None = None
 
 
 def shared_network(layers: Sequence[Layer]) -> Network:

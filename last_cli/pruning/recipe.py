@@ -26,7 +26,8 @@ class Recipe:
         method: what chooses, and what it changes in kept units: a name of the registry. "criterion" keeps every value;
             the others choose by themselves.
         target: what is removed; see Family.targets. None is the first that the layers have and the recipe can remove.
-        scope: "global" ranks all layers together, "layer" removes the ratio in each. None is what the criterion or the target has.
+        scope: "global" ranks all layers together, "layer" removes the ratio in each. None is what the
+            criterion or the target has.
         min_states: units that every layer keeps at least; with 0 a layer may lose all of them.
         seed: of random choices, and of inputs made without data.
         shape: "rectangular" keeps as many units in every group of a layer, such as the channels of S4D.
@@ -71,7 +72,7 @@ class Recipe:
                 f"⟦method {self.method}⟧ chooses and refits by itself",
                 "leave out ⟦criterion⟧, ⟦horizon⟧ and ⟦refit⟧, or the method",
             )
-        measures = self.method == BY_CRITERION and not self.refit and self.scoring.measure  # as layers have them
+        measures = self.method == BY_CRITERION and self.scoring.measure  # as layers have them
         if self.target is not None and not measures and not self.removes(self.target):
             able = f"it {self._verb} {' and '.join(self.targets)}"
             raise UsageError(f"{self._chooser} no {self.target}", f"{able}; a file of ⟦keep FILE⟧ may list any")
@@ -118,9 +119,9 @@ class Recipe:
     @property
     def targets(self) -> tuple[str, ...]:
         """What it can remove; empty where it can remove whatever a family declares. What changes is a System's."""
-        if self.changes:
-            return ("states",)
-        return self.scoring.targets if self.method == BY_CRITERION else ()
+        if self.method != BY_CRITERION:
+            return ("states",) if self.changes else ()
+        return self.scoring.targets
 
     def removes(self, target: str) -> bool:
         """Whether it can remove such units."""
@@ -146,6 +147,8 @@ class Recipe:
                 f"⟦multiple_of⟧ is given, but groups of {self.target} may keep different numbers",
                 "it goes with language models, of which every group of a layer keeps as many",
             )
+        if self.refit and self.target != "states" and any(layer.family.system for layer in layers):
+            raise UsageError(f"⟦refit⟧ removes no {self.target}", "it removes states, and refits C to the others")
         if self.stock and any(layer.family.resized is None for layer in layers):
             raise UsageError("⟦stock⟧ is for models with a configuration of one size for all layers", "leave it out")
         if self.masked and kind.inexact:

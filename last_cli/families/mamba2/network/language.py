@@ -11,6 +11,7 @@ import numpy as np
 
 from last_cli.base.annotations import Float, Int
 from last_cli.base.errors import CheckpointError
+from last_cli.base.progress import Progress
 from last_cli.families.find import Layer
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.mamba2.family import ORDERS
@@ -102,6 +103,22 @@ def change(spec: LanguageSpec, params: Any, others: Any, x: Any, lengths: Any, s
     return jax.lax.map(lambda one: forward.change(spec, (params, others), one[0][None], one[1]), (x, counted))
 
 
+def refit(
+    spec: LanguageSpec, params: Any, others: Any, x: Any, lengths: Any, skips: Any, progress: Progress | None = None
+) -> dict[str, dict[str, np.ndarray]]:
+    """See Network.refit and refit.refit."""
+    from last_cli.families.mamba2.network.refit import refit
+
+    lengths = np.full(len(x), x.shape[1]) if lengths is None else lengths
+    counted = np.asarray(_counted(x, lengths, skips), np.float32)
+    found = refit(spec, (params, others), np.asarray(x, np.int32), counted, progress)
+    by_layer: dict[str, dict[str, np.ndarray]] = {}
+    for prefix in (f"{block.prefix}.{block.mixer}" for block in spec.blocks if block.mixer):
+        if own := {n.removeprefix(f"{prefix}."): a for n, a in found.items() if n.startswith(f"{prefix}.")}:
+            by_layer[prefix.replace(".", "/")] = own
+    return by_layer
+
+
 def _counted(x: Any, lengths: Any, skips: Any) -> Any:
     """1.0 for each step that counts, 0.0 for padding and for those that are only there for the others."""
     import jax.numpy as jnp
@@ -133,6 +150,7 @@ LANGUAGE = Network(
     answers="tokens",
     precisions=("float32",),
     change=change,
+    refit=refit,
     observed={
         ("hinf", "states"): _on_text("observe.squares", by_step=True),
         ("energy", "states"): _on_text("observe.energies", by_step=True),

@@ -70,7 +70,7 @@ def outputs(
 def fluctuations(
     spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "1 T"], counted: Float[jax.Array, " T"]
 ) -> Found:
-    """Of what every channel (H, P) gives out_proj to read, the mean over the steps, that of its squares, and the steps."""
+    """Of what every channel (H, P) gives out_proj to read, the means of it and of its squares; and the steps."""
     inputs, found = mixer_inputs(spec, tensors, tokens), {}
     for name, sizes in _mixers(spec):
         read = _read(sizes, below(tensors, f"{name}."), inputs[name])

@@ -10,6 +10,8 @@ from language_models import DATA, directories
 
 import last_cli as last
 from last_cli.base.errors import UsageError
+from last_cli.evaluation.inputs import Inputs
+from last_cli.pruning.calibration import quantities, request
 
 RECORDED = DATA.with_name("structured.npz")
 
@@ -78,3 +80,46 @@ def test_flap_scores_and_kept_heads_are_those_that_are_recorded(name: str, tmp_p
         for layer, mask in zip(chosen.layers, wanted, strict=True):
             assert layer.keep is not None
             np.testing.assert_array_equal(layer.keep.ravel(), mask)
+
+
+@pytest.mark.parametrize("target", ["states", "heads"])
+def test_what_is_left_is_refitted_on_text_and_verified(target: str, tmp_path: Path) -> None:
+    name = "hf_base"
+    ck, file = last.load(checkpoint(name)), text(name, tmp_path)
+    asked = {"target": target, "scope": "layer"}
+    plain = last.prune(ck, 0.5, "magnitude", **asked)
+    small, again = (
+        last.prune(ck, 0.5, "magnitude", refit=True, calibration_file=file, calibration=6, **asked) for _ in range(2)
+    )
+    step = small.stamp["pruned"][-1]
+    assert step["refitted"] == ["out_proj.weight"] and step["calibration"]["digest"] and step["method"] == "refit"
+    assert step["source"]["digest"] == ck.digest and step["layers"] == plain.stamp["pruned"][-1]["layers"]
+    assert small.report is not None and small.report.as_json(None)["settings"] == {"refitted": ["out_proj.weight"]}
+    for layer in ck.layers:
+        keys = {n: k for n, k in layer.leaves.items() if n != "out_proj.weight"}
+        for key in keys.values():
+            np.testing.assert_array_equal(small.read([key])[key], plain.read([key])[key])
+        key = layer.leaves["out_proj.weight"]
+        new = small.read([key])[key]
+        assert new.shape == plain.read([key])[key].shape and not np.array_equal(new, plain.read([key])[key])
+        np.testing.assert_array_equal(new, again.read([key])[key])
+    out = last.save(small, tmp_path / "small")
+    assert all(check.passed for check in last.verify(out, checkpoint(name)).checks)
+    changes = [
+        quantities.changes(ck, last.prune(ck, 0.5, "magnitude", masked=True, **asked, **more), inputs(ck, file))[:, 0]
+        for more in ({}, {"refit": True, "calibration_file": file})
+    ]
+    assert changes[1].sum() < 0.9 * changes[0].sum()
+
+
+def test_a_refit_wants_text_and_heads_of_systems_are_none() -> None:
+    with pytest.raises(UsageError, match="refit needs text for a language model"):
+        last.prune(checkpoint("hf_base"), 0.5, "magnitude", target="heads", refit=True)
+    with pytest.raises(UsageError, match="cannot refit C"):
+        last.prune(checkpoint("hf_base"), 0.5, method="reconstruct")
+
+
+def inputs(ck: last.Checkpoint, file: Path) -> Inputs:
+    found = request.Calibration(calibration_file=file).read(ck, request.Draw())
+    assert found is not None
+    return found
