@@ -233,13 +233,14 @@ def usual_target(recipes: Sequence[Recipe], layers: Sequence[Layer]) -> str:
     shared = [t.name for t in layers[0].family.targets if all(t.name in layer.units for layer in layers)]
     if not shared:
         raise UsageError("the layers have no units of one kind in common", "`last list families` says what they have")
+    linear = any(layer.family.system for layer in layers)
     for target in shared:
-        if all(used.removes(target) for used in recipes):
+        if all(used.removes(target) and not (used.refit and linear and target != "states") for used in recipes):
             return target
     used = next((r for r in recipes if not any(map(r.removes, shared))), recipes[0])
     able = [n for n in registry.names("criteria") if set(registry.get("criteria", n).targets or shared) & set(shared)]
     raise UsageError(
-        f"{used._chooser} {' and '.join(used.targets)}, and the layers have {' and '.join(shared)}",
+        f"{used._chooser} {' and '.join(used.targets or ('states',))}, and the layers have {' and '.join(shared)}",
         f"criteria that score these: {', '.join(able)}" if able else "another package may score these",
     )
 
