@@ -34,6 +34,8 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "aire": "last_cli.pruning.criteria.aire:AIRE",
         "energy": "last_cli.pruning.criteria.energy:ENERGY",
         "fisher": "last_cli.pruning.criteria.fisher:FISHER",
+        "taylor": "last_cli.pruning.criteria.taylor:TAYLOR",
+        "flap": "last_cli.pruning.criteria.flap:FLAP",
         "gn": "last_cli.pruning.criteria.gn:GN",
         "magnitude": "last_cli.pruning.criteria.magnitude:MAGNITUDE",
         "random": "last_cli.pruning.criteria.random:RANDOM",

@@ -128,7 +128,7 @@ def _change_notes(report: PruneReport) -> list[str]:
     """What a method changed beyond cutting, and what the headings mean."""
     if "dynamics" in report.changes:
         return _truncation_notes(report)
-    return _refit_notes(report) if report.changes else []
+    return _refit_notes(report) if report.calibration else []
 
 
 def _rescaled(said: Mapping[str, Any]) -> str:
@@ -156,7 +156,7 @@ def _truncation_notes(report: PruneReport) -> list[str]:
 
 def _refit_notes(report: PruneReport) -> list[str]:
     said = ", ".join(f"{name} {value}" for name, value in report.calibration.items() if name != "digest")
-    lines = [f"C refitted on: {said}"]
+    lines = [f"{' and '.join(report.settings.get('refitted', ['C']))} refitted on: {said}"]
     if report.reused:
         lines.append(f"reused: what an earlier run measured on {report.reused} of these sequences")
     if errors := report.settings.get("logit_errors"):

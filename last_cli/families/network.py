@@ -155,10 +155,14 @@ class Network:
         precisions: those that `fold` takes.
         observed: what is measured for energies of units without a System, by the name of these and by target; see
             Family.on_inputs.
+        apart: those of these names whose quantities stay apart: instead of means a row for each sequence, in order.
         change: spec, parameters of `fold`, others of the same shapes, and the rest as in Observe -> (sequences, 2):
             squares of the change of the centred logits, and of these, summed. To be traced by JAX. None where `watch`
             has logits, and few enough to be kept.
         blockwise: the network block by block; None where it does not run so.
+        refit: spec, parameters of `fold` and the same with zeros for removed units, sequences, their lengths, how many
+            of the first steps do not count, and what is called with the progress -> leaves refitted to what is left,
+            by the layer's name and their own. None where layers are Systems, or nothing can be refitted.
     """
 
     name: str
@@ -176,8 +180,10 @@ class Network:
     answers: Answers = "classes"
     precisions: tuple[str, ...] = PRECISIONS
     observed: Mapping[tuple[str, str], Observe] = field(default_factory=dict, hash=False)
+    apart: frozenset[tuple[str, str]] = frozenset()
     change: Callable[[Any, Any, Any, Any, Any, Any], Any] | None = None
     blockwise: Blockwise | None = None
+    refit: Callable[..., dict[str, dict[str, np.ndarray]]] | None = None
 
 
 def shared_network(layers: Sequence[Layer]) -> Network:

@@ -16,6 +16,7 @@ from last_cli.pruning.needs import Needs, needs_of
 from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.reconstruct import method as reconstruct
 from last_cli.pruning.reconstruct.fit import fit_of
+from last_cli.pruning.reconstruct.projection import MEANING, refitted, text_of
 from last_cli.pruning.report import report_of
 from last_cli.pruning.score import score_layers, with_keep
 from last_cli.pruning.slow import slow_warnings
@@ -39,6 +40,10 @@ class ByCriterion:
         needs = needs_of(checkpoint, recipe, observation)
         scored, warnings = score_layers(checkpoint, needs)
         warnings += slow_warnings(checkpoint, recipe, scored)
+        if recipe.refit and checkpoint.layers[0].family.system is None:
+            assert observation is not None
+            text_of(observation)
+            return ProjectionPlan(CriterionPlan(checkpoint, needs, scored, warnings), observation, progress)
         if recipe.refit:
             assert observation is not None
             fit = fit_of(observation)
@@ -86,6 +91,40 @@ class RefitPlan:
         said = {} if recipe.needs_network else needs.said  # else the report has them as those of the refit
         assumed = {**found.report.assumed, **needs.assumed}
         return replace(found, report=replace(found.report, assumed=assumed, needed=said))
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectionPlan:
+    """Scores of all units of layers that are no Systems, and the text on which what they put out is refitted."""
+
+    plan: CriterionPlan
+    observation: Observation
+    progress: Progress | None = None
+
+    def at(self, ratio: float, *, draft: bool = False) -> Pruned:
+        """See method.Plan."""
+        plan, needs = self.plan, self.plan.needs
+        checkpoint, recipe = plan.checkpoint, replace(needs.recipe, masked=needs.recipe.masked or draft)
+        scored = with_keep(plan.scored, recipe, ratio)
+        masks = {s.name: s.keep for s in scored if s.keep is not None}
+        changed, names = refitted(
+            checkpoint, masks, recipe.target or "states", text_of(self.observation), self.progress
+        )
+        calibration = {"calibration": dict(self.observation.source)}
+        settings = {**recipe.settings, **calibration, **needs.said, "method": "refit", "changes": [], "refitted": names}
+        found = pruned(changed, scored, recipe, ratio, settings)
+        source = compact(checkpoint, masks, {"ratio": ratio, **settings, "masked": recipe.masked}, masked=recipe.masked)
+        report = replace(
+            found.report,
+            checkpoint=checkpoint.source,
+            method="refit",
+            calibration=self.observation.source,
+            settings={"refitted": names},
+            meaning=MEANING,
+            assumed={**found.report.assumed, **needs.assumed},
+            warnings=[*plan.warnings, *found.report.warnings],
+        )
+        return Pruned(replace(found.checkpoint, stamp=source.stamp), report)
 
 
 def pruned(

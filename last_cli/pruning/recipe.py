@@ -30,7 +30,8 @@ class Recipe:
         method: what chooses, and what it changes in kept units: a name of the registry. "criterion" keeps every value;
             the others choose by themselves.
         target: what is removed; see Family.targets. None is the first that the layers have and the recipe can remove.
-        scope: "global" ranks all layers together, "layer" removes the ratio in each. None is what the target has.
+        scope: "global" ranks all layers together, "layer" removes the ratio in each. None is what the
+            criterion or the target has.
         min_states: units that every layer keeps at least; with 0 a layer may lose all of them.
         seed: of random choices, and of inputs made without data.
         shape: "rectangular" keeps as many units in every group of a layer, such as the channels of S4D.
@@ -79,7 +80,7 @@ class Recipe:
                 f"⟦method {self.method}⟧ chooses and refits by itself",
                 "leave out ⟦criterion⟧, ⟦horizon⟧ and ⟦refit⟧, or the method",
             )
-        measures = self.method == BY_CRITERION and not self.refit and self.scoring.measure  # as layers have them
+        measures = self.method == BY_CRITERION and self.scoring.measure  # as layers have them
         if self.target is not None and not measures and not self.removes(self.target):
             able = f"it {self._verb} {' and '.join(self.targets)}"
             raise UsageError(f"{self._chooser} no {self.target}", f"{able}; a file of ⟦keep FILE⟧ may list any")
@@ -133,11 +134,10 @@ class Recipe:
     @property
     def targets(self) -> tuple[str, ...]:
         """What it can remove; empty where it can remove whatever a family declares. What changes is a System's."""
-        if self.method != BY_CRITERION and (own := getattr(registry.get("methods", self.method), "targets", ())):
-            return own
-        if self.changes:
-            return ("states",)
-        return self.scoring.targets if self.method == BY_CRITERION else ()
+        if self.method == BY_CRITERION:
+            return self.scoring.targets
+        own = getattr(registry.get("methods", self.method), "targets", ())
+        return own or (("states",) if self.changes else ())
 
     def removes(self, target: str) -> bool:
         """Whether it can remove such units."""
@@ -165,11 +165,13 @@ class Recipe:
                 f"⟦multiple_of⟧ is given, but groups of {self.target} may keep different numbers",
                 "it goes with language models, of which every group of a layer keeps as many",
             )
+        if self.refit and self.target != "states" and any(layer.family.system for layer in layers):
+            raise UsageError(f"⟦refit⟧ removes no {self.target}", "it removes states, and refits C to the others")
         if self.stock and any(layer.family.resized is None for layer in layers):
             raise UsageError("⟦stock⟧ is for models with a configuration of one size for all layers", "leave it out")
         if self.masked and kind.inexact:
             raise UsageError(f"⟦masked⟧: {kind.inexact}", "zeros would count in the norm: leave ⟦masked⟧ out")
-        found = replace(self, scope=self.scope or kind.scope, kind=kind, text=self._text(layers))
+        found = replace(self, scope=self.scope or self.scoring.scope or kind.scope, kind=kind, text=self._text(layers))
         if found.text != "no" and self.horizon is not None:
             raise UsageError(
                 "⟦horizon⟧ is given, but the energies of such layers are those on text", "leave out ⟦horizon⟧"
@@ -276,13 +278,14 @@ def usual_target(recipes: Sequence[Recipe], layers: Sequence[Layer]) -> str:
     shared = [t.name for t in layers[0].family.targets if all(t.name in layer.units for layer in layers)]
     if not shared:
         raise UsageError("the layers have no units of one kind in common", "`last list families` says what they have")
+    linear = any(layer.family.system for layer in layers)
     for target in shared:
-        if all(used.removes(target) for used in recipes):
+        if all(used.removes(target) and not (used.refit and linear and target != "states") for used in recipes):
             return target
     used = next((r for r in recipes if not any(map(r.removes, shared))), recipes[0])
     able = [n for n in registry.names("criteria") if set(registry.get("criteria", n).targets or shared) & set(shared)]
     raise UsageError(
-        f"{used._chooser} {' and '.join(used.targets)}, and the layers have {' and '.join(shared)}",
+        f"{used._chooser} {' and '.join(used.targets or ('states',))}, and the layers have {' and '.join(shared)}",
         f"criteria that score these: {', '.join(able)}" if able else "another package may score these",
     )
 

@@ -70,7 +70,7 @@ def score(
         raise UsageError(
             f"calibration sequences are given, but the criterion {recipe.criterion} takes none",
             "the criterion gn takes them, and so does `last prune` with ⟦method reconstruct⟧ or ⟦refit⟧; of language "
-            "models last, hinf, energy and fisher",
+            "models last, hinf, energy, fisher and taylor",
         )
     needs = needs_of(checkpoint, recipe, observation)
     scored, warnings = score_layers(checkpoint, needs)

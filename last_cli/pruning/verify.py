@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,8 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     said = Kept(keep, target, masked, placeholders, width, stock)
     resizing = _resizing(pruned, against, said, steps)
     cuts = with_rescales(own_cuts(against.layers, said), resizing.arrays)
-    untouched = _untouched(pruned, against, cuts)
+    refits = {layer.leaves[n] for layer in against.layers for n in _refitted(steps) if n in layer.leaves}
+    untouched = _untouched(pruned, against, {*cuts, *refits})
     if roles := set().union(*map(_changes, steps)):
         new = {layer.leaves[n] for layer in against.layers for n in _new_leaves(layer, against, target, roles)}
         kept = _bit_equal(pruned, against, {key: cut for key, cut in cuts.items() if key not in new})
@@ -136,10 +137,12 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
         if len(steps) == 1 and since is not None and "gain_bound" in steps[0]:
             checks.append(_new_poles_hold(pruned, against, steps[0]["gain_bound"]))
         return checks
-    checks += [_bit_equal(pruned, against, cuts), untouched, *_settings(pruned, against, resizing)]
+    kept = _bit_equal(pruned, against, {key: cut for key, cut in cuts.items() if key not in refits})
+    kept = replace(kept, name=f"{kept.name}, {' and '.join(_refitted(steps))} refitted") if refits else kept
+    checks += [kept, untouched, *_settings(pruned, against, resizing)]
     linear = all(layer.family.system is not None for layer in against.layers)
     responding = linear or all(layer.family.respond is not None for layer in against.layers)
-    if target == "states" and responding and all(check.passed for check in checks[1:]):
+    if target == "states" and responding and not refits and all(check.passed for check in checks[1:]):
         checks.append(_same_outputs(pruned, against, said, np.random.default_rng(seed)))
         checks += [_bound_holds(against, keep)] if linear else []
     return checks
@@ -172,6 +175,11 @@ def _changes(step: Mapping[str, Any]) -> set[Role]:
         return set(step.get("changes", ()))
     # Stamps of 0.1 name the method alone: of one that is not known everything may be new.
     return {"readout"} if step["method"] in ("reconstruct", "refit") else set(ROLES)
+
+
+def _refitted(steps: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The leaves of every layer, by name, that prunings refitted otherwise than by a role."""
+    return sorted({name for step in steps for name in step.get("refitted", ())})
 
 
 def _in_words(roles: set[Role]) -> str:
@@ -235,7 +243,7 @@ def _bit_equal(pruned: Checkpoint, against: Checkpoint, cuts: Mapping[Any, Cut])
     return Check("kept entries bit-equal", not wrong, seen)
 
 
-def _untouched(pruned: Checkpoint, against: Checkpoint, cuts: Mapping[Any, Cut]) -> Check:
+def _untouched(pruned: Checkpoint, against: Checkpoint, cuts: Collection[Any]) -> Check:
     follows = set(against.following) | set(cuts)
     stale = [k for k in carriers(against.layers, against.leaves, follows, against.leaves) if k in pruned.leaves]
     if stale:

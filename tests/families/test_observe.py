@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from language_models import Model, model
 
+from last_cli.families.mamba2.network import forward, observe
 from last_cli.families.mamba2.network.forward import drive, enter, mixer_inputs
 from last_cli.families.mamba2.network.language import LANGUAGE
 
@@ -93,3 +94,26 @@ def test_a_gradient_is_that_of_the_predictions_that_count() -> None:
     assert sizes is not None
     b, c = (slopes[slice(*sizes.rows[part])].reshape(sizes.groups, -1) for part in "BC")
     np.testing.assert_allclose(scores[name.replace(".", "/")]["fisher"][1], b + c, rtol=1e-3)
+
+
+def test_what_heads_and_channels_put_out_adds_up_to_what_the_mixer_puts_out() -> None:
+    case = model("phi_mva")
+    x, counted = case.recorded["tokens"][:1, :8].astype(np.int32), jnp.where(jnp.arange(8) < 6, 1.0, 0.0)
+    energies, inputs, means = jax.jit(
+        lambda t, x: (
+            observe.outputs(case.spec, t, x, counted),
+            mixer_inputs(case.spec, t, x),
+            observe.fluctuations(case.spec, t, x, counted),
+        )
+    )(dict(case.tensors), x)
+    for _, block, prefix, tensors in case.mixers():
+        sizes, name = block.sizes, prefix.rstrip(".")
+        assert sizes is not None
+        own = {part: jnp.asarray(array) for part, array in tensors.items()}
+        read = np.asarray(forward.readout(sizes, own, inputs[name]), np.float64)[0, :6]
+        each = read[:, None] * tensors["out_proj.weight"]
+        np.testing.assert_allclose(energies[name]["channels"].ravel(), np.square(each).sum((0, 1)), rtol=1e-4)
+        by_head = each.reshape(*each.shape[:2], sizes.heads, -1).sum(-1)
+        np.testing.assert_allclose(energies[name]["heads"], np.square(by_head).sum((0, 1)), rtol=1e-4)
+        np.testing.assert_allclose(means[name]["mean"].ravel(), read.mean(0), rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(means[name]["square"].ravel(), np.square(read).mean(0), rtol=1e-4)

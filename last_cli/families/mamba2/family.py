@@ -19,6 +19,8 @@ from last_cli.families.mamba2.dialect import Settings, settings
 from last_cli.families.mamba2.mixer import Mixer, mixer
 from last_cli.families.mamba2.modelling import loader
 from last_cli.families.mamba2.norms import (
+    by_unit,
+    channel_magnitudes,
     head_energies,
     head_magnitudes,
     magnitudes,
@@ -33,6 +35,9 @@ from last_cli.formats import Key
 
 MULTIPLES = {"states": 8}
 """Of what the kernels for GPUs want a multiple."""
+
+ORDERS = ("fisher", "taylor")
+"""What the loss on text minds, see network.slopes."""
 
 _NDIM = {"in_proj.weight": 2, "conv1d.weight": 3, "out_proj.weight": 2, "A_log": 1, "dt_bias": 1, "norm.weight": 1}
 _BIASES = ("in_proj.bias", "conv1d.bias", "out_proj.bias", "z_bias")
@@ -75,12 +80,17 @@ def of_settings(said: Settings) -> Family:
             ("hinf", "heads"): partial(_hinf, said, head_energies),
             ("magnitude", "states"): partial(_magnitude, said, magnitudes),
             ("magnitude", "heads"): partial(_magnitude, said, head_magnitudes),
+            ("magnitude", "channels"): partial(_magnitude, said, channel_magnitudes),
         },
         respond=partial(_respond, said),
         on_inputs={
             ("hinf", "states"): partial(_measured_hinf, said),
             ("energy", "states"): lambda leaves, means: means["energy"],
-            ("fisher", "states"): lambda leaves, means: means["fisher"],
+            ("energy", "heads"): partial(_by_unit, said, "heads", "heads"),
+            ("energy", "channels"): partial(_by_unit, said, "channels", "channels"),
+            ("flap", "heads"): partial(_flap, said),
+            **{(order, "states"): partial(_of_states, order) for order in ORDERS},
+            **{(order, t): partial(_by_unit, said, t, order) for order in ORDERS for t in ("heads", "channels")},
         },
         memory=lambda shapes: memory(mixer_of(shapes, said), shapes),
     )
@@ -126,6 +136,22 @@ def _hinf(said: Settings, energies: Callable[..., np.ndarray], leaves: Mapping[s
 
 def _measured_hinf(said: Settings, leaves: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray]) -> np.ndarray:
     return measured_energies(_own(said, leaves), leaves, means)
+
+
+def _of_states(order: str, leaves: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray]) -> np.ndarray:
+    return means[order]
+
+
+def _by_unit(
+    said: Settings, target: str, name: str, leaves: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    return by_unit(_own(said, leaves), target, means[name], means.get("x"))
+
+
+def _flap(said: Settings, leaves: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray]) -> np.ndarray:
+    from last_cli.families.mamba2.flap import scores
+
+    return scores(_own(said, leaves), leaves, means)
 
 
 def _magnitude(said: Settings, energies: Callable[..., np.ndarray], leaves: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -72,11 +72,40 @@ def magnitudes(sizes: Mixer, arrays: Arrays) -> Float[np.ndarray, "G N"]:
 
 def head_magnitudes(sizes: Mixer, arrays: Arrays) -> Float[np.ndarray, "G H"]:
     """The squared size of every head's own rows of z and x in in_proj and of its columns of out_proj."""
+    return by_unit(sizes, "heads", _channel_magnitudes(sizes, arrays)[0])
+
+
+def channel_magnitudes(sizes: Mixer, arrays: Arrays) -> Float[np.ndarray, "G P"]:
+    """The same of every channel; where heads share x, with the rows that they share."""
+    return by_unit(sizes, "channels", *_channel_magnitudes(sizes, arrays))
+
+
+def by_unit(
+    sizes: Mixer, target: str, own: Float[np.ndarray, "..."], shared: Float[np.ndarray, "G P"] | None = None
+) -> Float[np.ndarray, "G N"]:
+    """What every head (H,) or every channel of it (H, P) has, summed by heads, or by the channels that go together.
+
+    Args:
+        sizes: of the mixer.
+        target: "heads" or "channels".
+        own: of each head.
+        shared: what the channels have besides where heads share x.
+    """
+    groups, count = units(sizes, target)
+    if target == "heads":
+        return own.reshape(groups, count, -1).sum(axis=2)
+    found = own.reshape(groups, -1, count).sum(axis=1)
+    return found if shared is None else found + shared
+
+
+def _channel_magnitudes(
+    sizes: Mixer, arrays: Arrays
+) -> tuple[Float[np.ndarray, "H P"], Float[np.ndarray, "G P"] | None]:
+    """Of every channel of every head, and of those of x where heads share it."""
     weight = arrays[IN].astype(np.float64)
-    parts = ("z",) if sizes.settings.rows == "shared" else ("z", "x")
-    rows = sum(np.square(weight[slice(*sizes.rows[part])]).sum(axis=1) for part in parts)
-    columns = np.square(arrays[OUT][:, sizes.beside :].astype(np.float64)).sum(axis=0)
-    return (rows + columns).reshape(sizes.heads, -1).sum(axis=1).reshape(units(sizes, "heads"))
+    z, x = (np.square(weight[slice(*sizes.rows[part])]).sum(axis=1).reshape(-1, sizes.head_dim) for part in "zx")
+    own = z + np.square(arrays[OUT][:, sizes.beside :].astype(np.float64)).sum(axis=0).reshape(z.shape)
+    return (own, x) if sizes.settings.rows == "shared" else (own + x, None)
 
 
 def mean_squares(sizes: Mixer, arrays: Arrays, front: Front, part: str) -> Float[np.ndarray, " rows"]:

@@ -145,6 +145,6 @@ def refuse_sequences(calibration: Calibration, recipe: Recipe) -> None:
         taker = f"criterion {recipe.criterion}" if recipe.label == recipe.criterion else f"method {recipe.method}"
         raise UsageError(
             f"{' and '.join(given)} name{'s' * (len(given) == 1)} sequences to measure on, but the {taker} takes none",
-            "add ⟦method reconstruct⟧ or ⟦refit⟧, or take the criterion gn; of language models last, hinf, energy or "
-            "fisher",
+            "add ⟦method reconstruct⟧ or ⟦refit⟧, or take the criterion gn; of language models last, hinf, energy, "
+            "fisher or taylor",
         )

@@ -30,6 +30,8 @@ def quantity_means(
 ) -> dict[str, dict[str, np.ndarray]]:
     """The means of each layer's quantities, by the layer's name and their own, for the energies of this name.
 
+    Where the network keeps them apart, a row for each sequence instead.
+
     Raises:
         CheckpointError: the tree is no network that can run, or what it computes is not finite.
         DataError: the network does not take such sequences.
@@ -40,15 +42,17 @@ def quantity_means(
     key = {**resume.key_of(checkpoint, inputs, 0, params), "energies": list(name)}
     totals, done = resume.load(key)
     save, n = resume.saver(key, len(inputs.x)), len(inputs.x)
-    run = _program(network, spec, name)
+    run, apart = _program(network, spec, name), name in network.apart
     for found, weights in on_all_devices(run, params, inputs, _skips(inputs), progress, done):
-        part = _sums(found, weights, min(chunk(), n - done))
-        totals = part if totals is None else _added(totals, part)
+        part = _sums(found, weights, min(chunk(), n - done), apart=apart)
+        totals = part if totals is None else _added(totals, part, apart=apart)
         done = min(done + chunk(), n)
         save(totals, done)
     assert totals is not None
     rest = totals.pop(WEIGHTS)
     refuse_broken(checkpoint, int(rest[BROKEN]), n, "calibration")
+    if apart:
+        return totals
     return {layer: {part: total / rest[SUMS] for part, total in own.items()} for layer, own in totals.items()}
 
 
@@ -89,16 +93,25 @@ def _program(network: Network, spec: Spec, name: tuple[str, str]) -> Any:
     return sharded(lambda params, x, lengths, skips, _: observe(spec, params, x, lengths, skips))
 
 
-def _sums(found: Mapping[str, Mapping[str, Any]], weights: Any, rows: int) -> resume.Sums:
-    """Sums over the sequences of a batch that do not just fill it up."""
+def _sums(found: Mapping[str, Mapping[str, Any]], weights: Any, rows: int, *, apart: bool) -> resume.Sums:
+    """Sums over the sequences of a batch that do not just fill it up; or each apart, in single precision."""
     values = {
         layer: {part: np.asarray(each, np.float64)[:rows] for part, each in own.items()} for layer, own in found.items()
     }
     finite = [np.isfinite(each.reshape(rows, -1)).all(axis=1) for own in values.values() for each in own.values()]
-    sums = {layer: {part: each.sum(axis=0) for part, each in own.items()} for layer, own in values.items()}
+    sums = {
+        layer: {part: each.astype(np.float32) if apart else each.sum(axis=0) for part, each in own.items()}
+        for layer, own in values.items()
+    }
     total = np.asarray(weights, np.float64)[:rows].sum()
     return {**sums, WEIGHTS: {SUMS: total, BROKEN: (~np.all(finite, axis=0)).sum()}}
 
 
-def _added(one: resume.Sums, other: resume.Sums) -> resume.Sums:
-    return {layer: {part: total + other[layer][part] for part, total in own.items()} for layer, own in one.items()}
+def _added(one: resume.Sums, other: resume.Sums, *, apart: bool) -> resume.Sums:
+    def both(layer: str, first: Any, second: Any) -> Any:
+        return np.concatenate([first, second]) if apart and layer != WEIGHTS else first + second
+
+    return {
+        layer: {part: both(layer, total, other[layer][part]) for part, total in own.items()}
+        for layer, own in one.items()
+    }

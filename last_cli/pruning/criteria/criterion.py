@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -60,6 +60,7 @@ class Criterion:
         dtype: precision in which the system is discretised and the energies are computed.
         threshold: keep every unit that scores at least as much as the last kept one, ties included, as the released
             code does; else exactly the asked number is kept.
+        scope: within which its scores are to be ranked where nothing else is asked for; None is what the target has.
         min_states: units that every layer keeps at least, whatever was asked for.
     """
 
@@ -73,6 +74,7 @@ class Criterion:
     measure: str | None = None
     dtype: type[np.floating] = np.float64
     threshold: bool = False
+    scope: Literal["global", "layer"] | None = None
     min_states: int = 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -109,11 +110,23 @@ def _last(
     x = tensors[f"{spec.embedding}.weight"][tokens] * spec.factors["embedding"]
     for block in spec.blocks:
         own = below(tensors, f"{block.prefix}.")
-        behind = _norm(own, block.norm, x, block.eps)
+        behind = before(block, own, x)
         if seen is not None and block.mixer:
             seen[f"{block.prefix}.{block.mixer}"] = behind
         x = jax.checkpoint(partial(_block, spec, block, chunk))(own, x, behind)
     return _norm(tensors, spec.final_norm, x, spec.eps)
+
+
+def before(block: Block, tensors: Tensors, x: Float[jax.Array, "B T d"]) -> Float[jax.Array, "B T d"]:
+    """What a block's mixer reads of the stream; tensors are by their names below the block's prefix."""
+    return _norm(tensors, block.norm, x, block.eps)
+
+
+def after(
+    spec: LanguageSpec, block: Block, tensors: Tensors, x: Float[jax.Array, "B T d"]
+) -> Float[jax.Array, "B T d"]:
+    """The stream behind a block; for the arguments see before."""
+    return _block(spec, block, CHUNK, tensors, x, before(block, tensors, x))
 
 
 def _logits(
@@ -175,7 +188,16 @@ def mix(
         chunk: see ssd.
         seen: into it goes what out_proj reads.
     """
-    settings = sizes.settings
+    y = readout(sizes, tensors, u, chunk)
+    if seen is not None:
+        seen["out_proj"] = y
+    return _linear(y, tensors["out_proj.weight"], tensors.get("out_proj.bias")) * sizes.settings.factor_out
+
+
+def readout(
+    sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "B T d"], chunk: int = CHUNK
+) -> Float[jax.Array, "B T columns"]:
+    """What out_proj reads; for the arguments see mix."""
     parts, (x, b, c) = enter(sizes, tensors, u)
     driven, decay = drive(sizes, tensors, parts, x)
     y = ssd(driven, decay, b, c, chunk) + x * tensors["D"].reshape(sizes.heads, -1)
@@ -184,9 +206,7 @@ def mix(
     y = _gated(sizes, tensors, y, z)
     if sizes.beside:
         y = jnp.concatenate([jax.nn.silu(parts["z0"]) * parts["x0"], y], -1)
-    if seen is not None:
-        seen["out_proj"] = y
-    return _linear(y, tensors["out_proj.weight"], tensors.get("out_proj.bias")) * settings.factor_out
+    return y
 
 
 def enter(
@@ -302,6 +322,6 @@ def _linear(x: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -> j
     return y if bias is None else y + bias
 
 
-def below(tensors: Tensors, prefix: str) -> Tensors:
+def below(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """The tensors whose names begin so, by the rest of their names."""
     return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}

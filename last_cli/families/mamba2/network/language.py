@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from importlib import import_module
 from typing import Any, NoReturn
 
 import numpy as np
 
 from last_cli.base.annotations import Float, Int
 from last_cli.base.errors import CheckpointError
+from last_cli.base.progress import Progress
 from last_cli.families.find import Layer
 from last_cli.families.lti.config import ModelConfig
+from last_cli.families.mamba2.family import ORDERS
 from last_cli.families.mamba2.network.blocks import enter, parts
 from last_cli.families.mamba2.network.spec import LanguageSpec, language_spec
 from last_cli.families.network import Blockwise, Network, Observe, Systems, Variables, Watch
@@ -67,17 +71,23 @@ def watch(spec: LanguageSpec) -> Watch:
     )
 
 
-def _on_text(name: str, *, by_step: bool) -> Observe:
-    """What a function of `observe` finds, as a mean over steps, of which each counts once, or over sequences."""
+def _on_text(name: str, *first: str, by_step: bool) -> Observe:
+    """What a function of this room finds, as a mean over steps, of which each counts once, or over sequences.
+
+    Args:
+        name: of its module and of the function: "observe.squares".
+        first: its first arguments.
+        by_step: which mean.
+    """
 
     def run(spec: LanguageSpec, params: Any, x: Any, lengths: Any, skips: Any) -> tuple[dict[str, Any], Any]:
         import jax
         import jax.numpy as jnp
 
-        from last_cli.families.mamba2.network import observe
-
+        module, _, function = name.partition(".")
+        observe = partial(getattr(import_module(f"{__package__}.{module}"), function), *first)
         counted = _counted(x, lengths, skips)
-        found = jax.lax.map(lambda one: getattr(observe, name)(spec, params, one[0][None], one[1]), (x, counted))
+        found = jax.lax.map(lambda one: observe(spec, params, one[0][None], one[1]), (x, counted))
         weights = counted.sum(axis=1) if by_step else jnp.ones(len(x))
         return {prefix.replace(".", "/"): own for prefix, own in found.items()}, weights
 
@@ -92,6 +102,22 @@ def change(spec: LanguageSpec, params: Any, others: Any, x: Any, lengths: Any, s
 
     counted = _counted(x, lengths, skips)
     return jax.lax.map(lambda one: forward.change(spec, (params, others), one[0][None], one[1]), (x, counted))
+
+
+def refit(
+    spec: LanguageSpec, params: Any, others: Any, x: Any, lengths: Any, skips: Any, progress: Progress | None = None
+) -> dict[str, dict[str, np.ndarray]]:
+    """See Network.refit and refit.refit."""
+    from last_cli.families.mamba2.network.refit import refit
+
+    lengths = np.full(len(x), x.shape[1]) if lengths is None else lengths
+    counted = np.asarray(_counted(x, lengths, skips), np.float32)
+    found = refit(spec, (params, others), np.asarray(x, np.int32), counted, progress)
+    by_layer: dict[str, dict[str, np.ndarray]] = {}
+    for prefix in (f"{block.prefix}.{block.mixer}" for block in spec.blocks if block.mixer):
+        if own := {n.removeprefix(f"{prefix}."): a for n, a in found.items() if n.startswith(f"{prefix}.")}:
+            by_layer[prefix.replace(".", "/")] = own
+    return by_layer
 
 
 def _counted(x: Any, lengths: Any, skips: Any) -> Any:
@@ -113,6 +139,9 @@ def _run_block(spec: LanguageSpec, tensors: Any, x: Any) -> Any:
     return watched_block(spec, tensors, x)
 
 
+_OUTPUTS = _on_text("observe.outputs", by_step=True)
+_BY_CHANNEL = {order: _on_text("slopes.channels", order, by_step=False) for order in ORDERS}
+
 LANGUAGE = Network(
     name="language model",
     options=(),
@@ -129,9 +158,15 @@ LANGUAGE = Network(
     precisions=("float32",),
     change=change,
     blockwise=Blockwise(parts, enter, _run_block),
+    refit=refit,
     observed={
-        ("hinf", "states"): _on_text("squares", by_step=True),
-        ("energy", "states"): _on_text("energies", by_step=True),
-        ("fisher", "states"): _on_text("fisher", by_step=False),
+        ("hinf", "states"): _on_text("observe.squares", by_step=True),
+        ("energy", "states"): _on_text("observe.energies", by_step=True),
+        ("energy", "heads"): _OUTPUTS,
+        ("energy", "channels"): _OUTPUTS,
+        ("flap", "heads"): _on_text("observe.fluctuations", by_step=False),
+        **{(order, "states"): _on_text("slopes.states", order, by_step=False) for order in ORDERS},
+        **{(order, target): _BY_CHANNEL[order] for order in ORDERS for target in ("heads", "channels")},
     },
+    apart=frozenset({("flap", "heads")}),
 )

@@ -1,4 +1,4 @@
-"""What the states of the mixers do on text: a number for every state and sequence, by a mixer's prefix.
+"""What the mixers do on text: numbers of every sequence for states, heads and channels, by a mixer's prefix.
 
 Everything is of one sequence (1, T), and `counted` says which of its tokens count: 1.0 or 0.0, for each.
 """
@@ -10,10 +10,9 @@ import jax.numpy as jnp
 
 from last_cli.base.annotations import Float, Int
 from last_cli.families.mamba2.mixer import Mixer
-from last_cli.families.mamba2.network.forward import Tensors, below, drive, enter, mixer_inputs, surprise
+from last_cli.families.mamba2.network.forward import Tensors, below, drive, enter, mixer_inputs, readout
 from last_cli.families.mamba2.network.spec import LanguageSpec
 from last_cli.families.mamba2.network.ssd import ssd
-from last_cli.families.mamba2.targets import IN
 
 Found = dict[str, dict[str, jax.Array]]
 """Quantities of each mixer, by its prefix and their names."""
@@ -51,36 +50,42 @@ def energies(
     }
 
 
-def fisher(
+def outputs(
     spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "1 T"], counted: Float[jax.Array, " T"]
 ) -> Found:
-    """|W^2 g^2|, the mean over a row of in_proj, g the gradient of the mean loss of the next tokens that count.
+    """The energy that every head (H,) and every channel of it (H, P) puts out, through its columns of out_proj."""
+    inputs, found = mixer_inputs(spec, tensors, tokens), {}
+    for name, sizes in _mixers(spec):
+        own = below(tensors, f"{name}.")
+        read = _read(sizes, own, inputs[name])
+        columns = own["out_proj.weight"][:, sizes.beside :].reshape(-1, sizes.heads, sizes.head_dim)
+        by_head = jnp.einsum("thp,ohp->hto", read, columns, optimize=True)
+        found[name] = {
+            "heads": jnp.square(by_head).sum(2) @ counted,
+            "channels": jnp.einsum("t,thp->hp", counted, jnp.square(read)) * jnp.square(columns).sum(0),
+        }
+    return found
 
-    Of every state it is summed over its rows of B and C (G, N).
-    """
-    weights = {name: tensors[f"{name}.{IN}"] for name, _ in _mixers(spec)}
-    asked = counted[:-1] * counted[1:]
-    asked /= asked.sum()
 
-    def loss(own: dict[str, jax.Array]) -> jax.Array:
-        renamed = {f"{name}.{IN}": weight for name, weight in own.items()}
-        return surprise(spec, {**tensors, **renamed}, tokens)[0] @ asked
+def fluctuations(
+    spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "1 T"], counted: Float[jax.Array, " T"]
+) -> Found:
+    """Of what every channel (H, P) gives out_proj to read, the means of it and of its squares; and the steps."""
+    inputs, found = mixer_inputs(spec, tensors, tokens), {}
+    for name, sizes in _mixers(spec):
+        read = _read(sizes, below(tensors, f"{name}."), inputs[name])
+        means = [jnp.einsum("t,thp->hp", counted, part) / counted.sum() for part in (read, jnp.square(read))]
+        found[name] = {"mean": means[0], "square": means[1], "steps": counted.sum()}
+    return found
 
-    slopes = jax.grad(loss)(weights)
-    return {
-        name: {"fisher": _by_state(sizes, jnp.square(weights[name] * slopes[name]).mean(1))}
-        for name, sizes in _mixers(spec)
-    }
+
+def _read(sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "1 T d"]) -> Float[jax.Array, "T H P"]:
+    """What out_proj reads of the heads."""
+    return readout(sizes, tensors, u)[0, :, sizes.beside :].reshape(-1, sizes.heads, sizes.head_dim)
 
 
 def _mixers(spec: LanguageSpec) -> list[tuple[str, Mixer]]:
     return [(f"{block.prefix}.{block.mixer}", block.sizes) for block in spec.blocks if block.mixer and block.sizes]
-
-
-def _by_state(sizes: Mixer, rows: Float[jax.Array, " rows"]) -> Float[jax.Array, "G N"]:
-    """The sum over the rows of each state: its B, and C of all heads that have one of their own."""
-    b, c = (rows[slice(*sizes.rows[part])].reshape(sizes.groups, -1, sizes.states) for part in "BC")
-    return b.sum(1) + c.sum(1)
 
 
 def _energy(

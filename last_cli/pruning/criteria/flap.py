@@ -1,0 +1,13 @@
+"""FLAP: how much what heads put out fluctuates on text, weighed by out_proj, in all layers together."""
+
+from last_cli.pruning.criteria.criterion import Criterion
+
+FLAP = Criterion(
+    name="flap",
+    summary="heads of language models: FLAP's weighted fluctuation on text, all layers together, without its bias",
+    energy=lambda measured: measured,
+    needs=("measured",),
+    targets=("heads",),
+    measure="flap",
+    scope="global",
+)
