@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,7 +71,7 @@ def test_channels_that_share_x_are_scored_together_and_every_head_keeps_as_many(
 def test_flap_scores_and_kept_heads_are_those_that_are_recorded(name: str, tmp_path: Path) -> None:
     with np.load(RECORDED) as found:
         scores, kept = found[f"{name}/flap"], [found[f"{name}/flap_{percent}"] for percent in (25, 50)]
-    asked = {"target": "heads", "calibration_file": text(name, tmp_path)}
+    asked: dict[str, Any] = {"target": "heads", "calibration_file": text(name, tmp_path)}
     own = last.score(checkpoint(name), "flap", **asked)
     for layer, wanted in zip(own.layers, scores, strict=True):
         np.testing.assert_allclose(layer.score.ravel(), wanted, rtol=1e-3, atol=1e-5)
@@ -86,7 +87,7 @@ def test_flap_scores_and_kept_heads_are_those_that_are_recorded(name: str, tmp_p
 def test_what_is_left_is_refitted_on_text_and_verified(target: str, tmp_path: Path) -> None:
     name = "hf_base"
     ck, file = last.load(checkpoint(name)), text(name, tmp_path)
-    asked = {"target": target, "scope": "layer"}
+    asked: dict[str, Any] = {"target": target, "scope": "layer"}
     plain = last.prune(ck, 0.5, "magnitude", **asked)
     small, again = (
         last.prune(ck, 0.5, "magnitude", refit=True, calibration_file=file, calibration=6, **asked) for _ in range(2)
@@ -105,9 +106,10 @@ def test_what_is_left_is_refitted_on_text_and_verified(target: str, tmp_path: Pa
         np.testing.assert_array_equal(new, again.read([key])[key])
     out = last.save(small, tmp_path / "small")
     assert all(check.passed for check in last.verify(out, checkpoint(name)).checks)
+    ways: tuple[dict[str, Any], ...] = ({}, {"refit": True, "calibration_file": file})
     changes = [
         quantities.changes(ck, last.prune(ck, 0.5, "magnitude", masked=True, **asked, **more), inputs(ck, file))[:, 0]
-        for more in ({}, {"refit": True, "calibration_file": file})
+        for more in ways
     ]
     assert changes[1].sum() < 0.9 * changes[0].sum()
 
