@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tarfile
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -18,6 +17,7 @@ os.environ.setdefault(
 
 import pytest
 import shape_checks  # noqa: F401  (before last_cli)
+from archives import unpacked
 from cases import CASES, Case, load_case
 from checkpoint_fixtures import DATA
 from commands import Run
@@ -72,6 +72,5 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_
 def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory with the unpacked fixtures. Tests do not change them."""
     directory = tmp_path_factory.mktemp("checkpoints")
-    with tarfile.open(DATA / "fixtures.tar.xz") as archive:
-        archive.extractall(directory, filter="data")
+    unpacked(DATA / "fixtures.tar.xz", directory)
     return directory

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import tarfile
 from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import pytest
+from archives import unpacked
 
 from last_cli import formats
 from last_cli.base.errors import CheckpointError, OutputError
@@ -25,8 +25,7 @@ SHARDED, TORCH = "hf_bf16_sharded", ["ssm_mlp", "ssm_bf16"]
 @pytest.fixture(scope="module")
 def directories(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("models")
-    with tarfile.open(DATA) as archive:
-        archive.extractall(directory, filter="data")
+    unpacked(DATA, directory)
     return directory
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from archives import unpacked
 
 from last_cli import formats
 from last_cli.families.mamba2.network.spec import Block, LanguageSpec, language_spec
@@ -38,8 +38,7 @@ class Model:
 def directories() -> Path:
     """Where the cases are unpacked, once in a process. Tests do not change them."""
     directory = Path(tempfile.mkdtemp(prefix="language-models-"))
-    with tarfile.open(DATA) as archive:
-        archive.extractall(directory, filter="data")
+    unpacked(DATA, directory)
     return directory
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tarfile
 import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from archives import unpacked
 
 DATA = Path(__file__).parents[1] / "data" / "mamba" / "oracle.tar.xz"
 NORM_EPS = 1e-6
@@ -20,8 +20,7 @@ NORMED = ("falcon_mamba", "jamba")
 def directories() -> Path:
     """Where the cases are unpacked, once in a process. Tests do not change them."""
     directory = Path(tempfile.mkdtemp(prefix="mamba-models-"))
-    with tarfile.open(DATA) as archive:
-        archive.extractall(directory, filter="data")
+    unpacked(DATA, directory)
     return directory
 
 

@@ -10,7 +10,6 @@ import logging
 import os
 import shutil
 import sys
-import tarfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,12 @@ import numpy as np
 
 def make(directory: Path) -> None:
     """Unpacks the fixtures into `directory`/NAME/original and writes `copy` beside each, its states cut by one."""
+    from archives import unpacked
     from checkpoint_fixtures import DATA, READABLE
 
     from last_cli import formats
 
-    with tarfile.open(DATA / "fixtures.tar.xz") as archive:
-        archive.extractall(directory / "unpacked", filter="data")
+    unpacked(DATA / "fixtures.tar.xz", directory / "unpacked")
     for name in READABLE:
         original = directory / name / "original"
         shutil.copytree(directory / "unpacked" / name / "ckpt", original)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from archives import unpacked
 from checkpoint_fixtures import DATA
 from language_models import directories
 
@@ -58,11 +58,8 @@ def main() -> None:
     parser.add_argument("--flips", type=int, default=200)
     parser.add_argument("--only", help="one layout or model")
     args = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory(prefix="last-tampering-") as directory,
-        tarfile.open(DATA / "fixtures.tar.xz") as t,
-    ):
-        t.extractall(directory, filter="data")
+    with tempfile.TemporaryDirectory(prefix="last-tampering-") as directory:
+        unpacked(DATA / "fixtures.tar.xz", Path(directory))
         for name in (name for name in LAYOUTS if args.only in (None, name)):
             for way, options in WAYS.items():
                 out = Path(directory) / "out"
