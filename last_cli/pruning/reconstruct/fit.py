@@ -142,9 +142,9 @@ def check_families(layers: Iterable[Layer]) -> None:
     """Raises UsageError where a family does not say how C enters its system."""
     for layer in layers:
         if layer.family.with_readouts is None:
-            raise UsageError(
-                f"{layer.name}: the family '{layer.family.name}' cannot refit C", "prune it by a criterion"
-            )
+            refit = "prune it by a criterion, and ⟦refit⟧ refits what its layers put out, on a text: ⟦calibration_file⟧"
+            hint = "prune it by a criterion" if layer.family.system is not None else refit
+            raise UsageError(f"{layer.name}: the family '{layer.family.name}' cannot refit C", hint)
 
 
 def _layer_fit(
