@@ -171,7 +171,7 @@ def test_a_changed_configuration_is_seen(tmp_path: Path) -> None:
     source = directories() / "hf_base" / "checkpoint"
     out = last.save(last.prune(source, ratio=0.5), tmp_path / "small")
     config = out / "config.json"
-    config.write_text(config.read_text().replace('"hidden_act": "silu"', '"hidden_act": "gelu"'))
+    config.write_text(config.read_text().replace('"use_cache": true', '"use_cache": false'))
     failed = {check.name for check in last.verify(out, source).checks if not check.passed}
     assert failed == {"configuration as expected", "other files as written"}
 
@@ -192,7 +192,9 @@ def test_what_needs_a_system_is_refused(tmp_path: Path) -> None:
         last.score(source, "aire")
     ways: list[dict[str, Any]] = [{"method": "reconstruct"}, {"method": "balanced"}, {"refit": True}]
     for options in ways:
-        with pytest.raises((UsageError, CheckpointError), match=r"no linear system|cannot refit C|new poles"):
+        with pytest.raises(
+            (UsageError, CheckpointError), match=r"no linear system|cannot refit C|new poles|needs text"
+        ):
             last.prune(source, ratio=0.5, **options)
 
 

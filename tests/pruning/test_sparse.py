@@ -58,11 +58,9 @@ def test_the_zeros_are_those_that_are_recorded(tmp_path: Path, case: str, criter
     with np.load(RECORDED) as found:
         np.savez(tmp_path / "tokens.npz", x=found[f"{case}/tokens"])
         masks = [found[key] for key in sorted(found) if key.startswith(f"{case}/{criterion}/{amount}/")]
-    how = {"pattern": amount} if ":" in amount else {}
-    ratio = 0.5 if how else int(amount) / 100
-    small = last.prune(
-        source(case), ratio, criterion, target="weights", calibration_file=tmp_path / "tokens.npz", **how
-    )
+    pattern = amount if ":" in amount else None
+    ratio, tokens = 0.5 if pattern else int(amount) / 100, tmp_path / "tokens.npz"
+    small = last.prune(source(case), ratio, criterion, target="weights", calibration_file=tokens, pattern=pattern)
     before, after = arrays(last.load(source(case))), arrays(small)
     own = [name for name in after if name.endswith("in_proj/weight")]
     assert len(own) == len(masks)
