@@ -13,6 +13,7 @@ from last_cli.base.annotations import Bool
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.layer import Layer
+from last_cli.formats.digests import stamp_digest
 from last_cli.formats.json_file import read_json_object
 from last_cli.formats.types import STAMP_FILE
 from last_cli.pruning.by_criterion import pruned
@@ -91,6 +92,12 @@ def _said(keep: str | Path | Mapping[str, Any]) -> tuple[Mapping[str, Any], str]
             content, where = read_json_object(path), str(path)
         except CheckpointError as error:  # That a checkpoint is damaged, which this need not be part of.
             raise UsageError(error.args[0], FORM) from error
+    written = content.get("written")
+    if isinstance(written, Mapping) and written.get("stamp") != stamp_digest(content):
+        raise UsageError(
+            f"{where}: is not as `last` wrote it: it was edited or damaged",
+            f"to keep other units, list them in a file of their own: {FORM}",
+        )
     if isinstance(steps := content.get("pruned"), list) and steps:
         if len(steps) > 1:
             raise UsageError(f"{where}: {len(steps)} prunings one after the other, expected one", "repeat them in turn")

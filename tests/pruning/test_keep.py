@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from commands import S5
 from language_models import Model, directories, model
 from random_layers import written
 
@@ -132,6 +133,16 @@ def test_a_file_that_is_no_list_is_no_damaged_checkpoint(tmp_path: Path) -> None
         with pytest.raises(UsageError, match="JSON") as error:
             last.prune(directories() / "hf_groups" / "checkpoint", keep=tmp_path / "keep.json")
         assert '"kept"' in error.value.hint
+
+
+def test_an_edited_stamp_chooses_nothing(tmp_path: Path) -> None:
+    small = last.save(last.prune(S5, 0.5), tmp_path / "small")
+    file = small / "last.json"
+    stamp = json.loads(file.read_text())
+    stamp["pruned"][0]["layers"][0]["kept"][0] += 1
+    file.write_text(json.dumps(stamp))
+    with pytest.raises(UsageError, match="is not as `last` wrote it"):
+        last.prune(S5, keep=small)
 
 
 def test_nothing_else_may_choose() -> None:
