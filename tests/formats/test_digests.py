@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import S5
 from random_layers import classifier, write
 
+import last_cli as last
 from last_cli import formats
 from last_cli.base.errors import CheckpointError
 from last_cli.formats.digests import array_digest, file_digest, name_of
@@ -157,3 +159,13 @@ def test_a_pipe_or_a_device_has_no_digest(tmp_path: Path) -> None:
     for name in ("pipe", "device"):
         with pytest.raises(OSError, match="expected a file"):
             file_digest(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"a file of somebody else"])
+def test_a_stamp_whose_file_holds_nothing_is_not_passed_over_in_silence(tmp_path: Path, content: bytes) -> None:
+    small = last.save(last.prune(S5, 0.5), tmp_path / "small")
+    assert not last.load(small).index.warnings
+    (small / "last.json").write_bytes(content)
+    index = last.load(small).index
+    assert index.stamp and index.written is None
+    assert any("last.json: holds no stamp" in line for line in index.warnings)

@@ -8,7 +8,7 @@ from last_cli.formats.config_files import configurations
 from last_cli.formats.json_file import read_aside
 from last_cli.formats.orbax.metadata import ROOT_FILE, STEP_FILE, STRINGS_FILE, TREE_FILE
 from last_cli.formats.stamp import check_stamp, read_stamp
-from last_cli.formats.types import Beside, Location, Written
+from last_cli.formats.types import Beside, Location, Written, stamp_file
 
 # The metadata of a whole run, in the names of Orbax up to 0.9 and since.
 _ROOT_FILES = ("metadata/metadata", f"metadata/{ROOT_FILE}", ROOT_FILE)
@@ -32,8 +32,8 @@ def read_beside(location: Location) -> Beside:
     beside, trouble = configurations(_folders(location), (STRINGS_FILE,))
     config |= {f"file:{name}": content for name, content in beside.items()}
     warnings += trouble
-    stamp, written = _stamp(location)
-    return Beside(config, stamp, tuple(warnings), written)
+    stamp, written, trouble = _stamp(location)
+    return Beside(config, stamp, (*warnings, *trouble), written)
 
 
 def step_directory(location: Location) -> Path:
@@ -41,19 +41,24 @@ def step_directory(location: Location) -> Path:
     return location.directory if location.item is None else location.directory.parent
 
 
-def _stamp(location: Location) -> tuple[dict[str, Any] | None, Written | None]:
-    """The stamp: in a file of its own, or in the metadata of the step that Orbax keeps for its users."""
+def _stamp(location: Location) -> tuple[dict[str, Any] | None, Written | None, tuple[str, ...]]:
+    """The stamp: in a file of its own, or in the metadata of the step that Orbax keeps for its users.
+
+    Where a file of its own is there and cannot be read, its digests are lost: that is a warning.
+    """
     step = step_directory(location)
     run = [step.parent] if step.is_file() or location.step is not None else []
-    stamp, written = read_stamp(dict.fromkeys((location.root, location.directory, step, *run)))
+    places = dict.fromkeys((location.root, location.directory, step, *run))
+    stamp, written = read_stamp(places)
     if stamp:
-        return stamp, written
+        return stamp, written, ()
     custom = read_aside(step / STEP_FILE)[0].get("custom_metadata")
     stamp = custom.get("last") if isinstance(custom, dict) else None
     if not isinstance(stamp, dict):
-        return None, None
+        return None, None, ()
     check_stamp(stamp, step / STEP_FILE)
-    return stamp, None
+    lost = [file for place in places if read_aside(file := stamp_file(place))[1]]
+    return stamp, None, tuple(f"{file}: holds no stamp, so that nothing is compared with its digests" for file in lost)
 
 
 def _files(location: Location) -> Iterator[tuple[str, Path, bool]]:
