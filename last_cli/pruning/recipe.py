@@ -160,6 +160,11 @@ class Recipe:
                     f"what can be removed from it: {', '.join(layer.units)}",
                 )
         kind = layers[0].target(self.target)
+        if kind.merged and self.target not in self.targets:
+            raise UsageError(
+                f"{self.target} are merged, and {self.label} only leaves units out",
+                "⟦criterion merge⟧ gives several in a row their mean",
+            )
         if self.multiple_of is not None and not kind.even:
             raise UsageError(
                 f"⟦multiple_of⟧ is given, but groups of {self.target} may keep different numbers",
