@@ -129,7 +129,7 @@ def _measured(report: PruneReport) -> dict[str, list[float | None]]:
 def _change_notes(report: PruneReport) -> list[str]:
     """What a method changed beyond cutting, and what the headings mean."""
     if report.method == "merge":
-        return [text for text in report.meaning.values()]
+        return list(report.meaning.values())
     if "dynamics" in report.changes:
         return _truncation_notes(report)
     return _refit_notes(report) if report.calibration else []

@@ -57,7 +57,7 @@ class Kept:
 class Cut:
     """What becomes of one array: see `Kept`, for one layer; without segments it keeps its shape.
 
-    Where units are merged, each that stays is the mean of itself and of those behind it that go; so are these if masked.
+    Where units are merged, each that stays is the mean of itself and those behind it that go; masked, all of them are.
     """
 
     segments: tuple[Segment, ...]

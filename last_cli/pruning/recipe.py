@@ -160,6 +160,16 @@ class Recipe:
                     f"what can be removed from it: {', '.join(layer.units)}",
                 )
         kind = layers[0].target(self.target)
+        self._check_kind(kind, layers)
+        found = replace(self, scope=self.scope or self.scoring.scope or kind.scope, kind=kind, text=self._text(layers))
+        if found.text != "no" and self.horizon is not None:
+            raise UsageError(
+                "⟦horizon⟧ is given, but the energies of such layers are those on text", "leave out ⟦horizon⟧"
+            )
+        return found
+
+    def _check_kind(self, kind: Target, layers: Sequence[Layer]) -> None:
+        """Raises UsageError where something is asked for that units of such a target, or such layers, do not allow."""
         if kind.merged and self.target not in self.targets:
             raise UsageError(
                 f"{self.target} are merged, and {self.label} only leaves units out",
@@ -176,12 +186,6 @@ class Recipe:
             raise UsageError("⟦stock⟧ is for models with a configuration of one size for all layers", "leave it out")
         if self.masked and kind.inexact:
             raise UsageError(f"⟦masked⟧: {kind.inexact}", "zeros would count in the norm: leave ⟦masked⟧ out")
-        found = replace(self, scope=self.scope or self.scoring.scope or kind.scope, kind=kind, text=self._text(layers))
-        if found.text != "no" and self.horizon is not None:
-            raise UsageError(
-                "⟦horizon⟧ is given, but the energies of such layers are those on text", "leave out ⟦horizon⟧"
-            )
-        return found
 
     def _on_weights(self, layers: Sequence[Layer]) -> Recipe:
         """The same for weights, which are no units of layers: the network around them says what there is."""

@@ -2,8 +2,9 @@
 
 `last_layers` in config.json has an entry for each mixer, in the order of the layers: its states, its heads, the
 channels of a head (`head_dim`), and the epsilon of its gate's norm (`eps`, null where there is no such norm). With
-`groups` it has so many for B and C, and its norm those that the configuration says. The stock class makes the model, and each mixer is then made anew, by its own class, from the configuration with these sizes.
-Everything else is the stock class's.
+`groups` B and C have so many, and its norm has those that the configuration says. The stock class makes the model, and
+each mixer is then made anew, by its own class, from the configuration with these sizes. Everything else is the stock
+class's.
 """
 
 from __future__ import annotations
