@@ -32,7 +32,7 @@ def prune_summary(report: PruneReport) -> list[str]:
         lines.append(
             f"{report.sliced_copies} copies of the parameters (optimizer moments, averages) were sliced with them"
         )
-    lines += _zeros_notes(report)
+    lines += _zeros_notes(report) + _blocks_notes(report)
     lines += _change_notes(report)
     lines += [f"rescaled: {_rescaled(report.rescaled)}"] if report.rescaled else []
     lines += search_lines(report.search) if report.search else []
@@ -79,6 +79,18 @@ def _zeros_notes(report: PruneReport) -> list[str]:
     zeros, among = weights - left, " and ".join(report.zeros["modules"])
     lines = [f"{zeros:,} of {weights:,} weights of {among} are 0, {zeros / report.parameters[1]:.1%} of all parameters"]
     return lines + (["the other weights of these arrays are new"] if report.method != "criterion" else [])
+
+
+def _blocks_notes(report: PruneReport) -> list[str]:
+    """Which whole blocks went, and what that did to the loss."""
+    said = report.needed.get("blocks", {})
+    if not said.get("removed"):
+        return []
+    names = short_names([layer.name for layer in report.layers])
+    short = dict(zip((layer.name for layer in report.layers), names, strict=True))
+    gone = ", ".join(short[one["block"]] for one in said["removed"])
+    loss = f"loss on the text {said['loss']:.4g} -> {said['removed'][-1]['loss']:.4g}"
+    return [f"blocks {'silenced' if report.masked else 'gone'}, one after the other: {gone}; {loss} nats a token"]
 
 
 def _language_hints(report: PruneReport) -> list[str]:

@@ -20,10 +20,11 @@ from last_cli.families.resizing import Resizing
 from last_cli.families.target import ROLES, Role, Units
 from last_cli.formats.damage import damage
 from last_cli.formats.settings import merged, with_settings
+from last_cli.pruning.blocks.verify import blocks_checks
 from last_cli.pruning.compact import resized
 from last_cli.pruning.cut import Cut, Kept, own_cuts, with_rescales
 from last_cli.pruning.listed import by_group
-from last_cli.pruning.recipe import WEIGHTS
+from last_cli.pruning.recipe import BLOCKS, WEIGHTS
 from last_cli.pruning.select import stored
 from last_cli.pruning.sparse.verify import zeros_checks
 from last_cli.results.verify import Check, VerifyReport
@@ -31,6 +32,8 @@ from last_cli.results.verify import Check, VerifyReport
 STEPS, FEW_STEPS, FREQUENCIES = 64, 16, 257
 TOLERANCE = 1e-9
 ARRAYS = "arrays as written"
+AROUND = {WEIGHTS: zeros_checks, BLOCKS: blocks_checks}
+"""The checks of what is no unit of layers, by target."""
 STEPWISE = "verify each pruning against the checkpoint that it was made from"
 
 
@@ -118,8 +121,8 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     steps = chain[-1 if since is None else since :]
     masked = _the_same("masked", False, steps, pruned)
     target = _the_same("target", "states", steps, pruned)
-    if target == WEIGHTS:
-        return [*checks, *zeros_checks(pruned, against, steps)]
+    if target in AROUND:
+        return [*checks, *AROUND[target](pruned, against, steps)]
     merged = any(layer.target(target).merged for layer in against.layers)
     if merged and len(steps) > 1:
         raise CheckpointError(

@@ -71,11 +71,12 @@ def _entries(file: File, keys: Mapping[str, Key], changes: Changes) -> _Entries:
     """What becomes of the tensors of a file."""
     found: _Entries = {}
     for name, tensor in file.tensors.items():
-        if (key := changes.sizes.names.get(keys[name], keys[name])) is None:
+        old = keys.get(name)
+        if old is None or (key := changes.sizes.names.get(old, old)) is None:
             continue
         dtype = changes.sizes.dtypes.get(key)
         shape = changes.shape(key)
-        found[".".join(key) if key != keys[name] else name] = _Entry(
+        found[".".join(key) if key != old else name] = _Entry(
             key, dtype_of(dtype) if dtype else tensor.dtype, tensor.shape if shape is None else shape, name
         )
     return found
