@@ -24,6 +24,7 @@ from last_cli.pruning.blocks.verify import blocks_checks
 from last_cli.pruning.compact import resized
 from last_cli.pruning.cut import Cut, Kept, own_cuts, with_rescales
 from last_cli.pruning.listed import by_group
+from last_cli.pruning.made_up import with_room
 from last_cli.pruning.recipe import BLOCKS, WEIGHTS
 from last_cli.pruning.select import stored
 from last_cli.pruning.sparse.verify import zeros_checks
@@ -128,6 +129,7 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
         raise CheckpointError(
             f"{pruned.source.path}: merged {len(steps)} times since then, and rounded each time", STEPWISE
         )
+    against = with_room(against, _refitted(steps))
     index = {layer.name: _index(layer, target, against, steps) for layer in against.layers}
     emptied = {name for name, (_, live) in index.items() if not live}
     keep = {layer.name: _mask(layer.units[target], *index[layer.name]) for layer in against.layers}

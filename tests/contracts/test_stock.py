@@ -159,6 +159,15 @@ def test_fewer_blocks_load_in_the_stock_class(tmp_path: Path, name: str) -> None
     assert agree(ours(out, tokens), answers(loaded(out), tokens))
 
 
+def test_a_bias_of_out_proj_alone_loads_by_the_modelling_file(tmp_path: Path) -> None:
+    case = model("hf_base")
+    np.savez(tmp_path / "tokens.npz", x=np.random.default_rng(0).integers(0, 60, (2, 24)))
+    asked: dict[str, Any] = {"target": "heads", "calibration_file": tmp_path / "tokens.npz"}
+    out = last.save(last.prune(case.directory / "checkpoint", 0.5, "flap", **asked), tmp_path / "small")
+    theirs, tokens = loaded(out, trust_remote_code=True), case.recorded["tokens"]
+    assert agree(ours(out, tokens), answers(theirs, tokens))
+
+
 def test_a_state_dict_that_was_written_anew_loads_in_torch(tmp_path: Path) -> None:
     case = model("ssm_mlp")
     np.savez(tmp_path / "tokens.npz", x=np.random.default_rng(0).integers(0, 60, (2, 24)))

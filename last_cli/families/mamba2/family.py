@@ -27,7 +27,7 @@ from last_cli.families.mamba2.norms import (
     measured_energies,
     state_energies,
 )
-from last_cli.families.mamba2.targets import TARGETS, segments, units
+from last_cli.families.mamba2.targets import OUT_BIAS, TARGETS, segments, units
 from last_cli.families.resizing import Resizing, Shrinking
 from last_cli.families.stock import Stock
 from last_cli.families.target import Shapes, Target
@@ -92,6 +92,7 @@ def of_settings(said: Settings) -> Family:
             **{(order, "states"): partial(_of_states, order) for order in ORDERS},
             **{(order, t): partial(_by_unit, said, t, order) for order in ORDERS for t in ("heads", "channels")},
         },
+        made_up={("flap", "heads"): partial(_bias, said)},
         memory=lambda shapes: memory(mixer_of(shapes, said), shapes),
     )
 
@@ -153,6 +154,14 @@ def _flap(said: Settings, leaves: Mapping[str, np.ndarray], means: Mapping[str, 
     from last_cli.families.mamba2.flap import scores
 
     return scores(_own(said, leaves), leaves, means)
+
+
+def _bias(
+    said: Settings, leaves: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray], keep: np.ndarray
+) -> dict[str, np.ndarray]:
+    from last_cli.families.mamba2.flap import bias
+
+    return {OUT_BIAS: bias(_own(said, leaves), leaves, means, keep)}
 
 
 def _magnitude(said: Settings, energies: Callable[..., np.ndarray], leaves: Mapping[str, np.ndarray]) -> np.ndarray:
