@@ -38,6 +38,8 @@ MULTIPLES = {"states": 8}
 
 ORDERS = ("fisher", "taylor")
 """What the loss on text minds, see network.slopes."""
+REFERENCES = ("reference-fisher", "reference-taylor")
+"""The same of states as the paper's code has it."""
 
 _NDIM = {"in_proj.weight": 2, "conv1d.weight": 3, "out_proj.weight": 2, "A_log": 1, "dt_bias": 1, "norm.weight": 1}
 _BIASES = ("in_proj.bias", "conv1d.bias", "out_proj.bias", "z_bias")
@@ -89,7 +91,7 @@ def of_settings(said: Settings) -> Family:
             ("energy", "heads"): partial(_by_unit, said, "heads", "heads"),
             ("energy", "channels"): partial(_by_unit, said, "channels", "channels"),
             ("flap", "heads"): partial(_flap, said),
-            **{(order, "states"): partial(_of_states, order) for order in ORDERS},
+            **{(order, "states"): partial(_of_states, order) for order in (*ORDERS, *REFERENCES)},
             **{(order, t): partial(_by_unit, said, t, order) for order in ORDERS for t in ("heads", "channels")},
         },
         made_up={("flap", "heads"): partial(_bias, said)},

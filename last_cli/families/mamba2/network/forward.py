@@ -36,6 +36,11 @@ def surprise(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"]
     return _surprise(spec, tensors, _last(spec, tensors, tokens[:, :-1], chunk), tokens[:, 1:])
 
 
+def echo(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"]) -> Float[jax.Array, "B T"]:
+    """-log p of every token, given those before it and itself: a loss whose labels are not shifted."""
+    return _surprise(spec, tensors, _last(spec, tensors, tokens, CHUNK), tokens)
+
+
 def left(
     spec: LanguageSpec, tensors: Tensors, x: Float[jax.Array, "B T d"], wanted: Int[jax.Array, "B T"]
 ) -> Float[jax.Array, "B T"]:

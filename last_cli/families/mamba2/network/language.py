@@ -14,7 +14,7 @@ from last_cli.base.errors import CheckpointError
 from last_cli.base.progress import Progress
 from last_cli.families.find import Layer
 from last_cli.families.lti.config import ModelConfig
-from last_cli.families.mamba2.family import ORDERS
+from last_cli.families.mamba2.family import ORDERS, REFERENCES
 from last_cli.families.mamba2.network.blocks import enter, parts, shortened
 from last_cli.families.mamba2.network.spec import LanguageSpec, language_spec
 from last_cli.families.network import Blockwise, Network, Observe, Systems, Variables, Watch
@@ -171,7 +171,7 @@ LANGUAGE = Network(
         ("energy", "heads"): _OUTPUTS,
         ("energy", "channels"): _OUTPUTS,
         ("flap", "heads"): _on_text("observe.fluctuations", by_step=False),
-        **{(order, "states"): _on_text("slopes.states", order, by_step=False) for order in ORDERS},
+        **{(order, "states"): _on_text("slopes.states", order, by_step=False) for order in (*ORDERS, *REFERENCES)},
         **{(order, target): _BY_CHANNEL[order] for order in ORDERS for target in ("heads", "channels")},
     },
     apart=frozenset({("flap", "heads")}),
