@@ -59,9 +59,22 @@ def guesses(checkpoint: Checkpoint, *, padded: bool = False) -> list[Guess]:
     found = checkpoint.assumed(name for name in names if name not in NEVER and _matters(checkpoint, name, padded))
     earlier = (checkpoint.index.stamp or {}).get("assumed") or ()
     return [
-        Guess(name, value, "an earlier pruning assumed it" if name in earlier else _basis(checkpoint, name))
-        for name, value in found.items()
+        *(
+            Guess(name, value, "an earlier pruning assumed it" if name in earlier else _basis(checkpoint, name))
+            for name, value in found.items()
+        ),
+        *_unconfirmed(checkpoint, [name for name in names if name not in found]),
     ]
+
+
+def _unconfirmed(checkpoint: Checkpoint, names: Sequence[str]) -> list[Guess]:
+    """What only the copy of a lost stamp says, where anything may have been changed."""
+    if (lost := checkpoint.index.lost) is None:
+        return []
+    said = checkpoint.index.stamp or {}
+    copied = [name for name in names if checkpoint.origins[name] == "checkpoint" and name in said.get("model", {})]
+    basis = f"a copy of the stamp says so, and {lost.name} with its digest is lost"
+    return [Guess(name, getattr(checkpoint.config, name), basis) for name in copied]
 
 
 def task_guesses(checkpoint: Checkpoint, task: str, source: str, length: int) -> list[Guess]:

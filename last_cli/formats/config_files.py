@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def arguments(args: Any) -> dict[str, Any]:
     """The options of a command line as a configuration has them; {} where it is none."""
     words = [word for word in args if isinstance(word, str)] if isinstance(args, list) else []
     found: dict[str, Any] = {}
-    for word, after in zip(words, [*words[1:], "--"], strict=True):
+    for word, after in pairwise([*words, "--"]):
         if word.startswith("--") and len(word) > len("--"):
             name, has_value, value = word[2:].partition("=")
             said = value if has_value else "true" if after.startswith("--") else after

@@ -142,9 +142,9 @@ def test_a_gate_names_all_guesses_in_one_round(tmp_path: Path) -> None:
     np.savez(tmp_path / "c.npz", x=X, lengths=np.full(12, 5))
     bare = last.load(write(tmp_path / "bare", classifier()))
     bare = replace(bare, config=replace(bare.config, mode="pool"))
-    with pytest.raises(last.UsageError, match="activation = half_glu1.*padded = true"):
+    with pytest.raises(last.UsageError, match=r"activation = half_glu1.*padded = true"):
         last.evaluate(bare, str(tmp_path / "x.npz"), min_accuracy=0.1)
-    with pytest.raises(last.UsageError, match="activation = half_glu1.*padded = true"):
+    with pytest.raises(last.UsageError, match=r"activation = half_glu1.*padded = true"):
         last.prune(bare, max_error=10.0, calibration_file=tmp_path / "c.npz")
 
 
