@@ -20,6 +20,7 @@ from last_cli.formats.types import STAMP_FILE
 HYDRA, WANDB = ".hydra", "wandb/latest-run/files"
 """Where hydra and wandb keep what a run was started with, below the folder that it was started in."""
 WANDB_METADATA = "wandb-metadata.json"
+_DASHES = 2 * "-"
 ABOVE = 3
 LARGEST = 2**18
 """Bytes of a file that may be a configuration."""
@@ -72,10 +73,10 @@ def arguments(args: Any) -> dict[str, Any]:
     """The options of a command line as a configuration has them; {} where it is none."""
     words = [word for word in args if isinstance(word, str)] if isinstance(args, list) else []
     found: dict[str, Any] = {}
-    for word, after in pairwise([*words, "--"]):
-        if word.startswith("--") and len(word) > len("--"):
-            name, has_value, value = word[2:].partition("=")
-            said = value if has_value else "true" if after.startswith("--") else after
+    for word, after in pairwise([*words, _DASHES]):
+        if word.startswith(_DASHES) and word != _DASHES:
+            name, has_value, value = word.removeprefix(_DASHES).partition("=")
+            said = value if has_value else "true" if after.startswith(_DASHES) else after
             found[name.replace("-", "_")] = _value(said)
     return found
 
