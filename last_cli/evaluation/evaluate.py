@@ -19,7 +19,7 @@ from last_cli.evaluation.measure import Request, measure
 from last_cli.evaluation.metrics import GATES, compare, expect, precision_loss
 from last_cli.evaluation.resume import Session, Tell
 from last_cli.families.network import Spec, check_precision
-from last_cli.results.evaluation import Comparison, EvalReport, Gate, Increase, Measured
+from last_cli.results.evaluation import Comparison, EvalReport, Gate, Increase, Measured, Precision
 from last_cli.tasks.find import find
 from last_cli.tasks.task import ACCURACY, Split
 from last_cli.tasks.tokenizer import tokenizer_digest
@@ -122,9 +122,9 @@ def evaluate(
         assumed=checkpoint.assumed((*checkpoint.layer_options, *network_of(checkpoint).options)),
         baseline=comparison,
         gates=_gates(measured, comparison, limits),
-        warnings=[*_warnings(checkpoint, other, request.task, data), *chance(checkpoint, measured)],
+        doubts=[*_warnings(checkpoint, other, request.task, data), *chance(checkpoint, measured)],
         notes=[*checkpoint.source.notes, data.note],
-        precision=None if exact is measured else precision_loss(request.precision, measured, exact),
+        precision=Precision() if exact is measured else precision_loss(request.precision, measured, exact),
         said=data.said,
     )
 
@@ -174,10 +174,10 @@ def warnings_on(checkpoint: Checkpoint, task: str, data: Split) -> list[str]:
 def chance(checkpoint: Checkpoint, measured: Measured) -> list[str]:
     """A warning where the accuracy is no better than chance: one in so many classes, and two standard errors."""
     classes = model_spec(checkpoint).d_output
-    if measured.metric != ACCURACY or classes < 2 or measured.accuracy > 1 / classes + 2 * measured.stderr:
+    if measured.metric != ACCURACY or classes < 2 or measured.value > 1 / classes + 2 * measured.stderr:
         return []
     return [
-        f"accuracy {measured.accuracy:.1%} is no better than chance (1 in {classes} classes, {1 / classes:.1%}): "
+        f"accuracy {measured.value:.1%} is no better than chance (1 in {classes} classes, {1 / classes:.1%}): "
         "is the configuration that of the training, and the task?"
     ]
 
@@ -345,5 +345,5 @@ def _gates(measured: Measured, comparison: Comparison | Increase | None, limits:
     for name in limits.judged:
         limit, value = getattr(limits, name), values[name]
         passed = value >= limit if name.startswith("min_") else value <= limit + 1e-9
-        gates.append(Gate(name, limit, value, bool(passed), upper=name == "max_drop" and limits.strict))
+        gates.append(Gate(name, limit, value, bool(passed), strict=name == "max_drop" and limits.strict))
     return gates

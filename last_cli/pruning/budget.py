@@ -103,7 +103,7 @@ class Budget:
         """A measured ratio, and whether it stays within the budget."""
         counts = lost.value + lost.stderr if self.rule == "estimate + standard error" else lost.value
         counts = lost.upper if self.rule == "upper limit" and lost.upper is not None else counts
-        return SearchPoint(ratio, *lost, counts <= self.allowed + 1e-12)
+        return SearchPoint(ratio, *lost, counts <= self.allowed + 1e-12, self.kind)
 
 
 def ratio_or_budget(
@@ -335,7 +335,7 @@ def _ratio(change: Float[np.ndarray, " n"], size: Float[np.ndarray, " n"]) -> tu
 
 def _refusal(search: Search) -> AnswerIsNo:
     """The error that says that no measured ratio stays within the budget."""
-    least = search.by_ratio[0]
+    least = search.points[0]
     unit = " points" if search.kind == "max_drop" else ""
     return AnswerIsNo(
         f"no ratio stays within the budget of {search.budget:g}{unit}: at ratio {least.ratio:g}, the smallest one, "

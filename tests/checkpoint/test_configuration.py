@@ -149,7 +149,7 @@ def test_values_that_are_not_known_are_named(ckpt: Path, said: dict[str, Any], n
     (ckpt / "config.json").write_text(json.dumps(said))
     (warning,) = last.score(ckpt).warnings
     assert warning.startswith(named) and warning.endswith("it is not used")
-    assert warning in last.inspect(ckpt).notes
+    assert warning in last.inspect(ckpt).warnings
 
 
 def test_of_several_groups_one_has_the_sizes_and_what_differs_is_named(ckpt: Path) -> None:
