@@ -29,6 +29,7 @@ from last_cli.pruning.made_up import with_room
 from last_cli.pruning.recipe import BLOCKS, WEIGHTS
 from last_cli.pruning.select import stored
 from last_cli.pruning.sparse.verify import zeros_checks
+from last_cli.pruning.unpaired import READOUTS, masks_of, repaired
 from last_cli.results.verify import Check, VerifyReport
 
 STEPS, FEW_STEPS, FREQUENCIES = 64, 16, 257
@@ -134,7 +135,7 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
         raise CheckpointError(
             f"{pruned.source.path}: merged {len(steps)} times since then, and rounded each time", STEPWISE
         )
-    against = with_room(against, _refitted(steps))
+    against = with_room(_repaired(pruned, against, target, steps), _refitted(steps))
     index = {layer.name: _index(layer, target, against, steps) for layer in against.layers}
     emptied = {name for name, (_, live) in index.items() if not live}
     keep = {layer.name: _mask(layer.units[target], *index[layer.name]) for layer in against.layers}
@@ -163,6 +164,15 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
         checks.append(_same_outputs(pruned, against, said, np.random.default_rng(seed)))
         checks += [_bound_holds(against, keep)] if linear else []
     return checks
+
+
+def _repaired(pruned: Checkpoint, against: Checkpoint, target: str, steps: Sequence[Mapping[str, Any]]) -> Checkpoint:
+    """The source with its readouts in the order of what stays, where they were chosen apart."""
+    if not any(READOUTS in step for step in steps):
+        return against
+    if len(steps) > 1:
+        raise CheckpointError(f"{pruned.source.path}: pruned {len(steps)} times since then, C apart from B", STEPWISE)
+    return repaired(against, *masks_of(against, steps[0], target), target)
 
 
 def _resizing(pruned: Checkpoint, against: Checkpoint, kept: Kept, steps: Sequence[Mapping[str, Any]]) -> Resizing:
