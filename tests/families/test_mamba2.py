@@ -17,6 +17,7 @@ import last_cli as last
 from last_cli import formats
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.families.find import find_layers
+from last_cli.families.mamba.dialect import TYPES as MAMBA_TYPES
 from last_cli.families.mamba.dialect import settings as mamba_settings
 from last_cli.families.mamba2 import modelling
 from last_cli.families.mamba2.dialect import MAIN, TYPES, settings
@@ -155,6 +156,9 @@ def test_the_modelling_file_has_the_keys_of_the_table(monkeypatch: pytest.Monkey
         inner = keys.inner[0] if keys.inner else None
         stock = modelling.CLASSES[name].removeprefix("Last")
         ours[stock] = ((keys.states, keys.heads, keys.head_dim, keys.groups), inner)
+    for name, keys in MAMBA_TYPES.items():
+        stock = modelling.CLASSES[name].removeprefix("Last")
+        ours[stock] = ((keys.states, keys.heads, None, None), keys.inner or keys.expand)
     assert theirs == ours
 
 

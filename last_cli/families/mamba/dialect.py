@@ -24,7 +24,6 @@ class Keys:
         inner: the number of channels itself, which wins where it is said.
         heads: the number of heads.
         norm_eps: the epsilon of the norms of B and C over the states; None where there are none.
-        fraction: the ratio of channels may be a fraction.
         activation: behind the convolution.
     """
 
@@ -33,7 +32,6 @@ class Keys:
     inner: str | None = None
     heads: str | None = None
     norm_eps: str | None = None
-    fraction: bool = False
     activation: str = "hidden_act"
 
 
@@ -71,7 +69,7 @@ def settings(files: Mapping[str, Any]) -> Settings:
     """
     main = files.get(MAIN) or {}
     if type_of(main) not in TYPES and "ssm_cfg" in main:  # transformers' own conversions keep it too.
-        return Settings("mamba_ssm", Keys("d_state", "expand", fraction=True), ("ssm_cfg",))
+        return Settings("mamba_ssm", Keys("d_state", "expand"), ("ssm_cfg",))
     inner = main.get("text_config")
     nested = inner if type_of(main) not in TYPES and isinstance(inner, dict) else None
     config = main if nested is None else nested

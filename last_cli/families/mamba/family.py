@@ -17,6 +17,7 @@ from last_cli.families.front import BESIDE, front
 from last_cli.families.mamba.dialect import Settings, settings
 from last_cli.families.mamba.mixer import B_NORM, C_NORM, ONE_HEAD, SEVERAL_HEADS, Mixer, mixer
 from last_cli.families.mamba.targets import segments, units
+from last_cli.families.mamba2.modelling import loader
 from last_cli.families.resizing import Resizing, Shrinking
 from last_cli.families.target import Shapes, Target
 
@@ -96,6 +97,7 @@ def _family(name: str, summary: str, x_proj: str, leaves: Mapping[str, str], tar
         network="last_cli.families.mamba.language:LANGUAGE",
         group="head",
         resized=resized,
+        loader=loader,
         memory=memory,
     )
     return replace(own, bound=partial(bound, own))
