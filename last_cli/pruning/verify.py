@@ -33,6 +33,7 @@ TOLERANCE = 1e-9
 Steps = Sequence[Mapping[str, Any]]
 """Entries of a stamp's `pruned`."""
 ARRAYS = "arrays as written"
+STEPWISE = "verify each pruning against the checkpoint that it was made from"
 
 
 def verify(
@@ -122,6 +123,7 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     target = _the_same("target", "states", steps, pruned)
     if target == WEIGHTS:
         return [*checks, *zeros_checks(pruned, against, steps)]
+    merged = any(layer.target(target).merged for layer in against.layers)
     said = _kept(against, steps)
     resizing = Resizing() if masked else resized(against, said)
     cuts = with_rescales(own_cuts(against.layers, said), resizing.arrays)
@@ -136,6 +138,7 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
         return checks
     kept = _bit_equal(pruned, against, {key: cut for key, cut in cuts.items() if key not in refits})
     kept = replace(kept, name=f"{kept.name}, {' and '.join(_refitted(all_steps))} refitted") if refits else kept
+    kept = replace(kept, name=f"{kept.name}, means of merged {target} as computed anew") if merged else kept
     checks += [kept, untouched, *_settings(pruned, against, resizing)]
     linear = all(layer.family.system is not None for layer in against.layers)
     responding = linear or all(layer.family.respond is not None for layer in against.layers)
@@ -155,7 +158,7 @@ def _repeated(against: Checkpoint, steps: Steps) -> tuple[Checkpoint, Steps]:
     """
     weights = [step.get("target") == WEIGHTS for step in steps]
     count = weights.index(True) if any(weights) else len(steps) - 1
-    if any(layer.family.resized is None for layer in against.layers) or any(weights) and not all(weights[count:]):
+    if any(layer.family.resized is None for layer in against.layers) or (any(weights) and not all(weights[count:])):
         return against, steps
     for step in steps[:count]:
         target, masked = _kind(step)
@@ -215,15 +218,12 @@ def _the_same(entry: str, usual: Any, steps: Steps, pruned: Checkpoint) -> Any:
     if len(kinds) > 1:
         how = "with ⟦masked⟧ and without" if entry == "masked" else f"of {' and '.join(sorted(kinds))}"
         raise CheckpointError(
-            f"{pruned.source.path}: pruned {how} since then, which cannot be checked in one go",
-            "verify each pruning against the checkpoint that it was made from",
+            f"{pruned.source.path}: pruned {how} since then, which cannot be checked in one go", STEPWISE
         )
     return kinds.pop()
 
 
-def _index(
-    layer: Layer, target: str, against: Checkpoint, steps: Steps
-) -> tuple[np.ndarray, bool]:
+def _index(layer: Layer, target: str, against: Checkpoint, steps: Steps) -> tuple[np.ndarray, bool]:
     """Which units are stored after all steps, (G, K) with -1 for padding, and whether any of them is live."""
     units, flat = layer.units[target], layer.target(target).flat
     index = np.tile(np.arange(units.count), (units.groups, 1))

@@ -129,7 +129,7 @@ def _remade_forward(spec: LanguageSpec, block: Block, chunk: int, tensors: Tenso
 def _remade_backward(spec: LanguageSpec, block: Block, chunk: int, inputs: Any, slope: jax.Array) -> Any:
     """The gradient, in a branch of which XLA cannot know that it is the one to take.
 
-    XLA on CPUs drops the barriers of jax.checkpoint, sees that what is made again was there before, and keeps all of it.
+    XLA on CPUs drops the barriers of jax.checkpoint, sees that what is made again was there before, and keeps it all.
     """
 
     def slopes(inputs: Any, slope: jax.Array) -> Any:
