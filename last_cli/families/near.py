@@ -96,12 +96,17 @@ def refuse_near(nodes: Mapping[Key, Node], families: Sequence[Family]) -> None:
     Raises:
         CheckpointError: there is one; says what it lacks, what it has too much, and what it may be.
     """
+    alone = [relative for family in families for relative in family.relatives if relative.alone]
+    seen: set[frozenset[tuple[str, tuple[int, ...]]]] = set()
     for node in nodes.values():
+        inside = node.inside
+        if (alike := frozenset(inside.items())) in seen:  # Models repeat their layers.
+            continue
+        seen.add(alike)
         family = max(families, key=lambda f: len(_shared(node, f)))
         shared = _shared(node, family)
-        relative = _relative(node, families)
         most = len(shared) > 1 and (2 * len(shared) >= len(family.required) or len(shared - _COMMON) > 1)
-        if most or (relative and relative.alone):
+        if most or any(relative.fits(inside) for relative in alone):
             raise CheckpointError(f"{node.name}: {_difference(node, family, families)}", LOST)
 
 

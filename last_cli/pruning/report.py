@@ -37,6 +37,7 @@ def report_of(
         rescaled=rescaled,
         memory=None if None in memory else memory,  # pyright: ignore[reportArgumentType]
         loads=loader and loader.said,
+        fillable=not _inexact(before, target),
     )
 
 

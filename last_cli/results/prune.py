@@ -94,6 +94,7 @@ class PruneReport:
         changes: roles of the leaves to which the method gave other values in kept units; see families.target.
         rescaled: what changed besides, so that what is left gives what the masked model gives: `arrays`, each with its
             `factor`, `settings` in files, and `inexact`, where that is not the same.
+        fillable: zeros in the place of units that went change nothing.
         zeros: of pruned weights: `modules`, `pattern`, and of each array in `weights` how many it has, and are 0.
     """
 
@@ -125,6 +126,7 @@ class PruneReport:
     rescaled: Mapping[str, Any] = field(default_factory=dict)
     loads: str | None = None
     zeros: Mapping[str, Any] = field(default_factory=dict)
+    fillable: bool = True
 
     @property
     def states(self) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """What `last prune` writes of a Mamba-1 model loads in transformers, which computes what it should.
 
-In the stock class where all layers are as large, and with our modelling file where they are not. No network of ours runs
-such models: what was recorded of them counts, or what the masked ones do. Runs where the extra `oracle` is installed
-(torch, transformers); skipped elsewhere.
+In the stock class where all layers are as large, and with our modelling file where they are not. No network of ours
+runs such models: what was recorded of them counts, or what the masked ones do. Runs where the extra `oracle` is
+installed (torch, transformers); skipped elsewhere.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from last_cli.base.errors import CheckpointError
-from last_cli.families.mamba2.dialect import MAIN, number, shown, type_of
+from last_cli.families.mamba2.dialect import MAIN, epsilon, shown, type_of
 
 
 @dataclass(frozen=True)
@@ -82,5 +82,5 @@ def settings(files: Mapping[str, Any]) -> Settings:
     keys = TYPES[name]
     if (activation := config.get(keys.activation, "silu")) not in ("silu", "swish"):
         raise CheckpointError(f"config.json: {keys.activation} is {activation!r}, expected silu")
-    eps = None if keys.norm_eps is None else number(config.get(keys.norm_eps, 1e-6), keys.norm_eps)
+    eps = None if keys.norm_eps is None else epsilon(config.get(keys.norm_eps, 1e-6), keys.norm_eps)
     return Settings(name, keys, () if nested is None else ("text_config",), eps)

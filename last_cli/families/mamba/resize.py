@@ -64,8 +64,8 @@ def _in_stock(
         filled = not pruning.layers[0].target(target).inexact
         return {}, (
             f"layers would keep {min(counts)} to {max(counts)} {target}, and {said.name} has one number for all",
-            "⟦scope layer⟧ keeps as many in every layer"
-            + ("; ⟦stock⟧ fills layers up with zeros to the largest" if filled else ""),
+            ("⟦stock⟧ fills layers up with zeros to the largest; " if filled else "")
+            + "⟦scope layer⟧ keeps as many in every layer",
         )
     ours, width = is_ours(pruning.files), pruning.layers[0].sizes.features
     values: dict[str, Any] = {keys.states: new.states} if before[0].states != new.states or ours else {}

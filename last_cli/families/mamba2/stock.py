@@ -79,7 +79,7 @@ def _sizes(change: Change) -> tuple[Values, tuple[str, str] | None]:
         counts, each = change.pruning.counts, _each(change.pruning.target, before)
         return {}, (
             f"layers would keep {min(counts)} to {max(counts)} {each}, and {name} has one number for all",
-            "⟦scope layer⟧ keeps as many in every layer; ⟦stock⟧ fills layers up with zeros to the largest",
+            "⟦stock⟧ fills layers up with zeros to the largest; ⟦scope layer⟧ keeps as many in every layer",
         )
     if change.merged:
         return {}, (

@@ -160,9 +160,9 @@ def _logits(
     spec: LanguageSpec, tensors: Tensors, x: Float[jax.Array, "*positions d"]
 ) -> Float[jax.Array, "V *positions"]:
     """x (..., d) -> (V, ...), the vocabulary first: a CPU sums over rows side by side, along a row one by one."""
-    head = tensors.get("lm_head.weight", tensors[f"{spec.embedding}.weight"])
+    head = tensors.get(f"{spec.head}.weight", tensors[f"{spec.embedding}.weight"])
     found = head @ x.reshape(-1, x.shape[-1]).T
-    bias = tensors.get("lm_head.bias")
+    bias = tensors.get(f"{spec.head}.bias")
     found = found if bias is None else found + bias[:, None]
     return found.reshape(-1, *x.shape[:-1]) * spec.factors["logits"]
 
