@@ -53,7 +53,7 @@ def prune_kept(
     """
     if any(value is not None for value in others):
         raise UsageError(
-            "⟦keep⟧ and one of ⟦ratio⟧, ⟦max_drop⟧ and ⟦max_error⟧ are given, expected one",
+            "⟦keep⟧ and ⟦ratio⟧ or a budget are given, expected one",
             "⟦keep FILE⟧ removes exactly what the file does not list",
         )
     if recipe.changes or recipe.method != BY_CRITERION:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from last_cli.results.source import Json
 
-Limited = Literal["max_drop", "max_error"]
+Limited = Literal["max_drop", "max_increase", "max_error"]
 """What a budget limits."""
 
 Rule = Literal["upper limit", "estimate", "estimate + standard error"]
@@ -20,9 +20,10 @@ class SearchPoint:
     """One measured ratio.
 
     Attributes:
-        value: accuracy lost (a fraction), or the relative squared error of the logits.
-        stderr: its standard error over the sequences; paired, for the accuracy.
-        upper: what the accuracy lost is at most, with a confidence of 95 %; see evaluation.metrics.upper_limit.
+        value: accuracy lost (a fraction), the share by which the perplexity grew, or the relative squared error of the
+            logits.
+        stderr: its standard error over the sequences; paired, but for the logits.
+        upper: what the first two are at most, with a confidence of 95 %; see evaluation.metrics.
         within: whether it stays within the budget.
     """
 
@@ -44,7 +45,7 @@ class Search:
 
     Attributes:
         kind: what the budget limits.
-        budget: percentage points of accuracy, or relative squared error.
+        budget: percentage points of accuracy, a share of the perplexity, or relative squared error.
         rule: what of a loss must fit.
         measured_on: task, split and number of sequences, or where the unlabelled inputs come from.
         resolution: how far apart neighbouring ratios were at the end.

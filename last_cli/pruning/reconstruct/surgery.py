@@ -2,8 +2,9 @@
 
 What a mixer puts out is W y with W its out_proj, and a unit owns columns of W. With the products of each two columns of
 y on calibration text, optimal brain surgery (see eliminate) says what a removal costs if the columns that are left are
-chosen anew; that is repeated until none is left. Costs count as much as the loss minds a unit more than its share of
-the output: by its Fisher score over its energy. States own no columns, and are ranked by their measured gains.
+chosen anew; that is repeated until none is left, and is the order within a layer. What a layer's last units are worth
+against those of others is what the loss minds of them (`taylor`): a layer's scores are these, dealt out in that order.
+States own no columns, and are ranked by their measured gains.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from last_cli.base.annotations import Float, Int
+from last_cli.base.annotations import Bool, Float, Int
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.checkpoint.network import model_spec, network_of
 from last_cli.families.target import Units, put
 from last_cli.formats import Key
 from last_cli.pruning.calibration.observe import Observation
-from last_cli.pruning.needs import Needs, needs_of
+from last_cli.pruning.needs import needs_of
 from last_cli.pruning.recipe import BY_CRITERION, Recipe
 from last_cli.pruning.reconstruct.eliminate import eliminate, problem
 from last_cli.pruning.reconstruct.projection import Projected
@@ -28,8 +29,8 @@ from last_cli.pruning.score import score_layers
 from last_cli.results.score import LayerScore
 
 MEASURE = "hinf"
-MINDED = "fisher"
-"""Criteria: by which states are ranked, and by which other units' costs are weighed."""
+MINDED = "taylor"
+"""Criteria: by which states are ranked, and what other units' layers are worth."""
 WRITER = "out_proj"
 
 
@@ -45,7 +46,7 @@ class _Owned:
 def ranked(
     checkpoint: Checkpoint, recipe: Recipe, observation: Observation, progress: Progress | None = None
 ) -> Projected:
-    """The units of a recipe's target, each with the cost at which its turn comes.
+    """The units of a recipe's target, scored in the order in which they go.
 
     Raises:
         CheckpointError: the tree is no network that can run, or what it computes is not finite.
@@ -57,32 +58,35 @@ def ranked(
     needs = needs_of(checkpoint, replace(recipe, criterion=criterion, method=BY_CRITERION), observation)
     scored, warnings = score_layers(checkpoint, needs)
     if owned:
-        costs_of = _costs(checkpoint, owned, scored, observation, progress)
-        scored = [replace(own, score=costs_of[own.name]) for own in scored]
+        orders = _orders(checkpoint, owned, scored, observation, progress)
+        scored = [replace(own, score=dealt(own.score, orders[own.name])) for own in scored]
     return Projected(checkpoint, recipe, scored, warnings, assumed=needs.assumed, method="reconstruct")
 
 
-def costs(
+def dealt(values: Float[np.ndarray, "G N"], order: Int[np.ndarray, " units"]) -> Float[np.ndarray, "G N"]:
+    """The same numbers, rising in an order of the units."""
+    found = np.empty(values.size)
+    found[order] = np.sort(values.ravel())
+    return found.reshape(values.shape)
+
+
+def order_of(
     weight: Float[np.ndarray, "d m"],
     gram: Float[np.ndarray, "m m"],
     columns: Int[np.ndarray, "units b"],
-    minded: Float[np.ndarray, " units"],
-) -> Float[np.ndarray, " units"]:
-    """The cost of each unit when its turn comes, or of a dearer one before it.
+    live: Bool[np.ndarray, " units"],
+) -> Int[np.ndarray, " units"]:
+    """The units, each in its turn: the one first whose removal costs least if the others make up for it.
 
     Args:
         weight: W.
         gram: products of what W reads, summed over the text.
         columns: of W, that each unit owns.
-        minded: how much the loss minds each unit; one of 0 is not there, and goes first.
+        live: those that are there; the others go first.
     """
-    order = columns.ravel()
-    own = weight[:, order]
-    energies = (np.square(own).sum(axis=0) * np.diag(gram)[order]).reshape(columns.shape).sum(axis=1)
-    there = (minded > 0) & (energies > 0)
-    factors = np.divide(minded, energies, out=np.zeros(len(columns)), where=there)
-    layer = problem(own[None], gram[np.ix_(order, order)][None], there[None])
-    return eliminate(layer, states=factors[None]).by_state()[0]
+    places = columns.ravel()
+    layer = problem(weight[:, places][None], gram[np.ix_(places, places)][None], live[None])
+    return eliminate(layer).order[0]
 
 
 def columns_of(units: Units, leaf: str, width: int) -> Int[np.ndarray, "units b"]:
@@ -108,18 +112,18 @@ def _owned(checkpoint: Checkpoint, target: str) -> dict[Key, _Owned]:
     return found
 
 
-def _costs(
+def _orders(
     checkpoint: Checkpoint,
     owned: Mapping[Key, _Owned],
     scored: Sequence[LayerScore],
     observation: Observation,
     progress: Progress | None,
-) -> dict[str, Float[np.ndarray, "G N"]]:
-    """The costs of every layer's units, by its name; one block's tensors and products are there at a time."""
+) -> dict[str, Int[np.ndarray, " units"]]:
+    """The order of every layer's units, by its name; one block's tensors and products are there at a time."""
     from last_cli.pruning.sparse.stream import blocks
 
     assert observation.inputs is not None
-    minded, found = {own.name: np.where(own.live, own.score, 0.0) for own in scored}, {}
+    live, found = {own.name: own.live.ravel() for own in scored}, {}
     for block in blocks(checkpoint, observation.inputs):
         for linear in block.part.linears:
             key = block.keys.get(linear.tensor)
@@ -127,8 +131,7 @@ def _costs(
                 continue
             own, weight = owned[key], block.tensors[linear.tensor].astype(np.float64)
             columns = columns_of(own.units, own.leaf, weight.shape[1])
-            price = costs(weight, block.gram(linear.place), columns, minded[own.layer].ravel())
-            found[own.layer] = price.reshape(own.units.groups, -1)
+            found[own.layer] = order_of(weight, block.gram(linear.place), columns, live[own.layer])
             if progress:
                 progress("eliminate", len(found), len(scored))
         block.forward()
