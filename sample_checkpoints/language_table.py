@@ -21,7 +21,7 @@ import json
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,7 @@ def _points(model: _Model, method: Method, known: set[Any], work: Path) -> Itera
             assert isinstance(change, Increase)
             path = work / f"{model.path.name}-{method.shape.replace(', ', '-')}-{ratio}"
             if not path.exists():
-                last.save(small.checkpoint, path)
+                last.save(replace(small.checkpoint, report=small.report), path)
             point = SweepPoint(method.name, ratio, seed, small.report.states[1], answers.value, answers.stderr,
                                answers.loss, change.increase, change.increase_stderr)  # fmt: skip
             yield {"target": method.target, "shape": method.shape, **vars(point), "path": path.name,

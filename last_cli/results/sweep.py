@@ -25,6 +25,7 @@ class SweepPoint:
         loss: mean loss in nats.
         worse, worse_stderr: accuracy lost against the unpruned model on the same sequences, or the increase of the
             perplexity, as fractions, and its standard error.
+        target: what goes; of several in a sweep the recipe's name has it too.
     """
 
     criterion: str
@@ -36,6 +37,7 @@ class SweepPoint:
     loss: float
     worse: float
     worse_stderr: float
+    target: str = "states"
 
     @property
     def key(self) -> tuple[str, float, int]:
@@ -76,7 +78,7 @@ class SweepMean:
         value: see SweepPoint, and so `worse`.
         worse_stderr: standard error of the mean. The seeds share their sequences, so that averaging does not lower
             that part of the error: it is sqrt(mean of the seeds' squared errors + variance between seeds / seeds).
-        pareto: no other mean is at least as good with fewer states, or better with as many.
+        pareto: no other mean of its target is at least as good with fewer states, or better with as many.
     """
 
     criterion: str
@@ -86,6 +88,7 @@ class SweepMean:
     value: float
     worse: float
     worse_stderr: float
+    target: str = "states"
     pareto: bool = False
 
     @property
@@ -123,7 +126,7 @@ class SweepReport:
 
     Attributes:
         task: name, version, split, source, length, n, with a limit `limit`.
-        baseline: the unpruned model: accuracy or perplexity, stderr, loss, states, n.
+        baseline: the unpruned model: accuracy or perplexity, stderr, loss, states, n; of several targets `units`.
         points: by criterion, seed and ratio, in the order that was asked for.
         means: over the seeds, with the Pareto front marked; see pruning.means.
         settings: calibration, scope, shape and all else that the points depend on.
@@ -152,6 +155,15 @@ class SweepReport:
     def ratios(self) -> list[float]:
         """The ratios, rising."""
         return sorted({point.ratio for point in self.points})
+
+    @property
+    def targets(self) -> list[str]:
+        """What goes, in the order of the recipes."""
+        return list(dict.fromkeys(point.target for point in self.points))
+
+    def removed(self, mean: SweepMean) -> float:
+        """The share of its target's units that is gone."""
+        return 1 - mean.states / self.baseline.get("units", {}).get(mean.target, self.baseline["states"])
 
     def as_json(self) -> dict[str, Any]:
         """last.sweep/1."""
