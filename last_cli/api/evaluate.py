@@ -67,9 +67,10 @@ def sweep(
     checkpoint: Checkpoint | str | Path, task: str | None = None, *, ratios: str | Sequence[float] = "0:0.9:0.1",
     target: str | Sequence[str] | None = None, criteria: Sequence[str] | None = None, seeds: int = 3,
     calibration: int | None = None, calibration_file: str | Path | None = None, split: str | None = None,
-    limit: int | None = None, data_dir: str | Path | None = None, batch_size: int | None = None, device: str | None = None,
-    scope: Literal["global", "layer"] | None = None, min_states: int = 1, out: str | Path | None = None,
-    shape: Literal["ragged", "rectangular"] = "ragged", progress: Progress | None = None,
+    limit: int | None = None, data_dir: str | Path | None = None, batch_size: int | None = None,
+    device: str | None = None, scope: Literal["global", "layer"] | None = None, min_states: int = 1,
+    out: str | Path | None = None, shape: Literal["ragged", "rectangular"] = "ragged",
+    progress: Progress | None = None,
 ) -> SweepReport:  # fmt: skip
     """How good a checkpoint pruned in several ways, at several ratios, is on the same sequences of a task's split.
 

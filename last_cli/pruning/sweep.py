@@ -113,7 +113,6 @@ def sweep(
     scope = next((used.scope for used in recipes.values()), recipe.scope)
     common = {"scope": scope, "min_states": recipe.min_states, "shape": recipe.shape}
     units = {used.target or "states": _units(checkpoint, used) for used in recipes.values()}
-    whole = next(iter(units.values()), 0)
     common |= {} if [*units] == ["states"] else {"target": ",".join(units)}
     if grid.calibration_file is not None and (inputs := calibration.read(checkpoint, Draw(), progress)):
         common |= {"calibration_file": str(grid.calibration_file), "calibration_digest": inputs.digest}
@@ -141,7 +140,7 @@ def sweep(
         checkpoint=checkpoint.source,
         family=checkpoint.family,
         task=judged.described,
-        baseline=_baseline(judged, whole) | ({"units": units} if len(units) > 1 else {}),
+        baseline=_baseline(judged, units),
         points=points,
         means=means_of(points, higher_is_better=metric.higher_is_better),
         settings=header["settings"],
@@ -311,15 +310,16 @@ def _point(key: Key, units: int, measured: Measured, judged: Judge) -> SweepPoin
     )
 
 
-def _baseline(judged: Judge, units: int) -> dict[str, Any]:
+def _baseline(judged: Judge, units: Mapping[str, int]) -> dict[str, Any]:
     base = judged.base
     return {
         base.metric: base.value,
         "stderr": base.stderr,
         "loss": base.loss,
-        "states": units,
+        "states": next(iter(units.values()), 0),
         "n": base.n,
         "device": base.device,
+        **({"units": dict(units)} if len(units) > 1 else {}),
     }
 
 
