@@ -36,6 +36,7 @@ def _mean(points: Sequence[SweepPoint]) -> SweepMean:
         worse=mean("worse"),
         worse_stderr=float(np.sqrt(within + between)),
         target=points[0].target,
+        metric=points[0].metric,
     )
 
 

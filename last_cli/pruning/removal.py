@@ -53,5 +53,5 @@ def _layer_report(scored: LayerScore, width: int) -> LayerPrune:
         groups=len(scored.keep),
         removed_hinf=None if norms is None else float(norms.hinf[removed].sum()),
         gain_bound=None if norms is None else bound_of(norms.gains, removed),
-        smallest_kept_score=float(scored.score[scored.keep].min()) if scored.keep.any() else None,
+        smallest_kept_score=float(scored.scores[scored.keep].min()) if scored.keep.any() else None,
     )

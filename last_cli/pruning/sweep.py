@@ -33,7 +33,7 @@ from last_cli.pruning.method import Method, Plan
 from last_cli.pruning.recipe import BY_CRITERION, Recipe, named, usual_target
 from last_cli.pruning.score import check_measures
 from last_cli.results.evaluation import Measured
-from last_cli.results.sweep import KEYS, SweepPoint, SweepReport
+from last_cli.results.sweep import KEYS, SweepPoint, SweepReport, Unpruned
 from last_cli.tasks.find import find
 from last_cli.tasks.task import ACCURACY, Split
 
@@ -132,7 +132,7 @@ def sweep(
             left = found.report.states[1] if found else units[target]
             done[key] = replace(_point(key, left, measured, judged), target=target)
             if path:
-                journal.append(path, done[key].as_json(metric.name))
+                journal.append(path, done[key].as_json())
         if progress:
             progress("sweep", sum(k in done for k in keys), len(keys))
     points = [done[key] for key in sorted(keys, key=lambda k: (list(recipes).index(k[0]), k[2], k[1]))]
@@ -145,7 +145,7 @@ def sweep(
         means=means_of(points, higher_is_better=metric.higher_is_better),
         settings=header["settings"],
         assumed=checkpoint.assumed((*checkpoint.layer_options, *network_of(checkpoint).options)),
-        warnings=[*judged.warnings, *dict.fromkeys(line for lines in doubts.values() for line in lines)],
+        doubts=[*judged.warnings, *dict.fromkeys(line for lines in doubts.values() for line in lines)],
         notes=[*checkpoint.source.notes, data.note, *_notes(request, grid, recipes)],
         metric=metric.name,
     )
@@ -307,20 +307,14 @@ def _point(key: Key, units: int, measured: Measured, judged: Judge) -> SweepPoin
         loss=measured.loss,
         worse=found.worse,
         worse_stderr=found.worse_stderr,
+        metric=measured.metric,
     )
 
 
-def _baseline(judged: Judge, units: Mapping[str, int]) -> dict[str, Any]:
-    base = judged.base
-    return {
-        base.metric: base.value,
-        "stderr": base.stderr,
-        "loss": base.loss,
-        "states": next(iter(units.values()), 0),
-        "n": base.n,
-        "device": base.device,
-        **({"units": dict(units)} if len(units) > 1 else {}),
-    }
+def _baseline(judged: Judge, units: Mapping[str, int]) -> Unpruned:
+    base, several = judged.base, units if len(units) > 1 else None
+    whole = next(iter(units.values()), 0)
+    return Unpruned(base.value, base.stderr, base.loss, whole, base.n, base.device, base.metric, several)
 
 
 def _notes(request: Request, grid: Grid, recipes: Mapping[str, Recipe]) -> list[str]:

@@ -71,7 +71,7 @@ class ProjectionPlan:
             small.report,
             checkpoint=checkpoint.source,
             method=found.method,
-            calibration=source,
+            refitted_on=source,
             settings={"refitted": names},
             meaning=MEANING,
             assumed={**small.report.assumed, **found.assumed},

@@ -59,7 +59,7 @@ def ranked(
     scored, warnings = score_layers(checkpoint, needs)
     if owned:
         orders = _orders(checkpoint, owned, scored, observation, progress)
-        scored = [replace(own, score=dealt(own.score, orders[own.name])) for own in scored]
+        scored = [replace(own, scores=dealt(own.scores, orders[own.name])) for own in scored]
     return Projected(checkpoint, recipe, scored, warnings, assumed=needs.assumed, method="reconstruct")
 
 
