@@ -225,15 +225,31 @@ def readout(
     sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "B T d"], chunk: int = CHUNK
 ) -> Float[jax.Array, "B T columns"]:
     """What out_proj reads; for the arguments see mix."""
+    return _readout(sizes, tensors, u, chunk)[0]
+
+
+def readout_and_skip(
+    sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "B T d"], chunk: int = CHUNK
+) -> tuple[Float[jax.Array, "B T columns"], Float[jax.Array, "B T columns"]]:
+    """What out_proj reads, and by how much each column of it grows with its D, the gate's norm held as it is."""
+    y, ungated, x, z = _readout(sizes, tensors, u, chunk)
+    skip = _gated(sizes, tensors, x, z, normed=ungated)
+    return y, jnp.pad(skip, ((0, 0), (0, 0), (sizes.beside, 0)))
+
+
+def _readout(
+    sizes: Mixer, tensors: Tensors, u: jax.Array, chunk: int
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """What out_proj reads, and of the heads' channels what stands before the gate, what D takes, and the gate."""
     parts, (x, b, c) = enter(sizes, tensors, u)
     driven, decay = drive(sizes, tensors, parts, x)
     y = ssd(driven, decay, b, c, chunk) + x * tensors["D"].reshape(sizes.heads, -1)
     y = y.reshape(*y.shape[:2], -1)
     z = parts["z"] + tensors.get("z_bias", 0.0)
-    y = _gated(sizes, tensors, y, z)
+    found = _gated(sizes, tensors, y, z)
     if sizes.beside:
-        y = jnp.concatenate([jax.nn.silu(parts["z0"]) * parts["x0"], y], -1)
-    return y
+        found = jnp.concatenate([jax.nn.silu(parts["z0"]) * parts["x0"], found], -1)
+    return found, y, x.reshape(y.shape), z
 
 
 def enter(
@@ -281,13 +297,18 @@ def _convolve(x: jax.Array, tensors: Tensors) -> jax.Array:
     return y + tensors["conv1d.bias"] if "conv1d.bias" in tensors else y
 
 
-def _gated(sizes: Mixer, tensors: Tensors, y: jax.Array, z: jax.Array) -> jax.Array:
+def _gated(sizes: Mixer, tensors: Tensors, y: jax.Array, z: jax.Array, normed: jax.Array | None = None) -> jax.Array:
+    """y behind the gate and its norm, which may be that of another y."""
     settings, gate = sizes.settings, jax.nn.silu(z)
     if settings.norm is None:
         return y * gate
     y = y * gate if settings.norm == "gate first" else y
     by_group = y.reshape(*y.shape[:-1], sizes.norm_groups, -1)
-    by_group *= jax.lax.rsqrt(jnp.mean(by_group**2, -1, keepdims=True) + settings.eps)
+    if normed is None:
+        measured = by_group
+    else:
+        measured = (normed * gate if settings.norm == "gate first" else normed).reshape(by_group.shape)
+    by_group *= jax.lax.rsqrt(jnp.mean(measured**2, -1, keepdims=True) + settings.eps)
     y = by_group.reshape(y.shape) * tensors["norm.weight"]
     return y * gate if settings.norm == "norm first" else y
 
