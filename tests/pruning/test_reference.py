@@ -14,7 +14,7 @@ from language_models import directories
 from prunings import run
 
 import last_cli as last
-from last_cli.base.errors import CheckpointError, UsageError
+from last_cli.base.errors import UsageError
 
 DATA = Path(__file__).parents[1] / "data" / "mamba2"
 INNER, STATES = 64, 16
@@ -78,9 +78,7 @@ def test_a_pair_that_the_stamp_does_not_say_is_seen(source: Path, tmp_path: Path
     assert "kept entries bit-equal" in failed
     one = last.load(last.save(last.prune(source, 0.25, "magnitude", multiple_of=1), tmp_path / "one"))
     two = last.save(last.prune(one, 0.5, "reference-magnitude"), tmp_path / "two")
-    assert last.verify(two, one).passed
-    with pytest.raises(CheckpointError, match="pruned 2 times since then, C apart from B"):
-        last.verify(two, source)
+    assert last.verify(two, one).passed and last.verify(two, source).passed
 
 
 @pytest.mark.parametrize(("criterion", "order"), [("reference-fisher", "second"), ("reference-taylor", "first")])
