@@ -171,7 +171,9 @@ class Weights:
 
     pattern: Annotated[
         str | None,
-        remove_option(metavar="N:M", help="--target weights: N stay of every M: 2:4, 4:8.", show_default="any place"),
+        remove_option(
+            metavar="N:M", help="--target weights: N stay of every M: 2:4, 4:8; is the ratio.", show_default="any place"
+        ),
     ] = None
     modules: Annotated[
         str | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +61,23 @@ def pattern_of(text: str) -> Pattern:
             "2:4 is what GPUs have kernels for; 4:8 leaves more choice",
         )
     return found
+
+
+def implied(pattern: str | None, ratio: float | None, limits: Mapping[str, float | None]) -> float | None:
+    """The ratio that is given, else the one that a pattern says.
+
+    Raises:
+        UsageError: the pattern is none, or a limit is given that is to find the ratio.
+    """
+    if pattern is None or ratio is not None:
+        return ratio
+    found = pattern_of(pattern)
+    if given := [name for name, limit in limits.items() if limit is not None]:
+        raise UsageError(
+            f"⟦pattern {pattern}⟧ zeroes {found.ratio:.4g} of the weights, and ⟦{given[0]}⟧ is to find how many go",
+            "leave one of them out",
+        )
+    return found.ratio
 
 
 def check_modules(names: tuple[str, ...]) -> None:
