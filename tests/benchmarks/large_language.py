@@ -2,8 +2,8 @@
 
     python tests/benchmarks/large_language.py [--layers 64] [--width 2560] [--repeat 3] [--dir DIR] [--weights]
 
-With `--weights` WANDA's 2:4 on 128 sequences of 128 tokens too, whose time is also said by layer: one layer is there at a
-time, so that a few layers of the full width show time and memory, but for the masks that are kept, a bit a weight.
+With `--weights` WANDA's 2:4 on 128 sequences of 128 tokens instead, whose time is also said by layer: one layer is
+there at a time, so that a few of the full width show time and memory, but for the masks that are kept, a bit a weight.
 
 Makes a model directory of random weights once in DIR (a temporary directory by default), of the shape of mamba2-2.7b as
 transformers has it, then runs every command as a new process and prints the median and range of its wall time, and the

@@ -159,6 +159,14 @@ def test_a_file_of_pytorch_keeps_its_kind_and_what_is_tied(tokens: Path, tmp_pat
     np.testing.assert_array_equal(*opened.read([embedding, head]).values())
 
 
+def test_a_limit_finds_how_many_go(tokens: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.npz"
+    np.savez(other, x=np.random.default_rng(1).integers(0, 60, (4, 24)))
+    small = last.prune(source(GROUPS), criterion="loss", max_error=1e9, estimate=False, calibration_file=other)
+    assert small.report is not None and small.report.search is not None
+    assert len(said(small)["kept"]) == 1 and len(small.layers) == 1
+
+
 def test_one_of_each_kind_stays_and_so_many_as_asked(tokens: Path) -> None:
     assert said(pruned("bamba", tokens, 0.99))["kept"] in ([0, 1], [1, 2])
     assert len(said(pruned(GROUPS, tokens, 0.99, min_states=2))["kept"]) == 2

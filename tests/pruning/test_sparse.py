@@ -184,7 +184,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"criterion": "wanda", "masked": True}, "does not go with"),
     ({"criterion": "wanda", "scope": "global"}, "does not go with"),
     ({"criterion": "magnitude", "pattern": "2:4"}, "magnitude removes no weights"),
-    ({"criterion": "wanda", "ratio": None, "max_error": 0.1, "pattern": "2:4"}, "is to find how many go"),
+    (
+        {"criterion": "wanda", "ratio": None, "max_error": 0.1, "pattern": "2:4"},
+        "max_error searches a ratio, and pattern",
+    ),
     ({"criterion": "wanda", "ratio": None, "pattern": "2of4"}, "expected N:M"),
 ]
 

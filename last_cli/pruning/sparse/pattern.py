@@ -64,20 +64,14 @@ def pattern_of(text: str) -> Pattern:
 
 
 def implied(pattern: str | None, ratio: float | None, limits: Mapping[str, float | None]) -> float | None:
-    """The ratio that is given, else the one that a pattern says.
+    """The ratio that is given; else, where nothing is to find it, the one that a pattern says.
 
     Raises:
-        UsageError: the pattern is none, or a limit is given that is to find the ratio.
+        UsageError: the pattern is none.
     """
-    if pattern is None or ratio is not None:
+    if pattern is None or ratio is not None or any(limit is not None for limit in limits.values()):
         return ratio
-    found = pattern_of(pattern)
-    if given := [name for name, limit in limits.items() if limit is not None]:
-        raise UsageError(
-            f"⟦pattern {pattern}⟧ zeroes {found.ratio:.4g} of the weights, and ⟦{given[0]}⟧ is to find how many go",
-            "leave one of them out",
-        )
-    return found.ratio
+    return pattern_of(pattern).ratio
 
 
 def check_modules(names: tuple[str, ...]) -> None:
