@@ -15,23 +15,24 @@ from last_cli.cli.shared import check_plot, tell, tell_all
 def bench(
     ckpts: Annotated[
         list[Path],
-        typer.Argument(metavar="CKPT...", help="Checkpoints, the first as baseline.", show_default=False),
+        typer.Argument(metavar="CKPT...", help="Paths of checkpoints; the first is the baseline.", show_default=False),
     ],
     *,
     length: Annotated[
-        int | None, how_option(min=1, help="Steps of the random sequences.", show_default="the first one's trained")
+        int | None,
+        how_option(min=1, help="Length of the random sequences.", show_default="as the first checkpoint was trained"),
     ] = None,
-    batch: Annotated[int, how_option(min=1, help="Sequences in a batch, spread over all devices.")] = 32,
-    repeat: Annotated[int, how_option(min=1, help="Batches that are timed.")] = 20,
+    batch: Annotated[int, how_option(min=1, help="Sequences per batch, spread over all devices.")] = 32,
+    repeat: Annotated[int, how_option(min=1, help="Number of timed batches.")] = 20,
     device: Device = None,
     precision: Precision = "float32",
     plot: Annotated[
-        Path | None, output_option(help="Draw latencies and memory: .svg, .png or .pdf.", show_default="no")
+        Path | None, output_option(help="Draw latencies and memory into this .svg, .png or .pdf file.")
     ] = None,
     model: Model,
     general: General,
 ) -> None:
-    """Latency, throughput and peak memory on random inputs, each checkpoint in a process of its own."""
+    """Measure latency, throughput and peak memory on random inputs, one process per checkpoint."""
     from last_cli.display.bench import bench_summary, show_bench
     from last_cli.display.terminal import progress_bar
 

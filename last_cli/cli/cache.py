@@ -14,12 +14,14 @@ from last_cli.cli.shared import tell
 def cache(
     action: Annotated[
         Literal["list", "clear", "dir"],
-        typer.Argument(metavar="ACTION", help="list, clear, or dir for its path alone.", show_default=False),
+        typer.Argument(
+            metavar="ACTION", help="list the entries, clear them, or print the directory (dir).", show_default=False
+        ),
     ],
     *,
     general: General,
 ) -> None:
-    """Measurements and data sets that are kept for later runs: what is there, and clearing it."""
+    """List or clear the measurements and data sets kept for later runs."""
     from last_cli.base import cache as kept
     from last_cli.base.errors import UsageError
     from last_cli.display.doctor import show_cache

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import last_cli as last
 from last_cli.base.errors import UsageError
 from last_cli.cli.app import command
+from last_cli.cli.completion import tasks
 from last_cli.cli.options import Ckpt, General, Model, Step, model_option
 from last_cli.cli.shared import tell, tell_all
 
@@ -19,16 +20,17 @@ def config(
     *,
     model: Model,
     task: Annotated[
-        str | None, model_option(help="The task that it was trained on.", show_default="what the checkpoint says")
+        str | None,
+        model_option(help="Task that it was trained on.", show_default="from the checkpoint", autocompletion=tasks),
     ] = None,
     task_settings: Annotated[
         str | None,
-        model_option(metavar="K=V,...", help="What that task was made with.", show_default="the task's own"),
+        model_option(metavar="K=V,...", help="Settings of that task.", show_default="the task's own"),
     ] = None,
     step: Step,
     general: General,
 ) -> None:
-    """Every value of a checkpoint's configuration and its origin; with model settings, write them beside the arrays."""
+    """Show a checkpoint's configuration and where each value comes from; model settings given are recorded."""
     from last_cli.display.config import config_hints, show_config
 
     settings = None if task_settings is None else _settings(task_settings)

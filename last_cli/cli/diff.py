@@ -13,11 +13,11 @@ from last_cli.cli.shared import load, tell
 
 @command("last diff ckpt/ pruned/", "last diff runs/3 runs/4 --format json")
 def diff(
-    one: Annotated[Path, typer.Argument(metavar="A", help="A checkpoint.", show_default=False)],
-    other: Annotated[Path, typer.Argument(metavar="B", help="Another.", show_default=False)],
+    one: Annotated[Path, typer.Argument(metavar="A", help="Path of a checkpoint.", show_default=False)],
+    other: Annotated[Path, typer.Argument(metavar="B", help="Path of another checkpoint.", show_default=False)],
     general: General,
 ) -> None:
-    """States, norms, parameters and configuration of two checkpoints; exit 1 if they differ."""
+    """Compare states, norms, parameters and configuration of two checkpoints; exit 1 if they differ."""
     from last_cli.display.compare import diff_lines, show_diff
 
     result = last.diff(load(one, general.quiet), load(other, general.quiet))

@@ -6,7 +6,7 @@ from last_cli.cli.options import General
 
 @command("last doctor", "last doctor --format json")
 def doctor(*, general: General) -> None:
-    """Versions, devices, cache and data directories: for a bug report."""
+    """Show versions, devices, cache and data directories, for a bug report."""
     from last_cli.display.doctor import show_doctor
     from last_cli.evaluation import doctor as machine
 

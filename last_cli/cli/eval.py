@@ -8,6 +8,7 @@ import typer
 
 import last_cli as last
 from last_cli.cli.app import command
+from last_cli.cli.completion import splits
 from last_cli.cli.options import (
     Ckpt,
     Data,
@@ -36,18 +37,18 @@ def evaluate(
     ckpt: Ckpt,
     *,
     data: Data,
-    split: Annotated[str, evaluate_option(help="test, val or train.")] = "test",
-    window: Annotated[
-        int | None, evaluate_option(help="Texts: tokens that are read at most.", show_default="2048")
-    ] = None,
+    split: Annotated[
+        str, evaluate_option(help="Split of the task: test, val or train.", autocompletion=splits)
+    ] = "test",
+    window: Annotated[int | None, evaluate_option(help="Texts: tokens per window.", show_default="2048")] = None,
     stride: Annotated[
-        int | None, evaluate_option(help="Texts: tokens from window to window.", show_default="the window")
+        int | None, evaluate_option(help="Texts: tokens from one window to the next.", show_default="the window")
     ] = None,
     place: Place,
     precision: Precision = "float32",
     resume: Annotated[
         bool,
-        how_option("--resume", help="Go on where an interrupted run of this stopped.", show_default="no"),
+        how_option("--resume", help="Resume an interrupted evaluation."),
     ] = False,
     gates: Gates,
     model: Model,
@@ -55,7 +56,7 @@ def evaluate(
     step: Step,
     general: General,
 ) -> None:
-    """Accuracy or perplexity on a task's split, and against a baseline; gates for CI."""
+    """Measure accuracy or perplexity on a task, alone or against a baseline, with gates for CI."""
     from last_cli.display.escape import annotation
     from last_cli.display.eval import eval_summary, gate_lines, show_eval
     from last_cli.display.terminal import progress_bar

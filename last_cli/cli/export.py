@@ -19,15 +19,18 @@ def export(
     output: Annotated[
         Path,
         output_option(
-            "--output", "-o", help="A .safetensors, .pt or .msgpack file; with --to a directory.", show_default=False
+            "--output",
+            "-o",
+            help="Output: a .safetensors, .pt or .msgpack file; with --to, a directory.",
+            show_default=False,
         ),
     ],
     *,
     to: Annotated[
         Literal["hf"] | None,
-        output_option(help="From mamba_ssm to a directory that transformers loads.", show_default="a file of weights"),
+        output_option(help="Write a directory that transformers loads (hf).", show_default="a file of weights"),
     ] = None,
-    force: Annotated[bool, output_option("--force", "-f", help="Replace the output.", show_default="no")] = False,
+    force: Annotated[bool, output_option("--force", "-f", help="Overwrite the output.")] = False,
     general: General,
 ) -> None:
     """Write a checkpoint's weights under the names of the file they were imported from, or of transformers."""

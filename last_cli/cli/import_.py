@@ -14,12 +14,14 @@ from last_cli.cli.shared import tell, tell_all, tell_assumed
 @command("last import model.safetensors -o ckpt", "last import best.pt -o ckpt --format json", name="import")
 def import_(
     source: Annotated[
-        Path, typer.Argument(metavar="SRC", help="A .safetensors, .pt or msgpack file.", show_default=False)
+        Path, typer.Argument(metavar="SRC", help="Path of a .safetensors, .pt or msgpack file.", show_default=False)
     ],
-    output: Annotated[Path, output_option("--output", "-o", help="Where the checkpoint goes.", show_default=False)],
+    output: Annotated[
+        Path, output_option("--output", "-o", help="Path of the checkpoint to write.", show_default=False)
+    ],
     *,
-    real_transform: Annotated[str, how_option(help="The full S4 code's transform of A_real.")] = "exp",
-    dt_transform: Annotated[str, how_option(help="The full S4 code's transform of log_dt.")] = "exp",
+    real_transform: Annotated[str, how_option(help="Transform of A_real in the full S4 code.")] = "exp",
+    dt_transform: Annotated[str, how_option(help="Transform of log_dt in the full S4 code.")] = "exp",
     force: Force = False,
     general: General,
 ) -> None:

@@ -12,11 +12,11 @@ from last_cli.cli.shared import tell_all
 def inspect(
     ckpt: Ckpt,
     *,
-    tree: Annotated[bool, output_option("--tree", help="List every leaf.", show_default="no")] = False,
+    tree: Annotated[bool, output_option("--tree", help="List every leaf.")] = False,
     step: Step,
     general: General,
 ) -> None:
-    """What is in a checkpoint, from its metadata alone."""
+    """Show what a checkpoint contains, from its metadata alone."""
     from last_cli.display.inspect import show_inspect
 
     found = last.inspect(ckpt, **vars(step))

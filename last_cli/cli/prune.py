@@ -40,7 +40,7 @@ def prune(
     weights: Weights,
     calibration: BudgetCalibration,
     stock: Annotated[
-        bool, how_option("--stock", help="Zeros up to the largest layer, for stock classes.", show_default="no")
+        bool, how_option("--stock", help="Pad unequal layers with zeros so that stock classes load them.")
     ] = False,
     output: Output,
     model: Model,

@@ -13,14 +13,16 @@ from last_cli.cli.shared import load, tell, tell_all, tell_read
 
 @command("last verify pruned/", "last verify pruned/ --against ckpt/", "last verify pruned/ --format md >> summary.md")
 def verify(
-    pruned: Annotated[Path, typer.Argument(metavar="PRUNED", help="What `last` wrote.", show_default=False)],
+    pruned: Annotated[
+        Path, typer.Argument(metavar="PRUNED", help="Path of a checkpoint that `last` wrote.", show_default=False)
+    ],
     general: General,
     against: Annotated[
         Path | None,
-        gate_option(metavar="CKPT", help="The checkpoint that it was pruned from.", show_default="its own digests"),
+        gate_option(metavar="CKPT", help="Checkpoint that it was pruned from.", show_default="its own digests"),
     ] = None,
 ) -> None:
-    """Check a checkpoint that `last` wrote against its digests and its source; exit 1 if anything is otherwise."""
+    """Check a checkpoint that `last` wrote against its digests, or its source; exit 1 if a check fails."""
     from last_cli.checkpoint import checkpoint as opening
     from last_cli.display.compare import show_verify
 

@@ -27,7 +27,7 @@ def show_list(kind: str, form: Format) -> None:
         if kind == "criteria":  # what `last prune` also takes there
             items |= {name: said for name, said in registry.summaries("methods").items() if name != "criterion"}
     data = [{"name": name, "summary": summary} for name, summary in items.items()]
-    sheet = Sheet([kind, "what it is"], [list(d.values()) for d in data], left=2)
+    sheet = Sheet([kind, "description"], [list(d.values()) for d in data], left=2)
     show_sheet(sheet, {"schema": "last.list/1", "last": __version__, "kind": kind, "items": data}, form)
 
 

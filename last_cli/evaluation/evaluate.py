@@ -112,7 +112,7 @@ def evaluate(
         exact = measured if request.precision == "float32" else found(checkpoint, "float32")
         comparison = compare(other.source.path, measured, found(other, "baseline")) if other else None
     except (KeyboardInterrupt, SystemExit) as stop:
-        stop.add_note("what was evaluated is kept: the same command with ⟦resume⟧ goes on from there")
+        stop.add_note("progress saved; rerun with ⟦resume⟧ to continue")
         raise
     session.clear()
     return EvalReport(
@@ -297,7 +297,7 @@ def _check_fit(checkpoint: Checkpoint, data: Split) -> None:
     else:
         width = data.x.shape[2]
     if (width > spec.d_input) if data.tokens else (width != spec.d_input):
-        kind = "tokens in its vocabulary" if data.tokens else "features a step"
+        kind = "tokens in its vocabulary" if data.tokens else "features per step"
         raise DataError(
             f"{path}: the encoder takes {spec.d_input} inputs but the task has {width} {kind}",
             "the checkpoint was trained on something else: choose its ⟦task⟧",

@@ -87,8 +87,8 @@ def sweep(
         grid: recipes, ratios and seeds.
         progress: called with what is being done, and how many of how many are done.
         recipe: what all recipes of the grid have in common: scope, shape and min_states.
-        out: a directory for points.jsonl, a line a point. A sweep that was killed goes on where it stopped, and one
-            with more ratios, criteria or seeds adds to it.
+        out: a directory for points.jsonl, one line per point. A rerun resumes a sweep that was killed, and one with more
+            ratios, criteria or seeds adds to it.
 
     Raises:
         CheckpointError, DataError: as in `evaluate`.
@@ -122,7 +122,7 @@ def sweep(
             found = plan(name, seed).at(ratio, draft=True) if ratio else None
             if found:  # What every ratio has: a layer that one of them empties is told by its accuracy.
                 doubts[name] = [w for w in found.report.warnings if w in doubts.get(name, found.report.warnings)]
-            measured = judged.answers(found.checkpoint, progress) if found else judged.base
+            measured = judged.answers(found.checkpoint, f"{name}, ratio {ratio:g}", progress) if found else judged.base
             done[key] = _point(key, found.report.states[1] if found else units, measured, judged)
             if path:
                 journal.append(path, done[key].as_json(metric.name))

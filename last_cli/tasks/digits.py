@@ -53,7 +53,7 @@ def _bundled() -> tuple[np.ndarray, np.ndarray]:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise DataError(
-            "task digits needs scikit-learn, which is not installed", "run: pip install 'last-cli[digits]'"
+            "task digits needs scikit-learn, which is not installed", "pip install scikit-learn"
         ) from error
     bunch: Any = load_digits()
     return bunch.images, bunch.target

@@ -24,7 +24,7 @@ def draw_bench(report: BenchReport, path: Path) -> None:
         rows = np.arange(len(names))
         milliseconds = [1000 * timing.seconds for timing in report.timings]
         times.boxplot(milliseconds, positions=rows, orientation="horizontal", whis=(0, 100), widths=0.5)
-        times.set(yticks=rows, yticklabels=names, xlabel="ms a batch")
+        times.set(yticks=rows, yticklabels=names, xlabel="ms per batch")
         times.set(title=f"{report.batch} sequences of {report.length:,} steps, {report.precision}")
         peaks = [timing.peak_bytes / 1e6 for timing in report.timings]
         memory.bar_label(memory.barh(rows, peaks, color=COLOUR, height=0.5), fmt="%.0f", padding=3)

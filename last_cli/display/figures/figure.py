@@ -35,9 +35,9 @@ def check(path: Path) -> None:
             "for example ⟦plot figure.svg⟧",
         )
     if not path.absolute().parent.is_dir():
-        raise UsageError(f"{path}: there is no directory {path.parent}", f"make it: mkdir -p {path.parent}")
+        raise UsageError(f"{path}: there is no directory {path.parent}", f"create it first: mkdir -p {path.parent}")
     if not available():
-        raise UsageError("⟦plot⟧ needs matplotlib, which is not installed", "pip install 'last-cli[plot]'")
+        raise UsageError("⟦plot⟧ needs matplotlib, which is not installed", "pip install matplotlib")
 
 
 def available() -> bool:
