@@ -25,7 +25,7 @@ from last_cli.base.errors import (
 from last_cli.base.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from last_cli.base.progress import Progress
@@ -109,7 +109,7 @@ def score(
         ratio: share of all states that would be removed, in [0, 1).
         layer: report only layers whose name, or its part, matches this glob; selection still ranks all of them.
         seed: of the criterion random, of what is drawn from the sequences, and of inputs made without data.
-        allow_unstable: go on with poles at or beyond the unit circle.
+        allow_unstable: proceed despite unstable poles (|lam| >= 1).
         horizon: steps that the criterion `energy` looks ahead; by default the trained length.
         scope, min_states, shape, target, multiple_of: see `prune`.
         calibration: how many sequences, without labels, a criterion such as `gn` runs the network on; see `prune`.
@@ -166,7 +166,7 @@ def prune(
         task, data_dir: whose, by default the one that the checkpoint was trained on, and where its files are.
         calibration_file: or a file of them: .npz of x and lengths; for language models also a text, .txt.
         scope: "global" ranks all layers together, "layer" each alone; by default what the target has.
-        min_states: states that every layer keeps at least; 0 may empty one.
+        min_states: minimum states to keep per layer (0 allows none).
         seed: of the criterion random, of what is drawn from the sequences, and of inputs made without data.
         shape: S4D only: "rectangular" keeps as many states in every channel, "ragged" pads to the widest.
         masked, target: keep all shapes, and zero B and C; what is removed, by default states.
@@ -257,7 +257,7 @@ def evaluate(
         task: a name (`last list tasks`), FILE.npz of arrays or FILE.txt; by default the one that it was trained on.
         split: "test", "val" or "train".
         data_dir: where the task's files are; without it the task finds or makes its own.
-        limit: only the first so many sequences.
+        limit: use only the first so many sequences.
         window, stride: of texts: tokens that are read at most, and from window to window (2048, and the window).
         batch_size, device: sequences that a device takes at a time; "cpu", "gpu" or "tpu", else what JAX prefers.
         precision: "float32", or "bfloat16": the model (not the baseline) then runs in both, and the report compares.
@@ -293,6 +293,7 @@ def sweep(
     data_dir: str | Path | None = None, batch_size: int | None = None, device: str | None = None,
     scope: Literal["global", "layer"] | None = None, min_states: int = 1, out: str | Path | None = None,
     shape: Literal["ragged", "rectangular"] = "ragged", progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> SweepReport:  # fmt: skip
     """How good a checkpoint pruned in several ways, at several ratios, is on the same sequences of a task's split.
 
@@ -308,8 +309,8 @@ def sweep(
         split: by default the task's own validation split, "test" where it has none.
         limit, data_dir, batch_size, device: see `evaluate`.
         scope, min_states, shape: see `prune`.
-        out: a directory for points.jsonl, a line a point. A sweep that was killed goes on; more of anything adds to it.
-        progress: called with what is being done, and how many of how many are done.
+        out: a directory for points.jsonl, one line per point. A rerun resumes a sweep that was killed, or adds to it.
+        progress, tell: called with what is being done, and how many of how many are done; with what it will cost.
 
     Raises:
         CheckpointError, DataError: as in `evaluate`.
@@ -324,7 +325,8 @@ def sweep(
     request = Request(task, split or sweeping.usual_split(task), data_dir, limit, batch_size, device)
     grid = sweeping.Grid(criteria, ratios, seeds, calibration, calibration_file)
     recipe = Recipe(scope=scope, min_states=min_states, shape=shape)
-    return sweeping.sweep(checkpoint, request, grid, recipe, out=out, progress=progress)
+    said = tell or (lambda _: None)
+    return sweeping.sweep(checkpoint, request, grid, recipe, out=out, progress=progress, tell=said)
 
 
 def bench(

@@ -7,8 +7,8 @@ import typer
 
 import last_cli as last
 from last_cli.cli.app import command
-from last_cli.cli.options import Device, General, Model, Precision, how_option, output_option
-from last_cli.cli.shared import check_plot, tell, tell_all
+from last_cli.cli.options import Device, Model, Precision, Reported, how_option, output_option
+from last_cli.cli.shared import check_plot, show, tell
 
 
 @command("last bench ckpt/ pruned/", "last bench ckpt/ pruned/ --length 2048 --plot speed.svg")
@@ -30,10 +30,10 @@ def bench(
         Path | None, output_option(help="Draw latencies and memory into this .svg, .png or .pdf file.")
     ] = None,
     model: Model,
-    general: General,
+    general: Reported,
 ) -> None:
     """Measure latency, throughput and peak memory on random inputs, one process per checkpoint."""
-    from last_cli.display.bench import bench_summary, show_bench
+    from last_cli.display.bench import bench_view
     from last_cli.display.terminal import progress_bar
 
     if plot is not None:
@@ -49,9 +49,7 @@ def bench(
             **vars(model),
             progress=progress,
         )
-    show_bench(result, general.form)
-    tell_all(result.warnings, "warning")
-    tell(bench_summary(result), general.quiet)
+    show(bench_view(result), general, result.warnings)
     if plot is not None:
         from last_cli.display.figures.bench import draw_bench
 

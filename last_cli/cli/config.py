@@ -6,8 +6,8 @@ import last_cli as last
 from last_cli.base.errors import UsageError
 from last_cli.cli.app import command
 from last_cli.cli.completion import tasks
-from last_cli.cli.options import Ckpt, General, Model, Step, model_option
-from last_cli.cli.shared import tell, tell_all
+from last_cli.cli.options import Ckpt, Model, Reported, Step, model_option
+from last_cli.cli.shared import show, tell
 
 
 @command(
@@ -28,15 +28,14 @@ def config(
         model_option(metavar="K=V,...", help="Settings of that task.", show_default="the task's own"),
     ] = None,
     step: Step,
-    general: General,
+    general: Reported,
 ) -> None:
     """Show a checkpoint's configuration and where each value comes from; model settings given are recorded."""
-    from last_cli.display.config import config_hints, show_config
+    from last_cli.display.config import config_hints, config_view
 
     settings = None if task_settings is None else _settings(task_settings)
     result = last.config(ckpt, **vars(step), **vars(model), task=task, task_settings=settings)
-    show_config(result, general.form)
-    tell_all(result.warnings, "warning")
+    show(config_view(result), general, result.warnings)
     for hint in config_hints(result):
         tell(hint, general.quiet, "hint")
     if result.written is not None:

@@ -63,5 +63,6 @@ def bundled(name: str) -> Path:
         if place.is_dir():
             return place
     raise CheckpointError(
-        f"the bundled checkpoint {name} is not in {package / 'samples'}", "install last again from a clone of its repository"
+        f"the bundled checkpoint {name} is not in {package / 'samples'}",
+        "install last again from a clone of its repository",
     )

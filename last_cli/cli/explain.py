@@ -7,6 +7,7 @@ import typer
 from last_cli.cli.app import command
 from last_cli.cli.completion import topics
 from last_cli.cli.options import General
+from last_cli.cli.shared import show
 
 
 @command("last explain", "last explain methods", "last explain json --format md > json.md")
@@ -19,9 +20,9 @@ def explain(
     general: General,
 ) -> None:
     """Read the documentation: methods, layouts, data, JSON, benchmarks and more, one page per topic."""
-    from last_cli.display.explain import show_page, show_topics
+    from last_cli.display.explain import show_page, topics_view
 
     if topic is None:
-        show_topics(general.form)
+        show(topics_view(), general)
     else:
         show_page(topic, general.form)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import last_cli as last
 from last_cli.cli.app import command
 from last_cli.cli.options import Ckpt, General, output_option
-from last_cli.cli.shared import tell, tell_all
+from last_cli.cli.shared import show, tell
 
 
 @command(
@@ -34,9 +34,8 @@ def export(
     general: General,
 ) -> None:
     """Write a checkpoint's weights under the names of the file they were imported from, or of transformers."""
-    from last_cli.display.convert import show_keys
+    from last_cli.display.convert import convert_view
 
     result = last.export_weights(ckpt, output, to=to, force=force)
-    show_keys(result, general.form)
-    tell_all(result.warnings, "warning")
+    show(convert_view(result), general, result.warnings)
     tell(f"wrote {output}", general.quiet, "ok")

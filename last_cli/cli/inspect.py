@@ -4,8 +4,8 @@ from typing import Annotated
 
 import last_cli as last
 from last_cli.cli.app import command
-from last_cli.cli.options import Ckpt, General, Step, output_option
-from last_cli.cli.shared import tell_all
+from last_cli.cli.options import Ckpt, Reported, Step, output_option
+from last_cli.cli.shared import show
 
 
 @command("last inspect ckpt/", "last inspect ckpt/ --tree")
@@ -14,11 +14,10 @@ def inspect(
     *,
     tree: Annotated[bool, output_option("--tree", help="List every leaf.")] = False,
     step: Step,
-    general: General,
+    general: Reported,
 ) -> None:
     """Show what a checkpoint contains, from its metadata alone."""
-    from last_cli.display.inspect import show_inspect
+    from last_cli.display.inspect import inspect_view
 
     found = last.inspect(ckpt, **vars(step))
-    show_inspect(found, general.form, tree)
-    tell_all(found.notes, "warning")
+    show(inspect_view(found, tree), general, found.notes)

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 import typer
 
 from last_cli.cli.app import command
-from last_cli.cli.options import General
+from last_cli.cli.options import Reported
+from last_cli.cli.shared import show
 
 
 @command("last list", "last list criteria", "last list tasks --format json", name="list")
@@ -15,9 +16,9 @@ def list_(
         typer.Argument(metavar="KIND", help="criteria, families, tasks, presets or methods.", show_default="all"),
     ] = None,
     *,
-    general: General,
+    general: Reported,
 ) -> None:
     """List criteria, families, tasks, presets and methods, one line each."""
-    from last_cli.display.inspect import show_list
+    from last_cli.display.inspect import list_view
 
-    show_list(kind, general.form)
+    show(list_view(kind), general)

@@ -7,12 +7,14 @@ the public function's keyword, so that `vars(options)` are the keywords of the c
 # No `from __future__ import annotations` here and in the commands: Typer would have to evaluate each annotation again.
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
 from last_cli.cli.completion import criteria, methods, presets, several_of, targets, tasks
 from last_cli.cli.expand import options
+from last_cli.cli.gates import report_of, share
+from last_cli.display.view import Format, GateFormat
 
 # The groups of a help page, in their order.
 REMOVE, EVALUATE, HOW, CALIBRATION = "What to remove", "What to evaluate on", "How", "Calibration data"
@@ -32,19 +34,6 @@ model_option = partial(typer.Option, rich_help_panel=MODEL)
 process_option = partial(typer.Option, rich_help_panel=PROCESSES)
 
 
-def share(text: str) -> float:
-    """2% or 0.02; a bare number from 1 could mean either."""
-    try:
-        value = float(text.removesuffix("%"))
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no share, expected one such as 2% or 0.02") from error
-    if text.endswith("%"):
-        return value / 100
-    if value >= 1:
-        raise typer.BadParameter(f"{text} may mean {text}% or {value:.0%}: add the sign")
-    return value
-
-
 Ckpt = Annotated[
     Path,
     typer.Argument(
@@ -59,6 +48,18 @@ Precision = Annotated[
     Literal["float32", "bfloat16"], how_option(help="Precision of matmuls and activations; states stay float32.")
 ]
 Unstable = Annotated[bool, model_option("--allow-unstable", help="Proceed despite unstable poles (|λ| >= 1).")]
+report_option = partial(typer.Option, "--report", "-o", metavar="FILE")
+Report = Annotated[
+    Path | None,
+    report_option(parser=report_of(get_args(Format)), help="Also write it to a .html, .md, .tex, .csv or .json file."),
+]
+GateReport = Annotated[
+    Path | None,
+    report_option(
+        parser=report_of(get_args(GateFormat)),
+        help="Also write it to a .html, .md, .tex, .csv, .json or (JUnit) .xml file.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, hints or summaries.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Show how the result came about, and the traceback of an error.")
@@ -356,22 +357,6 @@ class Model:
 
 
 @options
-class Processes:
-    """The other processes, where there are any."""
-
-    coordinator: Annotated[
-        str | None,
-        process_option(metavar="HOST:PORT", help="Address of process 0."),
-    ] = None
-    processes: Annotated[int | None, process_option(help="Number of processes.", show_default="1")] = None
-    process_id: Annotated[int | None, process_option(help="Index of this process, from 0.", show_default="0")] = None
-    distributed: Annotated[
-        bool, process_option("--distributed", help="Take the process layout from SLURM or Open MPI.")
-    ] = False
-    connect_timeout: Annotated[float, process_option(help="Seconds to wait for the other processes.")] = 120
-
-
-@options
 class Step:
     """Which part of a run's directory is read."""
 
@@ -382,9 +367,30 @@ class Step:
 
 
 @options
-class General:
-    """What every command takes that shows a result."""
+class Told:
+    """How much is told beside the result."""
 
-    form: Annotated[Literal["table", "json", "csv", "md"], typer.Option("--format", help="Output format.")] = "table"
     quiet: Quiet = False
     verbose: Verbose = False
+
+
+@options
+class General(Told):
+    """What every command takes that shows a result."""
+
+    form: Annotated[Format, typer.Option("--format", help="Output format.")] = "table"
+
+
+@options
+class Reported(General):
+    """What one takes that writes nothing else."""
+
+    report: Report = None
+
+
+@options
+class Gated(Told):
+    """What one takes whose result is a yes or a no."""
+
+    form: Annotated[GateFormat, typer.Option("--format", help="Output format.")] = "table"
+    report: GateReport = None

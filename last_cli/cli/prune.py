@@ -20,7 +20,7 @@ from last_cli.cli.options import (
     Weights,
     how_option,
 )
-from last_cli.cli.shared import load, tell, tell_all, tell_assumed, tell_needed, tell_offer
+from last_cli.cli.shared import load, show, tell, tell_assumed, tell_needed, tell_offer
 
 
 @command(
@@ -49,7 +49,7 @@ def prune(
     general: General,
 ) -> None:
     """Remove the states that matter least and write a smaller checkpoint. The input is never touched."""
-    from last_cli.display.prune import prune_hints, prune_summary, show_prune
+    from last_cli.display.prune import prune_hints, prune_view
     from last_cli.display.terminal import progress_bar
     from last_cli.formats import check_output
 
@@ -79,10 +79,7 @@ def prune(
     tell_assumed(result.assumed, quiet)
     tell_offer(checkpoint, result.assumed, quiet)
     tell_needed(result, quiet)
-    show_prune(result, general.form, None if output.dry_run else str(out))
-    tell_all(result.warnings, "warning")
-    for line in prune_summary(result):
-        tell(line, quiet)
+    show(prune_view(result, None if output.dry_run else str(out)), general, result.warnings)
     for hint in prune_hints(result):
         tell(hint, quiet, "hint")
     if output.dry_run:

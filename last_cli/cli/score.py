@@ -8,8 +8,8 @@ from last_cli.cli.app import command
 from last_cli.cli.options import (
     Calibration,
     Ckpt,
-    General,
     Model,
+    Reported,
     Scoring,
     Selection,
     Step,
@@ -18,7 +18,7 @@ from last_cli.cli.options import (
     output_option,
     remove_option,
 )
-from last_cli.cli.shared import check_plot, load, tell, tell_all, tell_assumed, tell_needed, tell_offer
+from last_cli.cli.shared import check_plot, load, show, tell, tell_assumed, tell_needed, tell_offer
 
 
 @command(
@@ -47,10 +47,10 @@ def score(
     model: Model,
     allow_unstable: Unstable = False,
     step: Step,
-    general: General,
+    general: Reported,
 ) -> None:
     """Show H-infinity norms and scores of every state, one row per layer."""
-    from last_cli.display.score import show_score
+    from last_cli.display.score import score_view
     from last_cli.display.terminal import progress_bar
 
     if plot is not None:
@@ -71,8 +71,7 @@ def score(
     tell_assumed(result.assumed, general.quiet)
     tell_offer(checkpoint, result.assumed, general.quiet)
     tell_needed(result, general.quiet)
-    show_score(result, general.form, per_state, per_unit)
-    tell_all(result.warnings, "warning")
+    show(score_view(result, per_state, per_unit), general, result.warnings)
     if plot is not None:
         from last_cli.display.figures.scores import draw_scores
 

@@ -9,9 +9,9 @@ from last_cli.cli.completion import recipes, splits
 from last_cli.cli.options import (
     Ckpt,
     Data,
-    General,
     Model,
     Place,
+    Reported,
     Selection,
     Step,
     calibration_option,
@@ -19,7 +19,7 @@ from last_cli.cli.options import (
     output_option,
     remove_option,
 )
-from last_cli.cli.shared import check_plot, load, tell, tell_all, tell_assumed
+from last_cli.cli.shared import check_plot, load, show, tell, tell_assumed
 
 
 @command(
@@ -68,12 +68,12 @@ def sweep(
     plot: Annotated[Path | None, output_option(help="Draw the figure into this .svg, .png or .pdf file.")] = None,
     model: Model,
     step: Step,
-    general: General,
+    general: Reported,
 ) -> None:
     """Measure accuracy or perplexity against ratio for several ways to prune, as a table and a figure."""
     from last_cli.display.figures.figure import available
     from last_cli.display.figures.sweep import draw_sweep
-    from last_cli.display.sweep import show_sweep, sweep_lines, write_files
+    from last_cli.display.sweep import sweep_view, write_files
     from last_cli.display.terminal import progress_bar
 
     quiet = general.quiet
@@ -94,12 +94,10 @@ def sweep(
             split=split,
             out=out,
             progress=progress,
+            tell=lambda line: tell(line, quiet),
         )
     tell_assumed(result.assumed, quiet)
-    show_sweep(result, general.form)
-    tell_all(result.warnings, "warning")
-    for line in [*sweep_lines(result), *result.notes]:
-        tell(line, quiet)
+    show(sweep_view(result), general, result.warnings)
     for path in write_files(result, out) if out is not None else []:
         tell(f"wrote {path}", quiet)
     if out is not None and not available():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from last_cli.base.errors import DataError, UsageError
+from last_cli.base.errors import DataError, UsageError, resumable
 from last_cli.base.progress import Progress
 from last_cli.base.rows import blocks
 from last_cli.checkpoint.checkpoint import Checkpoint, load
@@ -107,13 +107,10 @@ def evaluate(
         return measure(model, data, replace(request, precision=precision), what, progress, session)
 
     data, checkpoint, other = processes.together(prepare)
-    try:
+    with resumable("progress saved; rerun with ⟦resume⟧ to continue"):
         measured = found(checkpoint, "evaluate", request.precision)
         exact = measured if request.precision == "float32" else found(checkpoint, "float32")
         comparison = compare(other.source.path, measured, found(other, "baseline")) if other else None
-    except (KeyboardInterrupt, SystemExit) as stop:
-        stop.add_note("progress saved; rerun with ⟦resume⟧ to continue")
-        raise
     session.clear()
     return EvalReport(
         checkpoint=checkpoint.source,

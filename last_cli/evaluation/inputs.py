@@ -107,7 +107,7 @@ def check_fit(inputs: Inputs, spec: Spec) -> None:
     x, source = inputs.x, inputs.source
     where = source.get("file") or source.get("task") or "the calibration sequences"
     if inputs.documents != spec.documents:
-        wanted = ("one sequence a sample", "two documents a sample: x of whole numbers (n, 2, length)")
+        wanted = ("one sequence per sample", "two documents per sample: x of whole numbers (n, 2, length)")
         raise DataError(
             f"{where}: x is {x.dtype} of shape {x.shape}, but the model takes {wanted[spec.documents - 1]}", HINT
         )

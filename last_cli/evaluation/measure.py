@@ -100,6 +100,8 @@ def measure(
         todo = [number for number in mine if number not in found]
         if not todo:
             return 0.0
+        if progress:
+            progress(what, _rows_of(found), total)
         program = _program(checkpoint, data, request, devices, size)
         started = time.perf_counter()
         for number, batch in _answers(program, data, todo, judged):
