@@ -61,6 +61,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "wanda": "last_cli.pruning.sparse.method:WANDA",
         "reference-wanda": "last_cli.pruning.sparse.method:REFERENCE_WANDA",
         "sparsegpt": "last_cli.pruning.sparse.method:SPARSEGPT",
+        "merge": "last_cli.pruning.merge:MERGE",
     },
 }
 

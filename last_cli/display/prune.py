@@ -99,6 +99,8 @@ def _zeros_notes(report: PruneReport) -> list[str]:
 
 def _language_hints(report: PruneReport) -> list[str]:
     loads = f", and it loads {report.loads}" if report.loads else ""
+    if report.target == "groups" and report.ratio and report.states[0] == report.states[1]:
+        return ["nothing is merged: what stays is rounded up to a divisor; a larger ratio merges some"]
     if report.ratio and report.states[0] == report.states[1]:
         return ["nothing is removed, because sizes are rounded up; ⟦multiple_of 1⟧ or a larger ratio removes some"]
     if len({layer.stored for layer in report.layers}) > 1:
@@ -142,6 +144,8 @@ def _measured(report: PruneReport) -> dict[str, list[float | None]]:
 
 def _change_notes(report: PruneReport) -> list[str]:
     """What a method changed beyond cutting, and what the headings mean."""
+    if report.method == "merge":
+        return list(report.meaning.values())
     if "dynamics" in report.changes:
         return _truncation_notes(report)
     return _refit_notes(report) if report.calibration else []

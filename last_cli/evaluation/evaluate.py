@@ -247,7 +247,17 @@ def _baseline(
 ) -> Checkpoint | None:
     if baseline is None:
         return None
-    other, task = baseline if isinstance(baseline, Checkpoint) else load(baseline), request.task
+    other = baseline if isinstance(baseline, Checkpoint) else load(baseline)
+    return baseline_on(other, request, checkpoint, data)
+
+
+def baseline_on(other: Checkpoint, request: Request, checkpoint: Checkpoint, data: Split) -> Checkpoint:
+    """Another checkpoint as it answers the sequences of this one.
+
+    Raises:
+        UsageError: it was trained on other settings of the task, or reads other tokens.
+    """
+    task = request.task
     settings = checkpoint.task_settings(task)
     if other.task_settings(task) not in ({}, settings) and settings:
         raise UsageError(

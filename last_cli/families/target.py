@@ -94,6 +94,7 @@ class Target:
         flat: units are numbered through all groups, as people name them.
         inexact: why what stays computes otherwise once others are gone, where it does: reports say so, and zeros in
             the place of the others would be yet another model.
+        merged: units do not go: several in a row become their mean, for which the first of them stands.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Target:
     multiple: int = 1
     flat: bool = False
     inexact: str | None = None
+    merged: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,28 @@ def put(
         moved = np.moveaxis(leaf, segment.axes, last)
         mask = _entries(segment, moved.shape[-1], units)
         leaf = np.moveaxis(np.where(mask, np.moveaxis(other, segment.axes, last), moved), last, segment.axes)
+    return leaf
+
+
+def averaged(
+    leaf: Shaped[np.ndarray, "..."], segments: Iterable[Segment], units: tuple[int, int], each: int
+) -> Shaped[np.ndarray, "..."]:
+    """The leaf with the mean, in double precision, of `each` units in a row in the place of all of them.
+
+    Args:
+        leaf: an array whose runs hold the units of all groups.
+        segments: of the units in it.
+        units: how many in each of how many groups, (G, N).
+        each: a divisor of N.
+    """
+    groups, count = units
+    for segment in segments:
+        moved = np.moveaxis(leaf, segment.axis, 0).copy()
+        own = slice(segment.start, segment.start + segment.repeat * groups * segment.copies * count * segment.block)
+        sets = moved[own].astype(np.float64).reshape(-1, each, segment.block, *moved.shape[1:])
+        sets[:] = sets.mean(axis=1, keepdims=True)
+        moved[own] = sets.reshape(-1, *moved.shape[1:]).astype(leaf.dtype)
+        leaf = np.moveaxis(moved, 0, segment.axis)
     return leaf
 
 

@@ -160,6 +160,21 @@ class Recipe:
                     f"what can be removed from it: {', '.join(layer.units)}",
                 )
         kind = layers[0].target(self.target)
+        self._check_kind(kind, layers)
+        found = replace(self, scope=self.scope or self.scoring.scope or kind.scope, kind=kind, text=self._text(layers))
+        if found.text != "no" and self.horizon is not None:
+            raise UsageError(
+                "⟦horizon⟧ is given, but the energies of such layers are those on text", "leave out ⟦horizon⟧"
+            )
+        return found
+
+    def _check_kind(self, kind: Target, layers: Sequence[Layer]) -> None:
+        """Raises UsageError where something is asked for that units of such a target, or such layers, do not allow."""
+        if kind.merged and self.target not in self.targets:
+            raise UsageError(
+                f"{self.target} are merged, and {self.label} only leaves units out",
+                "⟦criterion merge⟧ gives several in a row their mean",
+            )
         if self.multiple_of is not None and not kind.even:
             raise UsageError(
                 f"⟦multiple_of⟧ is given, but groups of {self.target} may keep different numbers",
@@ -171,12 +186,6 @@ class Recipe:
             raise UsageError("⟦stock⟧ is for models with a configuration of one size for all layers", "leave it out")
         if self.masked and kind.inexact:
             raise UsageError(f"⟦masked⟧: {kind.inexact}", "zeros would count in the norm: leave ⟦masked⟧ out")
-        found = replace(self, scope=self.scope or self.scoring.scope or kind.scope, kind=kind, text=self._text(layers))
-        if found.text != "no" and self.horizon is not None:
-            raise UsageError(
-                "⟦horizon⟧ is given, but the energies of such layers are those on text", "leave out ⟦horizon⟧"
-            )
-        return found
 
     def _on_weights(self, layers: Sequence[Layer]) -> Recipe:
         """The same for weights, which are no units of layers: the network around them says what there is."""

@@ -31,6 +31,7 @@ from last_cli.results.verify import Check, VerifyReport
 STEPS, FEW_STEPS, FREQUENCIES = 64, 16, 257
 TOLERANCE = 1e-9
 ARRAYS = "arrays as written"
+STEPWISE = "verify each pruning against the checkpoint that it was made from"
 
 
 def verify(
@@ -119,6 +120,11 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     target = _the_same("target", "states", steps, pruned)
     if target == WEIGHTS:
         return [*checks, *zeros_checks(pruned, against, steps)]
+    merged = any(layer.target(target).merged for layer in against.layers)
+    if merged and len(steps) > 1:
+        raise CheckpointError(
+            f"{pruned.source.path}: merged {len(steps)} times since then, and rounded each time", STEPWISE
+        )
     index = {layer.name: _index(layer, target, against, steps) for layer in against.layers}
     emptied = {name for name, (_, live) in index.items() if not live}
     keep = {layer.name: _mask(layer.units[target], *index[layer.name]) for layer in against.layers}
@@ -139,6 +145,7 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
         return checks
     kept = _bit_equal(pruned, against, {key: cut for key, cut in cuts.items() if key not in refits})
     kept = replace(kept, name=f"{kept.name}, {' and '.join(_refitted(steps))} refitted") if refits else kept
+    kept = replace(kept, name=f"{kept.name}, means of merged {target} as computed anew") if merged else kept
     checks += [kept, untouched, *_settings(pruned, against, resizing)]
     linear = all(layer.family.system is not None for layer in against.layers)
     responding = linear or all(layer.family.respond is not None for layer in against.layers)
@@ -153,8 +160,7 @@ def _resizing(pruned: Checkpoint, against: Checkpoint, kept: Kept, steps: Sequen
     found = Resizing() if kept.masked else resized(against, kept)
     if found.arrays and len(steps) > 1:
         raise CheckpointError(
-            f"{pruned.source.path}: pruned {len(steps)} times since then, and rescaled each time",
-            "verify each pruning against the checkpoint that it was made from",
+            f"{pruned.source.path}: pruned {len(steps)} times since then, and rescaled each time", STEPWISE
         )
     return found
 
@@ -195,8 +201,7 @@ def _the_same(entry: str, usual: Any, steps: Sequence[Mapping[str, Any]], pruned
     if len(kinds) > 1:
         how = "with ⟦masked⟧ and without" if entry == "masked" else f"of {' and '.join(sorted(kinds))}"
         raise CheckpointError(
-            f"{pruned.source.path}: pruned {how} since then, which cannot be checked in one go",
-            "verify each pruning against the checkpoint that it was made from",
+            f"{pruned.source.path}: pruned {how} since then, which cannot be checked in one go", STEPWISE
         )
     return kinds.pop()
 

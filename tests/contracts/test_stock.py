@@ -138,6 +138,18 @@ def test_the_modelling_file_computes_what_the_library_did_with_zeros(tmp_path: P
         loaded(out)
 
 
+@pytest.mark.parametrize("name", ["hf_groups", "falcon_h1_norm"])
+def test_merged_groups_compute_the_same_by_the_modelling_file(tmp_path: Path, name: str) -> None:
+    case = model(name)
+    out = last.save(last.prune(case.directory / "checkpoint", 0.5, "merge"), tmp_path / "small")
+    theirs, tokens = loaded(out, trust_remote_code=True), case.recorded["tokens"]
+    assert agree(ours(out, tokens), answers(theirs, tokens))
+    cached, again = generated(theirs, tokens)
+    assert cached == again
+    with pytest.raises(RuntimeError, match="mismatch"):
+        loaded(out)
+
+
 def test_half_precision_stays(tmp_path: Path) -> None:
     case = model("hf_bf16_sharded")
     out = last.save(last.prune(case.directory / "checkpoint", **OWN_SIZES), tmp_path / "small")

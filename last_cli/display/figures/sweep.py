@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,6 +14,7 @@ from last_cli.tasks.task import ACCURACY
 
 SIZE = (4.8, 3.7)
 FRONT = "Pareto-optimal"
+RING: dict[str, Any] = {"s": 62, "facecolors": "none", "edgecolors": "0.15", "linewidths": 0.8}
 CHANCE = "random"
 """The recipe that any other has to beat, drawn in grey; no other is."""
 
@@ -51,10 +53,8 @@ def draw_sweep(report: SweepReport, out: Path | BinaryIO) -> None:
                 label=f"{name} ({line[0].seeds} seeds)" if line[0].seeds > 1 else name,
                 zorder=2 if name == CHANCE else 3,
             )
-            axes.scatter(
-                *_xy(front, whole, scale, aside[i]), s=62, facecolors="none", edgecolors="0.15", lw=0.8, zorder=4
-            )
-        axes.scatter([], [], s=62, facecolors="none", edgecolors="0.15", lw=0.8, label=FRONT)
+            axes.scatter(*_xy(front, whole, scale, aside[i]), **RING, zorder=4)
+        axes.scatter([], [], **RING, label=FRONT)
         axes.set(
             xlabel="states removed (%)",
             ylabel=f"{report.metric}{' (%)' if as_share else ''}",
@@ -79,7 +79,7 @@ def _marks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 def _aside(ratios: Sequence[float], count: int) -> list[float]:
     """How far each recipe's points stand aside of their place, in percent, so that their bars do not overlap."""
-    gaps = [100 * (b - a) for a, b in zip(ratios, ratios[1:], strict=False)]
+    gaps = [100 * (b - a) for a, b in pairwise(ratios)]
     step = SPREAD * min(gaps, default=10.0) / max(count, 1)
     return [(i - (count - 1) / 2) * step for i in range(count)]
 

@@ -26,6 +26,9 @@ EPS_LIST = "norm_eps_list"
 LAST_LAYERS = "last_layers"
 """The key of config.json below which `last` writes the sizes of mixers that differ, and the epsilon of their norms."""
 
+NORM_GROUPS = "norm_groups"
+"""The key of config.json below which `last` writes for mamba_ssm how many groups the norms have, if not those of B."""
+
 
 @dataclass(frozen=True)
 class Keys:
@@ -103,6 +106,7 @@ class Settings:
         limit: smallest and largest step.
         norm: where the gate's norm stands, before or after the gate; None where there is none.
         norm_by_head: the norm has a group for each head, not for each group of B and C.
+        norm_groups: how many groups the norm has where those of B and C were merged; None where it has theirs.
         eps: of that norm.
         each_eps: of each mixer's in order, where they differ.
         own_groups: every head has a B and C of its own, however many heads there are.
@@ -118,6 +122,7 @@ class Settings:
     limit: tuple[float, float] = (0.0, math.inf)
     norm: Literal["gate first", "norm first"] | None = "gate first"
     norm_by_head: bool = False
+    norm_groups: int | None = None
     eps: float = 1e-5
     each_eps: tuple[float, ...] | None = None
     own_groups: bool = False
@@ -223,19 +228,34 @@ def _transformers(config: Mapping[str, Any]) -> Settings:
         factor_in = number(config.get("ssm_in_multiplier", 1.0), "ssm_in_multiplier")
         factor_out = number(config.get("ssm_out_multiplier", 1.0), "ssm_out_multiplier")
     eps = number(config.get(keys.eps, 1e-5), keys.eps) if isinstance(keys.eps, str) else keys.eps
+    groups, merged = whole(config.get(keys.groups, keys.usual_groups), keys.groups), _merged(config)
     return Settings(
         kind,
-        groups=whole(config.get(keys.groups, keys.usual_groups), keys.groups),
+        groups=merged or groups,
+        norm_groups=groups if merged else None,
         activation=_activation(config.get(keys.activation, "silu") if keys.activation else "silu"),
         limit=_limit(limit, keys.limit),
         norm=norm,
         eps=eps,
         each_eps=_each_eps(config[LAST_LAYERS], eps) if LAST_LAYERS in config else None,
-        own_groups=LAST_LAYERS in config and config.get(keys.groups) == config.get(keys.heads) is not None,
+        own_groups=LAST_LAYERS in config
+        and not merged
+        and config.get(keys.groups) == config.get(keys.heads) is not None,
         factors=factors,
         factor_in=factor_in,
         factor_out=factor_out,
     )
+
+
+def _merged(config: Mapping[str, Any]) -> int | None:
+    """How many groups of B and C `last_layers` says that mixers have, where it says so."""
+    entries = config.get(LAST_LAYERS)
+    said = [entry["groups"] for entry in entries if "groups" in entry] if _are_entries(entries) else []
+    if not said:
+        return None
+    if said != [said[0]] * len(entries):
+        raise CheckpointError(f"config.json: {LAST_LAYERS} has groups {shown(said)}, expected one number for all")
+    return whole(said[0], f"{LAST_LAYERS}.groups")
 
 
 def _limit(pair: Any, name: str) -> tuple[float, float]:
@@ -248,9 +268,13 @@ def _limit(pair: Any, name: str) -> tuple[float, float]:
 
 def _each_eps(entries: Any, eps: float) -> tuple[float, ...]:
     """The epsilon of every mixer's norm; of a mixer without one, that of the others."""
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) and "eps" in entry for entry in entries):
+    if not _are_entries(entries):
         raise CheckpointError(f"config.json: {LAST_LAYERS} is no list of objects with states, heads, head_dim and eps")
     return tuple(eps if entry["eps"] is None else number(entry["eps"], f"{LAST_LAYERS}.eps") for entry in entries)
+
+
+def _are_entries(entries: Any) -> bool:
+    return isinstance(entries, list) and all(isinstance(entry, dict) and "eps" in entry for entry in entries)
 
 
 def _mamba_ssm(config: Mapping[str, Any]) -> Settings:
@@ -264,6 +288,7 @@ def _mamba_ssm(config: Mapping[str, Any]) -> Settings:
         activation=_activation(core.get("activation", "swish")),
         limit=_limit(core.get("dt_limit"), "dt_limit"),
         norm=norm if core.get("rmsnorm", True) else None,
+        norm_groups=whole(config[NORM_GROUPS], NORM_GROUPS) if NORM_GROUPS in config else None,
         each_eps=_eps_list(config),
     )
 

@@ -73,7 +73,7 @@ def of_settings(said: Settings) -> Family:
     return replace(
         MAMBA2,
         sizes=sizes,
-        targets=tuple(_target(name, said) for name in TARGETS),
+        targets=tuple(_target(name, said) for name in TARGETS if name != "groups" or said.rows != "shared"),
         bound=None,
         energies={
             ("hinf", "states"): partial(_hinf, said, state_energies),
@@ -120,9 +120,10 @@ def _target(name: str, said: Settings) -> Target:
         lambda shapes: units(mixer_of(shapes, said), name),
         lambda shapes: segments(mixer_of(shapes, said), name, shapes),
         scope="layer",
-        even=True,
+        even=name != "groups",
         multiple=MULTIPLES.get(name, 1),
         flat=name == "heads",
+        merged=name == "groups",
     )
 
 

@@ -1,9 +1,10 @@
 """Language models of transformers whose Mamba-2 mixers have different sizes, as `last` writes them.
 
 `last_layers` in config.json has an entry for each mixer, in the order of the layers: its states, its heads, the
-channels of a head (`head_dim`), and the epsilon of its gate's norm (`eps`, null where there is no such norm). The stock
-class makes the model, and each mixer is then made anew, by its own class, from the configuration with these sizes.
-Everything else is the stock class's.
+channels of a head (`head_dim`), and the epsilon of its gate's norm (`eps`, null where there is no such norm). With
+`groups` B and C have so many, and its norm has those that the configuration says. The stock class makes the model, and
+each mixer is then made anew, by its own class, from the configuration with these sizes. Everything else is the stock
+class's.
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ def _resize(model: Any, config: Any, entries: list[dict[str, Any]]) -> None:
                 kept = model._keep_in_fp32_modules_strict or ()
                 model._keep_in_fp32_modules_strict = {*kept, f"{name}.norm".replace(".", r"\.")}
             new.norm.variance_epsilon = entry["eps"]
+            if "groups" in entry:
+                _regroup(new.norm, getattr(config, _keys(model)[0][3]))
         if hasattr(old, "mup_vector"):
             new.register_buffer("mup_vector", _multipliers(new, config), persistent=False)
             model.model._init_weights = MethodType(_init_weights, model.model)
@@ -82,12 +85,28 @@ def _resize(model: Any, config: Any, entries: list[dict[str, Any]]) -> None:
         setattr(model.get_submodule(around), own, new)
 
 
+def _regroup(norm: Any, groups: int) -> None:
+    """Gives a gate's norm so many groups."""
+    if hasattr(norm, "group_size"):
+        norm.group_size = len(norm.weight) // groups
+    elif hasattr(norm, "n_groups"):
+        norm.n_groups = groups
+    else:
+        raise ValueError("this version of transformers has no groups in the gate's norm: take 5 or later")
+
+
+def _keys(model: Any) -> Any:
+    """The entry of KEYS for a model."""
+    return KEYS[next(parent.__name__ for parent in type(model).__mro__ if parent.__name__ in KEYS)]
+
+
 def _sized(model: Any, config: Any, entry: dict[str, Any]) -> Any:
     """The configuration of one mixer."""
-    stock = next(parent.__name__ for parent in type(model).__mro__ if parent.__name__ in KEYS)
-    (states, heads, head_dim, groups), inner = KEYS[stock]
+    (states, heads, head_dim, groups), inner = _keys(model)
     values = {states: entry["states"], heads: entry["heads"], head_dim: entry["head_dim"]}
-    if getattr(config, groups) == getattr(config, heads):  # Every head has a B and C of its own.
+    if "groups" in entry:
+        values[groups] = entry["groups"]
+    elif getattr(config, groups) == getattr(config, heads):  # Every head has a B and C of its own.
         values[groups] = entry["heads"]
     channels = entry["heads"] * entry["head_dim"]
     if inner:  # Of a ratio the classes take the whole part of its product with the width, which is exact of a fraction.

@@ -11,7 +11,7 @@ from typing import Any
 
 from last_cli.base.errors import UsageError
 from last_cli.families.family import Loader
-from last_cli.families.mamba2.dialect import EPS_LIST, LAST_LAYERS, MAIN, MAMBA, TYPES, Settings, type_of
+from last_cli.families.mamba2.dialect import EPS_LIST, LAST_LAYERS, MAIN, MAMBA, NORM_GROUPS, TYPES, Settings, type_of
 from last_cli.families.mamba2.widths import Change
 
 FILE = "modeling_last.py"
@@ -35,6 +35,7 @@ def entries(change: Change) -> list[dict[str, Any]]:
     norm = change.said.norm is not None
     return [
         {"states": one.states, "heads": one.heads, "head_dim": one.head_dim, "eps": eps if norm else None}
+        | ({"groups": one.groups} if change.merged else {})
         for one, eps in zip(change.after, change.eps, strict=True)
     ]
 
@@ -70,8 +71,8 @@ def loader(files: Mapping[str, Any]) -> Loader | None:
     """What loads a model of transformers, see Family.loader."""
     main = files.get(MAIN) or {}
     if type_of(main) not in TYPES and type_of(main.get("text_config")) not in TYPES:
-        listed = any(EPS_LIST in (files.get(file) or {}) for file in (MAIN, MAMBA))
-        return Loader(f"with code that reads {EPS_LIST} in its configuration") if listed else None
+        listed = [k for k in (EPS_LIST, NORM_GROUPS) if any(k in (files.get(file) or {}) for file in (MAIN, MAMBA))]
+        return Loader(f"with code that reads {' and '.join(listed)} in its configuration") if listed else None
     if is_ours(files):
         return Loader(f"with trust_remote_code=True ({FILE})", {FILE: Path(__file__).with_name(FILE)})
     return Loader("in the stock class", {FILE: None})

@@ -81,6 +81,11 @@ def _sizes(change: Change) -> tuple[Values, tuple[str, str] | None]:
             f"layers would keep {min(counts)} to {max(counts)} {each}, and {name} has one number for all",
             "⟦scope layer⟧ keeps as many in every layer; ⟦stock⟧ fills layers up with zeros to the largest",
         )
+    if change.merged:
+        return {}, (
+            f"the gate's norm keeps {before.norm_groups} groups, and {name} has one number for those and for B and C",
+            "merged in its class, they would be another model: leave out ⟦stock⟧; ⟦masked⟧ keeps all shapes",
+        )
     if any(eps != change.said.eps for eps in change.said.each_eps or ()):
         return {}, (f"gate norms have epsilons of their own, and {name} has one for all norms", "leave out ⟦stock⟧")
     ours = is_ours(change.pruning.files)
