@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 from functools import partial
-from typing import BinaryIO
 
 from last_cli.display.sheet import Sheet
 from last_cli.display.view import Record, View
@@ -36,7 +36,7 @@ def _summary(report: BenchReport) -> str:
     )
 
 
-def _draw(report: BenchReport, out: BinaryIO) -> None:
+def _draw(report: BenchReport, out: io.BytesIO) -> None:
     from last_cli.display.figures.bench import draw_bench
 
     draw_bench(report, out)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import product
-from typing import Any, BinaryIO
+from typing import Any
 
 from last_cli.display.sheet import Sheet
 from last_cli.display.view import Record, View
@@ -31,7 +32,7 @@ def score_view(report: ScoreReport, per_state: bool = False, per_unit: bool = Fa
     )
 
 
-def _draw(report: ScoreReport, out: BinaryIO) -> None:
+def _draw(report: ScoreReport, out: io.BytesIO) -> None:
     from last_cli.display.figures.scores import draw_scores
 
     draw_scores(report, out)

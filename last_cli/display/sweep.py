@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from last_cli.base.errors import OutputError
 from last_cli.display.figures.figure import available
@@ -35,7 +35,7 @@ def sweep_view(report: SweepReport) -> View:
     )
 
 
-def _draw(report: SweepReport, out: BinaryIO) -> None:
+def _draw(report: SweepReport, out: io.BytesIO) -> None:
     from last_cli.display.figures.sweep import draw_sweep
 
     draw_sweep(report, out)

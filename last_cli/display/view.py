@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import last_cli.display.escape as escape
 from last_cli.base.errors import OutputError, UsageError, spelled
@@ -28,7 +28,7 @@ ENDINGS: dict[str, GateFormat] = {
 }
 
 Record = Mapping[str, Any]
-Draw = Callable[[BinaryIO], None]
+Draw = Callable[[io.BytesIO], None]
 
 
 @dataclass(frozen=True)

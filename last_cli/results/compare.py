@@ -62,6 +62,7 @@ class CompareReport:
         task: name, version, split, source, length.
         metric: what judges the task: accuracy or perplexity.
         n: answers that each is asked for.
+        notes: what the sequences are.
         points, means: each checkpoint, and each model over its seeds, in the order that was asked for.
     """
 
@@ -73,6 +74,7 @@ class CompareReport:
     points: Sequence[Compared]
     means: Sequence[ComparedMean]
     warnings: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
     def as_json(self) -> Json:
         """last.compare/1."""
@@ -83,5 +85,5 @@ class CompareReport:
             "device": self.device,
             "points": [asdict(point) for point in self.points],
             "means": [asdict(mean) for mean in self.means],
-            "warnings": list(self.warnings),
+            "warnings": [*self.warnings, *self.notes],
         }
