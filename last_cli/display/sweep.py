@@ -9,8 +9,9 @@ from pathlib import Path
 
 from last_cli.base.errors import OutputError
 from last_cli.display.figures.figure import available
+from last_cli.display.forms import csv_text, json_text, text
 from last_cli.display.sheet import Sheet
-from last_cli.display.view import View, csv_text, json_text, text
+from last_cli.display.view import View
 from last_cli.display.words import base_name
 from last_cli.results.sweep import SweepMean, SweepReport
 from last_cli.tasks.task import PERPLEXITY

@@ -16,9 +16,10 @@ from commands import S5, Run, fails
 
 import last_cli as last
 from last_cli.base.errors import UsageError
+from last_cli.display.forms import ENDINGS, form_of, show, text
 from last_cli.display.sheet import Sheet, write_table
 from last_cli.display.sweep import write_files
-from last_cli.display.view import ENDINGS, Passed, View, detailed, form_of, show, text
+from last_cli.display.view import Passed, View, detailed
 from last_cli.pruning.means import means_of
 from last_cli.results.sweep import SweepPoint, SweepReport
 
