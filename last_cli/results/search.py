@@ -23,7 +23,7 @@ class SearchPoint(Record):
         ratio: which one.
         value: accuracy lost (a fraction), or the relative squared error of the logits.
         stderr: its standard error over the sequences; paired, for the accuracy.
-        upper: what the accuracy lost is at most, with a confidence of 95 %; see evaluation.metrics.upper_limit.
+        upper: what the accuracy lost is at most, with a confidence of 95 %.
         within: whether it stays within the budget.
         kind: what the budget limits.
     """
