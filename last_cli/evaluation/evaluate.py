@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from last_cli.base.errors import DataError, UsageError
+from last_cli.base.errors import CheckpointError, DataError, UsageError
 from last_cli.base.progress import Progress
 from last_cli.base.rows import blocks
 from last_cli.checkpoint.checkpoint import Checkpoint, load
-from last_cli.checkpoint.guess import Guess, guesses, refuse_guesses, told
+from last_cli.checkpoint.guess import Guess, guesses, refuse_guesses, task_guesses, told
 from last_cli.checkpoint.network import follow_padding, model_spec, network_of
 from last_cli.evaluation import processes
 from last_cli.evaluation.devices import start_devices
@@ -90,7 +90,7 @@ def evaluate(
     check_precision(request.precision)
     judged = () if limits.assume else limits.judged
     if judged:
-        refuse_guesses(checkpoint, guesses(checkpoint), judged)
+        refuse_guesses(checkpoint, foreseen(checkpoint, request), judged)
     for gate in limits.judged:
         expect(find(request.task), GATES[gate], f"⟦{gate}⟧")
     session = Session(resume, tell or (lambda line, kind: None))
@@ -146,14 +146,24 @@ def trained_on(checkpoint: Checkpoint, task: str | None = None) -> str:
 
 
 def guesses_on(checkpoint: Checkpoint, task: str, data: Split) -> list[Guess]:
-    """What is guessed of a checkpoint that answers these sequences, and of the sequences that it was trained on.
-
-    A task that makes its own takes their lengths from the stamp, else its usual ones.
-    """
+    """What is guessed of a checkpoint that answers these sequences, and of the sequences that it was trained on."""
     found = guesses(checkpoint, padded=data.lengths is not None)
-    if data.source != "generated" or checkpoint.task.get("name") == task:
+    return [*found, *task_guesses(checkpoint, task, data.source, data.length)]
+
+
+def foreseen(checkpoint: Checkpoint, request: Request) -> list[Guess]:
+    """What will be guessed where anything of the network is: all of it, which one sequence of the split tells.
+
+    Where none can be read that is an error of its own, and later.
+    """
+    found = guesses(checkpoint)
+    if not found:
+        return []
+    try:
+        data = load_split(checkpoint, replace(request, limit=1))
+        return guesses_on(follow_task(checkpoint, data), request.task, data)
+    except (CheckpointError, DataError, UsageError):
         return found
-    return [*found, Guess("task", task, f"its usual length of {data.length} steps, as nothing says the trained one")]
 
 
 def warnings_on(checkpoint: Checkpoint, task: str, data: Split) -> list[str]:

@@ -68,6 +68,9 @@ def _as_written(pruned: Checkpoint) -> tuple[list[Check], list[str]]:
     written = pruned.index.written
     if pruned.changed or pruned.also:
         return [], ["it is not written yet, so there are no digests of it"]
+    if lost := pruned.index.lost:
+        what = "holds no stamp" if lost.exists() else "is not there"
+        return [Check("stamp as written", False, f"{lost.name} {what}, and with it the digests of all else")], []
     if written is None:
         what = "its stamp holds no digests" if pruned.index.stamp else "there is no stamp in it"
         return [], [f"{what}: what changed in the optimizer, in refitted values and in files beside cannot be seen"]
