@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from last_cli.base.progress import Progress
     from last_cli.checkpoint.checkpoint import Checkpoint
     from last_cli.evaluation.resume import Tell
     from last_cli.results.bench import BenchReport
+    from last_cli.results.compare import CompareReport
     from last_cli.results.evaluation import EvalReport
     from last_cli.results.sweep import SweepReport
 
@@ -33,7 +34,7 @@ def evaluate(
         task: a name (`last list tasks`), FILE.npz of arrays or FILE.txt; by default the one that it was trained on.
         split: "test", "val" or "train".
         data_dir: where the task's files are; without it the task finds or makes its own.
-        limit: only the first so many sequences.
+        limit: use only the first so many sequences.
         window, stride: of texts: tokens that are read at most, and from window to window (2048, and the window).
         batch_size, device: sequences that a device takes at a time; "cpu", "gpu" or "tpu", else what JAX prefers.
         precision: "float32", or "bfloat16": the model (not the baseline) then runs in both, and the report compares.
@@ -73,6 +74,7 @@ def sweep(
     data_dir: str | Path | None = None, batch_size: int | None = None, device: str | None = None,
     scope: Literal["global", "layer"] | None = None, min_states: int = 1, out: str | Path | None = None,
     shape: Literal["ragged", "rectangular"] = "ragged", progress: Progress | bool | None = True,
+    tell: Callable[[str], None] | None = None,
 ) -> SweepReport:  # fmt: skip
     """How good a checkpoint pruned in several ways, at several ratios, is on the same sequences of a task's split.
 
@@ -88,8 +90,9 @@ def sweep(
         split: by default the task's own validation split, "test" where it has none.
         limit, data_dir, batch_size, device: see `evaluate`.
         scope, min_states, shape: see `prune`.
-        out: a directory for points.jsonl, a line a point. A sweep that was killed goes on; more of anything adds to it.
+        out: a directory for points.jsonl, one line per point. A rerun resumes a sweep that was killed, or adds to it.
         progress: False shows none; or what is called with what is being done, and how many of how many are done.
+        tell: called with what it will cost.
 
     Raises:
         CheckpointError, DataError: as in `evaluate`.
@@ -106,8 +109,38 @@ def sweep(
     request = Request(task, split or sweeping.usual_split(task), data_dir, limit, batch_size, device)
     grid = sweeping.Grid(criteria, ratios, seeds, calibration, calibration_file)
     recipe = Recipe(scope=scope, min_states=min_states, shape=shape)
+    said = tell or (lambda _: None)
     with shown(progress) as bar:
-        return sweeping.sweep(checkpoint, request, grid, recipe, out=out, progress=bar)
+        return sweeping.sweep(checkpoint, request, grid, recipe, out=out, progress=bar, tell=said)
+
+
+def compare(
+    *checkpoints: Checkpoint | str | Path, task: str | None = None, split: str = "test", limit: int | None = None,
+    data_dir: str | Path | None = None, batch_size: int | None = None, device: str | None = None,
+    names: Sequence[str] | None = None, progress: Progress | bool | None = True,
+) -> CompareReport:  # fmt: skip
+    """Accuracy or perplexity of several checkpoints on the same sequences, each against the first one.
+
+    Args:
+        checkpoints: open ones, or their paths; the first is the baseline.
+        task, split, limit, data_dir, batch_size, device: see `evaluate`.
+        names: what each is called; those of one name are seeds of one model, and their mean is reported.
+        progress: False shows none; or what is called with what is being done, and how many of how many are done.
+
+    Raises:
+        CheckpointError, DataError: as in `evaluate`.
+        UsageError: as in `evaluate`, or there is nothing to compare.
+    """
+    from last_cli.api.progress import shown
+    from last_cli.checkpoint.checkpoint import opened
+    from last_cli.evaluation import compare as comparing
+    from last_cli.evaluation.evaluate import Request, trained_on
+
+    models = [opened(checkpoint) for checkpoint in checkpoints]
+    comparing.several(models, names)
+    request = Request(trained_on(models[0], task), split, data_dir, limit, batch_size, device)
+    with shown(progress) as bar:
+        return comparing.compare(models, request, names, bar)
 
 
 def bench(

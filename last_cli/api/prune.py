@@ -29,7 +29,7 @@ def score(
         ratio: share of all states that would be removed, in [0, 1).
         layer: report only layers whose name, or its part, matches this glob; selection still ranks all of them.
         seed: of the criterion random, of what is drawn from the sequences, and of inputs made without data.
-        allow_unstable: go on with poles at or beyond the unit circle.
+        allow_unstable: proceed despite unstable poles (|lam| >= 1).
         horizon: steps that the criterion `energy` looks ahead; by default the trained length.
         scope, min_states, shape, target, multiple_of: see `prune`.
         calibration: how many sequences, without labels, a criterion such as `gn` runs the network on; see `prune`.
@@ -87,7 +87,7 @@ def prune(
         task, data_dir: whose, by default the one that the checkpoint was trained on, and where its files are.
         calibration_file: or a file of them: .npz of x and lengths; for language models also a text, .txt.
         scope: "global" ranks all layers together, "layer" each alone; by default what the target has.
-        min_states: states that every layer keeps at least; 0 may empty one.
+        min_states: minimum states to keep per layer (0 allows none).
         seed: of the criterion random, of what is drawn from the sequences, and of inputs made without data.
         shape: S4D only: "rectangular" keeps as many states in every channel, "ragged" pads to the widest.
         masked, target: keep all shapes, and zero B and C; what is removed, by default states.
@@ -95,7 +95,7 @@ def prune(
         keep: instead of a ratio, exactly these units: a file, another checkpoint of `last`, or what its stamp holds.
         stock: language models: zeros up to the largest layer, for stock classes.
         pattern, modules: target weights: "2:4"; whose, of "in_proj,out_proj,mlp", by default of the first.
-        allow_unstable, horizon: go on with poles at or beyond the unit circle; how far the criterion `energy` looks.
+        allow_unstable, horizon: proceed despite unstable poles (|lam| >= 1); steps, of the criterion `energy`.
         drop: globs of what is left out because code makes it anew, such as caches and optimizer states: paths in the
             tree, parts of such, or other items of the step.
         progress: False shows none; or what is called with what is being done, and how many of how many are done.

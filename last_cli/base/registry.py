@@ -71,6 +71,7 @@ RESULTS = {
     "prune": "last_cli.results.prune:PruneReport",
     "eval": "last_cli.results.evaluation:EvalReport",
     "sweep": "last_cli.results.sweep:SweepReport",
+    "compare": "last_cli.results.compare:CompareReport",
     "bench": "last_cli.results.bench:BenchReport",
     "inspect": "last_cli.results.inspect:Inspection",
     "config": "last_cli.results.config:ConfigReport",
@@ -88,6 +89,7 @@ VIEWS = {
     "prune": "last_cli.display.prune:prune_view",
     "eval": "last_cli.display.eval:eval_view",
     "sweep": "last_cli.display.sweep:sweep_view",
+    "compare": "last_cli.display.compare:compare_view",
     "bench": "last_cli.display.bench:bench_view",
     "inspect": "last_cli.display.inspect:inspect_view",
     "config": "last_cli.display.config:config_view",
@@ -96,6 +98,7 @@ VIEWS = {
     "import": "last_cli.display.convert:convert_view",
     "export": "last_cli.display.convert:convert_view",
 }
+NOTEBOOK = "last_cli.display.notebook"
 
 
 def names(kind: Kind) -> list[str]:
@@ -140,6 +143,11 @@ def result_of(command: str) -> Any:
 def view_of(command: str) -> Any:
     """The function that makes a view of such a result, see display.view."""
     return _built_in(VIEWS[command])
+
+
+def notebook() -> Any:
+    """The module that shows such results in a notebook."""
+    return import_module(NOTEBOOK)
 
 
 def _built_in(target: str) -> Any:

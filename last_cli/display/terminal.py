@@ -24,7 +24,10 @@ def tell(line: str, kind: str = "") -> None:
 
 @contextmanager
 def progress_bar(quiet: bool) -> Iterator[Progress | None]:
-    """A progress callback that draws bars on stderr, or a line in a notebook; None where neither is there."""
+    """A progress callback that draws bars on stderr, or a line in a notebook; None where neither is there.
+
+    Until something is done, a bar without an end says that the program is being compiled.
+    """
     if quiet or not sys.stderr.isatty():
         yield None if quiet or "ipykernel" not in sys.modules else _line
         return
@@ -34,8 +37,11 @@ def progress_bar(quiet: bool) -> Iterator[Progress | None]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=_console(), transient=True) as bars:
         tasks: dict[str, Any] = {}
+        compiling = [bars.add_task("compiling", total=None)]
 
         def advance(what: str, done: int, total: int) -> None:
+            if done and compiling:
+                bars.remove_task(compiling.pop())
             if what not in tasks:
                 tasks[what] = bars.add_task(escape.plain(what), total=total)
             bars.update(tasks[what], completed=done, total=total)

@@ -41,7 +41,7 @@ class Request:
     Attributes:
         task: a name of the registry, or a file: FILE.npz of arrays, FILE.txt of text.
         data_dir: where the task's files are; without it the task finds or makes its own.
-        limit: only the first so many sequences.
+        limit: use only the first so many sequences.
         batch_size: sequences that a device takes at a time.
         device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
         precision: "float32", or "bfloat16": `evaluate` then runs the model in both, and the report compares.
@@ -100,6 +100,8 @@ def measure(
         todo = [number for number in mine if number not in found]
         if not todo:
             return 0.0
+        if progress:
+            progress(what, _rows_of(found), total)
         program = _program(checkpoint, data, request, devices, size)
         started = time.perf_counter()
         for number, batch in _answers(program, data, todo, judged):
@@ -167,7 +169,7 @@ def _take_up(
     if not (session.resume or kept.own):
         if stored:
             rows = _rows_of({number: batch for number, (_, batch) in stored.items()})
-            line = f"an interrupted run left results of {rows:,} sequences ({what}): add ⟦resume⟧ to take them up"
+            line = f"an interrupted run left results of {rows:,} sequences ({what}); ⟦resume⟧ continues it"
             session.tell(spelled(line), "hint")
         return kept, {}
     found = {
@@ -176,9 +178,8 @@ def _take_up(
         if number in stored and stored[number][0] == _digest(data, number, size)
     }
     if not kept.own:
-        session.tell(
-            f"{what}: {_rows_of(found):,} of {len(data.y):,} sequences are taken up from an interrupted run", ""
-        )
+        rows = f"resuming {what}: {_rows_of(found):,} of {len(data.y):,} sequences are done"
+        session.tell(rows if found else "no interrupted run found; starting from the beginning", "")
     return kept, found
 
 

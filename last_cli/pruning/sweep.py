@@ -14,7 +14,7 @@ from typing import Any
 
 from last_cli.base import registry
 from last_cli.base.arrays import digest
-from last_cli.base.errors import UsageError, spelled
+from last_cli.base.errors import UsageError, resumable, spelled
 from last_cli.base.progress import Progress
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
@@ -76,6 +76,7 @@ def sweep(
     *,
     out: str | Path | None = None,
     progress: Progress | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> SweepReport:
     """How good a checkpoint pruned in several ways, at several ratios, is on the same sequences of a task's split.
 
@@ -87,8 +88,9 @@ def sweep(
         grid: recipes, ratios and seeds.
         progress: called with what is being done, and how many of how many are done.
         recipe: what all recipes of the grid have in common: scope, shape and min_states.
-        out: a directory for points.jsonl, a line a point. A sweep that was killed goes on where it stopped, and one
+        out: a directory for points.jsonl, one line per point. A rerun resumes a sweep that was killed, and one
             with more ratios, criteria or seeds adds to it.
+        tell: called with lines about what the sweep will cost, before it starts.
 
     Raises:
         CheckpointError, DataError: as in `evaluate`.
@@ -113,21 +115,21 @@ def sweep(
     header = _header(checkpoint, data, request, {"calibration": grid.calibration, **common})
     path = Path(out) / JOURNAL if out is not None else None
     done = {p.key: p for p in _restored(journal.resume(path, header), metric.name)} if path else {}
+    todo = [key for key in keys if key not in done]
+    if todo:
+        tell(_extent(todo, len(keys), len(data.y)))
     judged = judge(checkpoint, data, request, progress)
+    if todo:
+        tell(_duration(todo, judged.base))
     units = sum(int(checkpoint.live(layer, target).sum()) for layer in checkpoint.layers)
     plan, doubts = _plans(checkpoint, recipes, calibration, progress), dict[str, list[str]]()
-    for key in keys:
-        if key not in done:
-            name, ratio, seed = key
-            found = plan(name, seed).at(ratio, draft=True) if ratio else None
-            if found:  # What every ratio has: a layer that one of them empties is told by its accuracy.
-                doubts[name] = [w for w in found.report.warnings if w in doubts.get(name, found.report.warnings)]
-            measured = judged.answers(found.checkpoint, progress) if found else judged.base
-            done[key] = _point(key, found.report.states[1] if found else units, measured, judged)
+    with resumable(_how_to_go_on(out)):
+        for key in todo:
+            done[key] = _measured(key, plan, judged, units, doubts, progress)
             if path:
                 journal.append(path, done[key].as_json())
-        if progress:
-            progress("sweep", sum(k in done for k in keys), len(keys))
+            if progress:
+                progress("sweep", sum(k in done for k in keys), len(keys))
     points = [done[key] for key in sorted(keys, key=lambda k: (list(recipes).index(k[0]), k[2], k[1]))]
     return SweepReport(
         checkpoint=checkpoint.source,
@@ -258,8 +260,22 @@ def _header(checkpoint: Checkpoint, data: Split, request: Request, settings: dic
     }
 
 
-def _point(key: Key, units: int, measured: Measured, judged: Judge) -> SweepPoint:
+def _measured(
+    key: Key,
+    plan: Callable[[str, int], Plan],
+    judged: Judge,
+    units: int,
+    doubts: dict[str, list[str]],
+    progress: Progress | None,
+) -> SweepPoint:
+    """A point; `doubts` keeps, for each recipe, the warnings that every ratio has."""
     name, ratio, seed = key
+    measured = judged.base
+    if ratio:
+        small = plan(name, seed).at(ratio, draft=True)
+        # A layer that one ratio empties is told by its accuracy.
+        doubts[name] = [w for w in small.report.warnings if w in doubts.get(name, small.report.warnings)]
+        measured, units = judged.answers(small.checkpoint, f"{name}, ratio {ratio:g}", progress), small.report.states[1]
     found = judged.compare(measured)
     return SweepPoint(
         criterion=name,
@@ -273,6 +289,38 @@ def _point(key: Key, units: int, measured: Measured, judged: Judge) -> SweepPoin
         worse_stderr=found.worse_stderr,
         metric=measured.metric,
     )
+
+
+def _extent(todo: Sequence[Key], points: int, sequences: int) -> str:
+    """What the sweep will do."""
+    recipes, ratios, seeds = (len({key[i] for key in todo}) for i in range(3))
+    done = f"; {points - len(todo):,} more are done" if len(todo) < points else ""
+    of = f"{_count(recipes, 'recipe')}, {_count(ratios, 'ratio')}, {'up to ' * (seeds > 1)}{_count(seeds, 'seed')}"
+    return f"{_count(len(todo), 'point')} to measure ({of}) on {sequences:,} sequences each{done}"
+
+
+def _duration(todo: Sequence[Key], base: Measured) -> str:
+    """How long that takes at the speed of the unpruned model, which was just measured."""
+    each = len(base.losses) / base.speed if base.speed else 0.0
+    seconds = each * sum(ratio > 0 for _, ratio, _ in todo)
+    time = (
+        f"{seconds:.0f} s"
+        if seconds < 100
+        else f"{seconds / 60:.0f} min"
+        if seconds < 6000
+        else f"{seconds / 3600:.1f} h"
+    )
+    return f"about {time} of evaluation, besides choosing the units"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _how_to_go_on(out: str | Path | None) -> str:
+    if out is None:
+        return "the points are lost; with ⟦out DIR⟧ a rerun continues"
+    return f"points saved in {out}; rerun the same command to continue"
 
 
 def _baseline(judged: Judge, units: int) -> Unpruned:
