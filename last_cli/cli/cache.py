@@ -25,7 +25,7 @@ def cache(
     from last_cli.base import cache as kept
     from last_cli.base.errors import UsageError
     from last_cli.display.doctor import cache_view
-    from last_cli.results.doctor import CacheReport
+    from last_cli.results.doctor import CacheEntry, CacheReport
 
     try:
         directory = str(kept.cache_dir())
@@ -35,7 +35,7 @@ def cache(
         sys.stdout.write(f"{directory}\n")
         return
     found = kept.clear() if action == "clear" else kept.entries() if action == "list" else {}
-    report = CacheReport(directory, [(path.name, size) for path, size in found.items()], action == "clear")
+    report = CacheReport(directory, [CacheEntry(path.name, size) for path, size in found.items()], action == "clear")
     show(cache_view(report), general)
     if action == "clear":
         tell(f"removed {len(found):,} entries from {directory}", general.quiet, "ok")

@@ -87,7 +87,7 @@ def evaluate(
         raise typer.Exit(0 if result.passed else 1)
     tell_assumed(result.assumed, quiet)
     view = eval_view(result)
-    show(view, general, result.warnings)
+    show(view, general, result.doubts)
     tell_gates(view.gates, quiet)
     if not result.passed:
         raise typer.Exit(1)

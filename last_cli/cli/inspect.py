@@ -20,4 +20,4 @@ def inspect(
     from last_cli.display.inspect import inspect_view
 
     found = last.inspect(ckpt, **vars(step))
-    show(inspect_view(found, tree), general, found.notes)
+    show(inspect_view(found, tree), general, found.warnings)

@@ -1,5 +1,6 @@
 """`last prune`."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import last_cli as last
@@ -79,7 +80,7 @@ def prune(
     tell_assumed(result.assumed, quiet)
     tell_offer(checkpoint, result.assumed, quiet)
     tell_needed(result, quiet)
-    show(prune_view(result, None if output.dry_run else str(out)), general, result.warnings)
+    show(prune_view(replace(result, output=None if output.dry_run else str(out))), general, result.warnings)
     for hint in prune_hints(result):
         tell(hint, quiet, "hint")
     if output.dry_run:

@@ -97,7 +97,7 @@ def sweep(
             tell=lambda line: tell(line, quiet),
         )
     tell_assumed(result.assumed, quiet)
-    show(sweep_view(result), general, result.warnings)
+    show(sweep_view(result), general, result.doubts)
     for path in write_files(result, out) if out is not None else []:
         tell(f"wrote {path}", quiet)
     if out is not None and not available():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from functools import partial
+from pathlib import Path
 
 from last_cli.display.sheet import Sheet
 from last_cli.display.view import View
@@ -34,7 +35,7 @@ def compare_view(report: CompareReport) -> View:
     )
 
 
-def _draw(report: CompareReport, out: io.BytesIO) -> None:
+def _draw(report: CompareReport, out: Path | io.BytesIO) -> None:
     from last_cli.display.figures.compare import draw_compare
 
     draw_compare(report, out)

@@ -13,7 +13,7 @@ def convert_view(report: ImportReport | ExportReport) -> View:
     data = report.as_json()
     rows = [[k.source, k.target, "x".join(map(str, k.shape)), k.dtype, k.note] for k in report.keys]
     command, source = (
-        ("import", report.source) if isinstance(report, ImportReport) else ("export", report.checkpoint.path)
+        ("import", report.source.path) if isinstance(report, ImportReport) else ("export", report.checkpoint.path)
     )
     return View(
         title=f"last {command} {base_name(source)}",

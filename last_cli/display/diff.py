@@ -22,7 +22,7 @@ def diff_view(report: DiffReport) -> View:
         for layer in report.layers
     ]
     total = ["parameters", *(f"{n:,}" for n in report.parameters), "", "", ""]
-    one, other = base_name(report.one.path), base_name(report.other.path)
+    one, other = base_name(report.checkpoint.path), base_name(report.other.path)
     same = f"{one} and {other} are the same" if report.same else f"{one} and {other} differ"
     return View(
         title=f"last diff {one} {other}",

@@ -13,7 +13,7 @@ def doctor_view(found: Doctor) -> View:
     """One row per fact."""
     rows = [["last", __version__], ["python", f"{found.python}, {found.platform}"], ["devices", found.devices]]
     rows += [[name, version or "not installed"] for name, version in found.packages.items()]
-    rows += [["cache", f"{found.cache or 'none'}, {byte_size(found.cache_bytes)}"]]
+    rows += [["cache", f"{found.cache.path or 'none'}, {byte_size(found.cache.bytes)}"]]
     rows += [["data", found.data or "LAST_DATA_DIR is not set"]]
     rows += [[name, value] for name, value in found.settings.items() if name != "LAST_DATA_DIR"]
     data = found.as_json()
@@ -24,6 +24,6 @@ def doctor_view(found: Doctor) -> View:
 def cache_view(report: CacheReport) -> View:
     """One row per entry, and their sum."""
     data = report.as_json()
-    rows = [[name, byte_size(size)] for name, size in report.entries]
+    rows = [[entry.name, byte_size(entry.bytes)] for entry in report.entries]
     total = [f"{len(rows):,} {'entry' if len(rows) == 1 else 'entries'}", byte_size(report.bytes)]
     return View("last cache", data, [Sheet(["entry", "size"], rows, total, left=1)], lambda: data["entries"])

@@ -67,7 +67,7 @@ _MOST, _LEAST = (">", "<="), ("<", ">=")
 def _compared(gate: Gate) -> tuple[str, str, tuple[str, str]]:
     """What was measured, the limit, and how the two compare where the gate fails and where it holds."""
     if gate.name == "max_drop":
-        upper = ", upper limit at 95 %," if gate.upper else ""
+        upper = ", upper limit at 95 %," if gate.strict else ""
         return f"accuracy drop{upper} {gate.value:.2f} points", f"{gate.limit:g}", _MOST
     if gate.name == "max_perplexity":
         return f"perplexity {gate.value:.4g}", f"{gate.limit:g}", _MOST
@@ -85,7 +85,7 @@ def _eval_sheet(report: EvalReport) -> Sheet:
     if isinstance(other, Comparison):
         rows.append([f"baseline {base_name(other.path)}", _number(metric, other.value), "", "", ""])
         rows.append(["difference (paired)", _change(metric, other), "", f"{other.agreement:.1%}", ""])
-    if precision is not None:
+    if isinstance(precision, PrecisionLoss):
         name = f"{precision.name} against float32"
         rows.append([name, _change(metric, precision), "", f"{precision.agreement:.1%}", ""])
     return Sheet(columns, rows, drop=(2,), names={0: "model"})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal
 
 import last_cli.display.escape as escape
 from last_cli.base.errors import OutputError, UsageError, spelled
+from last_cli.base.record import as_read
 from last_cli.display.sheet import write_table
 from last_cli.display.view import Record, View, flat
 
@@ -97,17 +97,6 @@ def csv_text(records: Sequence[Record]) -> str:
     cells = ([escape.spreadsheet(_cell(row.get(column))) for column in columns] for row in rows)
     csv.writer(buffer, lineterminator="\n").writerows([[escape.spreadsheet(c) for c in columns], *cells])
     return buffer.getvalue()
-
-
-def as_read(value: Any) -> Any:
-    """JSON has no infinity and no NaN: they become null. Texts have their options spelled."""
-    if isinstance(value, dict):
-        return {key: as_read(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [as_read(item) for item in value]
-    if isinstance(value, str):
-        return spelled(value)
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _cell(value: Any) -> Any:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from last_cli.base import registry
-from last_cli.base.version import __version__
 from last_cli.base.words import some
 from last_cli.display.sheet import Sheet
 from last_cli.display.view import View
 from last_cli.display.words import base_name, byte_size
 from last_cli.families.lti.presets import PRESETS
 from last_cli.results.inspect import Inspection
+from last_cli.results.listing import Item, Listing
 
 KINDS = ("criteria", "families", "tasks", "presets", "methods")
 
 
-def inspect_view(found: Inspection, tree: bool) -> View:
+def inspect_view(found: Inspection, tree: bool = False) -> View:
     """The checkpoint's facts, or every leaf of its tree."""
     data = found.as_json()
     sheet = _leaves(found) if tree else _facts(found)
@@ -24,12 +24,11 @@ def inspect_view(found: Inspection, tree: bool) -> View:
 def list_view(kind: str | None) -> View:
     """Names and what they mean, of one kind or of all."""
     kinds = KINDS if kind is None else (kind,)
-    items = [{"kind": one, "name": name, "summary": said} for one in kinds for name, said in _named(one).items()]
-    if kind is not None:
-        items = [{"name": item["name"], "summary": item["summary"]} for item in items]
+    named = [(one, *item) for one in kinds for item in _named(one).items()]
+    items = [Item(name, said, None if kind else one) for one, name, said in named]
     sheets = [Sheet([one, "description"], [[*pair] for pair in _named(one).items()], left=2) for one in kinds]
-    data = {"schema": "last.list/1", "last": __version__, "kind": kind, "items": items}
-    return View(f"last list {kind or ''}".rstrip(), data, sheets, lambda: items)
+    data = Listing(kind, items).as_json()
+    return View(f"last list {kind or ''}".rstrip(), data, sheets, lambda: data["items"])
 
 
 def _named(kind: str) -> dict[str, str]:
@@ -44,9 +43,7 @@ def _named(kind: str) -> dict[str, str]:
 
 
 def _leaves(found: Inspection) -> Sheet:
-    rows = [
-        ["/".join(key), "x".join(map(str, leaf.shape)), leaf.dtype or leaf.kind] for key, leaf in found.leaves.items()
-    ]
+    rows = [[leaf.path, "x".join(map(str, leaf.shape)), leaf.dtype or leaf.kind] for leaf in found.leaves]
     return Sheet(["leaf", "shape", "type"], rows, left=1)
 
 
@@ -54,20 +51,20 @@ def _facts(found: Inspection) -> Sheet:
     rows = [["path", found.path], ["layout", found.layout]]
     rows += [["step", str(found.step)]] if found.step is not None else []
     rows += [["item", found.item]] if found.item else []
-    rows += [["leaves", f"{len(found.leaves):,}, {found.total:,} numbers, {byte_size(found.bytes)}"]]
+    rows += [["leaves", f"{len(found.leaves):,}, {found.numbers:,} numbers, {byte_size(found.bytes)}"]]
     rows += [["parameters", f"{found.parameters:,}"]] if found.layers else []
     for layer in found.layers:
-        way = "two directions" if layer["directions"] == 2 else "one direction"
-        group = registry.get("families", layer["parameterisation"]).group
-        each = f" in each of {layer['groups']} {group}s" if layer["groups"] > 1 else ""
+        way = "two directions" if layer.directions == 2 else "one direction"
+        group = registry.get("families", layer.parameterisation).group
+        each = f" in each of {layer.groups} {group}s" if layer.groups > 1 else ""
         rows.append(
             [
-                layer["name"],
-                f"{layer['parameterisation']}, {layer['states']} states{each}, width {layer['features']}, {way}",
+                layer.name,
+                f"{layer.parameterisation}, {layer.states} states{each}, width {layer.features}, {way}",
             ]
         )
     for entry in found.untouched:
-        places, parts = entry["layers"], ", ".join(entry["parts"])
+        places, parts = entry.layers, ", ".join(entry.parts)
         count = f"{len(places)} layer{'s' if len(places) > 1 else ''}"
         rows.append([some(places), f"no SSM, not touched: {parts} ({count})"])
     rows += [[name, f"{str(value).lower()} ({found.sources[name]})"] for name, value in found.config.items()]

@@ -16,9 +16,9 @@ BAR = 16
 PREDICTS = "they predict, and bound nothing"
 
 
-def prune_view(report: PruneReport, output: str | None) -> View:
+def prune_view(report: PruneReport) -> View:
     """`last prune`: one row per layer, before and after."""
-    data = report.as_json(output)
+    data = report.as_json()
     search = report.search
     return View(
         title=f"last prune {base_name(report.checkpoint.path)}, {report.criterion}, ratio {report.ratio:g}",
@@ -148,7 +148,7 @@ def _change_notes(report: PruneReport) -> list[str]:
         return list(report.meaning.values())
     if "dynamics" in report.changes:
         return _truncation_notes(report)
-    return _refit_notes(report) if report.calibration else []
+    return _refit_notes(report) if report.refitted_on else []
 
 
 def _rescaled(said: Mapping[str, Any]) -> str:
@@ -172,7 +172,7 @@ def _truncation_notes(report: PruneReport) -> list[str]:
 
 def _refit_notes(report: PruneReport) -> list[str]:
     refitted = " and ".join(report.settings.get("refitted", ["C"]))
-    lines = [f"{refitted} refitted on {in_words(report.calibration)}"]
+    lines = [f"{refitted} refitted on {in_words(report.refitted_on)}"]
     if report.reused:
         lines.append(f"reused cached measurements ({report.reused:,} sequences)")
     if errors := report.settings.get("logit_errors"):

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from last_cli.display.sheet import Sheet
@@ -32,7 +33,7 @@ def score_view(report: ScoreReport, per_state: bool = False, per_unit: bool = Fa
     )
 
 
-def _draw(report: ScoreReport, out: io.BytesIO) -> None:
+def _draw(report: ScoreReport, out: Path | io.BytesIO) -> None:
     from last_cli.display.figures.scores import draw_scores
 
     draw_scores(report, out)
@@ -59,11 +60,11 @@ def _score_sheet(report: ScoreReport) -> Sheet:
 
 
 def _spreads(layer: LayerScore, norms: bool) -> list[str]:
-    score = list(map(number, layer.spread(layer.score).values()))
+    score = list(map(number, layer.score))
     if not norms or layer.norms is None:
         return score
     peak = layer.norms.abs_lambda[layer.live].max(initial=0.0)
-    return [*map(number, layer.spread(layer.norms.hinf).values()), *score, f"{peak:.5f}"]
+    return [*map(number, layer.spread(layer.norms.hinf)), *score, f"{peak:.5f}"]
 
 
 def _records(report: ScoreReport) -> list[Record]:

@@ -32,7 +32,7 @@ def search_sheet(search: Search) -> Sheet:
     lost = "drop" if search.kind == "max_drop" else "error"
     limits = any(point.upper is not None for point in search.points)
     columns = ["ratio", lost, "±", *(["at most"] if limits else []), "within"]
-    return Sheet(columns, [_row(search, point, limits) for point in search.by_ratio], left=0)
+    return Sheet(columns, [_row(search, point, limits) for point in search.points], left=0)
 
 
 def in_words(search: Search, point: SearchPoint) -> str:

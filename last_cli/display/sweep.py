@@ -30,13 +30,13 @@ def sweep_view(report: SweepReport) -> View:
         title=f"last sweep {base_name(report.checkpoint.path)} on {report.task['name']}",
         data=report.as_json(),
         sheets=[Sheet(["ratio", *report.criteria], rows)],
-        records=lambda: [point.as_json(report.metric) for point in report.points],
+        records=lambda: [point.as_json() for point in report.points],
         lines=[*_lines(report), *report.notes],
         draw=partial(_draw, report),
     )
 
 
-def _draw(report: SweepReport, out: io.BytesIO) -> None:
+def _draw(report: SweepReport, out: Path | io.BytesIO) -> None:
     from last_cli.display.figures.sweep import draw_sweep
 
     draw_sweep(report, out)
@@ -48,14 +48,14 @@ def _lines(report: SweepReport) -> list[str]:
     name = f"{task['name']} v{task['version']}, {task['split']} split"
     if report.metric == PERPLEXITY:
         return [
-            f"{name}, {base['n']:,} tokens on {base['device']}; unpruned perplexity per token "
-            f"{base['perplexity']:.4g} ± {base['stderr']:.2g}",
+            f"{name}, {base.n:,} tokens on {base.device}; unpruned perplexity per token "
+            f"{base.value:.4g} ± {base.stderr:.2g}",
             "increase of the perplexity in percent ± standard error, paired by window, mean over seeds; "
             "* Pareto-optimal (fewer states, lower perplexity)",
         ]
     return [
-        f"{name}, {base['n']:,} sequences of length {task['length']} "
-        f"on {base['device']}; unpruned {base['accuracy']:.2%} ± {base['stderr']:.2%}",
+        f"{name}, {base.n:,} sequences of length {task['length']} "
+        f"on {base.device}; unpruned {base.value:.2%} ± {base.stderr:.2%}",
         "difference to the unpruned model in percentage points ± paired standard error, mean over seeds; "
         "* Pareto-optimal (fewer states, higher accuracy)",
     ]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from last_cli.display.sheet import Sheet
 
 Record = Mapping[str, Any]
-Draw = Callable[[io.BytesIO], None]
+Draw = Callable[[Path | io.BytesIO], None]
 
 
 @dataclass(frozen=True)

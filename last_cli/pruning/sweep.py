@@ -31,7 +31,7 @@ from last_cli.pruning.means import means_of
 from last_cli.pruning.method import Method, Plan
 from last_cli.pruning.recipe import Recipe, named, usual_target
 from last_cli.results.evaluation import Measured
-from last_cli.results.sweep import KEYS, SweepPoint, SweepReport
+from last_cli.results.sweep import KEYS, SweepPoint, SweepReport, Unpruned
 from last_cli.tasks.find import find
 from last_cli.tasks.task import ACCURACY, Split
 
@@ -127,7 +127,7 @@ def sweep(
         for key in todo:
             done[key] = _measured(key, plan, judged, units, doubts, progress)
             if path:
-                journal.append(path, done[key].as_json(metric.name))
+                journal.append(path, done[key].as_json())
             if progress:
                 progress("sweep", sum(k in done for k in keys), len(keys))
     points = [done[key] for key in sorted(keys, key=lambda k: (list(recipes).index(k[0]), k[2], k[1]))]
@@ -140,7 +140,7 @@ def sweep(
         means=means_of(points, higher_is_better=metric.higher_is_better),
         settings=header["settings"],
         assumed=checkpoint.assumed((*checkpoint.layer_options, *network_of(checkpoint).options)),
-        warnings=[*judged.warnings, *dict.fromkeys(line for lines in doubts.values() for line in lines)],
+        doubts=[*judged.warnings, *dict.fromkeys(line for lines in doubts.values() for line in lines)],
         notes=[*checkpoint.source.notes, data.note, *_notes(request, grid, recipes)],
         metric=metric.name,
     )
@@ -287,6 +287,7 @@ def _measured(
         loss=measured.loss,
         worse=found.worse,
         worse_stderr=found.worse_stderr,
+        metric=measured.metric,
     )
 
 
@@ -322,16 +323,9 @@ def _how_to_go_on(out: str | Path | None) -> str:
     return f"points saved in {out}; rerun the same command to continue"
 
 
-def _baseline(judged: Judge, units: int) -> dict[str, Any]:
+def _baseline(judged: Judge, units: int) -> Unpruned:
     base = judged.base
-    return {
-        base.metric: base.value,
-        "stderr": base.stderr,
-        "loss": base.loss,
-        "states": units,
-        "n": base.n,
-        "device": base.device,
-    }
+    return Unpruned(base.value, base.stderr, base.loss, units, base.n, base.device, base.metric)
 
 
 def _notes(request: Request, grid: Grid, recipes: Mapping[str, Recipe]) -> list[str]:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from last_cli.results.source import Json, Source, head
+from last_cli.base.record import Record, Result
+from last_cli.results.source import Source
 
 
-@dataclass(frozen=True)
-class Compared:
+@dataclass(frozen=True, repr=False)
+class Compared(Record):
     """One checkpoint, measured.
 
     Attributes:
         name: what it is called; seeds of one model share it.
+        path: where it lies.
+        digest: SHA-256 of its SSM parameters.
         states: live units of the usual kind, in all layers.
+        parameters: numbers in the model's parameters.
         value, stderr: of the metric that judges the task, and its standard error.
         loss: mean loss in nats.
         difference, difference_stderr: to the first checkpoint, paired on the same sequences: of accuracy the
@@ -34,11 +38,13 @@ class Compared:
     difference_stderr: float
 
 
-@dataclass(frozen=True)
-class ComparedMean:
+@dataclass(frozen=True, repr=False)
+class ComparedMean(Record):
     """One model, over its seeds; see Compared.
 
     Attributes:
+        name: of the model.
+        seeds: how many.
         stderr, difference_stderr: of the mean. The seeds share their sequences, so that averaging does not lower that
             part: it is sqrt(mean of the seeds' squared errors + variance between seeds / seeds).
     """
@@ -53,8 +59,8 @@ class ComparedMean:
     difference_stderr: float
 
 
-@dataclass(frozen=True)
-class CompareReport:
+@dataclass(frozen=True, repr=False)
+class CompareReport(Result):
     """What `last compare` shows.
 
     Attributes:
@@ -62,9 +68,15 @@ class CompareReport:
         task: name, version, split, source, length.
         metric: what judges the task: accuracy or perplexity.
         n: answers that each is asked for.
+        device: what it ran on.
         notes: what the sequences are.
         points, means: each checkpoint, and each model over its seeds, in the order that was asked for.
+        doubts: what was guessed, and other reasons to doubt the result.
     """
+
+    command = "compare"
+    headline = ("checkpoint", "task", "metric", "n")
+    json_keys = ("checkpoint", "task", "metric", "n", "device", "points", "means", "warnings")
 
     checkpoint: Source
     task: Mapping[str, Any]
@@ -73,17 +85,10 @@ class CompareReport:
     device: str
     points: Sequence[Compared]
     means: Sequence[ComparedMean]
-    warnings: Sequence[str] = ()
     notes: Sequence[str] = ()
+    doubts: Sequence[str] = ()
 
-    def as_json(self) -> Json:
-        """last.compare/1."""
-        return head("last.compare/1", self.checkpoint) | {
-            "task": dict(self.task),
-            "metric": self.metric,
-            "n": self.n,
-            "device": self.device,
-            "points": [asdict(point) for point in self.points],
-            "means": [asdict(mean) for mean in self.means],
-            "warnings": [*self.warnings, *self.notes],
-        }
+    @property
+    def warnings(self) -> list[str]:
+        """Doubts and notes."""
+        return [*self.doubts, *self.notes]

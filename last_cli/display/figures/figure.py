@@ -76,14 +76,12 @@ def figure(out: Path | io.BytesIO, size: tuple[float, float], **grid: Any) -> It
         OutputError: the file cannot be written.
     """
     import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure  # pyplot would take over a notebook's figures
 
     form = out.suffix.removeprefix(".") if isinstance(out, Path) else "svg"
     with mpl.rc_context(STYLE):
-        plots = plt.subplot_mosaic if "mosaic" in grid else plt.subplots
-        made, axes = plots(figsize=size, layout="constrained", **grid)
+        made = Figure(figsize=size, layout="constrained")
+        axes = made.subplot_mosaic(**grid) if "mosaic" in grid else made.subplots(**grid)
         try:
             yield made, axes
             made.savefig(out, format=form, dpi=300, metadata={"Date": None} if form == "svg" else None)
@@ -91,5 +89,3 @@ def figure(out: Path | io.BytesIO, size: tuple[float, float], **grid: Any) -> It
             raise OutputError(
                 f"{out}: the figure cannot be written: {error.strerror}", "choose another place"
             ) from error
-        finally:
-            plt.close(made)

@@ -54,7 +54,7 @@ def _names(report: ScoreReport) -> list[str]:
 
 def _range(report: ScoreReport) -> tuple[float, float]:
     """Of the logarithms of all scores, so that colours compare between layers."""
-    found = np.concatenate([layer.score[layer.live] for layer in report.layers]).astype(float)
+    found = np.concatenate([layer.scores[layer.live] for layer in report.layers]).astype(float)
     positive = found[found > 0]
     return (float(np.log10(positive.min())), float(np.log10(positive.max()))) if positive.size else (0.0, 1.0)
 
@@ -65,7 +65,7 @@ def _disc(axes: Any, layer: LayerScore, name: str, limits: tuple[float, float]) 
 
     assert layer.norms is not None
     live = layer.live
-    poles, scores = layer.norms.poles[live], layer.score[live].astype(float)
+    poles, scores = layer.norms.poles[live], layer.scores[live].astype(float)
     keep = (live if layer.keep is None else layer.keep)[live]
     colour = np.clip(np.log10(np.clip(scores, 10.0 ** limits[0], None)), *limits)
     size, many = float(np.clip(1500 / max(len(poles), 1), 2, 22)), len(poles) > MANY

@@ -32,7 +32,7 @@ def draw_sweep(report: SweepReport, out: Path | io.BytesIO) -> None:
         OutputError: the file cannot be written.
     """
     with figure(out, SIZE) as (made, axes):
-        means, base, whole = report.means, report.baseline[report.metric], report.baseline["states"]
+        means, base, whole = report.means, report.baseline.value, report.baseline.states
         as_share = report.metric == ACCURACY
         scale = 100 if as_share else 1.0
         axes.axhline(scale * base, color="0.55", lw=0.9, ls=(0, (5, 3)), zorder=1, label="unpruned")
@@ -67,7 +67,7 @@ def draw_sweep(report: SweepReport, out: Path | io.BytesIO) -> None:
 
 
 def _title(report: SweepReport) -> str:
-    task, n = report.task, report.baseline["n"]
+    task, n = report.task, report.baseline.n
     return f"{named(report.checkpoint)}\n{escape.label(task['name'])}, {task['split']} split, n = {n:,}"
 
 
