@@ -5,7 +5,7 @@ from typing import Annotated
 
 import last_cli as last
 from last_cli.cli.app import command
-from last_cli.cli.completion import recipes, splits, targets
+from last_cli.cli.completion import recipes, several_targets, splits
 from last_cli.cli.options import (
     Ckpt,
     Data,
@@ -44,7 +44,7 @@ def sweep(
             metavar="NAMES",
             help="Kinds of units to remove, separated by commas: states,heads,weights.",
             show_default="states",
-            autocompletion=targets,
+            autocompletion=several_targets,
         ),
     ] = None,
     criteria: Annotated[
