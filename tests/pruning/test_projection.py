@@ -95,7 +95,7 @@ def test_what_is_left_is_refitted_on_text_and_verified(target: str, tmp_path: Pa
     step = small.stamp["pruned"][-1]
     assert step["refitted"] == ["out_proj.weight"] and step["calibration"]["digest"] and step["method"] == "refit"
     assert step["source"]["digest"] == ck.digest and step["layers"] == plain.stamp["pruned"][-1]["layers"]
-    assert small.report is not None and small.report.as_json(None)["settings"] == {"refitted": ["out_proj.weight"]}
+    assert small.report is not None and small.report.as_json()["settings"] == {"refitted": ["out_proj.weight"]}
     for layer in ck.layers:
         keys = {n: k for n, k in layer.leaves.items() if n != "out_proj.weight"}
         for key in keys.values():
