@@ -52,7 +52,7 @@ def compare(
             split=split,
             progress=progress,
         )
-    show(compare_view(result), general, result.warnings)
+    show(compare_view(result), general, result.doubts)
     if plot is not None:
         from last_cli.display.figures.compare import draw_compare
 

@@ -35,7 +35,7 @@ def report_of(forms: Sequence[str]) -> Callable[[str], Path]:
     """Reads the name of a report, before any work: its ending is one of these forms, and its directory is there."""
 
     def read(name: str) -> Path:
-        from last_cli.display.view import form_of
+        from last_cli.display.forms import form_of
 
         path = Path(name)
         form_of(path, forms)

@@ -14,7 +14,7 @@ import typer
 from last_cli.cli.completion import criteria, methods, presets, several_of, targets, tasks
 from last_cli.cli.expand import options
 from last_cli.cli.gates import report_of, share
-from last_cli.display.view import Format, GateFormat
+from last_cli.display.forms import Format, GateFormat
 
 # The groups of a help page, in their order.
 REMOVE, EVALUATE, HOW, CALIBRATION = "What to remove", "What to evaluate on", "How", "Calibration data"

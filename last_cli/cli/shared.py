@@ -28,12 +28,13 @@ def tell_read(checkpoint: Any, quiet: bool) -> Any:
 
 def show(view: Any, general: Any, warnings: Sequence[str] = ()) -> None:
     """The result in its form, and into a report; then what people read beside it: warnings and the summary."""
-    from last_cli.display import view as viewing
+    from last_cli.display import forms
+    from last_cli.display.view import detailed
 
-    shown = viewing.detailed(view) if general.verbose else view
-    viewing.show(shown, general.form)
+    shown = detailed(view) if general.verbose else view
+    forms.show(shown, general.form)
     if report := getattr(general, "report", None):
-        viewing.write_report(shown, report)
+        forms.write_report(shown, report)
     tell_all(warnings, "warning")
     for line in shown.lines:
         tell(line, general.quiet)

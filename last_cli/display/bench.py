@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from last_cli.display.sheet import Sheet
 from last_cli.display.view import Record, View
@@ -37,7 +37,7 @@ def _summary(report: BenchReport) -> str:
     )
 
 
-def _draw(report: BenchReport, out: Path | BinaryIO) -> None:
+def _draw(report: BenchReport, out: Path | io.BytesIO) -> None:
     from last_cli.display.figures.bench import draw_bench
 
     draw_bench(report, out)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from last_cli.display.sheet import Sheet
 from last_cli.display.view import View
@@ -29,12 +29,13 @@ def compare_view(report: CompareReport) -> View:
         lines=[
             f"{task['name']} v{task['version']}, {task['split']} split, n = {report.n:,} on {report.device}",
             f"difference to {base_name(first)} in {unit} ± paired standard error{over}",
+            *report.notes,
         ],
         draw=partial(_draw, report),
     )
 
 
-def _draw(report: CompareReport, out: Path | BinaryIO) -> None:
+def _draw(report: CompareReport, out: Path | io.BytesIO) -> None:
     from last_cli.display.figures.compare import draw_compare
 
     draw_compare(report, out)

@@ -55,7 +55,7 @@ def _summary(report: EvalReport) -> str:
 
 
 def _gate(gate: Gate) -> str:
-    """For example "gate failed: accuracy 62.40% < 90.00% (--min-accuracy)"."""
+    """For example "gate failed: accuracy 62.40% < 90.00% (⟦min_accuracy⟧)"."""
     holds = "passed" if gate.passed else "failed"
     what, limit, sign = _compared(gate)
     return f"gate {holds}: {what} {sign[gate.passed]} {limit} (⟦{gate.name}⟧)"

@@ -7,9 +7,10 @@ from importlib import resources
 
 from last_cli.base.errors import UsageError
 from last_cli.base.words import suggestion
+from last_cli.display.forms import Format, json_text
 from last_cli.display.plain import is_plain
 from last_cli.display.sheet import Sheet
-from last_cli.display.view import Format, View, json_text
+from last_cli.display.view import View
 from last_cli.results.listing import Pages, Topic
 
 PAGES = resources.files("last_cli") / "explain"

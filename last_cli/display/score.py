@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from last_cli.display.sheet import Sheet
 from last_cli.display.view import Record, View
@@ -32,7 +33,7 @@ def score_view(report: ScoreReport, per_state: bool = False, per_unit: bool = Fa
     )
 
 
-def _draw(report: ScoreReport, out: Path | BinaryIO) -> None:
+def _draw(report: ScoreReport, out: Path | io.BytesIO) -> None:
     from last_cli.display.figures.scores import draw_scores
 
     draw_scores(report, out)

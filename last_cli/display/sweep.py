@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from last_cli.base.errors import OutputError
 from last_cli.display.figures.figure import available
+from last_cli.display.forms import csv_text, json_text, text
 from last_cli.display.sheet import Sheet
-from last_cli.display.view import View, csv_text, json_text, text
+from last_cli.display.view import View
 from last_cli.display.words import base_name
 from last_cli.results.sweep import SweepMean, SweepReport
 from last_cli.tasks.task import PERPLEXITY
@@ -35,7 +36,7 @@ def sweep_view(report: SweepReport) -> View:
     )
 
 
-def _draw(report: SweepReport, out: Path | BinaryIO) -> None:
+def _draw(report: SweepReport, out: Path | io.BytesIO) -> None:
     from last_cli.display.figures.sweep import draw_sweep
 
     draw_sweep(report, out)

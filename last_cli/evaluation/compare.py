@@ -65,7 +65,8 @@ def compare(
         device=found[0].device,
         points=points,
         means=[_mean([p for p in points if p.name == name]) for name in dict.fromkeys(called)],
-        warnings=[*dict.fromkeys(doubts), data.note],
+        doubts=[*dict.fromkeys(doubts)],
+        notes=[data.note],
     )
 
 

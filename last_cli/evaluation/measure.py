@@ -93,23 +93,21 @@ def measure(
     size = request.batch_size or micro_batch(devices)
     mine = processes.share(-(-len(data.y) // size), request.device)
     kept, found = processes.together(lambda: _take_up(session, checkpoint, data, request, size, mine, what))
-    resumed = _rows_of(found)
+    resumed, advance = _rows_of(found), progress or (lambda what, done, total: None)
     total = min(mine.stop * size, len(data.y)) - min(mine.start * size, len(data.y))
 
     def run() -> float:
         todo = [number for number in mine if number not in found]
         if not todo:
             return 0.0
-        if progress:
-            progress(what, _rows_of(found), total)
+        advance(what, _rows_of(found), total)
         program = _program(checkpoint, data, request, devices, size)
         started = time.perf_counter()
         for number, batch in _answers(program, data, todo, judged):
             found[number] = batch
             if kept:
                 kept.add(number, _digest(data, number, size), batch)
-            if progress:
-                progress(what, _rows_of(found), total)
+            advance(what, _rows_of(found), total)
         return time.perf_counter() - started
 
     try:
@@ -125,7 +123,6 @@ def measure(
     weights = np.ones(len(losses), np.int64) if data.weights is None else data.weights.astype(np.int64)
     text = {unit: int(counts.sum()) for unit, counts in data.text.items()}
     every = processes.gather(np.array([seconds, resumed, len(devices)], np.float64))
-    name = device_name(devices[0], int(every[:, 2].sum()), len(every))
     return Measured(
         metric.name,
         metric.value(results, weights),
@@ -134,7 +131,7 @@ def measure(
         results,
         losses,
         seconds=float(every[:, 0].max()),
-        device=name,
+        device=device_name(devices[0], int(every[:, 2].sum()), len(every)),
         resumed=int(every[:, 1].sum()),
         weights=weights,
         said=metric.said(results, weights, text),

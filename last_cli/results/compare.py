@@ -69,12 +69,14 @@ class CompareReport(Result):
         metric: what judges the task: accuracy or perplexity.
         n: answers that each is asked for.
         device: what it ran on.
+        notes: what the sequences are.
         points, means: each checkpoint, and each model over its seeds, in the order that was asked for.
-        warnings: what was guessed, and other reasons to doubt the result.
+        doubts: what was guessed, and other reasons to doubt the result.
     """
 
     command = "compare"
     headline = ("checkpoint", "task", "metric", "n")
+    json_keys = ("checkpoint", "task", "metric", "n", "device", "points", "means", "warnings")
 
     checkpoint: Source
     task: Mapping[str, Any]
@@ -83,4 +85,10 @@ class CompareReport(Result):
     device: str
     points: Sequence[Compared]
     means: Sequence[ComparedMean]
-    warnings: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    doubts: Sequence[str] = ()
+
+    @property
+    def warnings(self) -> list[str]:
+        """Doubts and notes."""
+        return [*self.doubts, *self.notes]

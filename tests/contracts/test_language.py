@@ -94,7 +94,7 @@ def test_tokens_give_the_recorded_loss_and_rows_do_not_mix(tmp_path: Path) -> No
 
 def test_a_baseline_is_paired_by_window_and_gates_judge(directory: Path) -> None:
     from last_cli.display.eval import eval_view
-    from last_cli.display.view import text
+    from last_cli.display.forms import text
 
     base, task = last.load(directory), str(directory.parent / "corpus.txt")
     worse = replace(base, changed=other(model(CASE)))

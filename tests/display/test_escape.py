@@ -14,8 +14,9 @@ from random_layers import classifier, write
 
 from last_cli.display import terminal
 from last_cli.display.escape import annotation, label, markdown, plain, spreadsheet
+from last_cli.display.forms import GateFormat, json_text, show, text
 from last_cli.display.sheet import Sheet
-from last_cli.display.view import GateFormat, Passed, View, json_text, show, text
+from last_cli.display.view import Passed, View
 
 HOSTILE = [
     "\x1b[31mred",

@@ -15,7 +15,7 @@ from random_layers import classifier, write
 
 import last_cli as last
 from last_cli.display.bench import bench_view
-from last_cli.display.view import text
+from last_cli.display.forms import text
 from last_cli.evaluation import bench as bench_module
 from last_cli.results.bench import BenchReport, Timing
 

@@ -18,7 +18,7 @@ import last_cli as last
 from last_cli.base import registry
 from last_cli.base.errors import UsageError
 from last_cli.display.eval import eval_view
-from last_cli.display.view import text
+from last_cli.display.forms import text
 from last_cli.evaluation.evaluate import Request, follow_task, measure
 from last_cli.evaluation.metrics import (
     METRICS,

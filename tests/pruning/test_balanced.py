@@ -13,8 +13,8 @@ from random_networks import balanced, features, reopened, report_of, shared
 
 import last_cli as last
 from last_cli.base.errors import UnstableStateError, UsageError
+from last_cli.display.forms import text
 from last_cli.display.prune import prune_view
-from last_cli.display.view import text
 from last_cli.families.lti.system import System, subtract, transfer_gain
 from last_cli.families.target import put, zero
 from last_cli.pruning.calibration.measurements import logits

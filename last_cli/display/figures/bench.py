@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from last_cli.display.words import base_name
 from last_cli.results.bench import BenchReport
 
 
-def draw_bench(report: BenchReport, out: Path | BinaryIO) -> None:
+def draw_bench(report: BenchReport, out: Path | io.BytesIO) -> None:
     """Write the figure of a benchmark: latencies as boxes (quartiles) with their range, and peak memory.
 
     Raises:

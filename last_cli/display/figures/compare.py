@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
-from typing import BinaryIO
 
 import last_cli.display.escape as escape
 from last_cli.display.figures.figure import COLOURS, explain, figure, named
@@ -12,7 +12,7 @@ from last_cli.results.compare import CompareReport
 from last_cli.tasks.task import ACCURACY
 
 
-def draw_compare(report: CompareReport, out: Path | BinaryIO) -> None:
+def draw_compare(report: CompareReport, out: Path | io.BytesIO) -> None:
     """Write the figure: a mean per model with its standard error, and its seeds as small points.
 
     Raises:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import last_cli.display.escape as escape
 from last_cli.base.errors import OutputError, UsageError
@@ -63,7 +64,7 @@ def explain(made: Any, text: str) -> None:
 
 
 @contextmanager
-def figure(out: Path | BinaryIO, size: tuple[float, float], **grid: Any) -> Iterator[tuple[Any, Any]]:
+def figure(out: Path | io.BytesIO, size: tuple[float, float], **grid: Any) -> Iterator[tuple[Any, Any]]:
     """A figure, `size` in inches, and its axes to draw on, one pair or as `grid` says; written when the block ends.
 
     Args:

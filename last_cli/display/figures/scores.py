@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from math import ceil
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ MANY = 2000
 """More points than this are drawn as a picture, or an SVG would be megabytes."""
 
 
-def draw_scores(report: ScoreReport, out: Path | BinaryIO) -> None:
+def draw_scores(report: ScoreReport, out: Path | io.BytesIO) -> None:
     """Write the figure of a score report; with a ratio, removed states are drawn hollow.
 
     Raises:

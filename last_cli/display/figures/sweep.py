@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import last_cli.display.escape as escape
 from last_cli.display.figures.figure import COLOURS, GREY, MARKERS, explain, figure, named
@@ -24,7 +25,7 @@ SPREAD = 0.45
 BARS = "bars: ± 1 standard error of the paired difference to the unpruned model"
 
 
-def draw_sweep(report: SweepReport, out: Path | BinaryIO) -> None:
+def draw_sweep(report: SweepReport, out: Path | io.BytesIO) -> None:
     """Write the figure; error bars are the paired standard errors of the difference to the unpruned model.
 
     Raises:
