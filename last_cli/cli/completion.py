@@ -54,12 +54,13 @@ def presets(incomplete: str) -> list[str]:
 
 
 def targets(incomplete: str) -> list[str]:
-    """The units of all families, and weights."""
-    from last_cli.base.registry import get, names
+    """A kind of units."""
+    return _begun(_units(), incomplete)
 
-    units = [target.name for name in names("families") for target in get("families", name).targets]
-    ways = [target for name in names("methods") for target in getattr(get("methods", name), "targets", ())]
-    return _begun(list(dict.fromkeys([*units, *ways])), incomplete)
+
+def several_targets(incomplete: str) -> list[str]:
+    """Kinds of units, separated by commas."""
+    return _next(_units(), incomplete)
 
 
 def topics(incomplete: str) -> list[str]:
@@ -67,6 +68,15 @@ def topics(incomplete: str) -> list[str]:
     from last_cli.display.explain import topics as pages
 
     return _begun(list(pages()), incomplete)
+
+
+def _units() -> list[str]:
+    """Those of all families, and those of methods, such as weights."""
+    from last_cli.base.registry import get, names
+
+    units = [target.name for name in names("families") for target in get("families", name).targets]
+    ways = [target for name in names("methods") for target in getattr(get("methods", name), "targets", ())]
+    return list(dict.fromkeys([*units, *ways]))
 
 
 def _begun(values: Sequence[str], incomplete: str) -> list[str]:

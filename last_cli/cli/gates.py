@@ -1,34 +1,19 @@
 """Gates on the command line: how limits are written, and how it is told that they hold or fail."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: see options.
 import os
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated, get_args
 
 import typer
 
 from last_cli.base.errors import UsageError, spelled
 from last_cli.cli.shared import tell
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from last_cli.display.view import Passed
-
-
-def share(text: str) -> float:
-    """2% or 0.02; a bare number from 1 could mean either."""
-    try:
-        value = float(text.removesuffix("%"))
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no share, expected one such as 2% or 0.02") from error
-    if text.endswith("%"):
-        return value / 100
-    if value >= 1:
-        raise typer.BadParameter(f"{text} may mean {text}% or {value:.0%}: add the sign")
-    return value
+from last_cli.display.forms import Format, GateFormat
+from last_cli.display.view import Passed
 
 
 def report_of(forms: Sequence[str]) -> Callable[[str], Path]:
@@ -44,6 +29,33 @@ def report_of(forms: Sequence[str]) -> Callable[[str], Path]:
         return path
 
     return read
+
+
+report_option = partial(typer.Option, "--report", "-o", metavar="FILE")
+Report = Annotated[
+    Path | None,
+    report_option(parser=report_of(get_args(Format)), help="Also write it to a .html, .md, .tex, .csv or .json file."),
+]
+GateReport = Annotated[
+    Path | None,
+    report_option(
+        parser=report_of(get_args(GateFormat)),
+        help="Also write it to a .html, .md, .tex, .csv, .json or (JUnit) .xml file.",
+    ),
+]
+
+
+def share(text: str) -> float:
+    """2% or 0.02; a bare number from 1 could mean either."""
+    try:
+        value = float(text.removesuffix("%"))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no share, expected one such as 2% or 0.02") from error
+    if text.endswith("%"):
+        return value / 100
+    if value >= 1:
+        raise typer.BadParameter(f"{text} may mean {text}% or {value:.0%}: add the sign")
+    return value
 
 
 def fraction(accuracy: float | None) -> float | None:

@@ -7,13 +7,13 @@ the public function's keyword, so that `vars(options)` are the keywords of the c
 # No `from __future__ import annotations` here and in the commands: Typer would have to evaluate each annotation again.
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 import typer
 
 from last_cli.cli.completion import criteria, methods, presets, several_of, targets, tasks
 from last_cli.cli.expand import options
-from last_cli.cli.gates import report_of, share
+from last_cli.cli.gates import GateReport, Report, share
 from last_cli.display.forms import Format, GateFormat
 
 # The groups of a help page, in their order.
@@ -31,7 +31,6 @@ calibration_option = partial(typer.Option, rich_help_panel=CALIBRATION)
 output_option = partial(typer.Option, rich_help_panel=OUTPUT)
 gate_option = partial(typer.Option, rich_help_panel=GATES)
 model_option = partial(typer.Option, rich_help_panel=MODEL)
-process_option = partial(typer.Option, rich_help_panel=PROCESSES)
 
 
 Ckpt = Annotated[
@@ -48,18 +47,6 @@ Precision = Annotated[
     Literal["float32", "bfloat16"], how_option(help="Precision of matmuls and activations; states stay float32.")
 ]
 Unstable = Annotated[bool, model_option("--allow-unstable", help="Proceed despite unstable poles (|λ| >= 1).")]
-report_option = partial(typer.Option, "--report", "-o", metavar="FILE")
-Report = Annotated[
-    Path | None,
-    report_option(parser=report_of(get_args(Format)), help="Also write it to a .html, .md, .tex, .csv or .json file."),
-]
-GateReport = Annotated[
-    Path | None,
-    report_option(
-        parser=report_of(get_args(GateFormat)),
-        help="Also write it to a .html, .md, .tex, .csv, .json or (JUnit) .xml file.",
-    ),
-]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, hints or summaries.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Show how the result came about, and the traceback of an error.")
@@ -68,7 +55,7 @@ Verbose = Annotated[
 
 @options
 class Amount:
-    """How much is removed: by one of the first four."""
+    """How much is removed: by one of the first five."""
 
     ratio: Annotated[
         float | None,
@@ -77,6 +64,14 @@ class Amount:
     max_drop: Annotated[
         float | None,
         remove_option(help="Choose the largest ratio that loses at most this many points on the validation split."),
+    ] = None
+    max_increase: Annotated[
+        float | None,
+        remove_option(
+            parser=share,
+            metavar="SHARE",
+            help="Choose the largest ratio that raises the perplexity of --task FILE.txt by at most this, such as 2%.",
+        ),
     ] = None
     max_error: Annotated[
         float | None,
@@ -94,12 +89,12 @@ class Amount:
         bool,
         remove_option(
             "--strict",
-            help="With --max-error: one standard error more must fit. --max-drop always judges its upper limit.",
+            help="With --max-error: one standard error more must fit; other budgets always judge their upper limit.",
         ),
     ] = False
     estimate: Annotated[
         bool,
-        remove_option("--estimate", help="With --max-drop: judge the estimate, not its upper limit."),
+        remove_option("--estimate", help="Judge the estimate of the loss, not its upper limit."),
     ] = False
     assume: Annotated[bool, remove_option("--assume", help="Search even where the configuration is a guess.")] = False
 

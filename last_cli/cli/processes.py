@@ -1,10 +1,15 @@
 """Several processes that evaluate together, each its share."""
 
 # No `from __future__ import annotations` here: see options.
+from functools import partial
 from typing import Annotated
 
+import typer
+
 from last_cli.cli.expand import options
-from last_cli.cli.options import process_option
+from last_cli.cli.options import PROCESSES
+
+process_option = partial(typer.Option, rich_help_panel=PROCESSES)
 
 
 @options

@@ -52,6 +52,7 @@ def score(
     """Show H-infinity norms and scores of every state, one row per layer."""
     from last_cli.display.score import score_view
     from last_cli.display.terminal import progress_bar
+    from last_cli.pruning.select import removing
 
     if plot is not None:
         check_plot(plot)
@@ -78,4 +79,6 @@ def score(
         draw_scores(result, plot)
         tell(f"wrote {plot}", general.quiet)
     if ratio is None:
-        tell(f"last prune {ckpt} --ratio 0.33   # removes the lowest third", general.quiet, "next")
+        usual = removing(checkpoint.layers[0].target(), checkpoint.layers)
+        share = {0.33: "third", 0.5: "half"}.get(usual, "three quarters")
+        tell(f"last prune {ckpt} --ratio {usual:g}   # removes the lowest {share}", general.quiet, "next")

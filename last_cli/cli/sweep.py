@@ -5,7 +5,7 @@ from typing import Annotated
 
 import last_cli as last
 from last_cli.cli.app import command
-from last_cli.cli.completion import recipes, splits
+from last_cli.cli.completion import recipes, several_targets, splits
 from last_cli.cli.options import (
     Ckpt,
     Data,
@@ -22,6 +22,11 @@ from last_cli.cli.options import (
 from last_cli.cli.shared import check_plot, load, show, tell, tell_assumed
 
 
+def _names(said: str | None) -> list[str] | None:
+    """Those between commas."""
+    return None if said is None else [name.strip() for name in said.split(",") if name.strip()]
+
+
 @command(
     "last sweep ckpt/ --task listops --split val --ratios 0.3:0.8:0.05",
     "last sweep ckpt/ --task listops --criteria aire,aire+refit",
@@ -33,9 +38,20 @@ def sweep(
     ratios: Annotated[
         str, remove_option(help="Ratios to try: START:STOP:STEP, both ends included, or 0.1,0.33,0.5.")
     ] = "0:0.9:0.1",
+    target: Annotated[
+        str | None,
+        remove_option(
+            metavar="NAMES",
+            help="Kinds of units to remove, separated by commas: states,heads,weights.",
+            show_default="states",
+            autocompletion=several_targets,
+        ),
+    ] = None,
     criteria: Annotated[
         str | None,
         remove_option(
+            "--criteria",
+            "--criterion",
             help="Criteria, methods or NAME+refit to compare, separated by commas.",
             autocompletion=recipes,
             show_default="last, aire, reconstruct, random; language models: last, magnitude, random",
@@ -87,7 +103,8 @@ def sweep(
             **vars(place),
             **vars(selection),
             ratios=ratios,
-            criteria=None if criteria is None else [name.strip() for name in criteria.split(",") if name.strip()],
+            target=_names(target),
+            criteria=_names(criteria),
             seeds=seeds,
             calibration=calibration,
             calibration_file=calibration_file,

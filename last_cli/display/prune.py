@@ -39,7 +39,7 @@ def _lines(report: PruneReport) -> list[str]:
     if report.memory:
         before, after = report.memory
         lines.append(f"state per sequence {byte_size(before)} -> {byte_size(after)} ({after / before - 1:+.1%})")
-    lines += _zeros_notes(report)
+    lines += _zeros_notes(report) + _blocks_notes(report)
     lines += search_lines(report.search) if report.search else []
     if "dynamics" in report.changes and report.sliced_copies:
         lines.append("the optimizer arrays belong to the old poles: restart the optimizer")
@@ -97,14 +97,26 @@ def _zeros_notes(report: PruneReport) -> list[str]:
     return lines + (["the remaining weights of these arrays are refitted"] if report.method != "criterion" else [])
 
 
+def _blocks_notes(report: PruneReport) -> list[str]:
+    """Which whole blocks went, and what that did to the loss."""
+    said = report.needed.get("blocks", {})
+    if not said.get("removed"):
+        return []
+    names = short_names([layer.name for layer in report.layers])
+    short = dict(zip((layer.name for layer in report.layers), names, strict=True))
+    gone = ", ".join(short[one["block"]] for one in said["removed"])
+    loss = f"loss on the text {said['loss']:.4g} -> {said['removed'][-1]['loss']:.4g}"
+    return [f"blocks {'silenced' if report.masked else 'gone'}, one after the other: {gone}; {loss} nats per token"]
+
+
 def _language_hints(report: PruneReport) -> list[str]:
     loads = f", and it loads {report.loads}" if report.loads else ""
     if report.target == "groups" and report.ratio and report.states[0] == report.states[1]:
-        return ["nothing is merged: what stays is rounded up to a divisor; a larger ratio merges some"]
+        return ["nothing is merged, because sizes are rounded up to a divisor; a larger ratio merges some"]
     if report.ratio and report.states[0] == report.states[1]:
         return ["nothing is removed, because sizes are rounded up; ⟦multiple_of 1⟧ or a larger ratio removes some"]
-    if len({layer.stored for layer in report.layers}) > 1:
-        fill = "; ⟦stock⟧ pads them with zeros for the stock class" if loads else ""
+    if len({layer.stored for layer in report.layers if layer.stored}) > 1:
+        fill = "; ⟦stock⟧ pads them with zeros for the stock class" if loads and report.fillable else ""
         return [f"layers are stored at sizes of their own{loads}{fill}"]
     return [f"every layer has the same sizes{loads or ', so stock classes load it by the configuration beside it'}"]
 

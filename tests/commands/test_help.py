@@ -12,6 +12,7 @@ import pytest
 from commands import S5, Run
 
 import last_cli as last
+from last_cli.base.registry import names
 from last_cli.cli import main
 from last_cli.cli.app import COMMANDS as REGISTERED
 from last_cli.cli.app import built
@@ -175,7 +176,7 @@ def test_flags_reach_the_public_functions(run: Run, name: str, monkeypatch: pyte
     assert run(name, S5, *(word for words, _ in asked.values() for word in words))[2].endswith("that is enough\n")
     expected = {option: value for option, (_, value) in asked.items() if option in got}
     if name == "sweep":
-        expected["criteria"] = [expected["criteria"]]
+        expected |= {name: [expected[name]] for name in ("criteria", "target")}
     assert expected.pop("baseline", None) is None or isinstance(got["baseline"], last.Checkpoint)
     assert {option: got[option] for option in expected} == expected
     here = {"output", "dry_run", "force", "per_state", "per_unit", "tree", "form", "quiet", "verbose", "report"}
@@ -192,8 +193,8 @@ def test_every_command_that_runs_or_scores_a_network_has_the_same_settings_of_th
     ("line", "offered"),
     [
         ("prune --method b", ["balanced"]),
-        ("prune --method ", ["criterion", "reconstruct", "balanced", "wanda", "reference-wanda", "sparsegpt"]),
-        ("prune --target ", ["states", "heads", "channels", "weights"]),
+        ("prune --method ", names("methods")),
+        ("prune --target ", ["states", "heads", "channels", "weights", "blocks", "groups"]),
         ("prune --modules in_proj,", ["in_proj,out_proj", "in_proj,mlp"]),
         ("prune --preset s5-lra-l", ["s5-lra-listops"]),
         ("score --criterion la", ["last", "last-reference"]),
@@ -201,6 +202,7 @@ def test_every_command_that_runs_or_scores_a_network_has_the_same_settings_of_th
         ("verify --format j", ["json", "junit"]),
         ("eval --task dig", ["digits"]),
         ("eval --split ", ["test", "val", "train"]),
+        ("sweep --target heads,st", ["heads,states"]),
         ("sweep --criteria last,aire+", ["last,aire+refit"]),
         ("list ", ["criteria", "families", "tasks", "presets", "methods"]),
         ("explain me", ["methods"]),

@@ -21,7 +21,7 @@ from last_cli.display.sheet import Sheet, write_table
 from last_cli.display.sweep import write_files
 from last_cli.display.view import Passed, View, detailed
 from last_cli.pruning.means import means_of
-from last_cli.results.sweep import SweepPoint, SweepReport
+from last_cli.results.sweep import SweepPoint, SweepReport, Unpruned
 
 NAME = "<script src='http://example.org/x.js'>"
 SHEET = Sheet(["layer", "λ", ""], [["a_1", "-0.50 ± 0.10", "██░░"], ["50 %", "2", "░░░░"]], ["total", "1", ""])
@@ -115,8 +115,8 @@ def report(name: str = "s5-listops") -> SweepReport:
         SweepPoint(c, r, 0, int(128 * (1 - r)), 0.6 - r, 0.01, 1.0, r, 0.01) for c in ("last", name) for r in (0, 0.5)
     ]
     task = {"name": name, "version": 1, "split": "val", "length": 65}
-    base = {"accuracy": 0.6, "stderr": 0.01, "states": 128, "n": 2000, "device": "cpu"}
-    return SweepReport(source, "s5", task, base, points, means_of(points), {}, {}, warnings=[name], notes=[name])
+    base = Unpruned(0.6, 0.01, 1.0, 128, 2000, "cpu", "accuracy")
+    return SweepReport(source, "s5", task, base, points, means_of(points), {}, {}, notes=[name], doubts=[name])
 
 
 def test_the_report_of_a_sweep_is_one_file_that_loads_nothing(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def draw_sweep(report: SweepReport, out: Path | io.BytesIO) -> None:
         OutputError: the file cannot be written.
     """
     with figure(out, SIZE) as (made, axes):
-        means, base, whole = report.means, report.baseline.value, report.baseline.states
+        means, base = report.means, report.baseline.value
         as_share = report.metric == ACCURACY
         scale = 100 if as_share else 1.0
         axes.axhline(scale * base, color="0.55", lw=0.9, ls=(0, (5, 3)), zorder=1, label="unpruned")
@@ -41,7 +41,7 @@ def draw_sweep(report: SweepReport, out: Path | io.BytesIO) -> None:
             line = sorted((mean for mean in means if mean.criterion == name), key=lambda mean: mean.ratio)
             front = [mean for mean in line if mean.pareto]
             axes.errorbar(
-                *_xy(line, whole, scale, aside[i]),
+                *_xy(report, line, scale, aside[i]),
                 yerr=[(100 if as_share else base) * mean.worse_stderr for mean in line],
                 color=colour,
                 marker=marker,
@@ -54,10 +54,10 @@ def draw_sweep(report: SweepReport, out: Path | io.BytesIO) -> None:
                 label=f"{name} ({line[0].seeds} seeds)" if line[0].seeds > 1 else name,
                 zorder=2 if name == CHANCE else 3,
             )
-            axes.scatter(*_xy(front, whole, scale, aside[i]), **RING, zorder=4)
+            axes.scatter(*_xy(report, front, scale, aside[i]), **RING, zorder=4)
         axes.scatter([], [], **RING, label=FRONT)
         axes.set(
-            xlabel="states removed (%)",
+            xlabel=f"{report.targets[0]} removed (%)" if len(report.targets) == 1 else "removed (%)",
             ylabel=f"{report.metric}{' (%)' if as_share else ''}",
             title=_title(report),
         )
@@ -92,5 +92,5 @@ def _legend(axes: Any) -> tuple[list[Any], list[str]]:
     return [handles[i] for i in order], [labels[i] for i in order]
 
 
-def _xy(means: Sequence[SweepMean], whole: int, scale: float, aside: float) -> tuple[list[float], list[float]]:
-    return [100 * (1 - mean.states / whole) + aside for mean in means], [scale * mean.value for mean in means]
+def _xy(report: SweepReport, means: Sequence[SweepMean], scale: float, aside: float) -> tuple[list[float], list[float]]:
+    return [100 * report.removed(mean) + aside for mean in means], [scale * mean.value for mean in means]
