@@ -46,7 +46,7 @@ def test_stamp_and_report_say_which() -> None:
     step = small.checkpoint.stamp["pruned"][-1]
     assert step["logit_errors"][step["allocation"]] == min(step["logit_errors"].values())
     assert step["held_out_logit_errors"].keys() == {"none", *(f"{r:g}" for r in correct.RIDGES)}
-    notes = " ".join(prune_view(small.report, None).details)
+    notes = " ".join(prune_view(small.report).details)
     assert step["allocation"] in notes and "held-out" in notes
 
 

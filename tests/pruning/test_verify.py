@@ -82,7 +82,7 @@ def test_new_poles_of_another_package_are_verified(says: list[str] | None, monke
     assert not failed(small, ck)
     assert failed(changed(small, "D"), ck) == ["everything else untouched"]
     assert small.report is not None
-    assert "poles, B and C are new" in " ".join(prune_view(small.report, None).details)
+    assert "poles, B and C are new" in " ".join(prune_view(small.report).details)
 
 
 SAYS, SILENT = Poles(list(ROLES)), Poles(None)
