@@ -60,7 +60,7 @@ def prune(
     assume: bool = False, method: str = "criterion", refit: bool = False,
     calibration: int | None = None, task: str | None = None, calibration_file: str | Path | None = None,
     data_dir: str | Path | None = None, scope: Literal["global", "layer"] | None = None, min_states: int = 1,
-    seed: int = 0, shape: Literal["ragged", "rectangular"] = "ragged", masked: bool = False,
+    seed: int = 0, shape: Literal["ragged", "rectangular"] = "ragged", masked: bool = False, tune: bool = False,
     target: str | None = None, multiple_of: int | None = None, stock: bool = False, pattern: str | None = None,
     modules: str | None = None, keep: str | Path | Mapping[str, Any] | None = None, allow_unstable: bool = False,
     horizon: int | None = None, drop: Sequence[str] | str | None = None, progress: Progress | None = None,
@@ -89,6 +89,7 @@ def prune(
         seed: of the criterion random, of what is drawn from the sequences, and of inputs made without data.
         shape: S4D only: "rectangular" keeps as many states in every channel, "ragged" pads to the widest.
         masked, target: keep all shapes, and zero B and C; what is removed, by default states.
+        tune: then train what stays towards the unpruned network's answers, on the file or training split; see `tune`.
         multiple_of: language models: round what every group keeps up to a multiple; by default 8, below 16 states 1.
         keep: instead of a ratio, exactly these units: a file, another checkpoint of `last`, or what its stamp holds.
         stock: language models: zeros up to the largest layer, for stock classes.
@@ -122,8 +123,15 @@ def prune(
     )  # fmt: skip
     sequences = Calibration(calibration, task, calibration_file, data_dir)
     whole = without(opened(checkpoint), drop or ())
+    limited, given = isinstance(extent, budget.Budget), sequences
+    if tune:
+        from last_cli.pruning.tune.after import asked_by_pruning, tuned
+
+        sequences = asked_by_pruning(how, whole, given, extent.kind if limited else None)
     if keep is not None:
-        return kept.prune_kept(whole, keep, how, sequences, (ratio, max_drop, max_error))
-    if isinstance(extent, budget.Budget):
-        return budget.prune_within(whole, extent, how, sequences, progress)
-    return pruning.prune(whole, extent, how, sequences, progress)
+        small = kept.prune_kept(whole, keep, how, sequences, (ratio, max_drop, max_error))
+    elif isinstance(extent, budget.Budget):
+        small = budget.prune_within(whole, extent, how, sequences, progress)
+    else:
+        small = pruning.prune(whole, extent, how, sequences, progress)
+    return tuned(small, whole, given, seed, progress) if tune else small

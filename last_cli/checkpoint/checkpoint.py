@@ -33,6 +33,7 @@ from last_cli.results.source import Source
 
 if TYPE_CHECKING:
     from last_cli.results.prune import PruneReport
+    from last_cli.results.tune import TuneReport
 
 LAYERS_THAT_HINT = 2  # enough for what their numbers tell
 
@@ -54,6 +55,7 @@ class Checkpoint:
         drops: paths below which its leaves are left out, and items of the step.
         settings: what changes with the arrays in JSON files beside them, by file and by path of keys.
         report: what pruning did, where this is its result.
+        tuned: what tuning did, where this is its result.
         contradictions: what is said of the network around the layers and cannot be, given the tree.
     """
 
@@ -68,6 +70,7 @@ class Checkpoint:
     drops: tuple[str, ...] = ()
     settings: Settings = field(default_factory=dict)
     report: PruneReport | None = None
+    tuned: TuneReport | None = None
     contradictions: tuple[str, ...] = ()
 
     @property

@@ -14,7 +14,7 @@ def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
     """Write what `prune` made, with its stamp, as a checkpoint that appears whole or not at all.
 
     Args:
-        pruned: what `prune` gave.
+        pruned: what `prune` or `tune` gave.
         path: where it goes.
         force: replace a checkpoint that is there already.
 
@@ -23,15 +23,15 @@ def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
 
     Raises:
         OutputError: the output exists (unless `force`), is the input, or cannot be written; nothing is left behind.
-        UsageError: nothing was pruned.
+        UsageError: nothing was pruned or tuned.
     """
     if not isinstance(pruned, Checkpoint):
         raise UsageError(
             f"⟨pruned⟩ is {str(pruned)!r}, expected what `prune` gave",
             "for example last.save(small, path), in this order",
         )
-    if pruned.report is None:
-        raise UsageError(f"{pruned.source.path} is as it was: there is nothing to save", "prune it first")
+    if pruned.report is None and pruned.tuned is None:
+        raise UsageError(f"{pruned.source.path} is as it was: there is nothing to save", "prune or tune it first")
     out = Path(path)
     shapes, loader = {key: leaf.shape for key, leaf in pruned.leaves.items()}, pruned.loader
     before = pruned.index.leaves

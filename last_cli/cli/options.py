@@ -187,6 +187,9 @@ class Way:
     masked: Annotated[
         bool, how_option("--masked", help="Keep all shapes; zero B and C of removed states.", show_default="no")
     ] = False
+    tune: Annotated[
+        bool, how_option("--tune", help="Then train what stays, as `last tune` does.", show_default="no")
+    ] = False
 
 
 @options

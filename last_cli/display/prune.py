@@ -7,6 +7,7 @@ from typing import Any
 
 from last_cli.display.search import search_lines
 from last_cli.display.sheet import Format, Sheet, write_csv, write_json, write_sheet
+from last_cli.display.tune import tune_lines
 from last_cli.display.words import byte_size, number, short_names
 from last_cli.results.prune import LayerPrune, PruneReport
 
@@ -36,6 +37,7 @@ def prune_summary(report: PruneReport) -> list[str]:
     lines += _change_notes(report)
     lines += [f"rescaled: {_rescaled(report.rescaled)}"] if report.rescaled else []
     lines += search_lines(report.search) if report.search else []
+    lines += tune_lines(report.tuned) if report.tuned else []
     if report.memory:
         before, after = report.memory
         lines.append(f"state of a sequence {byte_size(before)} -> {byte_size(after)} ({after / before - 1:+.1%})")
@@ -57,7 +59,7 @@ def prune_hints(report: PruneReport) -> list[str]:
     if report.memory:
         return _language_hints(report)
     hints = []
-    if report.target == "states" and not (report.changes and report.differences):
+    if report.target == "states" and not (report.tuned or (report.changes and report.differences)):
         hints.append(
             "⟦method reconstruct⟧ refits C of what is kept, which mostly keeps more accuracy at the same ratio"
         )

@@ -22,6 +22,7 @@ from last_cli.pruning.calibration.request import Calibration
 from last_cli.pruning.needs import Needs
 from last_cli.pruning.recipe import BY_CRITERION, Recipe
 from last_cli.pruning.score import able_criterion, score_layers
+from last_cli.pruning.tune.plan import TUNE
 from last_cli.results.prune import PruneReport
 
 KEEP = "keep"
@@ -99,6 +100,7 @@ def _said(keep: str | Path | Mapping[str, Any]) -> tuple[Mapping[str, Any], str]
             f"to keep other units, list them in a file of their own: {FORM}",
         )
     if isinstance(steps := content.get("pruned"), list) and steps:
+        steps = [step for step in steps if not (isinstance(step, Mapping) and step.get("method") == TUNE)] or steps[:1]
         if len(steps) > 1:
             raise UsageError(f"{where}: {len(steps)} prunings one after the other, expected one", "repeat them in turn")
         content = steps[0]

@@ -26,6 +26,8 @@ from last_cli.pruning.listed import by_group
 from last_cli.pruning.recipe import WEIGHTS
 from last_cli.pruning.select import stored
 from last_cli.pruning.sparse.verify import zeros_checks
+from last_cli.pruning.tune.moments import moments_of
+from last_cli.pruning.tune.plan import TUNE
 from last_cli.results.verify import Check, VerifyReport
 
 STEPS, FEW_STEPS, FREQUENCIES = 64, 16, 257
@@ -135,18 +137,20 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     resizing = _resizing(pruned, against, said, steps)
     cuts = with_rescales(own_cuts(against.layers, said), resizing.arrays)
     refits = {layer.leaves[n] for layer in against.layers for n in _refitted(steps) if n in layer.leaves}
-    untouched = _untouched(pruned, against, {*cuts, *refits})
+    cleared = _cleared(pruned, steps)
+    also = f", {' and '.join(_refitted(steps))} {'tuned' if cleared is not None else 'refitted'}" if refits else ""
+    untouched = [_untouched(pruned, against, {*cuts, *refits, *(cleared or ())}), *_all_zero(pruned, cleared or ())]
     if roles := set().union(*map(_changes, steps)):
         new = {layer.leaves[n] for layer in against.layers for n in _new_leaves(layer, against, target, roles)}
-        kept = _bit_equal(pruned, against, {key: cut for key, cut in cuts.items() if key not in new})
-        checks += [replace(kept, name=f"kept entries bit-equal, {_in_words(roles)}"), untouched]
+        kept = _bit_equal(pruned, against, {key: cut for key, cut in cuts.items() if key not in {*new, *refits}})
+        checks += [replace(kept, name=f"kept entries bit-equal, {_in_words(roles)}{also}"), *untouched]
         if len(steps) == 1 and since is not None and "gain_bound" in steps[0]:
             checks.append(_new_poles_hold(pruned, against, steps[0]["gain_bound"]))
         return checks
     kept = _bit_equal(pruned, against, {key: cut for key, cut in cuts.items() if key not in refits})
-    kept = replace(kept, name=f"{kept.name}, {' and '.join(_refitted(steps))} refitted") if refits else kept
+    kept = replace(kept, name=f"{kept.name}{also}")
     kept = replace(kept, name=f"{kept.name}, means of merged {target} as computed anew") if merged else kept
-    checks += [kept, untouched, *_settings(pruned, against, resizing)]
+    checks += [kept, *untouched, *_settings(pruned, against, resizing)]
     linear = all(layer.family.system is not None for layer in against.layers)
     responding = linear or all(layer.family.respond is not None for layer in against.layers)
     if target == "states" and responding and not refits and all(check.passed for check in checks[1:]):
@@ -186,6 +190,19 @@ def _changes(step: Mapping[str, Any]) -> set[Role]:
 def _refitted(steps: Sequence[Mapping[str, Any]]) -> list[str]:
     """The leaves of every layer, by name, that prunings refitted otherwise than by a role."""
     return sorted({name for step in steps for name in step.get("refitted", ())})
+
+
+def _cleared(pruned: Checkpoint, steps: Sequence[Mapping[str, Any]]) -> list[Any] | None:
+    """Keys of the optimizer's moments that a tuning has set to zero; None where nothing was tuned."""
+    tuned = [step for step in steps if step.get("method") == TUNE]
+    return moments_of(pruned, _refitted(tuned)) if tuned else None
+
+
+def _all_zero(pruned: Checkpoint, keys: Collection[Any]) -> list[Check]:
+    if not keys:
+        return []
+    wrong = ["/".join(key) for key in keys if pruned.read([key])[key].any()]
+    return [Check("moments of tuned leaves are 0", not wrong, _seen(wrong, f"{len(keys)} arrays"))]
 
 
 def _in_words(roles: set[Role]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from last_cli.results.search import Search
 from last_cli.results.source import Json, Source, head
+from last_cli.results.tune import TuneReport
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class PruneReport:
         rescaled: what changed besides, so that what is left gives what the masked model gives: `arrays`, each with its
             `factor`, `settings` in files, and `inexact`, where that is not the same.
         zeros: of pruned weights: `modules`, `pattern`, and of each array in `weights` how many it has, and are 0.
+        tuned: what tuning did afterwards; None where nothing was tuned.
     """
 
     checkpoint: Source
@@ -125,6 +127,7 @@ class PruneReport:
     rescaled: Mapping[str, Any] = field(default_factory=dict)
     loads: str | None = None
     zeros: Mapping[str, Any] = field(default_factory=dict)
+    tuned: TuneReport | None = None
 
     @property
     def states(self) -> tuple[int, int]:
@@ -158,6 +161,7 @@ class PruneReport:
             "warnings": list(self.warnings),
             **({"rescaled": dict(self.rescaled)} if self.rescaled else {}),
             **({"search": self.search.as_json()} if self.search else {}),
+            **({"tuned": self.tuned.said()} if self.tuned else {}),
             **self._change(),
         }
 

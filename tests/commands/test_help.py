@@ -16,7 +16,7 @@ from last_cli.cli.app import built
 from last_cli.cli.options import GROUPS, PROCESSES, Model
 from last_cli.evaluation import measure as measuring
 
-COMMANDS = "score prune eval sweep bench inspect config verify diff list demo import export"
+COMMANDS = "score prune tune eval sweep bench inspect config verify diff list demo import export"
 
 
 @pytest.mark.parametrize(
