@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from last_cli.display.sheet import Format, Sheet, show_sheet
 from last_cli.display.words import number
 from last_cli.results.tune import TuneReport
@@ -11,26 +13,27 @@ MOST = 12  # rows
 
 def show_tune(report: TuneReport, form: Format, output: str | None) -> None:
     """`last tune`: what the held-out sequences said along the way, a row a look."""
-    show_sheet(_sheet(report, MOST if form != "csv" else len(report.points)), report.as_json(output), form)
+    show_sheet(
+        _sheet(report, MOST if form != "csv" else len(report.points)), replace(report, output=output).as_json(), form
+    )
 
 
 def tune_lines(report: TuneReport) -> list[str]:
     """What was trained, on what, and what came of it."""
     source = ", ".join(f"{name} {value}" for name, value in report.inputs.items() if name != "digest")
-    stopped = f", of {report.planned:,}" if report.steps < report.planned else ""
-    resumed = f", {report.resumed:,} of them by an interrupted run" if report.resumed else ""
-    before, after = report.before, report.after
+    stopped = f", of {report.planned_steps:,}" if report.steps < report.planned_steps else ""
+    resumed = f", {report.resumed_steps:,} of them by an interrupted run" if report.resumed_steps else ""
+    error, same = report.error, report.agreement
     lines = [
         f"tuned {', '.join(report.leaves)}: {report.steps:,} steps{stopped}{resumed} in {report.seconds:.0f} s, on: "
         f"{source}; no label was read",
         f"held out ({report.held_out:,} of {report.sequences:,} sequences): divergence from the teacher's answers "
-        f"{number(before.error)} -> {number(after.error)} nats, same answer {before.agreement:.1%} -> "
-        f"{after.agreement:.1%}",
+        f"{number(error.before)} -> {number(error.after)} nats, same answer {same.before:.1%} -> {same.after:.1%}",
     ]
     if not report.best_step:
         lines.append("no step made the held-out error smaller: what is written is as it was")
-    if report.cleared:
-        lines.append(f"{report.cleared} moments of the optimizer are 0 now: they belonged to the old numbers")
+    if report.moments_cleared:
+        lines.append(f"{report.moments_cleared} moments of the optimizer are 0 now: they belonged to the old numbers")
     return lines
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +21,6 @@ from last_cli.families.copies import (
 )
 from last_cli.families.layer import Layer
 from last_cli.formats import Key, Leaf
-
-Followed = Callable[[Layer, str], bool]
-"""Whether what follows a leaf of a layer is asked for."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +43,7 @@ class Follower:
 
 
 def followers(
-    layers: Iterable[Layer],
-    leaves: Mapping[Key, Leaf],
-    parameters: Mapping[Key, Leaf] | None = None,
-    followed: Followed = Layer.carries,
+    layers: Iterable[Layer], leaves: Mapping[Key, Leaf], parameters: Mapping[Key, Leaf] | None = None
 ) -> dict[Key, Follower]:
     """The arrays among `leaves` that follow the layers' parameters in place and shape, by key.
 
@@ -60,7 +54,6 @@ def followers(
         layers: what may be followed.
         leaves: of a tree, the layers' own or that of another item of the step.
         parameters: the leaves that the layers were found among, where those are not `leaves`.
-        followed: which parameters count, by default those that hold units.
 
     Raises:
         CheckpointError: an array may follow parameters of several layers.
@@ -71,18 +64,21 @@ def followers(
     model, found = Structure(parameters or leaves), {}
     tree = model if parameters is None or parameters is leaves else Structure(leaves)
     ends: dict[Key, list[tuple[Layer, str, Key]]] = {}
-    own = set()
+    own, carried = set(), set()
     for layer in layers:
         for name, key in layer.leaves.items():
             own.add(key)
             path = variable(key)
+            if layer.carries(name):
+                carried.add(path[-1])
             for start in range(len(path)):
                 ends.setdefault(path[start:], []).append((layer, name, key))
     for key, leaf in leaves.items():
         if leaf.kind == "array" and not (tree is model and key in own):
             path = variable(key)
-            tries = (_matches(p, leaf.shape, ends, tree, model, followed) for p in (path, path[:-1]))
-            if match := next(filter(None, tries), None):
+            paths = (p for p in (path, path[:-1]) if p and p[-1] in carried)
+            match = next(filter(None, (_matches(p, leaf.shape, ends, tree, model) for p in paths)), None)
+            if match:
                 found[key] = _closest(match, key)
     return found
 
@@ -113,7 +109,6 @@ def _matches(
     ends: Mapping[Key, list[tuple[Layer, str, Key]]],
     tree: Structure,
     model: Structure,
-    followed: Followed,
 ) -> list[Follower]:
     """What an array may follow, by the longest end of its path that any parameter has."""
     seen: set[tuple[Key, Key]] = set()
@@ -125,7 +120,7 @@ def _matches(
             if is_inside(of, root, seen):
                 continue
             axes = _axes(shape, model.shapes[variable(key)], path)
-            if axes and followed(layer, name) and _is_copy(root, of, tree, model):
+            if axes and layer.carries(name) and _is_copy(root, of, tree, model):
                 match.append(Follower(layer, name, key, root, of, *axes))
         if match:
             whole = [m for m in match if tree.repeats(m.root, model, m.of)]

@@ -13,6 +13,7 @@ from last_cli.base.errors import CheckpointError
 from last_cli.base.words import some
 from last_cli.checkpoint.checkpoint import Checkpoint, load, opened
 from last_cli.checkpoint.drop import is_dropped
+from last_cli.checkpoint.trained import TRAINED, cleared
 from last_cli.families.carriers import carriers
 from last_cli.families.find import Layer
 from last_cli.families.lti.system import System, gain_bound, subtract, transfer_gain
@@ -26,7 +27,6 @@ from last_cli.pruning.listed import by_group
 from last_cli.pruning.recipe import WEIGHTS
 from last_cli.pruning.select import stored
 from last_cli.pruning.sparse.verify import zeros_checks
-from last_cli.pruning.tune.moments import moments_of
 from last_cli.pruning.tune.plan import TUNE
 from last_cli.results.verify import Check, VerifyReport
 
@@ -69,6 +69,9 @@ def _as_written(pruned: Checkpoint) -> tuple[list[Check], list[str]]:
     written = pruned.index.written
     if pruned.changed or pruned.also:
         return [], ["it is not written yet, so there are no digests of it"]
+    if lost := pruned.index.lost:
+        what = "holds no stamp" if lost.exists() else "is not there"
+        return [Check("stamp as written", False, f"{lost.name} {what}, and with it the digests of all else")], []
     if written is None:
         what = "its stamp holds no digests" if pruned.index.stamp else "there is no stamp in it"
         return [], [f"{what}: what changed in the optimizer, in refitted values and in files beside cannot be seen"]
@@ -118,6 +121,7 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     said = f"{recorded[:19]} in the stamp, {against.digest[:19]} there"
     checks = [Check("source digest", since is not None, said)]
     steps = chain[-1 if since is None else since :]
+    _refuse_trained(pruned, steps)
     masked = _the_same("masked", False, steps, pruned)
     target = _the_same("target", "states", steps, pruned)
     if target == WEIGHTS:
@@ -179,6 +183,15 @@ def _settings(pruned: Checkpoint, against: Checkpoint, resizing: Resizing) -> li
     return [Check("configuration as expected", not wrong, _seen(wrong, f"{len(wanted)} files"))]
 
 
+def _refuse_trained(pruned: Checkpoint, steps: Sequence[Mapping[str, Any]]) -> None:
+    """Raises CheckpointError where any of the weights may be new."""
+    if any(step.get("method") == TRAINED for step in steps):
+        raise CheckpointError(
+            f"{pruned.source.path}: trained since then, so its weights are not those of its source",
+            "without ⟦against⟧ it is checked against its own digests",
+        )
+
+
 def _changes(step: Mapping[str, Any]) -> set[Role]:
     """The roles of the leaves to which a pruning gave other values in kept units."""
     if "changes" in step or "method" not in step:
@@ -194,8 +207,9 @@ def _refitted(steps: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _cleared(pruned: Checkpoint, steps: Sequence[Mapping[str, Any]]) -> list[Any] | None:
     """Keys of the optimizer's moments that a tuning has set to zero; None where nothing was tuned."""
-    tuned = [step for step in steps if step.get("method") == TUNE]
-    return moments_of(pruned, _refitted(tuned)) if tuned else None
+    names = _refitted([step for step in steps if step.get("method") == TUNE])
+    keys = [layer.leaves[name] for layer in pruned.layers for name in names if name in layer.leaves]
+    return list(cleared(keys, pruned.leaves)) if names else None
 
 
 def _all_zero(pruned: Checkpoint, keys: Collection[Any]) -> list[Check]:

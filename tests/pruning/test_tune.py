@@ -69,11 +69,11 @@ def test_tuning_keeps_what_it_does_not_train(kind: str, tmp_path: Path) -> None:
     before, after = small(kind), tuned(kind, steps=40)
     report = after.tuned
     assert report is not None
-    assert report.after.error < report.before.error
+    assert report.error.after < report.error.before
     assert report.best_step > 0 and report.held_out == 5 and report.sequences == 40
     keys, old, new = trained_keys(before, report.leaves), all_arrays(before), all_arrays(after)
     moments = {key for key in old if key[0] == "opt_state" and ("params", *key[3:]) in keys}
-    assert len(moments) == 2 * len(keys) == report.cleared
+    assert len(moments) == 2 * len(keys) == report.moments_cleared
     for key, array in old.items():
         if key in moments:
             assert not new[key].any() and new[key].shape == array.shape and new[key].dtype == array.dtype
@@ -122,7 +122,7 @@ def test_a_killed_tuning_goes_on_to_the_same_numbers(cache: Path, monkeypatch: p
     said: list[str] = []
     found = tuned(resume=True, tell=lambda line, kind: said.append(line))
     assert said == ["6 of 12 steps are taken up from an interrupted run"]
-    assert found.tuned is not None and found.tuned.resumed == 6 and found.tuned.steps == 12
+    assert found.tuned is not None and found.tuned.resumed_steps == 6 and found.tuned.steps == 12
     assert found.digest == expected.digest
     assert not list((cache / "arrays").glob("tuning-*"))
 
@@ -139,14 +139,14 @@ def test_without_resume_it_begins_anew_and_says_so(cache: Path, monkeypatch: pyt
     said: list[str] = []
     found = tuned(steps=12, tell=lambda line, kind: said.append(line))
     assert said == ["an interrupted run left 2 steps: add resume to take them up"]
-    assert found.tuned is not None and found.tuned.resumed == 0
+    assert found.tuned is not None and found.tuned.resumed_steps == 0
 
 
 def test_what_no_step_betters_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "RATES", (1e3, 1e3))
     found = tuned()
     assert found.tuned is not None and found.tuned.best_step == 0
-    assert found.tuned.after == found.tuned.before
+    assert found.tuned.error.after == found.tuned.error.before
     assert found.digest == small("s5-two-directions").digest
 
 

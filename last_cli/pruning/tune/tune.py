@@ -23,14 +23,13 @@ from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.checkpoint.guess import guesses, told
 from last_cli.checkpoint.network import follow_padding, model_spec
+from last_cli.checkpoint.trained import cleared, cleared_beside
 from last_cli.evaluation.devices import start_devices
 from last_cli.evaluation.inputs import check_fit
 from last_cli.evaluation.resume import Tell
 from last_cli.families.layer import Layer
 from last_cli.formats import Key
-from last_cli.pruning.compact import chained
 from last_cli.pruning.listed import listed
-from last_cli.pruning.tune.moments import zero_moments, zero_moments_beside
 from last_cli.pruning.tune.plan import TUNE, Length
 from last_cli.pruning.tune.sequences import Sequences
 from last_cli.results.tune import TuneReport
@@ -88,12 +87,12 @@ def tune(
         sequences=n,
         held_out=found.held_out,
         steps=state.done,
-        planned=state.planned,
+        planned_steps=state.planned,
         best_step=state.best_step,
         points=state.points,
-        resumed=state.resumed,
+        resumed_steps=state.resumed,
         leaves=found.names,
-        cleared=0,
+        moments_cleared=0,
         seconds=time.monotonic() - began,
         assumed=checkpoint.assumed(checkpoint.layer_options),
         warnings=[*_warnings(checkpoint, teacher, n), *guessed, *found.warnings],
@@ -103,14 +102,15 @@ def tune(
 
 def _made(checkpoint: Checkpoint, changed: Mapping[Key, np.ndarray], report: TuneReport) -> Checkpoint:
     """The checkpoint with its new arrays, zeros for the moments of these, and one more link in its stamp's chain."""
-    own, beside = (make(checkpoint, report.leaves) for make in (zero_moments, zero_moments_beside))
-    also = {item: ChainMap(zeros, dict(checkpoint.also.get(item, {}))) for item, zeros in beside.items()}
-    report = replace(report, cleared=len(own) + sum(map(len, beside.values())))
+    keys = {layer.leaves[name] for layer in checkpoint.layers for name in report.leaves if name in layer.leaves}
+    own, also = cleared(keys, checkpoint.leaves), cleared_beside(keys, checkpoint.index, checkpoint.also)
+    beside = sum(len(zeros.maps[0]) for zeros in also.values() if isinstance(zeros, ChainMap))
+    report = replace(report, moments_cleared=len(own) + beside)
     return replace(
         checkpoint,
         changed=ChainMap({**changed, **own}, checkpoint.changed),  # pyright: ignore[reportArgumentType]
-        also={**checkpoint.also, **also},
-        stamp=chained(checkpoint, _step(checkpoint, report)),
+        also=also,
+        stamp=checkpoint.chained(_step(checkpoint, report)),
         tuned=report,
     )
 
@@ -134,7 +134,7 @@ def _step(checkpoint: Checkpoint, report: TuneReport) -> dict[str, Any]:
         "inputs": dict(report.inputs),
         "steps": report.steps,
         "best_step": report.best_step,
-        "error": {"before": report.before.error, "after": report.after.error},
+        "error": report.error._asdict(),
         "layers": [_all(checkpoint, layer, target) for layer in checkpoint.layers],
     }
 
