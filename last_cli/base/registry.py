@@ -23,9 +23,9 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "s4d": "last_cli.families.lti.s4d:S4D",
         "s4d-pairs": "last_cli.families.lti.s4d_pairs:S4D_PAIRS",
         "lru": "last_cli.families.lti.lru:LRU",
-        "mamba2": "last_cli.families.mamba2.family:MAMBA2",
-        "mamba": "last_cli.families.mamba.family:MAMBA",
-        "zamba": "last_cli.families.mamba.family:ZAMBA",
+        "mamba2": "last_cli.families.mamba2.table:MAMBA2",
+        "mamba": "last_cli.families.mamba.table:MAMBA",
+        "zamba": "last_cli.families.mamba.table:ZAMBA",
     },
     "criteria": {
         "last": "last_cli.pruning.criteria.last:LAST",

@@ -91,7 +91,7 @@ def _language_hints(report: PruneReport) -> list[str]:
     if report.ratio and report.states[0] == report.states[1]:
         return ["nothing goes: numbers that stay are rounded up; ⟦multiple_of 1⟧ or a larger ratio removes some"]
     if len({layer.stored for layer in report.layers}) > 1:
-        fill = "; ⟦stock⟧ fills them up with zeros for the stock class" if loads else ""
+        fill = "; ⟦stock⟧ fills them up with zeros for the stock class" if loads and report.fillable else ""
         return [f"layers have different sizes, each is stored at its own{loads}{fill}"]
     return [f"every layer has the same sizes{loads or ', so stock classes load it by the configuration beside it'}"]
 

@@ -160,9 +160,10 @@ class Network:
             squares of the change of the centred logits, and of these, summed. To be traced by JAX. None where `watch`
             has logits, and few enough to be kept.
         blockwise: the network block by block; None where it does not run so.
-        refit: spec, parameters of `fold` and the same with zeros for removed units, sequences, their lengths, how many
-            of the first steps do not count, and what is called with the progress -> leaves refitted to what is left,
-            by the layer's name and their own. None where layers are Systems, or nothing can be refitted.
+        refit: spec, the tensors by name, read when asked for, and the same with zeros for removed units, sequences,
+            their lengths, how many of the first steps do not count, and what is called with the progress -> leaves
+            refitted to what is left, by the layer's name and their own. None where layers are Systems, or nothing can
+            be refitted.
     """
 
     name: str

@@ -38,6 +38,7 @@ def report_of(
         rescaled=rescaled,
         memory=_memory(before, after),
         loads=loader and loader.said,
+        fillable=not _inexact(before, target),
     )
 
 

@@ -221,7 +221,8 @@ def test_a_head_that_is_a_group_of_its_own_takes_its_pairs_along(tmp_path: Path)
 
 def test_a_cache_of_transformers_4_gets_room_for_each_layer(tmp_path: Path) -> None:
     module = code(tmp_path)
-    sizes = {"conv_dim": 20, "conv_kernel_size": 4, "num_heads": 2, "head_dim": 8, "ssm_state_size": 3}
+    sizes = {"num_heads": 2, "head_dim": 8, "ssm_state_size": 3, "A_log": torch.zeros(2)}
+    sizes["conv1d"] = SimpleNamespace(weight=torch.zeros(20, 1, 4))
     mixer = SimpleNamespace(layer_idx=1, **sizes)
     one = SimpleNamespace(conv_states=torch.zeros(2, 5, 30, 4), ssm_states=torch.zeros(2, 5, 2, 8, 7))
     several = SimpleNamespace(conv_states=list(one.conv_states), ssm_states=list(one.ssm_states))
@@ -233,6 +234,10 @@ def test_a_cache_of_transformers_4_gets_room_for_each_layer(tmp_path: Path) -> N
         module._make_room(mixer, (None, cache), {})
         assert cache.ssm_states[1].all()
     assert one.conv_states.device == torch.device("cpu")
+    first = SimpleNamespace(layer_idx=0, A_log=torch.zeros(30, 3), conv1d=SimpleNamespace(weight=torch.zeros(30, 1, 4)))
+    mamba1 = SimpleNamespace(conv_states=[torch.zeros(5, 30, 4)], ssm_states=[torch.zeros(5, 30, 16)])
+    module._make_room(first, (), {"cache_params": mamba1})
+    assert [tuple(states[0].shape) for states in (mamba1.conv_states, mamba1.ssm_states)] == [(5, 30, 4), (5, 30, 3)]
 
 
 def test_a_model_without_such_sizes_is_the_stock_one(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def in_transformers(change: Change) -> Resizing:
     keys, config = TYPES[change.said.name], files[MAIN]
     if change.before[0].own_groups and config.get(keys.groups) != config.get(keys.heads):
         raise UsageError(*why)  # The modelling file tells by these two that groups go with their heads.
-    told = {"config.json": with_entries(files, change.said, entries(change), why)}
+    told = {"config.json": with_entries(files, entries(change), why)}
     arrays = change.norms(single=True)
     return Resizing(arrays=arrays, settings=told) if arrays else Resizing(told)
 
@@ -79,7 +79,7 @@ def _sizes(change: Change) -> tuple[Values, tuple[str, str] | None]:
         counts, each = change.pruning.counts, _each(change.pruning.target, before)
         return {}, (
             f"layers would keep {min(counts)} to {max(counts)} {each}, and {name} has one number for all",
-            "⟦scope layer⟧ keeps as many in every layer; ⟦stock⟧ fills layers up with zeros to the largest",
+            "⟦stock⟧ fills layers up with zeros to the largest; ⟦scope layer⟧ keeps as many in every layer",
         )
     if change.merged:
         return {}, (

@@ -138,6 +138,8 @@ class Change:
 def change_of(pruning: Shrinking) -> Change:
     """The change of the mixers that a pruning is."""
     said = settings(pruning.files)
+    for number, layer in enumerate(pruning.layers):
+        said.eps_of(number, layer.name)  # Lists with too few entries make models that do not run.
     before = tuple(widths(layer, said) for layer in pruning.layers)
     after = [one.keeping(pruning.target, count) for one, count in zip(before, pruning.counts, strict=True)]
     return Change(pruning, said, before, tuple(after))

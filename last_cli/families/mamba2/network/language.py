@@ -105,14 +105,14 @@ def change(spec: LanguageSpec, params: Any, others: Any, x: Any, lengths: Any, s
 
 
 def refit(
-    spec: LanguageSpec, params: Any, others: Any, x: Any, lengths: Any, skips: Any, progress: Progress | None = None
+    spec: LanguageSpec, whole: Any, masked: Any, x: Any, lengths: Any, skips: Any, progress: Progress | None = None
 ) -> dict[str, dict[str, np.ndarray]]:
     """See Network.refit and refit.refit."""
     from last_cli.families.mamba2.network.refit import refit
 
     lengths = np.full(len(x), x.shape[1]) if lengths is None else lengths
     counted = np.asarray(_counted(x, lengths, skips), np.float32)
-    found = refit(spec, (params, others), np.asarray(x, np.int32), counted, progress)
+    found = refit(spec, (whole, masked), np.asarray(x, np.int32), counted, progress)
     by_layer: dict[str, dict[str, np.ndarray]] = {}
     for prefix in (f"{block.prefix}.{block.mixer}" for block in spec.blocks if block.mixer):
         if own := {n.removeprefix(f"{prefix}."): a for n, a in found.items() if n.startswith(f"{prefix}.")}:
