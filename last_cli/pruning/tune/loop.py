@@ -29,7 +29,7 @@ from last_cli.results.tune import TunePoint
 
 HELD_OUT, MOST_HELD_OUT = 8, 1000
 """One in so many sequences is held out, and no more than these."""
-EVERY, PATIENCE = 200, 6
+EVERY, PATIENCE = 200, 10
 """Steps from one look at the held-out sequences to the next, and looks without a smaller error that end it."""
 SHARE = 0.9
 """Of the minutes, what steps are planned for: looks take the rest."""
