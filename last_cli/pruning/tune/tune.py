@@ -78,7 +78,7 @@ def tune(
     found = loop.run(
         loop.ready(student, whole, inputs, length, progress), key, resume=resume, progress=progress, tell=tell
     )
-    guessed = told(checkpoint, guesses(checkpoint, padded=inputs.lengths is not None))
+    guessed = told(checkpoint, [*guesses(checkpoint, padded=inputs.lengths is not None), *inputs.guesses])
     state = found.state
     report = TuneReport(
         checkpoint=checkpoint.source,

@@ -32,12 +32,29 @@ def logits(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"], 
 
 
 def surprise(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"], chunk: int = CHUNK) -> jax.Array:
-    """-log p in nats (B, T - 1) of every token but the first, given those before it; for the arguments see logits.
+    """-log p in nats (B, T - 1) of every token but the first, given those before it; for the arguments see logits."""
+    return _surprise(spec, tensors, _last(spec, tensors, tokens[:, :-1], chunk), tokens[:, 1:])
 
-    The logits of a few positions at a time are made and left again: of a large vocabulary those of all would take more
-    memory than the model.
+
+def echo(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"]) -> Float[jax.Array, "B T"]:
+    """-log p of every token, given those before it and itself: a loss whose labels are not shifted."""
+    return _surprise(spec, tensors, _last(spec, tensors, tokens, CHUNK), tokens)
+
+
+def left(
+    spec: LanguageSpec, tensors: Tensors, x: Float[jax.Array, "B T d"], wanted: Int[jax.Array, "B T"]
+) -> Float[jax.Array, "B T"]:
+    """-log p of the tokens that are wanted, behind what the last block put out."""
+    return _surprise(spec, tensors, _norm(tensors, spec.final_norm, x, spec.eps), wanted)
+
+
+def _surprise(
+    spec: LanguageSpec, tensors: Tensors, x: Float[jax.Array, "B T d"], wanted: Int[jax.Array, "B T"]
+) -> Float[jax.Array, "B T"]:
+    """The logits of a few positions at a time are made and left again.
+
+    Of a large vocabulary those of all would take more memory than the model.
     """
-    x, wanted = _last(spec, tensors, tokens[:, :-1], chunk), tokens[:, 1:]
     batch, steps, width = x.shape
     block = min(BLOCK, steps)
     padding = -steps % block
