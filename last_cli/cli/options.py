@@ -219,6 +219,9 @@ class Calibration:
     data_dir: Annotated[
         Path | None, calibration_option(help="Where the task's files are.", show_default="$LAST_DATA_DIR")
     ] = None
+    length: Annotated[
+        int | None, calibration_option(help="Steps of sequences made without data.", show_default="the trained length")
+    ] = None
 
 
 @options

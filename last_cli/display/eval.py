@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from last_cli.display.sheet import Format, Sheet, write_csv, write_json, write_sheet
-from last_cli.display.words import base_name
+from last_cli.display.words import base_name, task_in_words
 from last_cli.results.evaluation import Comparison, EvalReport, Gate, Increase, PrecisionLoss
 from last_cli.tasks.task import ACCURACY, PERPLEXITY
 
@@ -35,10 +35,7 @@ def eval_summary(report: EvalReport) -> str:
         window, stride = report.said["window"], report.said["stride"]
         counted = "" if stride == window else f", every {stride:,}"
         what = f"{measured.n:,} tokens in {len(measured.results):,} windows of at most {window:,}{counted}"
-    return (
-        f"{task['name']} v{task['version']}, {task['split']} split, {what} in {measured.seconds:.1f} s on "
-        f"{measured.device}; {'; '.join(report.notes)}"
-    )
+    return f"{task_in_words(task)}, {what} in {measured.seconds:.1f} s on {measured.device}; {'; '.join(report.notes)}"
 
 
 def gate_lines(report: EvalReport) -> list[tuple[str, bool]]:

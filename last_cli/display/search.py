@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from last_cli.results.search import Search, SearchPoint
+from last_cli.tasks.task import FILE
 
 
 def search_lines(search: Search) -> list[str]:
     """What was chosen and why."""
     best = next(p for p in search.points if p.ratio == search.chosen)
-    on = ", ".join(f"{name} {value}" for name, value in search.measured_on.items() if name != "digests")
+    on = ", ".join(
+        f"{name} {value}" for name, value in search.measured_on.items() if name != "digests" and value != FILE
+    )
     lines = [
         f"ratio {search.chosen:g}: {in_words(search, best)}, budget {search.budget:g}, measured on {on}",
         f"the largest of {len(search.points)} measured ratios ({search.rule} within the budget; resolution "

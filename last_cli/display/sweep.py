@@ -9,6 +9,7 @@ from last_cli.base.errors import OutputError
 from last_cli.display.figures.figure import available
 from last_cli.display.figures.sweep import draw_sweep
 from last_cli.display.sheet import Format, Sheet, as_read, csv_text, show_sheet, write_csv
+from last_cli.display.words import task_in_words
 from last_cli.results.sweep import SweepMean, SweepReport
 from last_cli.tasks.task import PERPLEXITY
 
@@ -31,7 +32,7 @@ def show_sweep(report: SweepReport, form: Format) -> None:
 def sweep_lines(report: SweepReport) -> list[str]:
     """What the numbers are."""
     base, task = report.baseline, report.task
-    name = f"{task['name']} v{task['version']}, {task['split']} split"
+    name = task_in_words(task)
     if report.metric == PERPLEXITY:
         return [
             f"{name}, {base.n:,} tokens on {base.device}; perplexity of the unpruned model "

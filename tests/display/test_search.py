@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from last_cli.display.search import in_words, search_lines
+from last_cli.display.words import task_in_words
 from last_cli.results.search import Search, SearchPoint
+from last_cli.tasks.find import split_of
 
 POINTS = [SearchPoint(0.5, 0.03, 0.004, None, False), SearchPoint(0.25, 0.0045, 0.002, None, True)]
 
@@ -33,3 +35,11 @@ def test_an_error_is_told_as_it_is() -> None:
         "the largest of 2 measured ratios (estimate + standard error within the budget; resolution 0.01): "
         "0.25 0.0045, 0.5 0.03 ✗",
     ]
+
+
+def test_a_file_is_no_split() -> None:
+    search = Search("max_drop", 0.5, "upper limit", {"task": "mine.npz", "split": "file"}, 0.01, POINTS, 0.25)
+    assert search_lines(search)[0].endswith("measured on task mine.npz")
+    said = {"version": 1, "split": split_of("mine.npz", "test"), "name": "mine.npz"}
+    assert task_in_words(said) == "the file mine.npz"
+    assert task_in_words({**said, "name": "digits", "split": split_of("digits", "test")}) == "digits v1, test split"

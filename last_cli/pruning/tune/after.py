@@ -28,7 +28,8 @@ def asked_by_pruning(recipe: Recipe, checkpoint: Checkpoint, given: Calibration,
     check_family(checkpoint)
     if budget == "max_error" or recipe.on(checkpoint.layers).takes_inputs(bool(given.options)):
         return given
-    return Calibration(None, given.task, None, given.data_dir) if budget else Calibration()
+    of_budget = Calibration(None, given.task, None, given.data_dir) if budget else Calibration()
+    return replace(of_budget, length=given.length)
 
 
 def tuned(small: Checkpoint, whole: Checkpoint, given: Calibration, seed: int, progress: Progress | None) -> Checkpoint:
