@@ -49,8 +49,18 @@ def in_stamp(checkpoint: Checkpoint, readouts: Masks, target: str) -> dict[str, 
     return {READOUTS: lists} if lists else {}
 
 
-def masks_of(checkpoint: Checkpoint, step: Mapping[str, Any], target: str) -> tuple[Masks, Masks]:
-    """Of a stamp's entry which units stay, and whose readouts."""
+def as_said(checkpoint: Checkpoint, steps: Sequence[Mapping[str, Any]]) -> Checkpoint:
+    """The checkpoint as prunings cut it, by their entries of a stamp: with readouts in the order of what stays."""
+    for step in steps:
+        if READOUTS in step:
+            target = step.get("target", "states")
+            keep, readouts = _masks_of(checkpoint, step, target)
+            checkpoint = repaired(checkpoint, keep, readouts, target)
+    return checkpoint
+
+
+def _masks_of(checkpoint: Checkpoint, step: Mapping[str, Any], target: str) -> tuple[Masks, Masks]:
+    """Which units stay, and whose readouts."""
     keep, readouts = {}, {}
     for layer, entry, own in zip(checkpoint.layers, step["layers"], step[READOUTS], strict=True):
         units, flat = layer.units[target], layer.target(target).flat

@@ -30,7 +30,7 @@ from last_cli.pruning.recipe import BLOCKS, WEIGHTS
 from last_cli.pruning.select import stored
 from last_cli.pruning.sparse.verify import zeros_checks
 from last_cli.pruning.tune.plan import TUNE
-from last_cli.pruning.unpaired import READOUTS, masks_of, repaired
+from last_cli.pruning.unpaired import READOUTS, as_said
 from last_cli.results.verify import Check, VerifyReport
 
 STEPS, FEW_STEPS, FREQUENCIES = 64, 16, 257
@@ -135,7 +135,7 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     if target in AROUND:
         return [*checks, *AROUND[target](pruned, against, steps)]
     merged = any(layer.target(target).merged for layer in against.layers)
-    against = _prepared(against, steps)
+    against = with_room(as_said(against, steps), _refitted(steps))
     said = _kept(against, steps)
     resizing = Resizing() if masked else resized(against, said)
     cuts = with_rescales(own_cuts(against.layers, said), resizing.arrays)
@@ -164,15 +164,6 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     return checks
 
 
-def _prepared(against: Checkpoint, steps: Steps) -> Checkpoint:
-    """What prunings then cut: with readouts in the order of what stays, and room for what they add."""
-    for step in steps:
-        if READOUTS in step:
-            target, _ = _kind(step)
-            against = repaired(against, *masks_of(against, step, target), target)
-    return with_room(against, _refitted(steps))
-
-
 def _repeated(against: Checkpoint, steps: Steps) -> tuple[Checkpoint, Steps]:
     """What a chain is checked against, and the steps of it that are: where several prunings resize a model, one by one.
 
@@ -186,7 +177,7 @@ def _repeated(against: Checkpoint, steps: Steps) -> tuple[Checkpoint, Steps]:
         return against, steps
     for step in steps[:count]:
         target, masked = _kind(step)
-        against = _prepared(against, [step])
+        against = with_room(as_said(against, [step]), _refitted([step]))
         masks = _kept(against, [step]).masks
         against = compact(against, masks, {"target": target, "stock": step.get("stock")}, masked=masked)
     return against, steps[count:]
