@@ -144,6 +144,8 @@ def _is_data(node: ast.stmt) -> bool:
             return True
         case ast.ClassDef(decorator_list=[decorator]):
             return ast.unparse(decorator).startswith("dataclass(frozen=True")
+        case ast.ClassDef(decorator_list=[], bases=[ast.Name(id="Record")]):  # what several of them share
+            return True
         case ast.FunctionDef(returns=ast.Name(id="Json")):
             return True
     return False

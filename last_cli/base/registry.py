@@ -65,6 +65,23 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     },
 }
 
+# What each command finds out, and how it is shown; see base.record and display.view.
+RESULTS: dict[str, tuple[str, str]] = {
+    "score": ("last_cli.results.score:ScoreReport", "last_cli.display.score:score_view"),
+    "prune": ("last_cli.results.prune:PruneReport", "last_cli.display.prune:prune_view"),
+    "eval": ("last_cli.results.evaluation:EvalReport", "last_cli.display.eval:eval_view"),
+    "sweep": ("last_cli.results.sweep:SweepReport", "last_cli.display.sweep:sweep_view"),
+    "bench": ("last_cli.results.bench:BenchReport", "last_cli.display.bench:bench_view"),
+    "inspect": ("last_cli.results.inspect:Inspection", "last_cli.display.inspect:inspect_view"),
+    "config": ("last_cli.results.config:ConfigReport", "last_cli.display.config:config_view"),
+    "verify": ("last_cli.results.verify:VerifyReport", "last_cli.display.verify:verify_view"),
+    "diff": ("last_cli.results.diff:DiffReport", "last_cli.display.diff:diff_view"),
+    "import": ("last_cli.results.convert:ImportReport", "last_cli.display.convert:convert_view"),
+    "export": ("last_cli.results.convert:ExportReport", "last_cli.display.convert:convert_view"),
+    "doctor": ("last_cli.results.doctor:Doctor", "last_cli.display.doctor:doctor_view"),
+    "cache": ("last_cli.results.doctor:CacheReport", "last_cli.display.doctor:cache_view"),
+}
+
 
 def names(kind: Kind) -> list[str]:
     """All names of a kind: the built-in ones in their order, then those of entry points, sorted."""
@@ -78,8 +95,7 @@ def get(kind: Kind, name: str) -> Any:
         UsageError: there is none, the hint names the closest ones; or the package that adds it is broken.
     """
     if target := BUILT_IN[kind].get(name):
-        module, attribute = target.split(":")
-        return getattr(import_module(module), attribute)
+        return _built_in(target)
     if kind == "criteria" and name in names("methods"):
         raise UsageError(
             f"'{name}' is a ⟨method⟩ of pruning and scores no states",
@@ -92,6 +108,28 @@ def get(kind: Kind, name: str) -> Any:
         f"unknown {NOUN[kind]} '{name}'",
         f"{suggestion(name, known)}{kind} are: {', '.join(known)} (`last list {kind}` describes them)",
     )
+
+
+def result_of(command: str) -> Any:
+    """The class of what a command finds out.
+
+    Raises:
+        UsageError: there is no such command, or its output is no result.
+    """
+    if command not in RESULTS:
+        known = ", ".join(RESULTS)
+        raise UsageError(f"no result of a command '{command}'", f"{suggestion(command, RESULTS)}there are: {known}")
+    return _built_in(RESULTS[command][0])
+
+
+def view_of(command: str) -> Any:
+    """The function that gives the view of such a result."""
+    return _built_in(RESULTS[command][1])
+
+
+def _built_in(target: str) -> Any:
+    module, attribute = target.split(":")
+    return getattr(import_module(module), attribute)
 
 
 def summaries(kind: Kind) -> dict[str, str]:

@@ -11,10 +11,10 @@ from last_cli.formats.format import Resized
 
 
 def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
-    """Write what `prune` made, with its stamp, as a checkpoint that appears whole or not at all.
+    """Write what `prune` or `with_variables` made, with its stamp, as a checkpoint that appears whole or not at all.
 
     Args:
-        pruned: what `prune` gave.
+        pruned: what `prune` gave, or what came of it.
         path: where it goes.
         force: replace a checkpoint that is there already.
 
@@ -23,14 +23,14 @@ def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
 
     Raises:
         OutputError: the output exists (unless `force`), is the input, or cannot be written; nothing is left behind.
-        UsageError: nothing was pruned.
+        UsageError: nothing was changed.
     """
     if not isinstance(pruned, Checkpoint):
         raise UsageError(
             f"⟨pruned⟩ is {str(pruned)!r}, expected what `prune` gave",
             "for example last.save(small, path), in this order",
         )
-    if pruned.report is None:
+    if pruned.stamp.get("pruned") == (pruned.index.stamp or {}).get("pruned"):
         raise UsageError(f"{pruned.source.path} is as it was: there is nothing to save", "prune it first")
     out = Path(path)
     shapes, loader = {key: leaf.shape for key, leaf in pruned.leaves.items()}, pruned.loader

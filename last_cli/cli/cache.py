@@ -23,7 +23,7 @@ def cache(
     from last_cli.base import cache as kept
     from last_cli.base.errors import UsageError
     from last_cli.display.doctor import show_cache
-    from last_cli.results.doctor import CacheReport
+    from last_cli.results.doctor import CacheEntry, CacheReport
 
     try:
         directory = str(kept.cache_dir())
@@ -33,7 +33,7 @@ def cache(
         sys.stdout.write(f"{directory}\n")
         return
     found = kept.clear() if action == "clear" else kept.entries() if action == "list" else {}
-    report = CacheReport(directory, [(path.name, size) for path, size in found.items()], action == "clear")
+    report = CacheReport(directory, [CacheEntry(path.name, size) for path, size in found.items()], action == "clear")
     show_cache(report, general.form)
     if action == "clear":
         tell(f"removed {len(found):,} entries from {directory}", general.quiet, "ok")

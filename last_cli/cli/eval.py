@@ -88,7 +88,7 @@ def evaluate(
         raise typer.Exit(0 if result.passed else 1)
     tell_assumed(result.assumed, quiet)
     show_eval(result, general.form)
-    tell_all(result.warnings, "warning")
+    tell_all(result.doubts, "warning")
     tell(eval_summary(result), quiet)
     for line, passed in gate_lines(result):
         tell(line, quiet and passed, "ok" if passed else "error")

@@ -21,4 +21,4 @@ def inspect(
 
     found = last.inspect(ckpt, **vars(step))
     show_inspect(found, general.form, tree)
-    tell_all(found.notes, "warning")
+    tell_all(found.warnings, "warning")

@@ -91,7 +91,7 @@ def sweep(
         )
     tell_assumed(result.assumed, quiet)
     show_sweep(result, general.form)
-    tell_all(result.warnings, "warning")
+    tell_all(result.doubts, "warning")
     for line in [*sweep_lines(result), *result.notes]:
         tell(line, quiet)
     for path in write_files(result, out) if out is not None else []:

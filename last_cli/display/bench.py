@@ -29,7 +29,7 @@ def bench_summary(report: BenchReport) -> str:
 
 
 def _row(timing: Timing, ratios: dict[str, float]) -> list[str]:
-    ms = {name: number(1000 * value, 4) for name, value in timing.spread.items()}
+    ms = {name: number(1000 * value, 4) for name, value in vars(timing.latency).items()}
     return [
         base_name(timing.checkpoint.path),
         f"{timing.parameters:,}",
@@ -37,7 +37,9 @@ def _row(timing: Timing, ratios: dict[str, float]) -> list[str]:
         ms["median"],
         f"{ms['q1']} to {ms['q3']}",
         f"{ms['min']} to {ms['max']}",
-        f"{timing.throughput:,.0f}" if timing.throughput >= 10 else number(timing.throughput),
+        f"{timing.sequences_per_second:,.0f}"
+        if timing.sequences_per_second >= 10
+        else number(timing.sequences_per_second),
         f"{ratios['speed']:.2f}x",
         f"{byte_size(timing.program_bytes)} ({ratios['program_bytes']:.2f}x)",
         f"{byte_size(timing.peak_bytes)} ({ratios['peak_bytes']:.2f}x)",

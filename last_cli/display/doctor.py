@@ -12,7 +12,7 @@ def show_doctor(found: Doctor, form: Format) -> None:
     """A row per fact."""
     rows = [["last", __version__], ["python", f"{found.python}, {found.platform}"], ["devices", found.devices]]
     rows += [[name, version or "not installed"] for name, version in found.packages.items()]
-    rows += [["cache", f"{found.cache or 'none'}, {byte_size(found.cache_bytes)}"]]
+    rows += [["cache", f"{found.cache.path or 'none'}, {byte_size(found.cache.bytes)}"]]
     rows += [["data", found.data or "LAST_DATA_DIR is not set"]]
     rows += [[name, value] for name, value in found.settings.items() if name != "LAST_DATA_DIR"]
     show_sheet(Sheet(["what", "found"], rows, left=2), found.as_json(), form)
@@ -20,6 +20,6 @@ def show_doctor(found: Doctor, form: Format) -> None:
 
 def show_cache(report: CacheReport, form: Format) -> None:
     """A row per entry, and their sum."""
-    rows = [[name, byte_size(size)] for name, size in report.entries]
+    rows = [[entry.name, byte_size(entry.bytes)] for entry in report.entries]
     total = [f"{len(rows):,} {'entry' if len(rows) == 1 else 'entries'}", byte_size(report.bytes)]
     show_sheet(Sheet(["entry", "size"], rows, total, left=1), report.as_json(), form)

@@ -48,8 +48,10 @@ def gate_lines(report: EvalReport) -> list[tuple[str, bool]]:
 
 def _gate(gate: Gate) -> str:
     if gate.name == "max_drop":
-        most = "at most " if gate.upper else ""
-        return f"dropped {most}{gate.value:.2f} points{' (95 %)' if gate.upper else ''}, at most {gate.limit:g} allowed"
+        most = "at most " if gate.strict else ""
+        return (
+            f"dropped {most}{gate.value:.2f} points{' (95 %)' if gate.strict else ''}, at most {gate.limit:g} allowed"
+        )
     if gate.name == "max_perplexity":
         return f"perplexity {gate.value:.4g}, at most {gate.limit:g} allowed"
     if gate.name == "max_increase":
@@ -66,7 +68,7 @@ def _eval_sheet(report: EvalReport) -> Sheet:
     if isinstance(other, Comparison):
         rows.append([f"baseline {base_name(other.path)}", _number(metric, other.value), "", "", ""])
         rows.append(["difference (paired)", _change(metric, other), "", f"{other.agreement:.1%}", ""])
-    if precision is not None:
+    if isinstance(precision, PrecisionLoss):
         name = f"{precision.name} against float32"
         rows.append([name, _change(metric, precision), "", f"{precision.agreement:.1%}", ""])
     return Sheet(columns, rows, drop=(2,))

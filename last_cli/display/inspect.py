@@ -32,9 +32,7 @@ def show_list(kind: str, form: Format) -> None:
 
 
 def _leaves(found: Inspection) -> Sheet:
-    rows = [
-        ["/".join(key), "x".join(map(str, leaf.shape)), leaf.dtype or leaf.kind] for key, leaf in found.leaves.items()
-    ]
+    rows = [[leaf.path, "x".join(map(str, leaf.shape)), leaf.dtype or leaf.kind] for leaf in found.leaves]
     return Sheet(["leaf", "shape", "type"], rows, left=1)
 
 
@@ -42,20 +40,20 @@ def _facts(found: Inspection) -> Sheet:
     rows = [["path", found.path], ["layout", found.layout]]
     rows += [["step", str(found.step)]] if found.step is not None else []
     rows += [["item", found.item]] if found.item else []
-    rows += [["leaves", f"{len(found.leaves):,}, {found.total:,} numbers, {byte_size(found.bytes)}"]]
+    rows += [["leaves", f"{len(found.leaves):,}, {found.numbers:,} numbers, {byte_size(found.bytes)}"]]
     rows += [["parameters", f"{found.parameters:,}"]] if found.layers else []
     for layer in found.layers:
-        way = "two directions" if layer["directions"] == 2 else "one direction"
-        group = registry.get("families", layer["parameterisation"]).group
-        each = f" in each of {layer['groups']} {group}s" if layer["groups"] > 1 else ""
+        way = "two directions" if layer.directions == 2 else "one direction"
+        group = registry.get("families", layer.parameterisation).group
+        each = f" in each of {layer.groups} {group}s" if layer.groups > 1 else ""
         rows.append(
             [
-                layer["name"],
-                f"{layer['parameterisation']}, {layer['states']} states{each}, width {layer['features']}, {way}",
+                layer.name,
+                f"{layer.parameterisation}, {layer.states} states{each}, width {layer.features}, {way}",
             ]
         )
     for entry in found.untouched:
-        places, parts = entry["layers"], ", ".join(entry["parts"])
+        places, parts = entry.layers, ", ".join(entry.parts)
         count = f"{len(places)} layer{'s' if len(places) > 1 else ''}"
         rows.append([some(places), f"no SSM, left as it is: {parts} ({count})"])
     rows += [[name, f"{str(value).lower()} ({found.sources[name]})"] for name, value in found.config.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from last_cli.display.search import search_lines
@@ -16,7 +17,7 @@ BAR = 16
 def show_prune(report: PruneReport, form: Format, output: str | None) -> None:
     """`last prune`: a row a layer, before and after."""
     if form == "json":
-        return write_json(report.as_json(output))
+        return write_json(replace(report, output=output).as_json())
     if form == "csv":
         rows = [list(layer.as_json().values()) for layer in report.layers]
         return write_csv(list(report.layers[0].as_json()), rows)
@@ -132,7 +133,7 @@ def _change_notes(report: PruneReport) -> list[str]:
         return list(report.meaning.values())
     if "dynamics" in report.changes:
         return _truncation_notes(report)
-    return _refit_notes(report) if report.calibration else []
+    return _refit_notes(report) if report.refitted_on else []
 
 
 def _rescaled(said: Mapping[str, Any]) -> str:
@@ -159,7 +160,7 @@ def _truncation_notes(report: PruneReport) -> list[str]:
 
 
 def _refit_notes(report: PruneReport) -> list[str]:
-    said = ", ".join(f"{name} {value}" for name, value in report.calibration.items() if name != "digest")
+    said = ", ".join(f"{name} {value}" for name, value in report.refitted_on.items() if name != "digest")
     lines = [f"{' and '.join(report.settings.get('refitted', ['C']))} refitted on: {said}"]
     if report.reused:
         lines.append(f"reused: what an earlier run measured on {report.reused} of these sequences")

@@ -39,11 +39,11 @@ def _score_sheet(report: ScoreReport) -> Sheet:
 
 
 def _spreads(layer: LayerScore, norms: bool) -> list[str]:
-    score = list(map(number, layer.spread(layer.score).values()))
+    score = list(map(number, layer.score))
     if not norms or layer.norms is None:
         return score
     peak = layer.norms.abs_lambda[layer.live].max(initial=0.0)
-    return [*map(number, layer.spread(layer.norms.hinf).values()), *score, f"{peak:.5f}"]
+    return [*map(number, layer.spread(layer.norms.hinf)), *score, f"{peak:.5f}"]
 
 
 def _states_of(report: ScoreReport) -> tuple[list[str], list[list[Any]]]:

@@ -13,7 +13,7 @@ def search_lines(search: Search) -> list[str]:
         f"ratio {search.chosen:g}: {in_words(search, best)}, budget {search.budget:g}, measured on {on}",
         f"the largest of {len(search.points)} measured ratios ({search.rule} within the budget; resolution "
         f"{search.resolution:g}): "
-        + ", ".join(f"{p.ratio:g} {_number(search, p)}{'' if p.within else ' ✗'}" for p in search.by_ratio),
+        + ", ".join(f"{p.ratio:g} {_number(search, p)}{'' if p.within else ' ✗'}" for p in search.points),
     ]
     if search.rule == "estimate" and search.kind == "max_drop":
         lines.append("chosen on these very sequences, it may cost more on others: judge it on the test split")

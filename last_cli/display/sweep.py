@@ -34,14 +34,14 @@ def sweep_lines(report: SweepReport) -> list[str]:
     name = f"{task['name']} v{task['version']}, {task['split']} split"
     if report.metric == PERPLEXITY:
         return [
-            f"{name}, {base['n']:,} tokens on {base['device']}; perplexity of the unpruned model "
-            f"{base['perplexity']:.4g} ± {base['stderr']:.2g} by token",
+            f"{name}, {base.n:,} tokens on {base.device}; perplexity of the unpruned model "
+            f"{base.value:.4g} ± {base.stderr:.2g} by token",
             "increase of the perplexity in percent ± its standard error, paired by window (mean over the seeds); "
             "* on the Pareto front of fewer states and lower perplexity",
         ]
     return [
-        f"{name}, {base['n']:,} sequences of length {task['length']} "
-        f"on {base['device']}; unpruned {base['accuracy']:.2%} ± {base['stderr']:.2%}",
+        f"{name}, {base.n:,} sequences of length {task['length']} "
+        f"on {base.device}; unpruned {base.value:.2%} ± {base.stderr:.2%}",
         "difference to the unpruned model in percentage points ± its paired standard error (mean over the seeds); "
         "* on the Pareto front of fewer states and higher accuracy",
     ]
@@ -63,7 +63,7 @@ def write_files(report: SweepReport, folder: Path) -> list[Path]:
 
 
 def _points(report: SweepReport) -> tuple[list[str], list[list[object]]]:
-    points = [point.as_json(report.metric) for point in report.points]
+    points = [point.as_json() for point in report.points]
     return list(points[0]), [list(point.values()) for point in points]
 
 

@@ -13,6 +13,7 @@ from last_cli.base.annotations import Float, Int
 from last_cli.base.arrays import digest
 from last_cli.base.errors import DataError, UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.checkpoint.guess import Guess
 from last_cli.checkpoint.network import model_spec, network_of
 from last_cli.families.network import Spec
 
@@ -34,12 +35,14 @@ class Inputs:
         lengths: steps of each sequence, or document, that are no padding; None where nothing is padded.
         source: for reports and the stamp: where they come from, and how they were chosen.
         skips: steps at the beginning of each that are there for those behind them, and do not count; None where all do.
+        guesses: what was guessed to make them, such as a length that nothing says.
     """
 
     x: Int[np.ndarray, "n L"] | Int[np.ndarray, "n 2 L"] | Float[np.ndarray, "n L d"]
     lengths: Int[np.ndarray, " n"] | Int[np.ndarray, "n 2"] | None
     source: Mapping[str, Any]
     skips: Int[np.ndarray, " n"] | None = None
+    guesses: tuple[Guess, ...] = ()
 
     @property
     def samples(self) -> tuple[int, ...]:

@@ -116,7 +116,7 @@ def least_sequences(drop: float) -> float:
 def precision_loss(name: str, this: Measured, exact: Measured) -> PrecisionLoss:
     """What a precision costs, from the same model's answers in it and in float32."""
     pair = drop("", this, exact)
-    return PrecisionLoss(name, pair.drop, pair.drop_stderr, pair.agreement)
+    return PrecisionLoss(name, drop=pair.drop, drop_stderr=pair.drop_stderr, agreement=pair.agreement)
 
 
 def proportion_stderr(results: Results, weights: Weights) -> float:

@@ -90,24 +90,31 @@ def refuse_foreign(name: str, family: Family, node: Node) -> None:
         )
 
 
-def refuse_near(nodes: Mapping[Key, Node], families: Sequence[Family]) -> None:
-    """Refuses a tree with nodes that have most of a family's leaves, or are of a kind that its own leaves tell.
+def near_of(nodes: Iterable[Node], families: Sequence[Family]) -> list[Node]:
+    """Those that have most of a family's leaves, or are of a kind that their own leaves tell."""
+    alone = [relative for family in families for relative in family.relatives if relative.alone]
+    known: dict[frozenset[tuple[str, tuple[int, ...]]], bool] = {}
+
+    def is_near(node: Node) -> bool:
+        inside = node.inside
+        if (alike := frozenset(inside.items())) not in known:  # Models repeat their layers.
+            family = _likest(node, families)
+            shared = _shared(node, family)
+            most = len(shared) > 1 and (2 * len(shared) >= len(family.required) or len(shared - _COMMON) > 1)
+            known[alike] = most or any(relative.fits(inside) for relative in alone)
+        return known[alike]
+
+    return [node for node in nodes if is_near(node)]
+
+
+def refuse_near(nodes: Iterable[Node], families: Sequence[Family]) -> None:
+    """Refuses a tree with nodes that are nearly layers.
 
     Raises:
         CheckpointError: there is one; says what it lacks, what it has too much, and what it may be.
     """
-    alone = [relative for family in families for relative in family.relatives if relative.alone]
-    seen: set[frozenset[tuple[str, tuple[int, ...]]]] = set()
-    for node in nodes.values():
-        inside = node.inside
-        if (alike := frozenset(inside.items())) in seen:  # Models repeat their layers.
-            continue
-        seen.add(alike)
-        family = max(families, key=lambda f: len(_shared(node, f)))
-        shared = _shared(node, family)
-        most = len(shared) > 1 and (2 * len(shared) >= len(family.required) or len(shared - _COMMON) > 1)
-        if most or any(relative.fits(inside) for relative in alone):
-            raise CheckpointError(f"{node.name}: {_difference(node, family, families)}", LOST)
+    for node in nodes:
+        raise CheckpointError(f"{node.name}: {_difference(node, _likest(node, families), families)}", LOST)
 
 
 def nearest(nodes: Mapping[Key, Node], families: Sequence[Family]) -> str | None:
@@ -120,8 +127,7 @@ def nearest(nodes: Mapping[Key, Node], families: Sequence[Family]) -> str | None
     node = max(nodes.values(), key=likeness, default=None)
     if node is None or not likeness(node):
         return None
-    family = max(families, key=lambda f: len(_shared(node, f)))
-    return f"{node.name}: {_difference(node, family, families)}"
+    return f"{node.name}: {_difference(node, _likest(node, families), families)}"
 
 
 def check_siblings(layers: Iterable[Layer]) -> None:
@@ -135,6 +141,11 @@ def check_siblings(layers: Iterable[Layer]) -> None:
         for layer in stack:
             if lost := sorted(fullest.leaves.keys() - layer.leaves.keys()):
                 raise CheckpointError(f"{layer.name}: has no {_listed(lost)}, but {fullest.name} has", LOST)
+
+
+def _likest(node: Node, families: Iterable[Family]) -> Family:
+    """The family whose leaves a node has most of."""
+    return max(families, key=lambda family: len(_shared(node, family)))
 
 
 def _difference(node: Node, family: Family, families: Sequence[Family]) -> str:

@@ -19,14 +19,14 @@ import numpy as np
 
 from last_cli.base import registry
 from last_cli.base.annotations import Float
-from last_cli.base.errors import AnswerIsNo, UsageError
+from last_cli.base.errors import AnswerIsNo, CheckpointError, DataError, UsageError
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.checkpoint.guess import guesses, refuse_guesses, told
+from last_cli.checkpoint.guess import Guess, guesses, refuse_guesses, told
 from last_cli.checkpoint.network import network_of
 from last_cli.display.search import in_words
 from last_cli.evaluation.devices import start_devices
-from last_cli.evaluation.evaluate import chance, follow_task, guesses_on, load_split
+from last_cli.evaluation.evaluate import chance, follow_task, foreseen, guesses_on, load_split
 from last_cli.evaluation.inputs import Inputs, answers_tokens
 from last_cli.evaluation.judge import judge, selection_request
 from last_cli.evaluation.measure import Request
@@ -103,7 +103,7 @@ class Budget:
         """A measured ratio, and whether it stays within the budget."""
         counts = lost.value + lost.stderr if self.rule == "estimate + standard error" else lost.value
         counts = lost.upper if self.rule == "upper limit" and lost.upper is not None else counts
-        return SearchPoint(ratio, *lost, counts <= self.allowed + 1e-12)
+        return SearchPoint(ratio, *lost, counts <= self.allowed + 1e-12, self.kind)
 
 
 def ratio_or_budget(
@@ -164,7 +164,7 @@ def prune_within(
     labelled = budget.kind == "max_drop"
     request = selection_request(checkpoint, calibration.task, calibration.data_dir) if labelled else None
     if not budget.assume:
-        refuse_guesses(checkpoint, guesses(checkpoint), [budget.kind])
+        refuse_guesses(checkpoint, _foreseen(checkpoint, request, calibration), [budget.kind])
     unlabelled = replace(calibration, task=None, data_dir=None)
     observation: Observation | None = None
     of_task = calibration.calibration is not None and calibration.calibration_file is None
@@ -180,7 +180,8 @@ def prune_within(
         _refuse_few(budget, len(data.y))
         found = guesses_on(follow_task(checkpoint, data), request.task, data)
     else:
-        found = guesses(checkpoint, padded=inputs is not None and inputs.lengths is not None)
+        assert inputs is not None
+        found = [*guesses(checkpoint, padded=inputs.lengths is not None), *inputs.guesses]
     found = list({guess.name: guess for guess in (*(observation.guesses if observation else ()), *found)}.values())
     if not budget.assume:
         refuse_guesses(checkpoint, found, [budget.kind])
@@ -194,6 +195,20 @@ def prune_within(
     units = sum(int(checkpoint.live(layer, recipe.target).sum()) for layer in checkpoint.layers)
     chosen = _search(budget, units, plan, loss, progress)
     return _recorded(plan.at(chosen.chosen), chosen, [*told(checkpoint, found), *loss.warnings])
+
+
+def _foreseen(checkpoint: Checkpoint, request: Request | None, calibration: Calibration) -> list[Guess]:
+    """What will be guessed, before the work and all at once; see `evaluate.foreseen`."""
+    if request or calibration.task:
+        return foreseen(checkpoint, request or Request(str(calibration.task), "train"))
+    found = guesses(checkpoint)
+    if not found or calibration.calibration_file is None:
+        return found
+    try:
+        inputs = calibration.read(checkpoint, Draw())
+    except (CheckpointError, DataError, UsageError):
+        return found
+    return guesses(checkpoint, padded=inputs is not None and inputs.lengths is not None)
 
 
 def largest(within: Callable[[int], bool], steps: int, patience: int = PATIENCE) -> int:
@@ -320,7 +335,7 @@ def _ratio(change: Float[np.ndarray, " n"], size: Float[np.ndarray, " n"]) -> tu
 
 def _refusal(search: Search) -> AnswerIsNo:
     """The error that says that no measured ratio stays within the budget."""
-    least = search.by_ratio[0]
+    least = search.points[0]
     unit = " points" if search.kind == "max_drop" else ""
     return AnswerIsNo(
         f"no ratio stays within the budget of {search.budget:g}{unit}: at ratio {least.ratio:g}, the smallest one, "

@@ -118,7 +118,7 @@ class ProjectionPlan:
             found.report,
             checkpoint=checkpoint.source,
             method="refit",
-            calibration=self.observation.source,
+            refitted_on=self.observation.source,
             settings={"refitted": names},
             meaning=MEANING,
             assumed={**found.report.assumed, **needs.assumed},
@@ -164,5 +164,5 @@ def _layer_report(scored: LayerScore, width: int) -> LayerPrune:
         groups=len(scored.keep),
         removed_hinf=None if norms is None else float(norms.hinf[removed].sum()),
         gain_bound=None if norms is None else bound_of(norms.gains, removed),
-        smallest_kept_score=float(scored.score[scored.keep].min()) if scored.keep.any() else None,
+        smallest_kept_score=float(scored.scores[scored.keep].min()) if scored.keep.any() else None,
     )

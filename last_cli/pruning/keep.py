@@ -12,6 +12,7 @@ import numpy as np
 from last_cli.base.annotations import Bool
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.checkpoint.trained import TRAINED
 from last_cli.families.layer import Layer
 from last_cli.formats.digests import stamp_digest
 from last_cli.formats.json_file import read_json_object
@@ -74,8 +75,8 @@ def prune_kept(
     ratio = 1 - sum(layer.kept or 0 for layer in scored) / max(live, 1)
     settings = {**recipe.settings, "criterion": KEEP}
     found = pruned(checkpoint, scored, replace(recipe, scope="layer"), ratio, settings)
-    layers = [replace(layer, smallest_kept_score=None) for layer in found.report.layers]
-    report: PruneReport = replace(found.report, criterion=KEEP, layers=layers)
+    layers = [replace(layer, smallest_kept_score=None) for layer in found.report.each]
+    report: PruneReport = replace(found.report, criterion=KEEP, each=layers)
     return replace(found.checkpoint, report=replace(report, warnings=[*warnings, *report.warnings]))
 
 
@@ -99,6 +100,7 @@ def _said(keep: str | Path | Mapping[str, Any]) -> tuple[Mapping[str, Any], str]
             f"to keep other units, list them in a file of their own: {FORM}",
         )
     if isinstance(steps := content.get("pruned"), list) and steps:
+        steps = [step for step in steps if not (isinstance(step, Mapping) and step.get("method") == TRAINED)] or steps
         if len(steps) > 1:
             raise UsageError(f"{where}: {len(steps)} prunings one after the other, expected one", "repeat them in turn")
         content = steps[0]

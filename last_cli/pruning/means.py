@@ -35,6 +35,7 @@ def _mean(points: Sequence[SweepPoint]) -> SweepMean:
         value=mean("value"),
         worse=mean("worse"),
         worse_stderr=float(np.sqrt(within + between)),
+        metric=points[0].metric,
     )
 
 

@@ -31,7 +31,7 @@ from last_cli.pruning.means import means_of
 from last_cli.pruning.method import Method, Plan
 from last_cli.pruning.recipe import Recipe, named, usual_target
 from last_cli.results.evaluation import Measured
-from last_cli.results.sweep import KEYS, SweepPoint, SweepReport
+from last_cli.results.sweep import KEYS, SweepPoint, SweepReport, Unpruned
 from last_cli.tasks.find import find
 from last_cli.tasks.task import ACCURACY, Split
 
@@ -125,7 +125,7 @@ def sweep(
             measured = judged.answers(found.checkpoint, progress) if found else judged.base
             done[key] = _point(key, found.report.states[1] if found else units, measured, judged)
             if path:
-                journal.append(path, done[key].as_json(metric.name))
+                journal.append(path, done[key].as_json())
         if progress:
             progress("sweep", sum(k in done for k in keys), len(keys))
     points = [done[key] for key in sorted(keys, key=lambda k: (list(recipes).index(k[0]), k[2], k[1]))]
@@ -138,7 +138,7 @@ def sweep(
         means=means_of(points, higher_is_better=metric.higher_is_better),
         settings=header["settings"],
         assumed=checkpoint.assumed((*checkpoint.layer_options, *network_of(checkpoint).options)),
-        warnings=[*judged.warnings, *dict.fromkeys(line for lines in doubts.values() for line in lines)],
+        doubts=[*judged.warnings, *dict.fromkeys(line for lines in doubts.values() for line in lines)],
         notes=[*checkpoint.source.notes, data.note, *_notes(request, grid, recipes)],
         metric=metric.name,
     )
@@ -271,19 +271,13 @@ def _point(key: Key, units: int, measured: Measured, judged: Judge) -> SweepPoin
         loss=measured.loss,
         worse=found.worse,
         worse_stderr=found.worse_stderr,
+        metric=measured.metric,
     )
 
 
-def _baseline(judged: Judge, units: int) -> dict[str, Any]:
+def _baseline(judged: Judge, units: int) -> Unpruned:
     base = judged.base
-    return {
-        base.metric: base.value,
-        "stderr": base.stderr,
-        "loss": base.loss,
-        "states": units,
-        "n": base.n,
-        "device": base.device,
-    }
+    return Unpruned(base.value, base.stderr, base.loss, units, base.n, base.device, base.metric)
 
 
 def _notes(request: Request, grid: Grid, recipes: Mapping[str, Recipe]) -> list[str]:

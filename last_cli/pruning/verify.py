@@ -13,6 +13,7 @@ from last_cli.base.errors import CheckpointError
 from last_cli.base.words import some
 from last_cli.checkpoint.checkpoint import Checkpoint, load, opened
 from last_cli.checkpoint.drop import is_dropped
+from last_cli.checkpoint.trained import TRAINED
 from last_cli.families.carriers import carriers
 from last_cli.families.find import Layer
 from last_cli.families.lti.system import System, gain_bound, subtract, transfer_gain
@@ -69,6 +70,9 @@ def _as_written(pruned: Checkpoint) -> tuple[list[Check], list[str]]:
     written = pruned.index.written
     if pruned.changed or pruned.also:
         return [], ["it is not written yet, so there are no digests of it"]
+    if lost := pruned.index.lost:
+        what = "holds no stamp" if lost.exists() else "is not there"
+        return [Check("stamp as written", False, f"{lost.name} {what}, and with it the digests of all else")], []
     if written is None:
         what = "its stamp holds no digests" if pruned.index.stamp else "there is no stamp in it"
         return [], [f"{what}: what changed in the optimizer, in refitted values and in files beside cannot be seen"]
@@ -118,6 +122,7 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     said = f"{recorded[:19]} in the stamp, {against.digest[:19]} there"
     checks = [Check("source digest", since is not None, said)]
     all_steps = chain[-1 if since is None else since :]
+    _refuse_trained(pruned, all_steps)
     source, (against, steps) = against, _repeated(against, all_steps)
     masked = _the_same("masked", False, steps, pruned)
     target = _the_same("target", "states", steps, pruned)
@@ -190,6 +195,15 @@ def _settings(pruned: Checkpoint, against: Checkpoint, resizing: Resizing) -> li
     found = pruned.index.config
     wrong = [name for name in wanted if wanted[name] != found.get(name)]
     return [Check("configuration as expected", not wrong, _seen(wrong, f"{len(wanted)} files"))]
+
+
+def _refuse_trained(pruned: Checkpoint, steps: Steps) -> None:
+    """Raises CheckpointError where any of the weights may be new."""
+    if any(step.get("method") == TRAINED for step in steps):
+        raise CheckpointError(
+            f"{pruned.source.path}: trained since then, so its weights are not those of its source",
+            "without ⟦against⟧ it is checked against its own digests",
+        )
 
 
 def _changes(step: Mapping[str, Any]) -> set[Role]:

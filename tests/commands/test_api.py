@@ -60,7 +60,7 @@ def test_loading_names_all_that_a_tree_does_not_say() -> None:
         lambda ck: last.score(ck, ratio=0.5).as_json(),
         lambda ck: last.prune(ck, 0.3).digest,
         lambda ck: last.diff(ck, ck).as_json(),
-        lambda ck: last.evaluate(ck, "listops", limit=4, baseline=ck).measured.accuracy,
+        lambda ck: last.evaluate(ck, "listops", limit=4, baseline=ck).accuracy,
         lambda ck: last.build_model(ck)[0],
     ],
 )

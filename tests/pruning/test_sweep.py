@@ -54,7 +54,7 @@ def test_masked_points_are_what_the_compact_checkpoints_give(
         small = pruned(method.prepare(ck, recipe, observation if recipe.needs_inputs else None), 0.5)
         judged = last.evaluate(small, task, split=report.task["split"], limit=60, baseline=ck)
         assert isinstance(judged.baseline, Comparison) and small.report is not None
-        assert (point.accuracy, point.drop) == (judged.measured.accuracy, judged.baseline.drop)
+        assert (point.accuracy, point.drop) == (judged.accuracy, judged.baseline.drop)
         assert point.loss == pytest.approx(judged.measured.losses.mean(), abs=1e-5)
         assert point.drop_stderr == pytest.approx(judged.baseline.drop_stderr)
         assert point.states == small.report.states[1]
@@ -152,7 +152,7 @@ def test_new_poles_share_the_one_compiled_program() -> None:
     ck = digits()
     report = last.sweep(ck, "digits", ratios=[0.3, 0.5], criteria=["balanced", "energy"], limit=30)
     assert [point.criterion for point in report.points] == ["balanced", "balanced", "energy", "energy"]
-    assert all(point.states < report.baseline["states"] for point in report.points)
+    assert all(point.states < report.baseline.states for point in report.points)
     assert program._compiled.cache_info().misses == 1
 
 

@@ -22,7 +22,7 @@ def draw_bench(report: BenchReport, path: Path) -> None:
     size = (7.6, 1.5 + 0.3 * len(names))
     with figure(path, size, ncols=2, width_ratios=(1.6, 1)) as (made, (times, memory)):
         rows = np.arange(len(names))
-        milliseconds = [1000 * timing.seconds for timing in report.timings]
+        milliseconds = [1000 * timing.latencies for timing in report.timings]
         times.boxplot(milliseconds, positions=rows, orientation="horizontal", whis=(0, 100), widths=0.5)
         times.set(yticks=rows, yticklabels=names, xlabel="ms a batch")
         times.set(title=f"{report.batch} sequences of {report.length:,} steps, {report.precision}")

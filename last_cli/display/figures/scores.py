@@ -22,7 +22,7 @@ def draw_scores(report: ScoreReport, path: Path) -> None:
     from matplotlib.patches import Circle
 
     poles = np.concatenate([layer.norms.poles[layer.live] for layer in report.layers if layer.norms])
-    scores = np.concatenate([layer.score[layer.live] for layer in report.layers]).astype(float)
+    scores = np.concatenate([layer.scores[layer.live] for layer in report.layers]).astype(float)
     keep = np.concatenate([(layer.live if layer.keep is None else layer.keep)[layer.live] for layer in report.layers])
     colour = np.log10(np.clip(scores, scores[scores > 0].min(initial=1.0), None))
     with figure(path, SIZE, ncols=2, width_ratios=(1, 1.1)) as (made, (disc, bars)):

@@ -24,7 +24,7 @@ def draw_sweep(report: SweepReport, path: Path) -> None:
         OutputError: the file cannot be written.
     """
     with figure(path, SIZE) as (_, axes):
-        means, base, whole = report.means, report.baseline[report.metric], report.baseline["states"]
+        means, base, whole = report.means, report.baseline.value, report.baseline.states
         as_share = report.metric == ACCURACY
         scale = 100 if as_share else 1.0
         axes.axhline(scale * base, color="0.55", lw=0.9, ls=(0, (5, 3)), zorder=1)

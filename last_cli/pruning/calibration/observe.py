@@ -51,8 +51,10 @@ class Observation:
 
     @cached_property
     def guesses(self) -> list[Guess]:
-        """What the network would run with though nothing says it; none for white inputs, for which no network runs."""
-        return guesses(self.checkpoint, padded=self.inputs.lengths is not None) if self.inputs else []
+        """What nothing says of the network or of the sequences; none for white inputs, for which no network runs."""
+        if self.inputs is None:
+            return []
+        return [*guesses(self.checkpoint, padded=self.inputs.lengths is not None), *self.inputs.guesses]
 
     @property
     def warnings(self) -> list[str]:

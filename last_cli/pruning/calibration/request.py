@@ -11,6 +11,7 @@ from last_cli.base.errors import DataError, UsageError
 from last_cli.base.files import open_npz
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.checkpoint.guess import task_guesses
 from last_cli.evaluation.inputs import HINT, SEQUENCES, Inputs, answers_tokens, positive
 from last_cli.tasks.task import Split
 
@@ -124,7 +125,8 @@ def from_task(
         return _windows(data, task, WINDOWS if count is None else count, draw)
     chosen, drawn = draw.of(len(data.x), SEQUENCES if count is None else count)
     lengths = None if data.lengths is None else data.lengths[chosen]
-    return Inputs(data.x[chosen], lengths, {"task": task, "split": split, **drawn})
+    guessed = tuple(task_guesses(checkpoint, task, data.source, data.length))
+    return Inputs(data.x[chosen], lengths, {"task": task, "split": split, **drawn}, guesses=guessed)
 
 
 def _windows(data: Split, file: str, count: int, draw: Draw) -> Inputs:

@@ -122,7 +122,7 @@ class ReconstructPlan:
         layers = self._layer_reports(chosen, C, recipe.masked)
         report = report_of(fit.checkpoint, small, recipe, ratio, layers)
         report = replace(report, method=method, changes=CHANGES, meaning=REFIT_MEANING)
-        report = replace(report, calibration=fit.source, settings=said, reused=fit.reused)
+        report = replace(report, refitted_on=fit.source, settings=said, reused=fit.reused)
         differences = () if draft else self._differences(C)
         warnings = [*self.warnings, *report.warnings]
         return Pruned(small, replace(report, differences=differences, warnings=warnings))
