@@ -65,11 +65,12 @@ def evaluate(
 
 def sweep(
     checkpoint: Checkpoint | str | Path, task: str | None = None, *, ratios: str | Sequence[float] = "0:0.9:0.1",
-    criteria: Sequence[str] | None = None, seeds: int = 3, calibration: int | None = None,
-    calibration_file: str | Path | None = None, split: str | None = None, limit: int | None = None,
-    data_dir: str | Path | None = None, batch_size: int | None = None, device: str | None = None,
-    scope: Literal["global", "layer"] | None = None, min_states: int = 1, out: str | Path | None = None,
-    shape: Literal["ragged", "rectangular"] = "ragged", progress: Progress | None = None,
+    target: str | Sequence[str] | None = None, criteria: Sequence[str] | None = None, seeds: int = 3,
+    calibration: int | None = None, calibration_file: str | Path | None = None, split: str | None = None,
+    limit: int | None = None, data_dir: str | Path | None = None, batch_size: int | None = None,
+    device: str | None = None, scope: Literal["global", "layer"] | None = None, min_states: int = 1,
+    out: str | Path | None = None, shape: Literal["ragged", "rectangular"] = "ragged",
+    progress: Progress | None = None,
 ) -> SweepReport:  # fmt: skip
     """How good a checkpoint pruned in several ways, at several ratios, is on the same sequences of a task's split.
 
@@ -78,6 +79,7 @@ def sweep(
     Args:
         checkpoint, task: see `evaluate`.
         ratios: "START:STOP:STEP" with both ends in it, "0.1,0.33,0.5", or numbers in [0, 1).
+        target: what goes, one or several, each combined with the criteria that can remove it.
         criteria: criteria, "reconstruct", "balanced", or NAME+refit for C refitted after; None: what suits the layers.
         seeds: how many, from 0, for what depends on one: random choices and inputs.
         calibration: sequences of the task, without labels, to measure the states on; else made without data.
@@ -100,7 +102,8 @@ def sweep(
     checkpoint = opened(checkpoint)
     task = trained_on(checkpoint, task)
     request = Request(task, split or sweeping.usual_split(task), data_dir, limit, batch_size, device)
-    grid = sweeping.Grid(criteria, ratios, seeds, calibration, calibration_file)
+    targets = [target] if isinstance(target, str) else target
+    grid = sweeping.Grid(criteria, ratios, seeds, calibration, calibration_file, targets)
     recipe = Recipe(scope=scope, min_states=min_states, shape=shape)
     return sweeping.sweep(checkpoint, request, grid, recipe, out=out, progress=progress)
 

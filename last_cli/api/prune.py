@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from last_cli.base.progress import Progress
     from last_cli.checkpoint.checkpoint import Checkpoint
     from last_cli.results.score import ScoreReport
+    from last_cli.results.search import Limited
 
 
 def score(
@@ -56,8 +57,8 @@ def score(
 
 def prune(
     checkpoint: Checkpoint | str | Path, ratio: float | None = None, criterion: str = "last", *,
-    max_drop: float | None = None, max_error: float | None = None, strict: bool = False, estimate: bool = False,
-    assume: bool = False, method: str = "criterion", refit: bool = False,
+    max_drop: float | None = None, max_increase: float | None = None, max_error: float | None = None,
+    strict: bool = False, estimate: bool = False, assume: bool = False, method: str = "criterion", refit: bool = False,
     calibration: int | None = None, task: str | None = None, calibration_file: str | Path | None = None,
     data_dir: str | Path | None = None, scope: Literal["global", "layer"] | None = None, min_states: int = 1,
     seed: int = 0, shape: Literal["ragged", "rectangular"] = "ragged", masked: bool = False,
@@ -69,13 +70,14 @@ def prune(
 
     Args:
         checkpoint: an open one, or its path; it stays as it is.
-        ratio: share of all states to remove, in [0, 1). Exactly one of ratio, max_drop and max_error is given.
+        ratio: share of all states to remove, in [0, 1). Exactly one of ratio and the three limits is given.
         criterion: how states are scored; "reconstruct" and "balanced" mean the method.
         max_drop: percentage points of accuracy that may be lost on the validation split of `task`, never on a test
             split; `task` alone does not calibrate then, `calibration` does.
+        max_increase: share by which the perplexity of a text may grow: of `task`, else of `calibration_file`.
         max_error: relative squared error of the centred logits, sum |l' - l|^2 / sum |l|^2, without labels, on
             calibration sequences: others than C is refitted on, if there are any left.
-        strict, estimate: of max_error one standard error more counts; of max_drop the estimate, not its upper limit.
+        strict, estimate: of max_error one standard error more counts; of the others the estimate, not its upper limit.
         assume: keep to the budget even where a guess of the configuration decides what the network answers.
         method: "criterion" removes what scores lowest and keeps every other value bit-equal; "reconstruct" eliminates
             greedily and refits C; "balanced" truncates the balanced system, with new poles.
@@ -114,7 +116,9 @@ def prune(
     from last_cli.pruning.calibration.request import Calibration
 
     rules = {"strict": strict, "estimate": estimate, "assume": assume}
-    extent = 0.0 if keep is not None else budget.ratio_or_budget(ratio, max_drop, max_error, **rules)
+    limits: dict[Limited, float | None]
+    limits = {"max_drop": max_drop, "max_increase": max_increase, "max_error": max_error}
+    extent = 0.0 if keep is not None else budget.ratio_or_budget(ratio, limits, **rules)
     how = recipe.recipe(
         criterion, method, scope=scope, min_states=min_states, seed=seed, shape=shape, refit=refit, masked=masked,
         horizon=horizon, target=target, multiple_of=multiple_of, stock=stock, pattern=pattern, modules=modules,
@@ -123,7 +127,7 @@ def prune(
     sequences = Calibration(calibration, task, calibration_file, data_dir)
     whole = without(opened(checkpoint), drop or ())
     if keep is not None:
-        return kept.prune_kept(whole, keep, how, sequences, (ratio, max_drop, max_error))
+        return kept.prune_kept(whole, keep, how, sequences, (ratio, *limits.values()))
     if isinstance(extent, budget.Budget):
         return budget.prune_within(whole, extent, how, sequences, progress)
     return pruning.prune(whole, extent, how, sequences, progress)

@@ -34,7 +34,9 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "aire": "last_cli.pruning.criteria.aire:AIRE",
         "energy": "last_cli.pruning.criteria.energy:ENERGY",
         "fisher": "last_cli.pruning.criteria.fisher:FISHER",
+        "reference-fisher": "last_cli.pruning.criteria.fisher:REFERENCE_FISHER",
         "taylor": "last_cli.pruning.criteria.taylor:TAYLOR",
+        "reference-taylor": "last_cli.pruning.criteria.taylor:REFERENCE_TAYLOR",
         "flap": "last_cli.pruning.criteria.flap:FLAP",
         "gn": "last_cli.pruning.criteria.gn:GN",
         "magnitude": "last_cli.pruning.criteria.magnitude:MAGNITUDE",
@@ -61,6 +63,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "wanda": "last_cli.pruning.sparse.method:WANDA",
         "reference-wanda": "last_cli.pruning.sparse.method:REFERENCE_WANDA",
         "sparsegpt": "last_cli.pruning.sparse.method:SPARSEGPT",
+        "loss": "last_cli.pruning.blocks.method:LOSS",
         "merge": "last_cli.pruning.merge:MERGE",
     },
 }

@@ -78,7 +78,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceba
 
 @options
 class Amount:
-    """How much is removed: by one of the first four."""
+    """How much is removed: by one of the first five."""
 
     ratio: Annotated[
         float | None,
@@ -87,6 +87,15 @@ class Amount:
     max_drop: Annotated[
         float | None,
         remove_option(help="Instead: points that --task may lose on validation data.", show_default="none"),
+    ] = None
+    max_increase: Annotated[
+        float | None,
+        remove_option(
+            parser=share,
+            metavar="SHARE",
+            help="Instead: by how much the perplexity of --task FILE.txt may grow: 2%.",
+            show_default="none",
+        ),
     ] = None
     max_error: Annotated[
         float | None,
@@ -100,13 +109,13 @@ class Amount:
         bool,
         remove_option(
             "--strict",
-            help="--max-error: one standard error more must fit; --max-drop: the upper limit, as it does by default.",
+            help="--max-error: one standard error more must fit; the others: the upper limit, as it does by default.",
             show_default="no",
         ),
     ] = False
     estimate: Annotated[
         bool,
-        remove_option("--estimate", help="--max-drop: the estimate must fit, not its upper limit.", show_default="no"),
+        remove_option("--estimate", help="The estimate must fit, not its upper limit.", show_default="no"),
     ] = False
     assume: Annotated[
         bool, remove_option("--assume", help="Search even where the configuration is a guess.", show_default="no")

@@ -21,6 +21,11 @@ from last_cli.cli.options import (
 from last_cli.cli.shared import check_plot, load, tell, tell_all, tell_assumed
 
 
+def _names(said: str | None) -> list[str] | None:
+    """Those between commas."""
+    return None if said is None else [name.strip() for name in said.split(",") if name.strip()]
+
+
 @command(
     "last sweep ckpt/ --task listops --split val --ratios 0.3:0.8:0.05",
     "last sweep ckpt/ --task listops --criteria aire,aire+refit",
@@ -30,9 +35,19 @@ def sweep(
     ckpt: Ckpt,
     *,
     ratios: Annotated[str, remove_option(help="START:STOP:STEP, both ends included, or 0.1,0.33,0.5.")] = "0:0.9:0.1",
+    target: Annotated[
+        str | None,
+        remove_option(
+            metavar="NAMES",
+            help="What goes, separated by commas: states,heads,weights.",
+            show_default="states",
+        ),
+    ] = None,
     criteria: Annotated[
         str | None,
         remove_option(
+            "--criteria",
+            "--criterion",
             help="Criteria, methods, or NAME+refit, separated by commas.",
             show_default="last, aire, reconstruct, random; language models: last, magnitude, random",
         ),
@@ -81,7 +96,8 @@ def sweep(
             **vars(place),
             **vars(selection),
             ratios=ratios,
-            criteria=None if criteria is None else [name.strip() for name in criteria.split(",") if name.strip()],
+            target=_names(target),
+            criteria=_names(criteria),
             seeds=seeds,
             calibration=calibration,
             calibration_file=calibration_file,

@@ -17,11 +17,11 @@ from last_cli.families.layer import Layer
 from last_cli.formats.digests import stamp_digest
 from last_cli.formats.json_file import read_json_object
 from last_cli.formats.types import STAMP_FILE
-from last_cli.pruning.by_criterion import pruned
 from last_cli.pruning.calibration.observe import refuse_sequences
 from last_cli.pruning.calibration.request import Calibration
 from last_cli.pruning.needs import Needs
 from last_cli.pruning.recipe import BY_CRITERION, Recipe
+from last_cli.pruning.removal import pruned
 from last_cli.pruning.score import able_criterion, score_layers
 from last_cli.results.prune import PruneReport
 
@@ -54,7 +54,7 @@ def prune_kept(
     """
     if any(value is not None for value in others):
         raise UsageError(
-            "⟦keep⟧ and one of ⟦ratio⟧, ⟦max_drop⟧ and ⟦max_error⟧ are given, expected one",
+            "⟦keep⟧ and ⟦ratio⟧ or a budget are given, expected one",
             "⟦keep FILE⟧ removes exactly what the file does not list",
         )
     if recipe.changes or recipe.method != BY_CRITERION:

@@ -21,10 +21,12 @@ from last_cli.families.resizing import Resizing
 from last_cli.families.target import ROLES, Role, Units
 from last_cli.formats.damage import damage
 from last_cli.formats.settings import merged, with_settings
+from last_cli.pruning.blocks.verify import blocks_checks
 from last_cli.pruning.compact import compact, resized
 from last_cli.pruning.cut import Cut, Kept, own_cuts, with_rescales
 from last_cli.pruning.listed import by_group
-from last_cli.pruning.recipe import WEIGHTS
+from last_cli.pruning.made_up import with_room
+from last_cli.pruning.recipe import BLOCKS, WEIGHTS
 from last_cli.pruning.select import stored
 from last_cli.pruning.sparse.verify import zeros_checks
 from last_cli.results.verify import Check, VerifyReport
@@ -34,6 +36,8 @@ TOLERANCE = 1e-9
 Steps = Sequence[Mapping[str, Any]]
 """Entries of a stamp's `pruned`."""
 ARRAYS = "arrays as written"
+AROUND = {WEIGHTS: zeros_checks, BLOCKS: blocks_checks}
+"""The checks of what is no unit of layers, by target."""
 STEPWISE = "verify each pruning against the checkpoint that it was made from"
 
 
@@ -126,9 +130,10 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     source, (against, steps) = against, _repeated(against, all_steps)
     masked = _the_same("masked", False, steps, pruned)
     target = _the_same("target", "states", steps, pruned)
-    if target == WEIGHTS:
-        return [*checks, *zeros_checks(pruned, against, steps)]
+    if target in AROUND:
+        return [*checks, *AROUND[target](pruned, against, steps)]
     merged = any(layer.target(target).merged for layer in against.layers)
+    against = with_room(against, _refitted(all_steps))
     said = _kept(against, steps)
     resizing = Resizing() if masked else resized(against, said)
     cuts = with_rescales(own_cuts(against.layers, said), resizing.arrays)
@@ -159,11 +164,12 @@ def _repeated(against: Checkpoint, steps: Steps) -> tuple[Checkpoint, Steps]:
     """What a chain is checked against, and the steps of it that are: where several prunings resize a model, one by one.
 
     Each changes what the next finds, in files and in what is rescaled and rounded: all but the last are made again, in
-    memory. Prunings of weights cannot be: those that come last are checked together, and a chain that has others whole.
+    memory. Prunings of weights and blocks cannot be: those that come last are checked together, and a chain that has
+    others whole.
     """
-    weights = [step.get("target") == WEIGHTS for step in steps]
-    count = weights.index(True) if any(weights) else len(steps) - 1
-    if any(layer.family.resized is None for layer in against.layers) or (any(weights) and not all(weights[count:])):
+    around = [step.get("target") in AROUND for step in steps]
+    count = around.index(True) if any(around) else len(steps) - 1
+    if any(layer.family.resized is None for layer in against.layers) or (any(around) and not all(around[count:])):
         return against, steps
     for step in steps[:count]:
         target, masked = _kind(step)

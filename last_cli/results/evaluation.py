@@ -135,12 +135,14 @@ class Increase(Record):
         perplexity: the baseline's by token, word and byte; null where there is no text.
         increase: of that by token, as a fraction.
         increase_stderr: its standard error.
+        increase_upper: what it is at most, with a confidence of 95 %; see evaluation.metrics.increase.
     """
 
     path: str
     perplexity: Mapping[str, float | None]
     increase: float
     increase_stderr: float
+    increase_upper: float
 
     @property
     def worse(self) -> float:

@@ -140,8 +140,8 @@ class PruneReport(Result):
         changes: roles of the leaves to which the method gave other values in kept units; see families.target.
         rescaled: what changed besides, so that what is left gives what the masked model gives: `arrays`, each with its
             `factor`, `settings` in files, and `inexact`, where that is not the same.
-        fillable: zeros in the place of units that went change nothing.
         output: where it was written; null where it was not.
+        fillable: zeros in the place of units that went change nothing.
         zeros: of pruned weights: `modules`, `pattern`, and of each array in `weights` how many it has, and are 0.
     """
 

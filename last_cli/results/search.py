@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from last_cli.base.record import Record
 
-Limited = Literal["max_drop", "max_error"]
+Limited = Literal["max_drop", "max_increase", "max_error"]
 """What a budget limits."""
 
 Rule = Literal["upper limit", "estimate", "estimate + standard error"]
@@ -21,15 +21,16 @@ class SearchPoint(Record):
 
     Attributes:
         ratio: which one.
-        value: accuracy lost (a fraction), or the relative squared error of the logits.
-        stderr: its standard error over the sequences; paired, for the accuracy.
-        upper: what the accuracy lost is at most, with a confidence of 95 %; see evaluation.metrics.upper_limit.
+        value: accuracy lost (a fraction), the share by which the perplexity grew, or the relative squared error of the
+            logits.
+        stderr: its standard error over the sequences; paired, but for the logits.
+        upper: what the first two are at most, with a confidence of 95 %; see evaluation.metrics.
         within: whether it stays within the budget.
         kind: what the budget limits.
     """
 
-    json_keys = ("ratio", "drop", "error", "stderr", "upper", "within")
-    json_optional = ("drop", "error", "upper")
+    json_keys = ("ratio", "drop", "increase", "error", "stderr", "upper", "within")
+    json_optional = ("drop", "increase", "error", "upper")
 
     ratio: float
     value: float
@@ -44,6 +45,11 @@ class SearchPoint(Record):
         return self.value if self.kind == "max_drop" else None
 
     @property
+    def increase(self) -> float | None:
+        """Share by which the perplexity grew."""
+        return self.value if self.kind == "max_increase" else None
+
+    @property
     def error(self) -> float | None:
         """Relative squared error of the logits."""
         return self.value if self.kind == "max_error" else None
@@ -55,7 +61,7 @@ class Search(Record):
 
     Attributes:
         kind: what the budget limits.
-        budget: percentage points of accuracy, or relative squared error.
+        budget: percentage points of accuracy, a share of the perplexity, or relative squared error.
         rule: what of a loss must fit.
         measured_on: task, split and number of sequences, or where the unlabelled inputs come from.
         resolution: how far apart neighbouring ratios were at the end.

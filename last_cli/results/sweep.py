@@ -76,12 +76,13 @@ class SweepPoint(Judged):
         stderr: its standard error.
         loss: mean loss in nats.
         worse, worse_stderr: see Judged.
+        target: what goes; of several in a sweep the recipe's name has it too.
         metric: what judges the task.
     """
 
     json_keys = (
-        "criterion", "ratio", "seed", "states", "accuracy", "perplexity", "stderr", "loss", "drop", "drop_stderr",
-        "increase", "increase_stderr",
+        "criterion", "target", "ratio", "seed", "states", "accuracy", "perplexity", "stderr", "loss", "drop",
+        "drop_stderr", "increase", "increase_stderr",
     )  # fmt: skip
 
     criterion: str
@@ -93,6 +94,7 @@ class SweepPoint(Judged):
     loss: float
     worse: float
     worse_stderr: float
+    target: str = "states"
     metric: str = ACCURACY
 
     @property
@@ -116,14 +118,15 @@ class SweepMean(Judged):
         ratio: share of the units that was to go.
         seeds: how many.
         states: live states that stay, the mean.
+        target: what goes.
         value: see SweepPoint, and so `worse`.
         worse_stderr: standard error of the mean. The seeds share their sequences, so that averaging does not lower
             that part of the error: it is sqrt(mean of the seeds' squared errors + variance between seeds / seeds).
-        pareto: no other mean is at least as good with fewer states, or better with as many.
+        pareto: no other mean of its target is at least as good with fewer states, or better with as many.
     """
 
     json_keys = (
-        "criterion", "ratio", "seeds", "states", "accuracy", "perplexity", "drop", "drop_stderr", "increase",
+        "criterion", "target", "ratio", "seeds", "states", "accuracy", "perplexity", "drop", "drop_stderr", "increase",
         "increase_stderr", "pareto",
     )  # fmt: skip
 
@@ -134,6 +137,7 @@ class SweepMean(Judged):
     value: float
     worse: float
     worse_stderr: float
+    target: str = "states"
     pareto: bool = False
     metric: str = ACCURACY
 
@@ -150,10 +154,11 @@ class Unpruned(Judged):
         n: sequences, or tokens.
         device: what it ran on.
         metric: what judges the task.
+        units: live units by target, where several are compared; then `states` are those of the first.
     """
 
-    json_keys = ("accuracy", "perplexity", "stderr", "loss", "states", "n", "device")
-    json_optional = ("accuracy", "perplexity")
+    json_keys = ("accuracy", "perplexity", "stderr", "loss", "states", "n", "device", "units")
+    json_optional = ("accuracy", "perplexity", "units")
 
     value: float
     stderr: float
@@ -162,6 +167,7 @@ class Unpruned(Judged):
     n: int
     device: str
     metric: str = ACCURACY
+    units: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -209,6 +215,15 @@ class SweepReport(Result):
     def ratios(self) -> list[float]:
         """The ratios, rising."""
         return sorted({point.ratio for point in self.points})
+
+    @property
+    def targets(self) -> list[str]:
+        """What goes, in the order of the recipes."""
+        return list(dict.fromkeys(point.target for point in self.points))
+
+    def removed(self, mean: SweepMean) -> float:
+        """The share of its target's units that is gone."""
+        return 1 - mean.states / (self.baseline.units or {}).get(mean.target, self.baseline.states)
 
     @property
     def warnings(self) -> list[str]:

@@ -150,6 +150,36 @@ def test_merged_groups_compute_the_same_by_the_modelling_file(tmp_path: Path, na
         loaded(out)
 
 
+@pytest.mark.parametrize("name", ["hf_groups", "bamba", "granite_dense", "falcon_h1_norm", "hf_bf16_sharded"])
+def test_fewer_blocks_load_in_the_stock_class(tmp_path: Path, name: str) -> None:
+    case = model(name)
+    np.savez(tmp_path / "tokens.npz", x=np.random.default_rng(0).integers(0, 60, (2, 24)))
+    small = last.prune(case.directory / "checkpoint", 0.3, "loss", calibration_file=tmp_path / "tokens.npz")
+    out, tokens = last.save(small, tmp_path / "small"), case.recorded["tokens"]
+    assert agree(ours(out, tokens), answers(loaded(out), tokens))
+
+
+def test_a_bias_of_out_proj_alone_loads_by_the_modelling_file(tmp_path: Path) -> None:
+    case = model("hf_base")
+    np.savez(tmp_path / "tokens.npz", x=np.random.default_rng(0).integers(0, 60, (2, 24)))
+    asked: dict[str, Any] = {"target": "heads", "calibration_file": tmp_path / "tokens.npz"}
+    out = last.save(last.prune(case.directory / "checkpoint", 0.5, "flap", **asked), tmp_path / "small")
+    theirs, tokens = loaded(out, trust_remote_code=True), case.recorded["tokens"]
+    assert agree(ours(out, tokens), answers(theirs, tokens))
+
+
+def test_a_state_dict_that_was_written_anew_loads_in_torch(tmp_path: Path) -> None:
+    case = model("ssm_mlp")
+    np.savez(tmp_path / "tokens.npz", x=np.random.default_rng(0).integers(0, 60, (2, 24)))
+    small = last.prune(case.directory / "checkpoint", 0.5, "loss", calibration_file=tmp_path / "tokens.npz")
+    out = last.save(small, tmp_path / "small")
+    found = torch.load(out / "pytorch_model.bin", weights_only=True)
+    assert found["lm_head.weight"].data_ptr() == found["backbone.embedding.weight"].data_ptr()
+    theirs = {name: tensor.numpy() for name, tensor in found.items()}
+    assert theirs.keys() == {".".join(key) for key in small.leaves}
+    assert all((theirs[".".join(key)] == array).all() for key, array in small.read(small.leaves).items())
+
+
 def test_half_precision_stays(tmp_path: Path) -> None:
     case = model("hf_bf16_sharded")
     out = last.save(last.prune(case.directory / "checkpoint", **OWN_SIZES), tmp_path / "small")

@@ -95,7 +95,13 @@ def test_the_errors_of_perplexities_are_those_of_repeated_draws() -> None:
         np.std([pair.increase for pair in rises]), rel=0.05
     )
     assert rises[0].perplexity["token"] == pytest.approx(values[0]) and rises[0].path == "b"
-    assert set(rises[0].as_json()) == {"path", "perplexity", "increase", "increase_stderr"}
+    assert set(rises[0].as_json()) == {
+        "path",
+        "perplexity",
+        "increase",
+        "increase_stderr",
+        "increase_upper",
+    }
 
 
 def test_a_task_of_an_unknown_metric_is_refused() -> None:
@@ -179,3 +185,8 @@ def test_the_strict_gate_judges_the_upper_limit(run: Run) -> None:
         {"name": "max_drop", "limit": 1, "value": 100 * upper_limit(0, 0, found["n"]), "passed": True, "strict": True}
     ]
     assert "--strict goes with --max-drop" in fails(run, *base, "--strict")[0]
+
+
+def test_students_quantile_is_that_of_tables() -> None:
+    for n, wanted in ((5, 2.132), (10, 1.833), (30, 1.699), (1000, 1.646)):
+        assert metrics.student(n) == pytest.approx(wanted, rel=3e-3)

@@ -93,11 +93,11 @@ def test_what_is_left_is_refitted_on_text_and_verified(target: str, tmp_path: Pa
         last.prune(ck, 0.5, "magnitude", refit=True, calibration_file=file, calibration=6, **asked) for _ in range(2)
     )
     step = small.stamp["pruned"][-1]
-    assert step["refitted"] == ["out_proj.weight"] and step["calibration"]["digest"] and step["method"] == "refit"
+    assert step["refitted"] == ["D", "out_proj.weight"] and step["calibration"]["digest"] and step["method"] == "refit"
     assert step["source"]["digest"] == ck.digest and step["layers"] == plain.stamp["pruned"][-1]["layers"]
-    assert small.report is not None and small.report.as_json(None)["settings"] == {"refitted": ["out_proj.weight"]}
+    assert small.report is not None and small.report.as_json()["settings"] == {"refitted": step["refitted"]}
     for layer in ck.layers:
-        keys = {n: k for n, k in layer.leaves.items() if n != "out_proj.weight"}
+        keys = {n: k for n, k in layer.leaves.items() if n not in step["refitted"]}
         for key in keys.values():
             np.testing.assert_array_equal(small.read([key])[key], plain.read([key])[key])
         key = layer.leaves["out_proj.weight"]
@@ -117,7 +117,7 @@ def test_what_is_left_is_refitted_on_text_and_verified(target: str, tmp_path: Pa
 def test_a_refit_wants_text_and_heads_of_systems_are_none() -> None:
     with pytest.raises(UsageError, match="refit needs text for a language model"):
         last.prune(checkpoint("hf_base"), 0.5, "magnitude", target="heads", refit=True)
-    with pytest.raises(UsageError, match="cannot refit C"):
+    with pytest.raises(UsageError, match="a refit needs text"):
         last.prune(checkpoint("hf_base"), 0.5, method="reconstruct")
 
 

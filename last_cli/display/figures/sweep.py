@@ -24,7 +24,7 @@ def draw_sweep(report: SweepReport, path: Path) -> None:
         OutputError: the file cannot be written.
     """
     with figure(path, SIZE) as (_, axes):
-        means, base, whole = report.means, report.baseline.value, report.baseline.states
+        means, base = report.means, report.baseline.value
         as_share = report.metric == ACCURACY
         scale = 100 if as_share else 1.0
         axes.axhline(scale * base, color="0.55", lw=0.9, ls=(0, (5, 3)), zorder=1)
@@ -42,7 +42,7 @@ def draw_sweep(report: SweepReport, path: Path) -> None:
             line = sorted((mean for mean in means if mean.criterion == name), key=lambda mean: mean.ratio)
             colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
             axes.errorbar(
-                *_xy(line, whole, scale),
+                *_xy(report, line, scale),
                 yerr=[(100 if as_share else base) * mean.worse_stderr for mean in line],
                 color=colour,
                 marker=marker,
@@ -57,10 +57,10 @@ def draw_sweep(report: SweepReport, path: Path) -> None:
             )
         front = [mean for mean in means if mean.pareto]
         ring = {"s": 62, "facecolors": "none", "edgecolors": "0.15", "linewidths": 0.8}
-        axes.scatter(*_xy(front, whole, scale), **ring, zorder=4, label=FRONT)
+        axes.scatter(*_xy(report, front, scale), **ring, zorder=4, label=FRONT)
         place = f", {report.task['split']} (%)" if as_share else ""
         axes.set(
-            xlabel="states removed (%)",
+            xlabel=f"{report.targets[0]} removed (%)" if len(report.targets) == 1 else "removed (%)",
             ylabel=f"{report.metric} on {escape.label(report.task['name'])}{place}",
         )
         axes.grid(axis="y", color="0.92", lw=0.6)
@@ -72,5 +72,5 @@ def draw_sweep(report: SweepReport, path: Path) -> None:
         axes.legend([handles[i] for i in order], [labels[i] for i in order], loc=where, frameon=False)
 
 
-def _xy(means: Sequence[SweepMean], whole: int, scale: float) -> tuple[list[float], list[float]]:
-    return [100 * (1 - mean.states / whole) for mean in means], [scale * mean.value for mean in means]
+def _xy(report: SweepReport, means: Sequence[SweepMean], scale: float) -> tuple[list[float], list[float]]:
+    return [100 * report.removed(mean) for mean in means], [scale * mean.value for mean in means]

@@ -27,7 +27,7 @@ from last_cli.families.mamba2.norms import (
     state_energies,
 )
 from last_cli.families.mamba2.table import BIASES, MAMBA2
-from last_cli.families.mamba2.targets import TARGETS, segments, units
+from last_cli.families.mamba2.targets import OUT_BIAS, TARGETS, segments, units
 from last_cli.families.target import Shapes, Target, by_shapes
 
 MULTIPLES = {"states": 8}
@@ -35,6 +35,8 @@ MULTIPLES = {"states": 8}
 
 ORDERS = ("fisher", "taylor")
 """What the loss on text minds, see network.slopes."""
+REFERENCES = ("reference-fisher", "reference-taylor")
+"""The same of states as the paper's code has it."""
 
 _NDIM = {"in_proj.weight": 2, "conv1d.weight": 3, "out_proj.weight": 2, "A_log": 1, "dt_bias": 1, "norm.weight": 1}
 
@@ -83,10 +85,11 @@ def of_settings(said: Settings) -> Family:
             ("energy", "heads"): partial(_by_unit, said, "heads", "heads"),
             ("energy", "channels"): partial(_by_unit, said, "channels", "channels"),
             ("flap", "heads"): partial(_flap, said),
-            **{(order, "states"): partial(_of_states, order) for order in ORDERS},
+            **{(order, "states"): partial(_of_states, order) for order in (*ORDERS, *REFERENCES)},
             **{(order, t): partial(_by_unit, said, t, order) for order in ORDERS for t in ("heads", "channels")},
         },
         memory=lambda shapes: memory(own(shapes), shapes),
+        made_up={("flap", "heads"): partial(_bias, said)},
     )
 
 
@@ -140,6 +143,14 @@ def _flap(said: Settings, leaves: Mapping[str, np.ndarray], means: Mapping[str, 
     from last_cli.families.mamba2.flap import scores
 
     return scores(_own(said, leaves), leaves, means)
+
+
+def _bias(
+    said: Settings, leaves: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray], keep: np.ndarray
+) -> dict[str, np.ndarray]:
+    from last_cli.families.mamba2.flap import bias
+
+    return {OUT_BIAS: bias(_own(said, leaves), leaves, means, keep)}
 
 
 def _magnitude(said: Settings, energies: Callable[..., np.ndarray], leaves: Mapping[str, np.ndarray]) -> np.ndarray:

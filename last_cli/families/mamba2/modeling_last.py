@@ -2,9 +2,9 @@
 
 `last_layers` in config.json has an entry for each mixer, in the order of the layers: its states, its heads (1 in
 Mamba-1), the channels of a head (`head_dim`), and the epsilon of its gate's norm (`eps`, null where there is no such
-norm). With `groups` B and C have so many, and its norm has those that the configuration says. The stock class makes the
-model, and each mixer is then made anew, by its own class, from the configuration with these sizes. Everything else is
-the stock class's.
+norm). With `groups` B and C have so many, and its norm has those that the configuration says; with `bias` out_proj has
+one. The stock class makes the model, and each mixer is then made anew, by its own class, from the configuration with
+these sizes. Everything else is the stock class's.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ def _resize(model: Any, config: Any, entries: list[dict[str, Any]]) -> None:
             new.norm.variance_epsilon = entry["eps"]
             if "groups" in entry:
                 _regroup(new.norm, getattr(config, _keys(model)[0][3]))
+        if entry.get("bias"):
+            new.out_proj = torch.nn.Linear(new.out_proj.in_features, new.out_proj.out_features)
         if hasattr(old, "mup_vector"):
             new.register_buffer("mup_vector", _multipliers(new, config), persistent=False)
             model.model._init_weights = MethodType(_init_weights, model.model)

@@ -40,6 +40,7 @@ def entries(change: Change) -> list[dict[str, Any]]:
     return [
         {"states": one.states, "heads": one.heads, "head_dim": one.head_dim, "eps": eps if norm else None}
         | ({"groups": one.groups} if change.merged else {})
+        | ({"bias": True} if change.biased else {})
         for one, eps in zip(change.after, change.eps, strict=True)
     ]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from last_cli.families.layer import Layer
 from last_cli.families.mamba2.dialect import Settings, settings
-from last_cli.families.mamba2.targets import NORM, OUT
+from last_cli.families.mamba2.targets import IN_BIAS, NORM, OUT, OUT_BIAS
 from last_cli.families.resizing import Rescale, Shrinking
 from last_cli.formats.types import Key, dtype_of
 
@@ -101,6 +101,11 @@ class Change:
     def alike(self) -> bool:
         """Whether all mixers have the same sizes afterwards."""
         return len(set(self.after)) == 1
+
+    @property
+    def biased(self) -> bool:
+        """Whether out_proj has a bias and in_proj, which shares its key in most configurations, has none."""
+        return any(OUT_BIAS in layer.leaves and IN_BIAS not in layer.leaves for layer in self.pruning.layers)
 
     @property
     def merged(self) -> bool:
