@@ -56,7 +56,7 @@ def test_half_the_heads_go_and_what_they_were_to_the_norms_is_put_right(tmp_path
     assert report.rescaled["settings"] == {
         "config.json": {key: pytest.approx(value) for key, value in rescaled.items()}
     }
-    assert report.as_json(None)["rescaled"] == small.stamp["pruned"][-1]["rescaled"] == report.rescaled
+    assert report.as_json()["rescaled"] == small.stamp["pruned"][-1]["rescaled"] == report.rescaled
 
 
 def test_the_residual_stream_grows_and_the_last_norm_shrinks_for_a_tied_head(tmp_path: Path) -> None:

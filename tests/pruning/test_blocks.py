@@ -48,7 +48,7 @@ def loss(checkpoint: Any, tokens: Path) -> float:
 
 def said(checkpoint: last.Checkpoint) -> Any:
     assert checkpoint.report is not None
-    return checkpoint.report.as_json(None)["blocks"]
+    return checkpoint.report.as_json()["blocks"]
 
 
 def test_each_time_the_block_goes_that_the_loss_misses_least(tokens: Path, tmp_path: Path) -> None:
