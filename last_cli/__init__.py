@@ -25,9 +25,10 @@ from last_cli.base.errors import (
 from last_cli.base.version import __version__
 
 if TYPE_CHECKING:
-    from last_cli.api.evaluate import bench, evaluate, sweep
+    from last_cli.api.evaluate import bench, compare, evaluate, sweep
     from last_cli.api.open import config, load
     from last_cli.api.prune import prune, score
+    from last_cli.api.tune import tune
     from last_cli.checkpoint.checkpoint import Checkpoint
     from last_cli.checkpoint.convert.export import export_weights
     from last_cli.checkpoint.convert.import_ import import_weights
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnswerIsNo", "Checkpoint", "CheckpointError", "DataError", "LastError", "OutputError", "UnstableStateError",
-    "UsageError", "__version__", "bench", "build_model", "config", "diff", "evaluate", "export_weights",
-    "import_weights", "inspect", "load", "prune", "save", "score", "sweep", "verify",
+    "UsageError", "__version__", "bench", "build_model", "compare", "config", "diff", "evaluate", "export_weights",
+    "import_weights", "inspect", "load", "prune", "save", "score", "sweep", "tune", "verify",
 ]  # fmt: skip
 
 # Where each function stands; its module is imported when it is first asked for.
@@ -48,6 +49,7 @@ _HOMES = {
     "Checkpoint": "last_cli.checkpoint.checkpoint",
     "bench": "last_cli.api.evaluate",
     "build_model": "last_cli.checkpoint.network",
+    "compare": "last_cli.api.evaluate",
     "config": "last_cli.api.open",
     "diff": "last_cli.checkpoint.diff",
     "evaluate": "last_cli.api.evaluate",
@@ -59,6 +61,7 @@ _HOMES = {
     "save": "last_cli.checkpoint.save",
     "score": "last_cli.api.prune",
     "sweep": "last_cli.api.evaluate",
+    "tune": "last_cli.api.tune",
     "verify": "last_cli.pruning.verify",
 }
 

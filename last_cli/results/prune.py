@@ -9,6 +9,7 @@ from typing import Any
 from last_cli.base.record import Record, Result, Sizes
 from last_cli.results.search import Search
 from last_cli.results.source import Source
+from last_cli.results.tune import TuneReport
 
 
 @dataclass(frozen=True, repr=False)
@@ -137,12 +138,13 @@ class PruneReport(Result):
         memory: bytes that a sequence needs from step to step, before and after, in the type of the arrays; None where
             a layer does not say.
         loads: behind this word, what loads the output besides `last`; None where nothing is known to.
-        changes: roles of the leaves to which the method gave other values in kept units; see families.target.
+        changes: roles of the leaves to which the method gave other values in kept units.
         rescaled: what changed besides, so that what is left gives what the masked model gives: `arrays`, each with its
             `factor`, `settings` in files, and `inexact`, where that is not the same.
         output: where it was written; null where it was not.
         fillable: zeros in the place of units that went change nothing.
         zeros: of pruned weights: `modules`, `pattern`, and of each array in `weights` how many it has, and are 0.
+        tuned: what tuning did afterwards, where it did.
     """
 
     command = "prune"
@@ -150,10 +152,11 @@ class PruneReport(Result):
     json_keys = (
         "checkpoint", "output", "family", "ratio", "criterion", "target", "scope", "shape", "masked", "seed", "assumed",
         "states", "parameters", "bytes", "state_bytes", "loads", "layers", "zeros", "warnings", "rescaled", "search",
-        "method", "calibration", "settings", "meaning",
+        "tuned", "method", "calibration", "settings", "meaning",
     )  # fmt: skip
     json_optional = (
-        "target", "state_bytes", "loads", "zeros", "rescaled", "search", "method", "calibration", "settings", "meaning",
+        "target", "state_bytes", "loads", "zeros", "rescaled", "search", "tuned", "method", "calibration", "settings",
+        "meaning",
     )  # fmt: skip
     json_open = ("needed",)
 
@@ -185,6 +188,7 @@ class PruneReport(Result):
     rescaled: Mapping[str, Any] = field(default_factory=dict)
     loads: str | None = None
     zeros: Mapping[str, Any] = field(default_factory=dict)
+    tuned: TuneReport | None = None
     fillable: bool = True
     output: str | None = None
 
