@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 LAYERS_THAT_HINT = 2  # enough for what their numbers tell
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Checkpoint:
     """A checkpoint on disk, or one that `prune` made of it and that `save` has yet to write.
 
@@ -78,6 +78,10 @@ class Checkpoint:
     report: PruneReport | None = None
     tuned: TuneReport | None = None
     contradictions: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        path, layers = str(self.index.location.path), len(self.layers)
+        return f"Checkpoint({path!r}, {self.family}, {layers} layers, {self.parameters:,} parameters)"
 
     @property
     def said(self) -> dict[str, Any]:

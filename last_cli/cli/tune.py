@@ -1,5 +1,6 @@
 """`last tune`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,6 +8,7 @@ import typer
 
 import last_cli as last
 from last_cli.cli.app import command
+from last_cli.cli.completion import tasks
 from last_cli.cli.options import (
     Device,
     Force,
@@ -14,13 +16,14 @@ from last_cli.cli.options import (
     Model,
     Step,
     calibration_option,
-    complete,
     how_option,
     output_option,
 )
-from last_cli.cli.shared import load, tell, tell_all, tell_assumed
+from last_cli.cli.shared import load, show, tell, tell_assumed
 
-Pruned = Annotated[Path, typer.Argument(metavar="PRUNED", help="What `last prune` wrote.", show_default=False)]
+Pruned = Annotated[
+    Path, typer.Argument(metavar="PRUNED", help="Path of a checkpoint that `last prune` wrote.", show_default=False)
+]
 
 
 @command(
@@ -32,33 +35,29 @@ def tune(
     pruned: Pruned,
     *,
     teacher: Annotated[
-        Path, calibration_option(metavar="CKPT", help="The checkpoint that it was pruned from.", show_default=False)
+        Path, calibration_option(metavar="CKPT", help="Checkpoint that it was pruned from.", show_default=False)
     ],
     task: Annotated[
         str | None,
         calibration_option(
-            help="Whose sequences, without labels.", show_default="the trained one", autocompletion=complete("tasks")
+            help="Task that supplies the unlabelled sequences.", show_default="the trained one", autocompletion=tasks
         ),
     ] = None,
-    split: Annotated[Literal["train", "val"], calibration_option(help="Of the task; never test.")] = "train",
+    split: Annotated[Literal["train", "val"], calibration_option(help="Split of the task: train or val.")] = "train",
     calibration_file: Annotated[
         Path | None,
-        calibration_option(metavar="FILE", help="Or a file of them: FILE.npz of x, lengths.", show_default="none"),
+        calibration_option(metavar="FILE", help="NPZ file with x (and lengths) to use instead."),
     ] = None,
     data_dir: Annotated[
-        Path | None, calibration_option(help="Where the task's files are.", show_default="$LAST_DATA_DIR")
+        Path | None, calibration_option(help="Directory of the task's files.", show_default="$LAST_DATA_DIR")
     ] = None,
-    sequences: Annotated[int, calibration_option(help="How many at most; one in eight is held out.")] = 8000,
-    steps: Annotated[int | None, how_option(help="How many steps at most.", show_default="4000")] = None,
-    minutes: Annotated[
-        float | None, how_option(help="Instead: as many as fit into these.", show_default="no limit")
-    ] = None,
-    seed: Annotated[int, how_option(help="Of the sequences that are drawn, and of their order.")] = 0,
-    resume: Annotated[
-        bool, how_option("--resume", help="Go on where an interrupted run stopped.", show_default="no")
-    ] = False,
+    sequences: Annotated[int, calibration_option(help="Maximum number of sequences; one in eight is held out.")] = 8000,
+    steps: Annotated[int | None, how_option(help="Maximum number of steps.", show_default="4000")] = None,
+    minutes: Annotated[float | None, how_option(help="Train for this many minutes instead.")] = None,
+    seed: Annotated[int, how_option(help="Seed of the choice and order of the sequences.")] = 0,
+    resume: Annotated[bool, how_option("--resume", help="Resume an interrupted run.")] = False,
     device: Device = None,
-    output: Annotated[Path, output_option("--output", "-o", help="Where the tuned checkpoint goes.")] = Path("tuned"),
+    output: Annotated[Path, output_option("--output", "-o", help="Path of the tuned checkpoint.")] = Path("tuned"),
     force: Force = False,
     model: Model,
     step: Step,
@@ -66,7 +65,7 @@ def tune(
 ) -> None:
     """Train what a pruned checkpoint keeps towards the answers of the unpruned one. No label is read."""
     from last_cli.display.terminal import progress_bar
-    from last_cli.display.tune import show_tune, tune_lines
+    from last_cli.display.tune import tune_view
     from last_cli.formats import check_output
 
     quiet = general.quiet
@@ -95,9 +94,6 @@ def tune(
     assert result is not None
     last.save(small, output, force=force)
     tell_assumed(result.assumed, quiet)
-    show_tune(result, general.form, str(output))
-    tell_all(result.warnings, "warning")
-    for line in tune_lines(result):
-        tell(line, quiet)
+    show(tune_view(replace(result, output=str(output))), general, result.warnings)
     tell(f"wrote {output}", quiet, "ok")
     tell(f"last eval {output} --task {small.task_name or 'TASK'} --baseline {teacher}", quiet, "next")

@@ -44,8 +44,8 @@ def test_tune_writes_a_checkpoint_and_says_what_came_of_it(run: Run, pair: tuple
     assert "tuned" in run("inspect", "tuned")[1]
     code, out, err = run("tune", *pair, "-o", "again")
     assert code == 0 and "held-out divergence" in out and "written" in out
-    assert "no label was read" in err and f"last eval again --task TASK --baseline {pair[2]}" in err.replace("\n", "")
-    assert run("tune", *pair, "-o", "quiet", "-q", "--format", "csv")[1].startswith("step,held-out divergence")
+    assert "without labels" in err and f"last eval again --task TASK --baseline {pair[2]}" in err.replace("\n", "")
+    assert run("tune", *pair, "-o", "quiet", "-q", "--format", "csv")[1].startswith("step,error,agreement")
 
 
 def test_an_output_that_exists_is_kept(run: Run, tmp_path: Path, pair: tuple[str, ...]) -> None:
