@@ -23,9 +23,9 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "s4d": "last_cli.families.lti.s4d:S4D",
         "s4d-pairs": "last_cli.families.lti.s4d_pairs:S4D_PAIRS",
         "lru": "last_cli.families.lti.lru:LRU",
-        "mamba2": "last_cli.families.mamba2.family:MAMBA2",
-        "mamba": "last_cli.families.mamba.family:MAMBA",
-        "zamba": "last_cli.families.mamba.family:ZAMBA",
+        "mamba2": "last_cli.families.mamba2.table:MAMBA2",
+        "mamba": "last_cli.families.mamba.table:MAMBA",
+        "zamba": "last_cli.families.mamba.table:ZAMBA",
     },
     "criteria": {
         "last": "last_cli.pruning.criteria.last:LAST",
@@ -34,7 +34,9 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "aire": "last_cli.pruning.criteria.aire:AIRE",
         "energy": "last_cli.pruning.criteria.energy:ENERGY",
         "fisher": "last_cli.pruning.criteria.fisher:FISHER",
+        "reference-fisher": "last_cli.pruning.criteria.fisher:REFERENCE_FISHER",
         "taylor": "last_cli.pruning.criteria.taylor:TAYLOR",
+        "reference-taylor": "last_cli.pruning.criteria.taylor:REFERENCE_TAYLOR",
         "flap": "last_cli.pruning.criteria.flap:FLAP",
         "gn": "last_cli.pruning.criteria.gn:GN",
         "magnitude": "last_cli.pruning.criteria.magnitude:MAGNITUDE",
@@ -61,8 +63,47 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "wanda": "last_cli.pruning.sparse.method:WANDA",
         "reference-wanda": "last_cli.pruning.sparse.method:REFERENCE_WANDA",
         "sparsegpt": "last_cli.pruning.sparse.method:SPARSEGPT",
+        "loss": "last_cli.pruning.blocks.method:LOSS",
+        "merge": "last_cli.pruning.merge:MERGE",
     },
 }
+
+# The class of what each command finds out, and the function that shows it to people; see base.record.
+RESULTS = {
+    "score": "last_cli.results.score:ScoreReport",
+    "prune": "last_cli.results.prune:PruneReport",
+    "tune": "last_cli.results.tune:TuneReport",
+    "eval": "last_cli.results.evaluation:EvalReport",
+    "sweep": "last_cli.results.sweep:SweepReport",
+    "compare": "last_cli.results.compare:CompareReport",
+    "bench": "last_cli.results.bench:BenchReport",
+    "inspect": "last_cli.results.inspect:Inspection",
+    "config": "last_cli.results.config:ConfigReport",
+    "verify": "last_cli.results.verify:VerifyReport",
+    "diff": "last_cli.results.diff:DiffReport",
+    "import": "last_cli.results.convert:ImportReport",
+    "export": "last_cli.results.convert:ExportReport",
+    "list": "last_cli.results.listing:Listing",
+    "explain": "last_cli.results.listing:Pages",
+    "doctor": "last_cli.results.doctor:Doctor",
+    "cache": "last_cli.results.doctor:CacheReport",
+}
+VIEWS = {
+    "score": "last_cli.display.score:score_view",
+    "prune": "last_cli.display.prune:prune_view",
+    "tune": "last_cli.display.tune:tune_view",
+    "eval": "last_cli.display.eval:eval_view",
+    "sweep": "last_cli.display.sweep:sweep_view",
+    "compare": "last_cli.display.compare:compare_view",
+    "bench": "last_cli.display.bench:bench_view",
+    "inspect": "last_cli.display.inspect:inspect_view",
+    "config": "last_cli.display.config:config_view",
+    "verify": "last_cli.display.verify:verify_view",
+    "diff": "last_cli.display.diff:diff_view",
+    "import": "last_cli.display.convert:convert_view",
+    "export": "last_cli.display.convert:convert_view",
+}
+NOTEBOOK = "last_cli.display.notebook"
 
 
 def names(kind: Kind) -> list[str]:
@@ -77,8 +118,7 @@ def get(kind: Kind, name: str) -> Any:
         UsageError: there is none, the hint names the closest ones; or the package that adds it is broken.
     """
     if target := BUILT_IN[kind].get(name):
-        module, attribute = target.split(":")
-        return getattr(import_module(module), attribute)
+        return _built_in(target)
     if kind == "criteria" and name in names("methods"):
         raise UsageError(
             f"'{name}' is a ⟨method⟩ of pruning and scores no states",
@@ -91,6 +131,33 @@ def get(kind: Kind, name: str) -> Any:
         f"unknown {NOUN[kind]} '{name}'",
         f"{suggestion(name, known)}{kind} are: {', '.join(known)} (`last list {kind}` describes them)",
     )
+
+
+def result_of(command: str) -> Any:
+    """The class of what a command finds out.
+
+    Raises:
+        UsageError: there is no such command, or its output is no result.
+    """
+    if command not in RESULTS:
+        known = f"{suggestion(command, RESULTS)}those of {', '.join(RESULTS)} do"
+        raise UsageError(f"the output of '{command}' has no schema", known)
+    return _built_in(RESULTS[command])
+
+
+def view_of(command: str) -> Any:
+    """The function that makes a view of such a result, see display.view."""
+    return _built_in(VIEWS[command])
+
+
+def notebook() -> Any:
+    """The module that shows such results in a notebook."""
+    return import_module(NOTEBOOK)
+
+
+def _built_in(target: str) -> Any:
+    module, attribute = target.split(":")
+    return getattr(import_module(module), attribute)
 
 
 def summaries(kind: Kind) -> dict[str, str]:

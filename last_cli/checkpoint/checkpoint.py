@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,8 +17,10 @@ from last_cli.base import registry
 from last_cli.base.annotations import Bool, Shaped
 from last_cli.base.arrays import digest, nested
 from last_cli.base.errors import CheckpointError, UsageError, inside
+from last_cli.base.version import __version__
 from last_cli.checkpoint.configuration import Said, said_in_file, said_of
 from last_cli.checkpoint.sizes import count, size
+from last_cli.checkpoint.trained import cleared, cleared_beside, link, new_arrays
 from last_cli.families.family import Loader
 from last_cli.families.find import Layer, build_system, check_numbers, find_layers
 from last_cli.families.followers import Follower, followers
@@ -29,15 +32,17 @@ from last_cli.families.target import live_units
 from last_cli.families.variables import Collections
 from last_cli.formats import Index, Key, Leaf
 from last_cli.formats.format import Settings
+from last_cli.formats.stamp import STAMP_SCHEMA
 from last_cli.results.source import Source
 
 if TYPE_CHECKING:
     from last_cli.results.prune import PruneReport
+    from last_cli.results.tune import TuneReport
 
 LAYERS_THAT_HINT = 2  # enough for what their numbers tell
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Checkpoint:
     """A checkpoint on disk, or one that `prune` made of it and that `save` has yet to write.
 
@@ -52,8 +57,10 @@ class Checkpoint:
         changed: arrays that differ from those on disk; they may be computed when they are asked for.
         also: arrays that differ in other items of the step, by item.
         drops: paths below which its leaves are left out, and items of the step.
+        renamed: keys that leaves on disk get, where these are others; None where one is left out.
         settings: what changes with the arrays in JSON files beside them, by file and by path of keys.
         report: what pruning did, where this is its result.
+        tuned: what tuning did, where this is its result.
         contradictions: what is said of the network around the layers and cannot be, given the tree.
     """
 
@@ -66,9 +73,15 @@ class Checkpoint:
     changed: Mapping[Key, np.ndarray] = field(default_factory=dict)
     also: Mapping[str, Mapping[Key, np.ndarray]] = field(default_factory=dict)
     drops: tuple[str, ...] = ()
+    renamed: Mapping[Key, Key | None] = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
     report: PruneReport | None = None
+    tuned: TuneReport | None = None
     contradictions: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        path, layers = str(self.index.location.path), len(self.layers)
+        return f"Checkpoint({path!r}, {self.family}, {layers} layers, {self.parameters:,} parameters)"
 
     @property
     def said(self) -> dict[str, Any]:
@@ -175,6 +188,43 @@ class Checkpoint:
             check_numbers(layer, arrays)
         live = live_units(units, arrays)
         return np.ones((units.groups, units.count), bool) if live is None else live
+
+    def with_variables(self, variables: Mapping[str, Any]) -> Checkpoint:
+        """The checkpoint with weights that were trained elsewhere, in memory; configuration, task and history stay.
+
+        An optimizer's moments of the leaves that changed become zero, its counters and other sets of weights, such as
+        averages, stay as they are. `last.save` writes it.
+
+        Args:
+            variables: those of `build_model`, trained: {"params": ..., "batch_stats": ...}, of the same shapes.
+
+        Raises:
+            CheckpointError: the layers are in no network that is known.
+            UsageError: they are not the model's variables, or numbers that are not finite.
+        """
+        with inside(self.index.location.path):
+            changed = new_arrays(variables, self.layers, self.leaves, self.read)
+        if not changed:
+            return self
+        source = {"path": self.source.path, "digest": self.digest, "step": self.source.step}
+        step = {"last": __version__, "source": source, **link(self.layers, changed)}
+        return replace(
+            self,
+            changed=ChainMap({**changed, **cleared(changed, self.leaves)}, self.changed),  # pyright: ignore[reportArgumentType]
+            also=cleared_beside(changed, self.index, self.also),
+            stamp=self.chained(step),
+        )
+
+    def chained(self, step: Mapping[str, Any]) -> dict[str, Any]:
+        """The stamp with one more pruning, or training, at the end of its chain."""
+        return {
+            **self.stamp,
+            "schema": STAMP_SCHEMA,
+            "last": __version__,
+            "model": self.said,
+            "assumed": sorted(name for name, origin in self.origins.items() if origin == "assumed"),
+            "pruned": [*self.stamp.get("pruned", []), step],
+        }
 
     @property
     def task(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from last_cli.families.find import Layer
 from last_cli.families.lti.config import known, unknown
 from last_cli.families.variables import Collections
 from last_cli.formats import Index
-from last_cli.formats.config_files import read_config
+from last_cli.formats.config_files import HYDRA, WANDB, read_config
 
 DEEPEST, MOST = 6, 5000
 FILE = "file:"
@@ -74,7 +74,8 @@ def said_of(index: Index, layers: Sequence[Layer]) -> Said:
     found.unknown("last.json", stamp.get("model") or {})
     level: str | None = None
     for name in sorted(index.config, key=lambda name: name.startswith(FILE)):
-        folder = name.removeprefix(FILE).removesuffix(Path(name).name).removesuffix(".hydra/")
+        folder = name.removeprefix(FILE).removesuffix(Path(name).name)
+        folder = folder.removesuffix(f"{HYDRA}/").removesuffix(f"{WANDB}/")
         if level not in (None, folder) and _is_above(index, folder):
             break
         if found.hear(name, index.config[name], above=_is_above(index, folder)) and name.startswith(FILE):

@@ -18,7 +18,7 @@ from last_cli.families.lti.presets import Preset, presets_of_sizes
 # What the training chose is never another factor than 1: it is for data of another rate.
 NEVER = ("step_rescale",)
 USUAL = "all published S5 runs have it"
-SHOWN = 4
+TASK = "task"
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,36 @@ def guesses(checkpoint: Checkpoint, *, padded: bool = False) -> list[Guess]:
     found = checkpoint.assumed(name for name in names if name not in NEVER and _matters(checkpoint, name, padded))
     earlier = (checkpoint.index.stamp or {}).get("assumed") or ()
     return [
-        Guess(name, value, "an earlier pruning assumed it" if name in earlier else _basis(checkpoint, name))
-        for name, value in found.items()
+        *(
+            Guess(name, value, "an earlier pruning assumed it" if name in earlier else _basis(checkpoint, name))
+            for name, value in found.items()
+        ),
+        *_unconfirmed(checkpoint, [name for name in names if name not in found]),
     ]
+
+
+def _unconfirmed(checkpoint: Checkpoint, names: Sequence[str]) -> list[Guess]:
+    """What only the copy of a lost stamp says, where anything may have been changed."""
+    if (lost := checkpoint.index.lost) is None:
+        return []
+    said = checkpoint.index.stamp or {}
+    copied = [name for name in names if checkpoint.origins[name] == "checkpoint" and name in said.get("model", {})]
+    basis = f"a copy of the stamp says so, and {lost.name} with its digest is lost"
+    return [Guess(name, getattr(checkpoint.config, name), basis) for name in copied]
+
+
+def task_guesses(checkpoint: Checkpoint, task: str, source: str, length: int) -> list[Guess]:
+    """What is guessed of the sequences of a task that makes its own: their lengths are the stamp's, else the usual.
+
+    Args:
+        checkpoint: the model.
+        task: that made the sequences.
+        source: where it has them from; what is read from files has the lengths that it has.
+        length: of the sequences.
+    """
+    if source != "generated" or checkpoint.task.get("name") == task:
+        return []
+    return [Guess(TASK, task, f"its usual length of {length} steps, as nothing says the trained one")]
 
 
 def told(checkpoint: Checkpoint, found: Sequence[Guess]) -> list[str]:
@@ -86,11 +113,12 @@ def refuse_guesses(checkpoint: Checkpoint, found: Sequence[Guess], judged: Itera
         return
     judges = " and ".join(f"⟦{name}⟧" for name in judged)
     flags = " ".join(f"⟦{guess.name}⟧" for guess in found if guess.name in checkpoint.origins)
+    named = "".join(f" with ⟦task {guess.value}⟧" for guess in found if guess.name == TASK)
     offer = offered(checkpoint)
     ways = [
         *([offer] if offer else []),
         f"say them with {flags}" if flags else "take them with ⟦config_from CKPT⟧",
-        "`last config CKPT` writes them down once",
+        f"`last config CKPT`{named} writes them down once",
         "⟦assume⟧ judges all the same",
     ]
     raise UsageError(

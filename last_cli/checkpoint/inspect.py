@@ -11,10 +11,10 @@ import last_cli.formats as formats
 from last_cli.base.errors import CheckpointError
 from last_cli.checkpoint.checkpoint import Checkpoint, from_index
 from last_cli.checkpoint.sizes import count, size
+from last_cli.families.layer import Layer
 from last_cli.families.stacks import without_ssm
 from last_cli.families.variables import Collections
-from last_cli.results.inspect import Inspection
-from last_cli.results.source import Json
+from last_cli.results.inspect import Inspection, LayerFound, LeafFound, Untouched
 
 
 def inspect(path: str | Path, *, step: int | None = None, item: str | None = None) -> Inspection:
@@ -47,21 +47,21 @@ def inspect(path: str | Path, *, step: int | None = None, item: str | None = Non
         item=location.item,
         layout=location.layout,
         layers=[_layer(layer) for layer in opened.layers] if opened else [],
-        leaves=index.leaves,
+        leaves=[LeafFound("/".join(k), leaf.shape, leaf.dtype, leaf.kind) for k, leaf in index.leaves.items()],
         parameters=count(parameters),
-        total=count(arrays),
+        numbers=count(arrays),
         bytes=size(arrays),
         config=opened.said if opened else {},
         sources=opened.origins if opened else {},
         stamp=index.stamp or {},
-        notes=notes,
+        warnings=notes,
         untouched=_untouched(opened) if opened else (),
     )
 
 
-def _untouched(opened: Checkpoint) -> list[Json]:
+def _untouched(opened: Checkpoint) -> list[Untouched]:
     found = without_ssm(opened.layers, opened.leaves)
-    return [{"layers": places, "parts": list(parts)} for parts, places in found.items()]
+    return [Untouched(places, list(parts)) for parts, places in found.items()]
 
 
 def _emptied(stamp: Mapping[str, Any]) -> list[str]:
@@ -74,10 +74,5 @@ def _any(kept: Sequence[Any]) -> bool:
     return any(not isinstance(entry, list) or entry for entry in kept)
 
 
-def _layer(layer: Any) -> Json:
-    return {
-        "name": layer.name,
-        "family": layer.family.kind,
-        "parameterisation": layer.family.name,
-        **{name: size for name, size in asdict(layer.sizes).items() if size is not None},
-    }
+def _layer(layer: Layer) -> LayerFound:
+    return LayerFound(layer.name, layer.family.kind, layer.family.name, **asdict(layer.sizes))

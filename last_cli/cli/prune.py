@@ -1,9 +1,11 @@
 """`last prune`."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import last_cli as last
 from last_cli.cli.app import command
+from last_cli.cli.gates import annotated
 from last_cli.cli.options import (
     Amount,
     BudgetCalibration,
@@ -20,7 +22,7 @@ from last_cli.cli.options import (
     Weights,
     how_option,
 )
-from last_cli.cli.shared import load, tell, tell_all, tell_assumed, tell_needed, tell_offer
+from last_cli.cli.shared import load, show, tell, tell_assumed, tell_needed, tell_offer
 
 
 @command(
@@ -40,7 +42,7 @@ def prune(
     weights: Weights,
     calibration: BudgetCalibration,
     stock: Annotated[
-        bool, how_option("--stock", help="Zeros up to the largest layer, for stock classes.", show_default="no")
+        bool, how_option("--stock", help="Pad unequal layers with zeros so that stock classes load them.")
     ] = False,
     output: Output,
     model: Model,
@@ -49,7 +51,8 @@ def prune(
     general: General,
 ) -> None:
     """Remove the states that matter least and write a smaller checkpoint. The input is never touched."""
-    from last_cli.display.prune import prune_hints, prune_summary, show_prune
+    from last_cli.checkpoint.network import runs
+    from last_cli.display.prune import prune_hints, prune_view
     from last_cli.display.terminal import progress_bar
     from last_cli.formats import check_output
 
@@ -57,7 +60,7 @@ def prune(
     checkpoint = load(ckpt, quiet, **vars(step), **vars(model))
     if not output.dry_run:
         check_output(out, source=checkpoint.index, force=output.force)
-    with progress_bar(quiet) as progress:
+    with annotated(ckpt), progress_bar(quiet) as progress:
         small = last.prune(
             checkpoint,
             **vars(amount),
@@ -79,10 +82,7 @@ def prune(
     tell_assumed(result.assumed, quiet)
     tell_offer(checkpoint, result.assumed, quiet)
     tell_needed(result, quiet)
-    show_prune(result, general.form, None if output.dry_run else str(out))
-    tell_all(result.warnings, "warning")
-    for line in prune_summary(result):
-        tell(line, quiet)
+    show(prune_view(replace(result, output=None if output.dry_run else str(out))), general, result.warnings)
     for hint in prune_hints(result):
         tell(hint, quiet, "hint")
     if output.dry_run:
@@ -90,4 +90,5 @@ def prune(
     else:
         judged = small.task_name or "TASK"
         tell(f"wrote {out}", quiet, "ok")
-        tell(f"last eval {out} --task {judged} --baseline {ckpt}", quiet, "next")
+        evaluation = f"last eval {out} --task {judged} --baseline {ckpt}"
+        tell(evaluation if runs(small) else f"last verify {out} --against {ckpt}", quiet, "next")

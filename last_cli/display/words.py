@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
+from typing import Any
+
+from last_cli.tasks.task import FILE
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -18,6 +21,11 @@ def byte_size(count: int) -> str:
             break
         count = count / 1000  # pyright: ignore[reportAssignmentType]
     return f"{count:.3g} {unit}"
+
+
+def kept_of(kept: int, of: int) -> str:
+    """For example "85 of 128 kept (66.4 %)"."""
+    return f"{kept:,} of {of:,} kept ({kept / max(of, 1):.1%})".replace("%", " %")
 
 
 def base_name(path: str) -> str:
@@ -40,3 +48,10 @@ def short_names(names: Sequence[str]) -> list[str]:
 def _common(paths: Sequence[Sequence[str]]) -> int:
     """How many parts all paths share at the start."""
     return next((i for i, column in enumerate(zip(*paths, strict=False)) if len(set(column)) > 1), 0)
+
+
+def task_in_words(task: Mapping[str, Any]) -> str:
+    """Name, version and split; a file is called one."""
+    if task["split"] == FILE:
+        return f"the file {task['name']}"
+    return f"{task['name']} v{task['version']}, {task['split']} split"

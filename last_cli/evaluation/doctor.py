@@ -9,7 +9,7 @@ from importlib import metadata
 from last_cli.base import cache
 from last_cli.base.errors import UsageError
 from last_cli.evaluation.devices import device_name, start_devices
-from last_cli.results.doctor import Doctor
+from last_cli.results.doctor import CacheSize, Doctor
 
 PACKAGES = ("numpy", "jax", "jaxlib", "flax", "orbax-checkpoint", "tensorstore", "typer", "rich", "ml_dtypes")
 OPTIONAL = ("matplotlib", "tokenizers", "torch", "transformers", "pyarrow", "scikit-learn")
@@ -28,8 +28,7 @@ def doctor() -> Doctor:
         platform=platform.platform(),
         packages={name: _version(name) for name in (*PACKAGES, *OPTIONAL)},
         devices=_devices(),
-        cache=directory,
-        cache_bytes=sum(cache.entries().values()),
+        cache=CacheSize(directory, sum(cache.entries().values())),
         data=os.environ.get("LAST_DATA_DIR"),
         settings=settings,
     )

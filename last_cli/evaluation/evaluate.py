@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from last_cli.base.errors import DataError, UsageError
+from last_cli.base.errors import CheckpointError, DataError, UsageError, resumable
 from last_cli.base.progress import Progress
 from last_cli.base.rows import blocks
 from last_cli.checkpoint.checkpoint import Checkpoint, load
-from last_cli.checkpoint.guess import Guess, guesses, refuse_guesses, told
+from last_cli.checkpoint.guess import Guess, guesses, refuse_guesses, task_guesses, told
 from last_cli.checkpoint.network import follow_padding, model_spec, network_of
 from last_cli.evaluation import processes
 from last_cli.evaluation.devices import start_devices
@@ -19,8 +19,8 @@ from last_cli.evaluation.measure import Request, measure
 from last_cli.evaluation.metrics import GATES, compare, expect, precision_loss
 from last_cli.evaluation.resume import Session, Tell
 from last_cli.families.network import Spec, check_precision
-from last_cli.results.evaluation import Comparison, EvalReport, Gate, Increase, Measured
-from last_cli.tasks.find import find
+from last_cli.results.evaluation import Comparison, EvalReport, Gate, Increase, Measured, Precision
+from last_cli.tasks.find import find, split_of
 from last_cli.tasks.task import ACCURACY, Split
 from last_cli.tasks.tokenizer import tokenizer_digest
 
@@ -90,7 +90,7 @@ def evaluate(
     check_precision(request.precision)
     judged = () if limits.assume else limits.judged
     if judged:
-        refuse_guesses(checkpoint, guesses(checkpoint), judged)
+        refuse_guesses(checkpoint, foreseen(checkpoint, request), judged)
     for gate in limits.judged:
         expect(find(request.task), GATES[gate], f"⟦{gate}⟧")
     session = Session(resume, tell or (lambda line, kind: None))
@@ -107,13 +107,10 @@ def evaluate(
         return measure(model, data, replace(request, precision=precision), what, progress, session)
 
     data, checkpoint, other = processes.together(prepare)
-    try:
+    with resumable("progress saved; rerun with ⟦resume⟧ to continue"):
         measured = found(checkpoint, "evaluate", request.precision)
         exact = measured if request.precision == "float32" else found(checkpoint, "float32")
         comparison = compare(other.source.path, measured, found(other, "baseline")) if other else None
-    except (KeyboardInterrupt, SystemExit) as stop:
-        stop.add_note("what was evaluated is kept: the same command with ⟦resume⟧ goes on from there")
-        raise
     session.clear()
     return EvalReport(
         checkpoint=checkpoint.source,
@@ -122,9 +119,9 @@ def evaluate(
         assumed=checkpoint.assumed((*checkpoint.layer_options, *network_of(checkpoint).options)),
         baseline=comparison,
         gates=_gates(measured, comparison, limits),
-        warnings=[*_warnings(checkpoint, other, request.task, data), *chance(checkpoint, measured)],
+        doubts=[*_warnings(checkpoint, other, request.task, data), *chance(checkpoint, measured)],
         notes=[*checkpoint.source.notes, data.note],
-        precision=None if exact is measured else precision_loss(request.precision, measured, exact),
+        precision=Precision() if exact is measured else precision_loss(request.precision, measured, exact),
         said=data.said,
     )
 
@@ -146,14 +143,24 @@ def trained_on(checkpoint: Checkpoint, task: str | None = None) -> str:
 
 
 def guesses_on(checkpoint: Checkpoint, task: str, data: Split) -> list[Guess]:
-    """What is guessed of a checkpoint that answers these sequences, and of the sequences that it was trained on.
-
-    A task that makes its own takes their lengths from the stamp, else its usual ones.
-    """
+    """What is guessed of a checkpoint that answers these sequences, and of the sequences that it was trained on."""
     found = guesses(checkpoint, padded=data.lengths is not None)
-    if data.source != "generated" or checkpoint.task.get("name") == task:
+    return [*found, *task_guesses(checkpoint, task, data.source, data.length)]
+
+
+def foreseen(checkpoint: Checkpoint, request: Request) -> list[Guess]:
+    """What will be guessed where anything of the network is: all of it, which one sequence of the split tells.
+
+    Where none can be read that is an error of its own, and later.
+    """
+    found = guesses(checkpoint)
+    if not found:
+        return []
+    try:
+        data = load_split(checkpoint, replace(request, limit=1))
+        return guesses_on(follow_task(checkpoint, data), request.task, data)
+    except (CheckpointError, DataError, UsageError):
         return found
-    return [*found, Guess("task", task, f"its usual length of {data.length} steps, as nothing says the trained one")]
 
 
 def warnings_on(checkpoint: Checkpoint, task: str, data: Split) -> list[str]:
@@ -164,10 +171,10 @@ def warnings_on(checkpoint: Checkpoint, task: str, data: Split) -> list[str]:
 def chance(checkpoint: Checkpoint, measured: Measured) -> list[str]:
     """A warning where the accuracy is no better than chance: one in so many classes, and two standard errors."""
     classes = model_spec(checkpoint).d_output
-    if measured.metric != ACCURACY or classes < 2 or measured.accuracy > 1 / classes + 2 * measured.stderr:
+    if measured.metric != ACCURACY or classes < 2 or measured.value > 1 / classes + 2 * measured.stderr:
         return []
     return [
-        f"accuracy {measured.accuracy:.1%} is no better than chance (1 in {classes} classes, {1 / classes:.1%}): "
+        f"accuracy {measured.value:.1%} is no better than chance (1 in {classes} classes, {1 / classes:.1%}): "
         "is the configuration that of the training, and the task?"
     ]
 
@@ -198,7 +205,12 @@ def load_split(checkpoint: Checkpoint, request: Request, progress: Progress | No
 def described(request: Request, data: Split) -> dict[str, Any]:
     """The `task` object of the JSON results."""
     version = find(request.task).version
-    said = {"name": request.task, "version": version, "split": request.split, "source": data.source}
+    said = {
+        "name": request.task,
+        "version": version,
+        "split": split_of(request.task, request.split),
+        "source": data.source,
+    }
     limit = {} if request.limit is None else {"limit": request.limit}
     return said | limit | {"length": data.length}
 
@@ -250,7 +262,17 @@ def _baseline(
 ) -> Checkpoint | None:
     if baseline is None:
         return None
-    other, task = baseline if isinstance(baseline, Checkpoint) else load(baseline), request.task
+    other = baseline if isinstance(baseline, Checkpoint) else load(baseline)
+    return baseline_on(other, request, checkpoint, data)
+
+
+def baseline_on(other: Checkpoint, request: Request, checkpoint: Checkpoint, data: Split) -> Checkpoint:
+    """Another checkpoint as it answers the sequences of this one.
+
+    Raises:
+        UsageError: it was trained on other settings of the task, or reads other tokens.
+    """
+    task = request.task
     settings = checkpoint.task_settings(task)
     if other.task_settings(task) not in ({}, settings) and settings:
         raise UsageError(
@@ -297,7 +319,7 @@ def _check_fit(checkpoint: Checkpoint, data: Split) -> None:
     else:
         width = data.x.shape[2]
     if (width > spec.d_input) if data.tokens else (width != spec.d_input):
-        kind = "tokens in its vocabulary" if data.tokens else "features a step"
+        kind = "tokens in its vocabulary" if data.tokens else "features per step"
         raise DataError(
             f"{path}: the encoder takes {spec.d_input} inputs but the task has {width} {kind}",
             "the checkpoint was trained on something else: choose its ⟦task⟧",
@@ -335,5 +357,5 @@ def _gates(measured: Measured, comparison: Comparison | Increase | None, limits:
     for name in limits.judged:
         limit, value = getattr(limits, name), values[name]
         passed = value >= limit if name.startswith("min_") else value <= limit + 1e-9
-        gates.append(Gate(name, limit, value, bool(passed), upper=name == "max_drop" and limits.strict))
+        gates.append(Gate(name, limit, value, bool(passed), strict=name == "max_drop" and limits.strict))
     return gates

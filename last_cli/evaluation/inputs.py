@@ -13,6 +13,7 @@ from last_cli.base.annotations import Float, Int
 from last_cli.base.arrays import digest
 from last_cli.base.errors import DataError, UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.checkpoint.guess import Guess
 from last_cli.checkpoint.network import model_spec, network_of
 from last_cli.families.network import Spec
 
@@ -34,12 +35,14 @@ class Inputs:
         lengths: steps of each sequence, or document, that are no padding; None where nothing is padded.
         source: for reports and the stamp: where they come from, and how they were chosen.
         skips: steps at the beginning of each that are there for those behind them, and do not count; None where all do.
+        guesses: what was guessed to make them, such as a length that nothing says.
     """
 
     x: Int[np.ndarray, "n L"] | Int[np.ndarray, "n 2 L"] | Float[np.ndarray, "n L d"]
     lengths: Int[np.ndarray, " n"] | Int[np.ndarray, "n 2"] | None
     source: Mapping[str, Any]
     skips: Int[np.ndarray, " n"] | None = None
+    guesses: tuple[Guess, ...] = ()
 
     @property
     def samples(self) -> tuple[int, ...]:
@@ -107,12 +110,12 @@ def check_fit(inputs: Inputs, spec: Spec) -> None:
     x, source = inputs.x, inputs.source
     where = source.get("file") or source.get("task") or "the calibration sequences"
     if inputs.documents != spec.documents:
-        wanted = ("one sequence a sample", "two documents a sample: x of whole numbers (n, 2, length)")
+        wanted = ("one sequence per sample", "two documents per sample: x of whole numbers (n, 2, length)")
         raise DataError(
             f"{where}: x is {x.dtype} of shape {x.shape}, but the model takes {wanted[spec.documents - 1]}", HINT
         )
     tokens = np.issubdtype(x.dtype, np.integer)
-    found = f"the tokens {x.min()} to {x.max()}" if tokens else f"{x.shape[-1]} features a step"
+    found = f"the tokens {x.min()} to {x.max()}" if tokens else f"{x.shape[-1]} features per step"
     if (x.min() < 0 or x.max() >= spec.d_input) if tokens else x.shape[-1] != spec.d_input:
         raise DataError(
             f"{where}: {found}, but the encoder takes {spec.d_input} {'tokens, from 0' if tokens else 'features'}",

@@ -11,7 +11,7 @@ from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.evaluate import chance, described, follow_task, warnings_on
 from last_cli.evaluation.measure import Request, measure
-from last_cli.evaluation.metrics import compare, expect
+from last_cli.evaluation.metrics import GATES, compare, expect
 from last_cli.results.evaluation import Comparison, Increase, Measured
 from last_cli.tasks.find import find
 from last_cli.tasks.task import ACCURACY, Split
@@ -26,9 +26,15 @@ class Judge:
     request: Request
     base: Measured
 
-    def answers(self, pruned: Checkpoint, progress: Progress | None = None) -> Measured:
-        """A pruned version's answers; versions of the same shapes share one compiled program."""
-        return measure(follow_task(pruned, self.data), self.data, self.request, "this ratio", progress)
+    def answers(self, pruned: Checkpoint, what: str = "pruned", progress: Progress | None = None) -> Measured:
+        """A pruned version's answers; versions of the same shapes share one compiled program.
+
+        Args:
+            pruned: has the shapes of the checkpoint.
+            what: what it is called in the progress.
+            progress: called with that, and how many of how many sequences are done.
+        """
+        return measure(follow_task(pruned, self.data), self.data, self.request, what, progress)
 
     def compare(self, measured: Measured) -> Comparison | Increase:
         """The paired difference to the unpruned model."""
@@ -56,21 +62,25 @@ def judge(checkpoint: Checkpoint, data: Split, request: Request, progress: Progr
     return Judge(checkpoint, data, request, base)
 
 
-def selection_request(checkpoint: Checkpoint, task: str | None, data_dir: str | Path | None) -> Request:
+def selection_request(
+    checkpoint: Checkpoint, task: str | None, data_dir: str | Path | None, gate: str = "max_drop"
+) -> Request:
     """The split that a ratio may be chosen on; without a task, of the one that the checkpoint was trained on.
 
     Raises:
-        UsageError: no task is known, accuracy does not judge it, or its validation data is its test data.
+        UsageError: no task is known, what the gate limits does not judge it, or its validation data is its test data.
     """
     name = task or checkpoint.task_name
     if name is None:
         said = checkpoint.task.get("name")
         trained = f"was trained on {said!r}, which is no task here" if said else "does not say on which it was trained"
         raise UsageError(
-            f"⟦max_drop⟧ needs a task, and the checkpoint {trained}",
-            "add ⟦task⟧, or choose by ⟦max_error⟧, which needs no labels",
+            f"⟦{gate}⟧ needs a task, and the checkpoint {trained}",
+            "add ⟦task⟧, or choose by ⟦max_error⟧, which needs no labels"
+            if GATES[gate] == ACCURACY
+            else "add ⟦task FILE.txt⟧ or ⟦calibration_file FILE.txt⟧: the text to measure on",
         )
-    expect(find(name), ACCURACY, "⟦max_drop⟧")
+    expect(find(name), GATES[gate], f"⟦{gate}⟧")
     split = find(name).selection_split
     if split is None:
         raise UsageError(

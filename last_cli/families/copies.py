@@ -47,7 +47,7 @@ def below_params(key: Key) -> Key:
 
 def collection(key: Key) -> Key:
     """The part of a path up to its last `params`; () where there is none."""
-    return key[: max((i for i, part in enumerate(key) if part == PARAMS), default=-1) + 1]
+    return key[: len(key) - key[::-1].index(PARAMS)] if PARAMS in key else ()
 
 
 def is_moment(key: Key) -> bool:
@@ -78,10 +78,10 @@ def is_average(root: Key, of: Key) -> bool:
 
 def roots(parameter: Key, key: Key) -> tuple[Key, Key]:
     """Where the subtrees of two paths with the same end begin."""
-    pairs = zip(reversed(parameter), reversed(key), strict=False)
-    shared = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
-    tail = key[len(key) - shared :]
-    shared -= len(collection(tail))
+    shared, most = 0, min(len(parameter), len(key))
+    while shared < most and parameter[~shared] == key[~shared]:
+        shared += 1
+    shared -= len(collection(key[len(key) - shared :]))
     return parameter[: len(parameter) - shared], key[: len(key) - shared]
 
 
@@ -190,8 +190,9 @@ def _apart(of: Key, root: Key) -> tuple[Key, Key]:
     """Two roots without what they share at the start and at the end."""
     start = _start(of, root)
     own, other = of[start:], root[start:]
-    pairs = zip(reversed(own), reversed(other), strict=False)
-    end = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
+    end, most = 0, min(len(own), len(other))
+    while end < most and own[~end] == other[~end]:
+        end += 1
     return own[: len(own) - end], other[: len(other) - end]
 
 
@@ -210,7 +211,10 @@ def _named_after(other: Key, own: Key) -> bool:
 
 def _start(one: Key, other: Key) -> int:
     """How many parts two paths share at the start."""
-    return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))))
+    shared, most = 0, min(len(one), len(other))
+    while shared < most and one[shared] == other[shared]:
+        shared += 1
+    return shared
 
 
 def _is_of_state(part: str) -> bool:

@@ -64,17 +64,20 @@ def followers(
     model, found = Structure(parameters or leaves), {}
     tree = model if parameters is None or parameters is leaves else Structure(leaves)
     ends: dict[Key, list[tuple[Layer, str, Key]]] = {}
-    own = set()
+    own, carried = set(), set()
     for layer in layers:
         for name, key in layer.leaves.items():
             own.add(key)
             path = variable(key)
+            if layer.carries(name):
+                carried.add(path[-1])
             for start in range(len(path)):
                 ends.setdefault(path[start:], []).append((layer, name, key))
     for key, leaf in leaves.items():
         if leaf.kind == "array" and not (tree is model and key in own):
             path = variable(key)
-            match = next(filter(None, (_matches(p, leaf.shape, ends, tree, model) for p in (path, path[:-1]))), None)
+            paths = (p for p in (path, path[:-1]) if p and p[-1] in carried)
+            match = next(filter(None, (_matches(p, leaf.shape, ends, tree, model) for p in paths)), None)
             if match:
                 found[key] = _closest(match, key)
     return found

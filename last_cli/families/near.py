@@ -90,19 +90,24 @@ def refuse_foreign(name: str, family: Family, node: Node) -> None:
         )
 
 
-def refuse_near(nodes: Mapping[Key, Node], families: Sequence[Family]) -> None:
-    """Refuses a tree with nodes that have most of a family's leaves, or are of a kind that its own leaves tell.
+def is_near(node: Node, families: Sequence[Family]) -> bool:
+    """Whether a node has most of a family's leaves, or is of a kind that its own leaves tell."""
+    family = _likest(node, families)
+    shared = _shared(node, family)
+    if len(shared) > 1 and (2 * len(shared) >= len(family.required) or len(shared - _COMMON) > 1):
+        return True
+    relative = _relative(node, families)
+    return relative is not None and relative.alone
+
+
+def refuse_near(nodes: Iterable[Node], families: Sequence[Family]) -> None:
+    """Refuses a tree with nodes that are nearly layers.
 
     Raises:
         CheckpointError: there is one; says what it lacks, what it has too much, and what it may be.
     """
-    for node in nodes.values():
-        family = max(families, key=lambda f: len(_shared(node, f)))
-        shared = _shared(node, family)
-        relative = _relative(node, families)
-        most = len(shared) > 1 and (2 * len(shared) >= len(family.required) or len(shared - _COMMON) > 1)
-        if most or (relative and relative.alone):
-            raise CheckpointError(f"{node.name}: {_difference(node, family, families)}", LOST)
+    for node in nodes:
+        raise CheckpointError(f"{node.name}: {_difference(node, _likest(node, families), families)}", LOST)
 
 
 def nearest(nodes: Mapping[Key, Node], families: Sequence[Family]) -> str | None:
@@ -115,8 +120,7 @@ def nearest(nodes: Mapping[Key, Node], families: Sequence[Family]) -> str | None
     node = max(nodes.values(), key=likeness, default=None)
     if node is None or not likeness(node):
         return None
-    family = max(families, key=lambda f: len(_shared(node, f)))
-    return f"{node.name}: {_difference(node, family, families)}"
+    return f"{node.name}: {_difference(node, _likest(node, families), families)}"
 
 
 def check_siblings(layers: Iterable[Layer]) -> None:
@@ -130,6 +134,11 @@ def check_siblings(layers: Iterable[Layer]) -> None:
         for layer in stack:
             if lost := sorted(fullest.leaves.keys() - layer.leaves.keys()):
                 raise CheckpointError(f"{layer.name}: has no {_listed(lost)}, but {fullest.name} has", LOST)
+
+
+def _likest(node: Node, families: Iterable[Family]) -> Family:
+    """The family whose leaves a node has most of."""
+    return max(families, key=lambda family: len(_shared(node, family)))
 
 
 def _difference(node: Node, family: Family, families: Sequence[Family]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -16,6 +16,20 @@ from last_cli.base.annotations import Bool, Int, Shaped
 Role = Literal["dynamics", "input", "readout"]
 ROLES: tuple[Role, ...] = get_args(Role)
 Shapes = Mapping[str, tuple[int, ...]]
+Found = TypeVar("Found")
+
+
+def by_shapes(function: Callable[[Shapes], Found]) -> Callable[[Shapes], Found]:
+    """The function, which computes once what it says of layers that are alike: models have many of few kinds."""
+    known: dict[frozenset[tuple[str, tuple[int, ...]]], Found] = {}
+
+    def found(shapes: Shapes) -> Found:
+        key = frozenset(shapes.items())
+        if key not in known:
+            known[key] = function(shapes)
+        return known[key]
+
+    return found
 
 
 @dataclass(frozen=True)
@@ -94,6 +108,7 @@ class Target:
         flat: units are numbered through all groups, as people name them.
         inexact: why what stays computes otherwise once others are gone, where it does: reports say so, and zeros in
             the place of the others would be yet another model.
+        merged: units do not go: several in a row become their mean, for which the first of them stands.
     """
 
     name: str
@@ -104,6 +119,7 @@ class Target:
     multiple: int = 1
     flat: bool = False
     inexact: str | None = None
+    merged: bool = False
 
 
 @dataclass(frozen=True)
@@ -175,6 +191,40 @@ def put(
     return leaf
 
 
+def averaged(
+    leaf: Shaped[np.ndarray, "..."], segments: Iterable[Segment], units: tuple[int, int], each: int
+) -> Shaped[np.ndarray, "..."]:
+    """The leaf with the mean, in double precision, of `each` units in a row in the place of all of them.
+
+    Args:
+        leaf: an array whose runs hold the units of all groups.
+        segments: of the units in it.
+        units: how many in each of how many groups, (G, N).
+        each: a divisor of N.
+    """
+    groups, count = units
+    for segment in segments:
+        moved = np.moveaxis(leaf, segment.axis, 0).copy()
+        own = slice(segment.start, segment.start + segment.repeat * groups * segment.copies * count * segment.block)
+        sets = moved[own].astype(np.float64).reshape(-1, each, segment.block, *moved.shape[1:])
+        sets[:] = sets.mean(axis=1, keepdims=True)
+        moved[own] = sets.reshape(-1, *moved.shape[1:]).astype(leaf.dtype)
+        leaf = np.moveaxis(moved, 0, segment.axis)
+    return leaf
+
+
+def owners(shape: tuple[int, ...], units: Units, leaf: str) -> Int[np.ndarray, "..."]:
+    """For each entry of a leaf of this shape the unit that owns it, counted through all groups; -1 where none does."""
+    found = np.zeros(shape, np.int64)
+    numbers = 1 + np.arange(units.groups * units.count).reshape(units.groups, units.count)
+    for segment in units.segments.get(leaf, ()):
+        last = tuple(range(-len(segment.axes), 0))
+        moved = np.moveaxis(found, segment.axes, last)
+        own = _entries(segment, moved.shape[-1], numbers)
+        found = np.moveaxis(np.where(own > 0, own, moved), last, segment.axes)
+    return found - 1
+
+
 def live_units(units: Units, leaves: Mapping[str, Any]) -> Bool[np.ndarray, "G N"] | None:
     """Which units may add something to the output; None where all of them may.
 
@@ -210,10 +260,10 @@ def _runs(segment: Segment, groups: int) -> np.ndarray:
 
 
 def _entries(segment: Segment, size: int, units: np.ndarray) -> np.ndarray:
-    """The mask of units (G, N) as one of entries along the axis, (size,) or (G, size)."""
+    """What is said of units (G, N), of entries along the axis: (size,) or (G, size), 0 where no unit owns one."""
     rows = np.repeat(units, segment.copies, axis=0).reshape(1, -1) if segment.group_axis is None else units
     own = np.tile(np.repeat(rows, segment.block, axis=1), segment.repeat)
-    mask = np.zeros((len(own), size), bool)
+    mask = np.zeros((len(own), size), units.dtype)
     mask[:, segment.start : segment.start + own.shape[1]] = own
     return mask[0] if segment.group_axis is None else mask
 

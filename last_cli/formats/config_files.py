@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,10 @@ from last_cli.base.files import resolved
 from last_cli.formats.json_file import read_json_object
 from last_cli.formats.types import STAMP_FILE
 
-HYDRA = ".hydra"
+HYDRA, WANDB = ".hydra", "wandb/latest-run/files"
+"""Where hydra and wandb keep what a run was started with, below the folder that it was started in."""
+WANDB_METADATA = "wandb-metadata.json"
+_DASHES = 2 * "-"
 ABOVE = 3
 LARGEST = 2**18
 """Bytes of a file that may be a configuration."""
@@ -59,7 +64,31 @@ def read_config(file: Path) -> dict[str, Any]:
         CheckpointError: it cannot be read, or is not valid.
     """
     content = read_json_object(file) if file.suffix == ".json" else _yaml(file)
+    if file.name == WANDB_METADATA:
+        return arguments(content.get("args"))
     return _unwrapped(content) if isinstance(content, dict) else {}
+
+
+def arguments(args: Any) -> dict[str, Any]:
+    """The options of a command line as a configuration has them; {} where it is none."""
+    words = [word for word in args if isinstance(word, str)] if isinstance(args, list) else []
+    found: dict[str, Any] = {}
+    for word, after in pairwise([*words, _DASHES]):
+        if word.startswith(_DASHES) and word != _DASHES:
+            name, has_value, value = word.removeprefix(_DASHES).partition("=")
+            said = value if has_value else "true" if after.startswith(_DASHES) else after
+            found[name.replace("-", "_")] = _value(said)
+    return found
+
+
+def _value(text: str) -> Any:
+    """A word as argparse types read it: true and false, whole and other numbers, else the word."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def _files(folders: Sequence[Path], passed: Sequence[str]) -> Iterator[tuple[str, Path]]:
@@ -69,9 +98,9 @@ def _files(folders: Sequence[Path], passed: Sequence[str]) -> Iterator[tuple[str
         for file in _in(folder):
             if file.name not in passed and not _is_stamp(file) and (folder in own or _CALLED.fullmatch(file.stem)):
                 yield f"{up}{file.name}", file
-        for suffix in SUFFIXES:
-            if (file := folder / HYDRA / f"config{suffix}").is_file():
-                yield f"{up}{HYDRA}/{file.name}", file
+        of_programs = [*(f"{HYDRA}/config{suffix}" for suffix in SUFFIXES)]
+        of_programs += [f"{WANDB}/config.yaml", f"{WANDB}/{WANDB_METADATA}"]
+        yield from ((f"{up}{name}", folder / name) for name in of_programs if _is_small(folder / name, folder))
 
 
 def _is_stamp(file: Path) -> bool:
@@ -86,6 +115,14 @@ def _in(folder: Path) -> list[Path]:
         return [file for file in files if file.stat().st_size <= LARGEST]
     except OSError:
         return []
+
+
+def _is_small(file: Path, folder: Path) -> bool:
+    """Whether there is such a file, small and within the folder: the latest run is a link to another one there."""
+    try:
+        return file.is_file() and file.stat().st_size <= LARGEST and resolved(file).is_relative_to(folder)
+    except OSError:
+        return False
 
 
 def _yaml(file: Path) -> Any:

@@ -35,7 +35,7 @@ def index(path: Path | str, step: int | None = None, item: str | None = None, *,
     if tree.custom:
         config["tree_metadata"] = dict(tree.custom)
     warnings = (*beside.warnings, *_edited(beside), *tree.warnings)
-    found = Index(location, tree.leaves, beside.stamp, config, warnings, tree, beside.written, checked)
+    found = Index(location, tree.leaves, beside.stamp, config, warnings, tree, beside.written, checked, beside.lost)
     refuse_lost(found)
     said = {key: leaf for key, leaf in tree.leaves.items() if leaf.kind not in NUMERIC}
     refuse_damage(found, location.directory, inline_digests(said, tree.inline))

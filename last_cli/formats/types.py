@@ -142,13 +142,14 @@ class Written:
 class Beside:
     """What lies beside a tree: see Index for `config`, `stamp` and `written`.
 
-    `warnings`: files that could not be read.
+    `warnings`: files that could not be read. `lost`: the stamp's own file, where only a copy without digests is left.
     """
 
     config: Mapping[str, Any]
     stamp: dict[str, Any] | None
     warnings: tuple[str, ...] = ()
     written: Written | None = None
+    lost: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,7 @@ class Index:
         tree: where the values of the leaves are.
         written: the digests that the stamp holds; None where it has none, as those of `last` 0.1.
         checked: whether what is read must have these digests.
+        lost: the stamp's own file, where it is not there and `stamp` is a copy of it that nothing confirms.
     """
 
     location: Location
@@ -176,3 +178,4 @@ class Index:
     tree: Tree = field(repr=False)
     written: Written | None = field(default=None, repr=False)
     checked: bool = True
+    lost: Path | None = None

@@ -1,12 +1,12 @@
-"""The largest ratio within a budget: of lost accuracy on validation data, or of changed logits on unlabelled inputs.
+"""The largest ratio within a budget: of lost accuracy, of perplexity on a text, or of changed logits.
 
 A ratio grows in steps of 1 %, or of one state where a model has fewer than 100. Tens of per cent are measured from
 below, until one breaks the budget, or two in a row where estimates are judged; then the gap above the largest one
 within it is halved down to one step. What is lost grows with the ratio in trend only, so a larger ratio that was not
 measured may also stay within the budget; one that was not measured is never taken.
 
-Of the lost accuracy an upper limit must fit, at the chosen ratio and at every smaller one that was measured: the
-largest of many estimates that happen to fit has been lucky, and loses more on other sequences.
+Of lost accuracy, and of the perplexity's increase, an upper limit must fit, at the chosen ratio and at every smaller
+one that was measured: the largest of many estimates that happen to fit has been lucky, and loses more on others.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import numpy as np
 
 from last_cli.base import registry
 from last_cli.base.annotations import Float
-from last_cli.base.errors import AnswerIsNo, UsageError
+from last_cli.base.errors import AnswerIsNo, CheckpointError, DataError, UsageError
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.checkpoint.guess import guesses, refuse_guesses, told
+from last_cli.checkpoint.guess import Guess, guesses, refuse_guesses, told
 from last_cli.checkpoint.network import network_of
 from last_cli.display.search import in_words
 from last_cli.evaluation.devices import start_devices
-from last_cli.evaluation.evaluate import chance, follow_task, guesses_on, load_split
+from last_cli.evaluation.evaluate import chance, follow_task, foreseen, guesses_on, load_split
 from last_cli.evaluation.inputs import Inputs, answers_tokens
 from last_cli.evaluation.judge import judge, selection_request
 from last_cli.evaluation.measure import Request
@@ -37,18 +37,20 @@ from last_cli.pruning.method import Method, Plan, Pruned
 from last_cli.pruning.recipe import Recipe
 from last_cli.results.evaluation import Comparison
 from last_cli.results.search import Limited, Rule, Search, SearchPoint
+from last_cli.tasks.find import split_of
 from last_cli.tasks.task import Split
 
 STEPS, COARSE, PATIENCE = 100, 10, 2
-USUAL_COUNT = 13
+USUAL_COUNT, FEWEST_WINDOWS = 13, 5
 USUAL_BUDGET = {
     "max_drop": "⟦max_drop 0.5⟧ allows half a percentage point",
+    "max_increase": "⟦max_increase 0.02⟧ allows the perplexity to grow by 2 %",
     "max_error": "⟦max_error 0.004⟧ allows a relative squared error of 0.4 %",
 }
 
 
 class Lost(NamedTuple):
-    """What a pruned checkpoint loses: of accuracy a fraction, its paired standard error and its upper limit."""
+    """What a pruned checkpoint loses: a fraction, its standard error and, of what is judged so, its upper limit."""
 
     value: float
     stderr: float
@@ -60,11 +62,12 @@ class Budget:
     """What a pruning may lose.
 
     Attributes:
-        kind: "max_drop", percentage points of accuracy on the validation split of a task, never on a test split; or
-            "max_error", the relative squared error of the centred logits, |l' - l|^2 / |l|^2 summed over sequences.
+        kind: "max_drop", percentage points of accuracy on the validation split of a task, never on a test split;
+            "max_increase", the share by which the perplexity of a text grows; or "max_error", the relative squared
+            error of the centred logits, |l' - l|^2 / |l|^2 summed over sequences.
         limit: how much of it.
-        strict: one standard error of the logits' error counts against a ratio; of lost accuracy an upper limit counts.
-        estimate: of lost accuracy the estimate counts alone.
+        strict: one standard error of the logits' error counts against a ratio; of the others an upper limit counts.
+        estimate: of lost accuracy, and of the perplexity's increase, the estimate counts alone.
         assume: search even where a guess decides the answers.
 
     Raises:
@@ -80,17 +83,22 @@ class Budget:
     def __post_init__(self) -> None:
         if not self.limit >= 0:
             raise UsageError(f"⟦{self.kind}⟧ is {self.limit:g}, expected 0 or more", USUAL_BUDGET[self.kind])
-        if self.estimate and (self.strict or self.kind != "max_drop"):
+        if self.estimate and (self.strict or not self.judged_on_data):
             other = "⟦strict⟧" if self.strict else f"⟦{self.kind}⟧"
             raise UsageError(
                 f"⟦estimate⟧ and {other} are both given",
-                "⟦estimate⟧ goes with ⟦max_drop⟧, of which else an upper limit must fit",
+                "⟦estimate⟧ goes with ⟦max_drop⟧ and ⟦max_increase⟧, of which else an upper limit must fit",
             )
+
+    @property
+    def judged_on_data(self) -> bool:
+        """Whether it limits what a task is judged by, and not the change of the logits."""
+        return self.kind != "max_error"
 
     @property
     def rule(self) -> Rule:
         """What of a measured loss must fit."""
-        if self.kind == "max_drop":
+        if self.judged_on_data:
             return "estimate" if self.estimate else "upper limit"
         return "estimate + standard error" if self.strict else "estimate"
 
@@ -103,30 +111,29 @@ class Budget:
         """A measured ratio, and whether it stays within the budget."""
         counts = lost.value + lost.stderr if self.rule == "estimate + standard error" else lost.value
         counts = lost.upper if self.rule == "upper limit" and lost.upper is not None else counts
-        return SearchPoint(ratio, *lost, counts <= self.allowed + 1e-12)
+        return SearchPoint(ratio, *lost, counts <= self.allowed + 1e-12, self.kind)
 
 
-def ratio_or_budget(
-    ratio: float | None, max_drop: float | None, max_error: float | None, **rules: bool
-) -> float | Budget:
-    """The one of them that is given; the rules are those of Budget.
+def ratio_or_budget(ratio: float | None, limits: Mapping[Limited, float | None], **rules: bool) -> float | Budget:
+    """The one that is given: a ratio, or a limit by its kind; the rules are those of Budget.
 
     Raises:
         UsageError: none or several are, or a rule of budgets goes with a ratio.
     """
-    given = [value is not None for value in (ratio, max_drop, max_error)]
-    if sum(given) != 1:
+    given = {name: value for name, value in limits.items() if value is not None}
+    if (ratio is not None) + len(given) != 1:
+        *others, last = (f"⟦{name}⟧" for name in limits)
+        several = ratio is not None or given
         raise UsageError(
-            f"{'several' if any(given) else 'none'} of ⟦ratio⟧, ⟦max_drop⟧ and ⟦max_error⟧ are given, expected one",
+            f"{'several' if several else 'none'} of ⟦ratio⟧, {', '.join(others)} and {last} are given, expected one",
             "⟦ratio 0.33⟧ removes a third; ⟦max_drop 0.5⟧ as much as costs half a percentage point on validation data",
         )
     if ratio is None:
-        if max_drop is None:
-            return Budget("max_error", max_error, **rules)  # pyright: ignore[reportArgumentType]
-        return Budget("max_drop", max_drop, **rules)
+        ((kind, limit),) = given.items()
+        return Budget(kind, limit, **rules)
     for rule in ("strict", "estimate"):
         if rules.get(rule):
-            raise UsageError(f"⟦{rule}⟧ goes with ⟦max_drop⟧ or ⟦max_error⟧", "leave it out")
+            raise UsageError(f"⟦{rule}⟧ goes with a budget, such as ⟦max_drop⟧", "leave it out")
     return ratio
 
 
@@ -148,8 +155,9 @@ def prune_within(
         recipe: how it is pruned, all but the ratio.
         progress: called with what is being done, and how many of how many are done.
         calibration: its task is that of "max_drop", by default the one that the checkpoint was trained on; it
-            calibrates only where a number of sequences is given. For "max_error" the sequences of the task or file, or
-            some made without data: others than C is refitted on, if there are any left.
+            calibrates only where a number of sequences is given. For "max_increase" that is a text, by default the
+            file. For "max_error" the sequences of the task or file, or some made without data: others than C is
+            refitted on, if there are any left.
 
     Raises:
         AnswerIsNo: not even the smallest ratio stays within the budget.
@@ -157,21 +165,20 @@ def prune_within(
             decides the answers.
     """
     recipe = recipe.on(checkpoint.layers)
-    if recipe.kind is None:
+    if recipe.pattern is not None:
         raise UsageError(
-            f"⟦{budget.kind}⟧ searches a number of units, and weights are none", "⟦ratio 0.5⟧ says how many go"
+            f"⟦{budget.kind}⟧ searches a ratio, and ⟦pattern {recipe.pattern}⟧ says it", "leave out one of them"
         )
-    labelled = budget.kind == "max_drop"
-    request = selection_request(checkpoint, calibration.task, calibration.data_dir) if labelled else None
+    request = _request(checkpoint, budget, calibration)
     if not budget.assume:
-        refuse_guesses(checkpoint, guesses(checkpoint), [budget.kind])
+        refuse_guesses(checkpoint, _foreseen(checkpoint, request, calibration), [budget.kind])
     unlabelled = replace(calibration, task=None, data_dir=None)
     observation: Observation | None = None
     of_task = calibration.calibration is not None and calibration.calibration_file is None
     asked = calibration if of_task else unlabelled
     if recipe.takes_inputs(bool(asked.options)):
         observation = observe(checkpoint, recipe, asked, progress)
-    elif request:
+    elif request and str(calibration.calibration_file) != request.task:
         refuse_sequences(unlabelled, recipe)
     fitted = observation.source if observation else {}
     data = load_split(checkpoint, request, progress) if request else None
@@ -180,20 +187,36 @@ def prune_within(
         _refuse_few(budget, len(data.y))
         found = guesses_on(follow_task(checkpoint, data), request.task, data)
     else:
-        found = guesses(checkpoint, padded=inputs is not None and inputs.lengths is not None)
+        assert inputs is not None
+        found = [*guesses(checkpoint, padded=inputs.lengths is not None), *inputs.guesses]
     found = list({guess.name: guess for guess in (*(observation.guesses if observation else ()), *found)}.values())
     if not budget.assume:
         refuse_guesses(checkpoint, found, [budget.kind])
     method: Method = registry.get("methods", recipe.method)
     plan = method.prepare(checkpoint, recipe, observation, progress)
     if request and data:
-        loss = _drops(checkpoint, data, request, fitted, progress)
+        loss = _losses(checkpoint, data, request, fitted, progress)
     else:
         assert inputs is not None
         loss = _errors(checkpoint, inputs)
-    units = sum(int(checkpoint.live(layer, recipe.target).sum()) for layer in checkpoint.layers)
+    weights = recipe.kind is None
+    units = STEPS if weights else sum(int(checkpoint.live(one, recipe.target).sum()) for one in checkpoint.layers)
     chosen = _search(budget, units, plan, loss, progress)
     return _recorded(plan.at(chosen.chosen), chosen, [*told(checkpoint, found), *loss.warnings])
+
+
+def _foreseen(checkpoint: Checkpoint, request: Request | None, calibration: Calibration) -> list[Guess]:
+    """What will be guessed, before the work and all at once; see `evaluate.foreseen`."""
+    if request or calibration.task:
+        return foreseen(checkpoint, request or Request(str(calibration.task), "train"))
+    found = guesses(checkpoint)
+    if not found or calibration.calibration_file is None:
+        return found
+    try:
+        inputs = calibration.read(checkpoint, Draw())
+    except (CheckpointError, DataError, UsageError):
+        return found
+    return guesses(checkpoint, padded=inputs is not None and inputs.lengths is not None)
 
 
 def largest(within: Callable[[int], bool], steps: int, patience: int = PATIENCE) -> int:
@@ -228,9 +251,14 @@ def _search(budget: Budget, units: int, plan: Plan, loss: _Loss, progress: Progr
     """The largest ratio within the budget, of so many live units."""
     steps = min(STEPS, units)
     points: list[SearchPoint] = []
+    known: dict[tuple[int, ...], Lost] = {}  # Ratios may keep as many: of numbers that are rounded up.
 
     def within(step: int) -> bool:
-        points.append(budget.judged(step / steps, loss.of(plan.at(step / steps, draft=True).checkpoint)))
+        small = plan.at(step / steps, draft=True)
+        kept = tuple(layer.after for layer in small.report.layers)
+        if kept not in known:
+            known[kept] = loss.of(small.checkpoint)
+        points.append(budget.judged(step / steps, known[kept]))
         if progress:
             progress("search", len(points), max(USUAL_COUNT, len(points)))
         return points[-1].within
@@ -242,9 +270,27 @@ def _search(budget: Budget, units: int, plan: Plan, loss: _Loss, progress: Progr
     return chosen
 
 
+def _request(checkpoint: Checkpoint, budget: Budget, calibration: Calibration) -> Request | None:
+    """What the loss is measured on; None where it is the change of the logits."""
+    if not budget.judged_on_data:
+        return None
+    task = calibration.task
+    if budget.kind == "max_increase" and task is None and calibration.calibration_file is not None:
+        task = str(calibration.calibration_file)
+    return selection_request(checkpoint, task, calibration.data_dir, budget.kind)
+
+
 def _refuse_few(budget: Budget, sequences: int) -> None:
     """Raises AnswerIsNo where an unchanged network would not pass either, on so few sequences."""
-    if budget.rule != "upper limit" or upper_limit(0, 0, sequences) <= budget.allowed + 1e-12:
+    if budget.kind == "max_increase" and budget.rule == "upper limit" and sequences < FEWEST_WINDOWS:
+        raise AnswerIsNo(
+            f"⟦max_increase {budget.limit:g}⟧ cannot be shown on {sequences} windows of text, expected at least "
+            f"{FEWEST_WINDOWS}; nothing was written",
+            "take a longer text, or cut it into shorter rows of ⟦task FILE.npz⟧; or judge estimates: ⟦estimate⟧",
+        )
+    if budget.kind != "max_drop" or budget.rule != "upper limit":
+        return
+    if upper_limit(0, 0, sequences) <= budget.allowed + 1e-12:
         return
     least = least_sequences(budget.allowed)
     raise AnswerIsNo(
@@ -255,21 +301,24 @@ def _refuse_few(budget: Budget, sequences: int) -> None:
     )
 
 
-def _drops(
+def _losses(
     checkpoint: Checkpoint, data: Split, request: Request, fitted: Mapping[str, Any], progress: Progress | None
 ) -> _Loss:
-    """Lost accuracy; where C was refitted on inputs of the same split, that is said."""
+    """Lost accuracy, or by how much the perplexity grew; where something was fitted to the same data, that is said."""
     judged = judge(checkpoint, data, request, progress)
 
-    def drop(small: Checkpoint) -> Lost:
+    def lost(small: Checkpoint) -> Lost:
         found = judged.compare(judged.answers(small))
-        assert isinstance(found, Comparison)  # What is judged by accuracy.
-        return Lost(found.drop, found.drop_stderr, found.drop_upper)
+        if isinstance(found, Comparison):
+            return Lost(found.drop, found.drop_stderr, found.drop_upper)
+        return Lost(found.increase, found.increase_stderr, found.increase_upper)
 
-    said: dict[str, Any] = {"task": request.task, "split": request.split, "sequences": len(judged.data.y)}
-    if all(fitted.get(name) == said[name] for name in ("task", "split")):
+    said: dict[str, Any] = {"task": request.task, "split": split_of(request.task, request.split)}
+    said["sequences"] = len(judged.data.y)
+    same = all(fitted.get(name) == said[name] for name in ("task", "split"))
+    if same or fitted.get("file") == request.task:
         said["also_calibrated_on"] = fitted["sequences"]
-    return _Loss(drop, said, chance(checkpoint, judged.base))
+    return _Loss(lost, said, chance(checkpoint, judged.base))
 
 
 def _unlabelled(
@@ -320,8 +369,8 @@ def _ratio(change: Float[np.ndarray, " n"], size: Float[np.ndarray, " n"]) -> tu
 
 def _refusal(search: Search) -> AnswerIsNo:
     """The error that says that no measured ratio stays within the budget."""
-    least = search.by_ratio[0]
-    unit = " points" if search.kind == "max_drop" else ""
+    least = search.points[0]
+    unit = {"max_drop": " points", "max_increase": " of the perplexity"}.get(search.kind, "")
     return AnswerIsNo(
         f"no ratio stays within the budget of {search.budget:g}{unit}: at ratio {least.ratio:g}, the smallest one, "
         f"{in_words(search, least)}; nothing was written",

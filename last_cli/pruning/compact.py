@@ -20,7 +20,6 @@ from last_cli.families.layer import Layer, layer_of
 from last_cli.families.resizing import Resizing, Shrinking
 from last_cli.formats import Key, Leaf, index, read
 from last_cli.formats.settings import merged, with_settings
-from last_cli.formats.stamp import STAMP_SCHEMA
 from last_cli.pruning.cut import Cut, Cuts, Kept, copied_cuts, cut_leaves, own_cuts, with_rescales
 from last_cli.pruning.listed import listed
 from last_cli.pruning.select import stored
@@ -69,23 +68,14 @@ def compact(
     return replace(small, stamp=_stamp(checkpoint, {**settings, **loads}, kept, resizing))
 
 
-def chained(checkpoint: Checkpoint, step: Mapping[str, Any]) -> dict[str, Any]:
-    """The checkpoint's stamp with one more pruning at the end of its chain."""
-    return {
-        **checkpoint.stamp,
-        "schema": STAMP_SCHEMA,
-        "last": __version__,
-        "model": checkpoint.said,
-        "assumed": sorted(name for name, origin in checkpoint.origins.items() if origin == "assumed"),
-        "pruned": [*checkpoint.stamp.get("pruned", []), step],
-    }
-
-
 def _check_filled(layers: Sequence[Layer], masks: Mapping[str, np.ndarray], target: str, width: int) -> None:
     """Raises UsageError where zeros would fill up a layer that they change."""
     for layer in layers:
         if (why := layer.target(target).inexact) and stored(masks[layer.name]) < width:
-            raise UsageError(f"{layer.name}: ⟦stock⟧: {why}", "zeros would count in the norm: ⟦scope layer⟧ needs none")
+            raise UsageError(
+                f"{layer.name}: ⟦stock⟧: {why}",
+                "zeros would count in the norm: leave ⟦stock⟧ out, or keep as many in every layer",
+            )
 
 
 def _placeholders(checkpoint: Checkpoint, masks: Mapping[str, np.ndarray], target: str) -> dict[str, np.ndarray]:
@@ -171,7 +161,7 @@ def _stamp(checkpoint: Checkpoint, settings: Mapping[str, Any], kept: Kept, resi
             for layer in checkpoint.layers
         ],
     }
-    return chained(checkpoint, step)
+    return checkpoint.chained(step)
 
 
 def _listed(layer: Layer, kept: Kept) -> list[Any]:

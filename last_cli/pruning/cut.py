@@ -10,7 +10,7 @@ import numpy as np
 from last_cli.families.followers import Follower
 from last_cli.families.layer import Layer
 from last_cli.families.resizing import Rescale
-from last_cli.families.target import Segment, cut_shape, take, without_axis, zero
+from last_cli.families.target import Segment, averaged, cut_shape, take, without_axis, zero
 from last_cli.formats import Key, Leaf
 from last_cli.pruning.select import indices, stored
 
@@ -45,7 +45,8 @@ class Kept:
         segments = layer.units[self.target].segments.get(leaf)
         if segments is None:
             return None
-        return Cut(segments, self.masks[layer.name], self.masked, self.placeholders.get(layer.name), self.width)
+        merged, placeholder = layer.target(self.target).merged, self.placeholders.get(layer.name)
+        return Cut(segments, self.masks[layer.name], self.masked, placeholder, self.width, merged=merged)
 
     def stored(self, layer: Layer) -> int:
         """Units that each group of a layer is stored with."""
@@ -54,7 +55,10 @@ class Kept:
 
 @dataclass(frozen=True)
 class Cut:
-    """What becomes of one array: see `Kept`, for one layer; without segments it keeps its shape."""
+    """What becomes of one array: see `Kept`, for one layer; without segments it keeps its shape.
+
+    Where units are merged, each that stays is the mean of itself and those behind it that go; masked, all of them are.
+    """
 
     segments: tuple[Segment, ...]
     keep: np.ndarray
@@ -62,6 +66,7 @@ class Cut:
     placeholder: np.ndarray | None = None
     width: int = 1
     rescale: Rescale | None = None
+    merged: bool = False
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The array's shape afterwards."""
@@ -80,6 +85,9 @@ class Cut:
     def _taken(self, array: np.ndarray) -> np.ndarray:
         if not self.segments:  # A factored moment that lacks the axis of the units, or what is only rescaled.
             return array
+        if self.merged:
+            array = averaged(array, self.segments, self.keep.shape, self.keep.shape[1] // stored(self.keep))
+            return array if self.masked else take(array, self.segments, indices(self.keep), self.keep.shape[1])
         if self.masked:
             return zero(array, self.segments, ~self.keep)
         if self.placeholder is None:

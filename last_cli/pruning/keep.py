@@ -12,16 +12,18 @@ import numpy as np
 from last_cli.base.annotations import Bool
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.checkpoint.trained import TRAINED
 from last_cli.families.layer import Layer
 from last_cli.formats.digests import stamp_digest
 from last_cli.formats.json_file import read_json_object
 from last_cli.formats.types import STAMP_FILE
-from last_cli.pruning.by_criterion import pruned
 from last_cli.pruning.calibration.observe import refuse_sequences
 from last_cli.pruning.calibration.request import Calibration
 from last_cli.pruning.needs import Needs
 from last_cli.pruning.recipe import BY_CRITERION, Recipe
+from last_cli.pruning.removal import pruned
 from last_cli.pruning.score import able_criterion, score_layers
+from last_cli.pruning.tune.plan import TUNE
 from last_cli.results.prune import PruneReport
 
 KEEP = "keep"
@@ -53,7 +55,7 @@ def prune_kept(
     """
     if any(value is not None for value in others):
         raise UsageError(
-            "⟦keep⟧ and one of ⟦ratio⟧, ⟦max_drop⟧ and ⟦max_error⟧ are given, expected one",
+            "⟦keep⟧ and ⟦ratio⟧ or a budget are given, expected one",
             "⟦keep FILE⟧ removes exactly what the file does not list",
         )
     if recipe.changes or recipe.method != BY_CRITERION:
@@ -74,8 +76,8 @@ def prune_kept(
     ratio = 1 - sum(layer.kept or 0 for layer in scored) / max(live, 1)
     settings = {**recipe.settings, "criterion": KEEP}
     found = pruned(checkpoint, scored, replace(recipe, scope="layer"), ratio, settings)
-    layers = [replace(layer, smallest_kept_score=None) for layer in found.report.layers]
-    report: PruneReport = replace(found.report, criterion=KEEP, layers=layers)
+    layers = [replace(layer, smallest_kept_score=None) for layer in found.report.each]
+    report: PruneReport = replace(found.report, criterion=KEEP, each=layers)
     return replace(found.checkpoint, report=replace(report, warnings=[*warnings, *report.warnings]))
 
 
@@ -99,6 +101,7 @@ def _said(keep: str | Path | Mapping[str, Any]) -> tuple[Mapping[str, Any], str]
             f"to keep other units, list them in a file of their own: {FORM}",
         )
     if isinstance(steps := content.get("pruned"), list) and steps:
+        steps = [s for s in steps if not (isinstance(s, Mapping) and s.get("method") in (TRAINED, TUNE))] or steps
         if len(steps) > 1:
             raise UsageError(f"{where}: {len(steps)} prunings one after the other, expected one", "repeat them in turn")
         content = steps[0]

@@ -35,10 +35,14 @@ def _mean(points: Sequence[SweepPoint]) -> SweepMean:
         value=mean("value"),
         worse=mean("worse"),
         worse_stderr=float(np.sqrt(within + between)),
+        target=points[0].target,
+        metric=points[0].metric,
     )
 
 
 def _beats(one: SweepMean, other: SweepMean, sign: int) -> bool:
-    """Whether `one` is as good in both, and better in one of them."""
+    """Whether `one` is as good in both, and better in one of them; units of other targets do not compare."""
+    if one.target != other.target:
+        return False
     better = sign * (one.value - other.value)
     return one.states <= other.states and better >= 0 and (one.states < other.states or better > 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from last_cli.base.record import Sizes
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.followers import other_weights
 from last_cli.pruning.recipe import Recipe
@@ -16,7 +17,7 @@ def report_of(
     """What all methods report, with a warning for each layer that lost all its units; the recipe names its target."""
     rescaled = after.stamp["pruned"][-1].get("rescaled", {})
     inexact = [rescaled["inexact"]] if "inexact" in rescaled else []
-    target, memory, loader = recipe.target or "states", (before.memory, after.memory), after.loader
+    target, loader = recipe.target or "states", after.loader
     warnings = [*other_weights(before.layers, before.following), *_emptied(layers, target), *_inexact(before, target)]
     return PruneReport(
         checkpoint=before.source,
@@ -27,17 +28,23 @@ def report_of(
         shape=recipe.shape,
         seed=recipe.seed,
         assumed=before.assumed(before.layer_options),
-        layers=layers,
-        parameters=(before.parameters, after.parameters),
-        bytes=(before.bytes, after.bytes),
+        each=layers,
+        parameters=Sizes(before.parameters, after.parameters),
+        bytes=Sizes(before.bytes, after.bytes),
         sliced_copies=_cut_copies(before, after),
         masked=recipe.masked,
         warnings=[*warnings, *inexact],
         target=target,
         rescaled=rescaled,
-        memory=None if None in memory else memory,  # pyright: ignore[reportArgumentType]
+        memory=_memory(before, after),
         loads=loader and loader.said,
+        fillable=not _inexact(before, target),
     )
+
+
+def _memory(before: Checkpoint, after: Checkpoint) -> Sizes | None:
+    one, other = before.memory, after.memory
+    return None if one is None or other is None else Sizes(one, other)
 
 
 def _cut_copies(before: Checkpoint, small: Checkpoint) -> int:
@@ -50,7 +57,7 @@ def _emptied(layers: Sequence[LayerPrune], target: str) -> list[str]:
     return [
         f"{layer.name}: no {none} left; {layer.stored} with {silent} {'is' if layer.stored == 1 else 'are'} stored"
         for layer in layers
-        if not layer.after
+        if layer.stored and not layer.after
     ]
 
 

@@ -64,7 +64,7 @@ def score(
         check_ratio(ratio)
     recipe = recipe.on(checkpoint.layers)
     given = calibration is not None and bool(calibration.options)
-    _check_measures(checkpoint, recipe)
+    check_measures(checkpoint, recipe)
     observation = _observed(checkpoint, recipe, calibration, progress) if recipe.takes_inputs(given) else None
     if observation is None and given:
         raise UsageError(
@@ -105,7 +105,7 @@ def score_layers(checkpoint: Checkpoint, needs: Needs) -> tuple[list[LayerScore]
         UsageError: the criterion needs a linear system, and a layer is none; or it scores none of the layers' units.
     """
     needs = replace(needs, recipe=needs.recipe.on(checkpoint.layers))
-    _check_measures(checkpoint, needs.recipe)
+    check_measures(checkpoint, needs.recipe)
     with ThreadPoolExecutor(_at_once(checkpoint)) as pool:
         done = list(pool.map(partial(_score_layer, checkpoint, needs), range(len(checkpoint.layers))))
     warnings = [*checkpoint.index.warnings, *(warning for _, found in done for warning in found)]
@@ -122,7 +122,7 @@ def with_keep(scored: Sequence[LayerScore], recipe: Recipe, ratio: float) -> lis
     """The same with the masks of what stays when `ratio` of all live units goes."""
     least = max(recipe.min_states, recipe.scoring.min_states)
     rule = replace(recipe.rule, min_states=least, ties=recipe.scoring.threshold)
-    masks = choose([s.score for s in scored], [s.live for s in scored], ratio, rule)
+    masks = choose([s.scores for s in scored], [s.live for s in scored], ratio, rule)
     return [replace(s, keep=mask) for s, mask in zip(scored, masks, strict=True)]
 
 
@@ -160,7 +160,7 @@ def _score_layer(checkpoint: Checkpoint, needs: Needs, position: int) -> tuple[L
     return scored, warnings
 
 
-def _check_measures(checkpoint: Checkpoint, recipe: Recipe) -> None:
+def check_measures(checkpoint: Checkpoint, recipe: Recipe) -> None:
     """Raises UsageError where a layer has nothing that the criterion scores."""
     scored, target = recipe.scoring, recipe.target or "states"
     other = next((layer for layer in checkpoint.layers if not _scores(scored, layer, target)), None)

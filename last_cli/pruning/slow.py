@@ -59,7 +59,7 @@ def _largest_share(layer: LayerScore) -> tuple[float, tuple[np.intp, ...]]:
 
     A tail share is s_k = e_k / (e_1 + .. + e_k), so that the product of all other (1 - s_k) is e_1 / (e_1 + .. + e_n).
     """
-    score = np.where(layer.live, layer.score, 0.0).astype(np.float64)
+    score = np.where(layer.live, layer.scores, 0.0).astype(np.float64)
     top = np.unravel_index(np.argmax(score), score.shape)
     if not score[top]:
         return 0.0, top

@@ -6,6 +6,7 @@ program. Each is spread over all devices, its sequences side by side.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -14,11 +15,11 @@ from typing import Any
 
 from last_cli.base import registry
 from last_cli.base.arrays import digest
-from last_cli.base.errors import UsageError, spelled
+from last_cli.base.errors import UsageError, resumable, spelled
 from last_cli.base.progress import Progress
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.checkpoint.network import network_of
+from last_cli.checkpoint.network import model_spec, network_of
 from last_cli.evaluation.evaluate import follow_task, load_split
 from last_cli.evaluation.inputs import positive
 from last_cli.evaluation.judge import Judge, judge
@@ -27,11 +28,12 @@ from last_cli.evaluation.metrics import expect, metric_of
 from last_cli.pruning import journal
 from last_cli.pruning.calibration.observe import Observation, observe, refuse_without_text
 from last_cli.pruning.calibration.request import Calibration, Draw
+from last_cli.pruning.cost import Key, duration, extent, how_to_go_on
 from last_cli.pruning.means import means_of
 from last_cli.pruning.method import Method, Plan
-from last_cli.pruning.recipe import Recipe, named, usual_target
-from last_cli.results.evaluation import Measured
-from last_cli.results.sweep import KEYS, SweepPoint, SweepReport
+from last_cli.pruning.recipe import BY_CRITERION, Recipe, named, usual_target
+from last_cli.pruning.score import check_measures
+from last_cli.results.sweep import KEYS, SweepPoint, SweepReport, Unpruned
 from last_cli.tasks.find import find
 from last_cli.tasks.task import ACCURACY, Split
 
@@ -43,9 +45,6 @@ OTHERS = ("last", "magnitude", "random")
 JOURNAL = "points.jsonl"
 MOST_RATIOS = 1000
 
-Key = tuple[str, float, int]
-"""A point: its recipe, ratio and seed."""
-
 
 @dataclass(frozen=True)
 class Grid:
@@ -54,6 +53,8 @@ class Grid:
     Attributes:
         criteria: names of recipes: criteria, methods, or NAME+refit for C refitted after the criterion's choice; by
             default CRITERIA or OTHERS.
+        targets: what goes; each is combined with each recipe that can remove it, and of several the recipes are named
+            "TARGET: NAME". By default the first that all recipes can remove.
         ratios: "START:STOP:STEP" with both ends in it, "0.1,0.33,0.5", or numbers in [0, 1).
         seeds: how many, from 0, for what depends on one: random choices and inputs.
         calibration: sequences of the task, without labels, that recipes which observe the units take; without it
@@ -66,6 +67,7 @@ class Grid:
     seeds: int = 3
     calibration: int | None = None
     calibration_file: str | Path | None = None
+    targets: Sequence[str] | None = None
 
 
 def sweep(
@@ -76,6 +78,7 @@ def sweep(
     *,
     out: str | Path | None = None,
     progress: Progress | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> SweepReport:
     """How good a checkpoint pruned in several ways, at several ratios, is on the same sequences of a task's split.
 
@@ -87,14 +90,15 @@ def sweep(
         grid: recipes, ratios and seeds.
         progress: called with what is being done, and how many of how many are done.
         recipe: what all recipes of the grid have in common: scope, shape and min_states.
-        out: a directory for points.jsonl, a line a point. A sweep that was killed goes on where it stopped, and one
+        out: a directory for points.jsonl, one line per point. A rerun resumes a sweep that was killed, and one
             with more ratios, criteria or seeds adds to it.
+        tell: called with lines about what the sweep will cost, before it starts.
 
     Raises:
         CheckpointError, DataError: as in `evaluate`.
         UsageError: unknown names, ratios that make no sense, or `out` is of another sweep.
     """
-    recipes, target = _aimed(recipe, _criteria(grid, checkpoint), checkpoint)
+    recipes = _aimed(recipe, _criteria(grid, checkpoint), grid.targets, checkpoint)
     if find(request.task).metric not in KEYS:
         expect(find(request.task), ACCURACY, "a sweep")
     metric, calibration = metric_of(find(request.task)), _calibration(grid, request)
@@ -107,27 +111,28 @@ def sweep(
     checkpoint = follow_task(checkpoint, data)
     scope = next((used.scope for used in recipes.values()), recipe.scope)
     common = {"scope": scope, "min_states": recipe.min_states, "shape": recipe.shape}
-    common |= {} if target == "states" else {"target": target}
+    units = {used.target or "states": _units(checkpoint, used) for used in recipes.values()}
+    common |= {} if [*units] == ["states"] else {"target": ",".join(units)}
     if grid.calibration_file is not None and (inputs := calibration.read(checkpoint, Draw(), progress)):
         common |= {"calibration_file": str(grid.calibration_file), "calibration_digest": inputs.digest}
     header = _header(checkpoint, data, request, {"calibration": grid.calibration, **common})
     path = Path(out) / JOURNAL if out is not None else None
     done = {p.key: p for p in _restored(journal.resume(path, header), metric.name)} if path else {}
+    todo = [key for key in keys if key not in done]
+    if todo:
+        tell(extent(todo, len(keys), len(data.y)))
     judged = judge(checkpoint, data, request, progress)
-    units = sum(int(checkpoint.live(layer, target).sum()) for layer in checkpoint.layers)
+    if todo:
+        tell(duration(todo, judged.base))
     plan, doubts = _plans(checkpoint, recipes, calibration, progress), dict[str, list[str]]()
-    for key in keys:
-        if key not in done:
-            name, ratio, seed = key
-            found = plan(name, seed).at(ratio, draft=True) if ratio else None
-            if found:  # What every ratio has: a layer that one of them empties is told by its accuracy.
-                doubts[name] = [w for w in found.report.warnings if w in doubts.get(name, found.report.warnings)]
-            measured = judged.answers(found.checkpoint, progress) if found else judged.base
-            done[key] = _point(key, found.report.states[1] if found else units, measured, judged)
+    made = _Sweep(recipes, plan, judged, units, doubts, progress)
+    with resumable(how_to_go_on(out)):
+        for key in todo:
+            done[key] = _point(key, made)
             if path:
-                journal.append(path, done[key].as_json(metric.name))
-        if progress:
-            progress("sweep", sum(k in done for k in keys), len(keys))
+                journal.append(path, done[key].as_json())
+            if progress:
+                progress("sweep", sum(k in done for k in keys), len(keys))
     points = [done[key] for key in sorted(keys, key=lambda k: (list(recipes).index(k[0]), k[2], k[1]))]
     return SweepReport(
         checkpoint=checkpoint.source,
@@ -138,7 +143,7 @@ def sweep(
         means=means_of(points, higher_is_better=metric.higher_is_better),
         settings=header["settings"],
         assumed=checkpoint.assumed((*checkpoint.layer_options, *network_of(checkpoint).options)),
-        warnings=[*judged.warnings, *dict.fromkeys(line for lines in doubts.values() for line in lines)],
+        doubts=[*judged.warnings, *dict.fromkeys(line for lines in doubts.values() for line in lines)],
         notes=[*checkpoint.source.notes, data.note, *_notes(request, grid, recipes)],
         metric=metric.name,
     )
@@ -155,13 +160,42 @@ def usual_split(task: str) -> str:
     return find(task).selection_split or "test"
 
 
-def _aimed(recipe: Recipe, names: Sequence[str], checkpoint: Checkpoint) -> tuple[dict[str, Recipe], str | None]:
-    """The recipes by name, and the one kind of units that all of them remove."""
+def _aimed(
+    recipe: Recipe, names: Sequence[str], targets: Sequence[str] | None, checkpoint: Checkpoint
+) -> dict[str, Recipe]:
+    """The recipes by name, each with what it removes."""
     recipes = {name: named(name, recipe) for name in names}
     if not recipes:
-        return {}, None
-    target = recipe.target or usual_target(list(recipes.values()), checkpoint.layers)
-    return {name: replace(used, target=target).on(checkpoint.layers) for name, used in recipes.items()}, target
+        return {}
+    if not targets:
+        target = recipe.target or usual_target(list(recipes.values()), checkpoint.layers)
+        return {name: replace(used, target=target).on(checkpoint.layers) for name, used in recipes.items()}
+    found, refused = {}, {}
+    for target in targets:
+        for name, used in recipes.items():
+            try:
+                aimed = replace(used, target=target).on(checkpoint.layers)
+                if aimed.method == BY_CRITERION:
+                    check_measures(checkpoint, aimed)
+            except UsageError as error:
+                refused[target, name] = error
+            else:
+                found[target, name] = aimed
+    for i, own in enumerate((targets, names)):
+        if lacking := [one for one in own if not any(key[i] == one for key in found)]:
+            raise next(error for key, error in refused.items() if key[i] == lacking[0])
+    return {name if len(targets) == 1 else f"{target}: {name}": used for (target, name), used in found.items()}
+
+
+def _units(checkpoint: Checkpoint, recipe: Recipe) -> int:
+    """How many a checkpoint has of what a recipe removes."""
+    if recipe.kind is not None:
+        return sum(int(checkpoint.live(layer, recipe.target).sum()) for layer in checkpoint.layers)
+    blockwise, modules = network_of(checkpoint).blockwise, recipe.sparsity["modules"]
+    assert blockwise is not None  # Only such networks lose weights.
+    parts = blockwise.parts(model_spec(checkpoint))
+    names = {f"{part.prefix}.{one.tensor}" for part in parts for one in part.linears if one.module in modules}
+    return sum(math.prod(leaf.shape) for key, leaf in checkpoint.leaves.items() if ".".join(key) in names)
 
 
 def _calibration(grid: Grid, request: Request) -> Calibration:
@@ -258,32 +292,55 @@ def _header(checkpoint: Checkpoint, data: Split, request: Request, settings: dic
     }
 
 
-def _point(key: Key, units: int, measured: Measured, judged: Judge) -> SweepPoint:
+@dataclass(frozen=True)
+class _Sweep:
+    """What all points of a sweep are made with.
+
+    Attributes:
+        recipes, plan: by name, and of a name and a seed.
+        units: how many there are, by target.
+        doubts: of each recipe, the warnings that every ratio so far has.
+    """
+
+    recipes: Mapping[str, Recipe]
+    plan: Callable[[str, int], Plan]
+    judged: Judge
+    units: Mapping[str, int]
+    doubts: dict[str, list[str]]
+    progress: Progress | None
+
+
+def _point(key: Key, made: _Sweep) -> SweepPoint:
     name, ratio, seed = key
-    found = judged.compare(measured)
+    target, measured = made.recipes[name].target or "states", made.judged.base
+    left = made.units[target]
+    if ratio:
+        small = made.plan(name, seed).at(ratio, draft=True)
+        # What every ratio has: a layer that one of them empties is told by its accuracy.
+        told = small.report.warnings
+        made.doubts[name] = [line for line in told if line in made.doubts.get(name, told)]
+        measured = made.judged.answers(small.checkpoint, f"{name}, ratio {ratio:g}", made.progress)
+        left = small.report.states[1]
+    found = made.judged.compare(measured)
     return SweepPoint(
         criterion=name,
         ratio=ratio,
         seed=seed,
-        states=units,
+        states=left,
         value=measured.value,
         stderr=measured.stderr,
         loss=measured.loss,
         worse=found.worse,
         worse_stderr=found.worse_stderr,
+        metric=measured.metric,
+        target=target,
     )
 
 
-def _baseline(judged: Judge, units: int) -> dict[str, Any]:
-    base = judged.base
-    return {
-        base.metric: base.value,
-        "stderr": base.stderr,
-        "loss": base.loss,
-        "states": units,
-        "n": base.n,
-        "device": base.device,
-    }
+def _baseline(judged: Judge, units: Mapping[str, int]) -> Unpruned:
+    base, several = judged.base, units if len(units) > 1 else None
+    whole = next(iter(units.values()), 0)
+    return Unpruned(base.value, base.stderr, base.loss, whole, base.n, base.device, base.metric, several)
 
 
 def _notes(request: Request, grid: Grid, recipes: Mapping[str, Recipe]) -> list[str]:

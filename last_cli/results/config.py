@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from last_cli.base.version import __version__
-from last_cli.results.source import Json
+from last_cli.base.record import Result
+from last_cli.results.source import Place
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,22 @@ class ConfigValue:
     guess: str = ""
 
 
-@dataclass(frozen=True)
-class ConfigReport:
+@dataclass(frozen=True, repr=False)
+class ConfigReport(Result):
     """What is known of a checkpoint's model besides its arrays.
 
     Attributes:
         path, step, item, layout: where it lies and in which format.
-        task: what it was trained on; empty where nothing says it.
+        task: what it was trained on, its name and settings; empty where nothing says it.
         presets: published configurations of networks of these sizes.
         sizes: these sizes in words; empty where there are no such configurations.
-        written: the file that now says it; None where nothing was written.
+        written: the file that now says it; null where nothing was written.
+        warnings: what is odd about it.
     """
+
+    command = "config"
+    headline = ("checkpoint", "task", "written")
+    json_keys = ("checkpoint", "config", "sources", "guesses", "task", "presets", "written", "warnings")
 
     path: str
     step: int | None
@@ -47,17 +53,22 @@ class ConfigReport:
     written: str | None = None
     warnings: Sequence[str] = ()
 
-    def as_json(self) -> Json:
-        """last.config/1."""
-        return {
-            "schema": "last.config/1",
-            "last": __version__,
-            "checkpoint": {"path": self.path, "step": self.step, "item": self.item, "layout": self.layout},
-            "config": {value.name: value.value for value in self.values},
-            "sources": {value.name: value.origin for value in self.values},
-            "guesses": {value.name: value.guess for value in self.values if value.guess},
-            "task": dict(self.task),
-            "presets": list(self.presets),
-            "written": self.written,
-            "warnings": list(self.warnings),
-        }
+    @property
+    def checkpoint(self) -> Place:
+        """Where it lies."""
+        return Place(self.path, self.step, self.item, self.layout)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The values by name."""
+        return {value.name: value.value for value in self.values}
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The origin of each: flag, preset, checkpoint, tree or assumed; or the path of what says it."""
+        return {value.name: value.origin for value in self.values}
+
+    @property
+    def guesses(self) -> dict[str, str]:
+        """Of those that are assumed and change what the network answers: what that rests on."""
+        return {value.name: value.guess for value in self.values if value.guess}

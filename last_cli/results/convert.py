@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from last_cli.base.version import __version__
-from last_cli.results.source import Json, Source
+from last_cli.base.record import Record, Result
+from last_cli.results.source import Source
 
 
-@dataclass(frozen=True)
-class KeyRow:
-    """One row of the key map: a key on either side, shape and dtype as read (import) or written (export)."""
+@dataclass(frozen=True, repr=False)
+class KeyRow(Record):
+    """One row of the key map.
+
+    Attributes:
+        source: the key where it comes from.
+        target: the key where it goes.
+        shape: as read (import) or written (export).
+        dtype: the same of its type.
+        note: what was done with it.
+    """
 
     source: str
     target: str
@@ -20,25 +28,35 @@ class KeyRow:
     dtype: str
     note: str = ""
 
-    def as_json(self) -> Json:
-        """One entry of `keys`."""
-        return asdict(self) | {"shape": list(self.shape)}
+
+@dataclass(frozen=True, repr=False)
+class File(Record):
+    """What was imported: a file, and its format: "safetensors", "torch" or "msgpack"."""
+
+    path: str
+    format: str
 
 
-@dataclass(frozen=True)
-class ImportReport:
+@dataclass(frozen=True, repr=False)
+class ImportReport(Result):
     """What an import did.
 
     Attributes:
-        source, output: paths. `format` is "safetensors", "torch" or "msgpack".
-        family: the kind of the SSM layers; `layers` their names.
+        source: the file that was read.
+        output: the checkpoint that was written.
+        family: the kind of the SSM layers.
+        layers: their names.
         keys: a row for every tensor of the file.
         assumed: what the file does not say.
         left_out: what lay beside the state dict and is no weight.
+        warnings: what is odd about it.
     """
 
-    source: str
-    format: str
+    command = "import"
+    headline = ("source", "output", "family")
+    json_keys = ("source", "output", "family", "layers", "assumed", "keys", "left_out", "warnings")
+
+    source: File
     output: str
     family: str
     layers: Sequence[str]
@@ -47,25 +65,24 @@ class ImportReport:
     left_out: Sequence[str] = ()
     warnings: Sequence[str] = ()
 
-    def as_json(self) -> Json:
-        """last.import/1."""
-        return {
-            "schema": "last.import/1",
-            "last": __version__,
-            "source": {"path": self.source, "format": self.format},
-            "output": self.output,
-            "family": self.family,
-            "layers": list(self.layers),
-            "assumed": dict(self.assumed),
-            "keys": [row.as_json() for row in self.keys],
-            "left_out": list(self.left_out),
-            "warnings": list(self.warnings),
-        }
 
+@dataclass(frozen=True, repr=False)
+class ExportReport(Result):
+    """What an export wrote.
 
-@dataclass(frozen=True)
-class ExportReport:
-    """What an export wrote. `mapped`: names and layouts are those of the file that the checkpoint was imported from."""
+    Attributes:
+        checkpoint: which one.
+        format: of the file or directory that was written.
+        output: where it lies.
+        mapped: whether names and layouts are those of the file that the checkpoint was imported from.
+        keys: a row for every tensor.
+        left_out: what the checkpoint has and the output has not.
+        warnings: what is odd about it.
+    """
+
+    command = "export"
+    headline = ("checkpoint", "output", "format")
+    json_keys = ("checkpoint", "output", "format", "mapped", "keys", "left_out", "warnings")
 
     checkpoint: Source
     format: str
@@ -74,17 +91,3 @@ class ExportReport:
     keys: Sequence[KeyRow]
     left_out: Sequence[str] = ()
     warnings: Sequence[str] = ()
-
-    def as_json(self) -> Json:
-        """last.export/1."""
-        return {
-            "schema": "last.export/1",
-            "last": __version__,
-            "checkpoint": self.checkpoint.as_json(),
-            "output": self.output,
-            "format": self.format,
-            "mapped": self.mapped,
-            "keys": [row.as_json() for row in self.keys],
-            "left_out": list(self.left_out),
-            "warnings": list(self.warnings),
-        }

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from last_cli.base.version import __version__
-from last_cli.results.source import Json, Source
+from last_cli.base.record import Record, Result
+from last_cli.results.source import Source
 
 
-@dataclass(frozen=True)
-class LayerDiff:
-    """One layer in both; None where one of them lacks it.
+@dataclass(frozen=True, repr=False)
+class LayerDiff(Record):
+    """One layer in both; pairs are of the first and the second, null where one of them lacks it.
 
-    `states` are the live units of the usual kind, `hinf` their median norms; None where they are no states of a System.
-    `equal` says that the layer's arrays are the same, bit by bit.
+    Attributes:
+        name: of the layer.
+        states: live units of the usual kind.
+        hinf: their median H-infinity norms; null where they are no states of a linear system.
+        equal: whether the layer's arrays are the same, bit by bit.
     """
 
     name: str
@@ -24,11 +27,24 @@ class LayerDiff:
     equal: bool
 
 
-@dataclass(frozen=True)
-class DiffReport:
-    """What `last diff` shows; `config` holds the options that differ, `leaves` other arrays that do."""
+@dataclass(frozen=True, repr=False)
+class DiffReport(Result):
+    """What `last diff` shows; pairs are of the first and the second.
 
-    one: Source
+    Attributes:
+        checkpoint: the first.
+        other: the second.
+        parameters: numbers in the models' parameters.
+        layers: a row for each layer of either.
+        config: the options that differ.
+        leaves: other arrays that differ.
+    """
+
+    command = "diff"
+    headline = ("checkpoint", "other", "same")
+    json_keys = ("checkpoint", "other", "same", "parameters", "layers", "config", "leaves")
+
+    checkpoint: Source
     other: Source
     parameters: tuple[int, int]
     layers: Sequence[LayerDiff]
@@ -39,17 +55,3 @@ class DiffReport:
     def same(self) -> bool:
         """Whether nothing differs."""
         return not self.config and not self.leaves and all(layer.equal for layer in self.layers)
-
-    def as_json(self) -> Json:
-        """last.diff/1; pairs are (first, second)."""
-        return {
-            "schema": "last.diff/1",
-            "last": __version__,
-            "checkpoint": self.one.as_json(),
-            "other": self.other.as_json(),
-            "same": self.same,
-            "parameters": list(self.parameters),
-            "layers": [asdict(layer) for layer in self.layers],
-            "config": {name: list(pair) for name, pair in self.config.items()},
-            "leaves": list(self.leaves),
-        }

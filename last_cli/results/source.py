@@ -5,17 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from last_cli.base.version import __version__
+from last_cli.base.record import Record
 
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Source:
+@dataclass(frozen=True, repr=False)
+class Source(Record):
     """Which checkpoint a result is about.
 
-    `digest` is the SHA-256 of its SSM parameters (names, shapes, types and bytes): what scores and pruning depend on.
+    Attributes:
+        path: where it lies.
+        digest: SHA-256 of its SSM parameters (names, shapes, types and bytes): what scores and pruning depend on.
+        step: which step of a run; null where there are none.
+        layout: the format.
     """
+
+    json_keys = ("path", "digest", "step", "layout")
 
     path: str
     digest: str
@@ -23,11 +29,19 @@ class Source:
     layout: str
     notes: tuple[str, ...] = ()
 
-    def as_json(self) -> Json:
-        """The `checkpoint` object of every schema."""
-        return {"path": self.path, "digest": self.digest, "step": self.step, "layout": self.layout}
 
+@dataclass(frozen=True, repr=False)
+class Place(Record):
+    """Which checkpoint a result is about that reads no arrays.
 
-def head(schema: str, checkpoint: Source) -> Json:
-    """What a JSON object begins with: its schema, the version, and which checkpoint it is about."""
-    return {"schema": schema, "last": __version__, "checkpoint": checkpoint.as_json()}
+    Attributes:
+        path: where it lies.
+        step: which step of a run; null where there are none.
+        item: which item of a step; null where there is one.
+        layout: the format.
+    """
+
+    path: str
+    step: int | None
+    item: str | None
+    layout: str

@@ -61,6 +61,19 @@ def wandb(path: Path) -> None:
     path.write_text("wandb_version: 1\n" + "".join(f"{n}:\n  desc: null\n  value: {v}\n" for n, v in ARGPARSE.items()))
 
 
+def latest(path: Path) -> Path:
+    """The folder of the run that wandb's link to the latest one leads to."""
+    run = path.parents[1].with_name("run-20240101_000000-abc")
+    (run / "files").mkdir(parents=True)
+    path.parents[1].symlink_to(run.name)
+    return path
+
+
+def wandb_metadata(path: Path) -> None:
+    words = [f"--{name}={value}" for name, value in ARGPARSE.items() if name != "batchnorm"]
+    latest(path).write_text(json.dumps({"os": "Linux", "args": [*words, "--batchnorm", "--mode", ARGPARSE["mode"]]}))
+
+
 @pytest.mark.parametrize(
     ("name", "make"),
     [
@@ -69,6 +82,8 @@ def wandb(path: Path) -> None:
         ("../.hydra/config.yaml", hydra),
         ("../config.yaml", wandb),
         ("../../../config.yaml", wandb),
+        ("../../wandb/latest-run/files/config.yaml", lambda path: wandb(latest(path))),
+        ("../../wandb/latest-run/files/wandb-metadata.json", wandb_metadata),
     ],
 )
 def test_configurations_of_argparse_hydra_and_wandb(ckpt: Path, name: str, make: Any) -> None:
@@ -134,7 +149,7 @@ def test_values_that_are_not_known_are_named(ckpt: Path, said: dict[str, Any], n
     (ckpt / "config.json").write_text(json.dumps(said))
     (warning,) = last.score(ckpt).warnings
     assert warning.startswith(named) and warning.endswith("it is not used")
-    assert warning in last.inspect(ckpt).notes
+    assert warning in last.inspect(ckpt).warnings
 
 
 def test_of_several_groups_one_has_the_sizes_and_what_differs_is_named(ckpt: Path) -> None:

@@ -22,7 +22,7 @@ FUNCTIONS = {name: value for name in last.__all__ if inspect.isfunction(value :=
 
 def test_dir_shows_the_api_and_nothing_else() -> None:
     assert dir(last) == sorted(last.__all__)
-    assert len(FUNCTIONS) == 14
+    assert len(FUNCTIONS) == 15
     assert last.Checkpoint is Checkpoint
     with pytest.raises(AttributeError, match="'last_cli' has no attribute 'prnue'"):
         last.prnue  # pyright: ignore[reportAttributeAccessIssue]  # noqa: B018
@@ -60,7 +60,7 @@ def test_loading_names_all_that_a_tree_does_not_say() -> None:
         lambda ck: last.score(ck, ratio=0.5).as_json(),
         lambda ck: last.prune(ck, 0.3).digest,
         lambda ck: last.diff(ck, ck).as_json(),
-        lambda ck: last.evaluate(ck, "listops", limit=4, baseline=ck).measured.accuracy,
+        lambda ck: last.evaluate(ck, "listops", limit=4, baseline=ck).accuracy,
         lambda ck: last.build_model(ck)[0],
     ],
 )

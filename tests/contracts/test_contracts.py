@@ -27,7 +27,8 @@ from last_cli.tasks.find import find
 
 LAYERS = KINDS | ALONE
 FOUND = {kind: LAYERS[kind].layer()[0] for kind in LAYERS}
-TARGETS = [(kind, target) for kind, layer in FOUND.items() for target in layer.units]
+# What is merged is no smaller layer by its tensors alone, see tests/pruning/test_merge.py.
+TARGETS = [(kind, name) for kind, layer in FOUND.items() for name in layer.units if not layer.target(name).merged]
 # What a family may leave out, it is not asked for.
 LINEAR = [kind for kind, layer in FOUND.items() if layer.family.system is not None and "states" in layer.units]
 RAGGED = [kind for kind in LINEAR if FOUND[kind].sizes.groups > 1]

@@ -88,7 +88,7 @@ def test_a_criterion(add, keeps) -> None:
     add("criteria", "memory")
     report = last.score(last.load(SAMPLES / "s5-listops"), "memory", ratio=0.25)
     assert sum(int(layer.keep.sum()) for layer in report.layers if layer.keep is not None) == 96
-    assert all(layer.score.max() == 1 and np.isfinite(layer.score).all() for layer in report.layers)
+    assert all(layer.scores.max() == 1 and np.isfinite(layer.scores).all() for layer in report.layers)
     assert keeps("test_contracts", "memory") > 15
 
 

@@ -29,7 +29,7 @@ s5_cases = pytest.mark.parametrize("case", S5_CASES, indirect=True)
 
 def scores_of(checkpoint: Checkpoint, criterion: str) -> list[np.ndarray]:
     scored, _ = score_layers(checkpoint, needs_of(checkpoint, Recipe(criterion, allow_unstable=True)))
-    return [layer.score for layer in scored]
+    return [layer.scores for layer in scored]
 
 
 @s5_cases  # the S4D case has its epsilon in

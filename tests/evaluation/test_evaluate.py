@@ -18,7 +18,7 @@ from last_cli.evaluation.evaluate import chance, guesses_on
 from last_cli.evaluation.judge import selection_request
 from last_cli.families.lti.config import ModelConfig
 from last_cli.results.evaluation import Measured
-from last_cli.tasks.task import Split
+from last_cli.tasks.task import Split, Task
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(12, 8, 7)).astype(np.float32)
@@ -115,6 +115,37 @@ def test_whatever_runs_the_network_tells_its_guesses(tmp_path: Path, task: str) 
     for report in (scored, refitted, budget, swept):
         assert {line.split(" = ")[0] for line in report.warnings if " is a guess: " in line} == names
     assert last.score(bare).warnings == [] == last.prune(bare, 0.5).report.warnings  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def test_the_length_of_a_task_that_nothing_tells_is_a_guess_of_what_calibrates(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    x = np.zeros((12, 9, 7), np.float32)
+    made = Split(x, np.arange(12) % 5, None, "generated", 5, 9, None, "")
+    task = Task("made", 1, "", lambda query: made, selection_split="val")
+    monkeypatch.setattr("last_cli.tasks.find.find", lambda name: task)
+    monkeypatch.setattr("last_cli.evaluation.evaluate.find", lambda name: task)
+    ckpt = last.load(said(tmp_path / "ckpt"))
+    warning = "task = made is a guess: its usual length of 9 steps, as nothing says the trained one"
+    for found in (last.score(ckpt, "gn", task="made"), last.prune(ckpt, 0.5, refit=True, task="made").report):
+        assert found and warning in found.warnings
+    with pytest.raises(last.UsageError, match="max_error would judge by a guess: task = made") as caught:
+        last.prune(ckpt, max_error=10.0, task="made")
+    assert "`last config CKPT`" in caught.value.hint and "task" in caught.value.options
+    assert warning in last.prune(ckpt, max_error=10.0, task="made", assume=True).report.warnings  # pyright: ignore[reportOptionalMemberAccess]
+    known = last.load(said(tmp_path / "known", task={"name": "made", "length": 9}))
+    assert last.score(known, "gn", task="made").warnings == []
+
+
+def test_a_gate_names_all_guesses_in_one_round(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=X, y=np.arange(12) % 5, lengths=np.full(12, 5))
+    np.savez(tmp_path / "c.npz", x=X, lengths=np.full(12, 5))
+    bare = last.load(write(tmp_path / "bare", classifier()))
+    bare = replace(bare, config=replace(bare.config, mode="pool"))
+    with pytest.raises(last.UsageError, match=r"activation = half_glu1.*padded = true"):
+        last.evaluate(bare, str(tmp_path / "x.npz"), min_accuracy=0.1)
+    with pytest.raises(last.UsageError, match=r"activation = half_glu1.*padded = true"):
+        last.prune(bare, max_error=10.0, calibration_file=tmp_path / "c.npz")
 
 
 def test_a_task_that_is_not_here_is_named_by_no_command(run: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,24 @@ def test_own_folders_then_three_above_and_hydra_in_each(tmp_path: Path) -> None:
         "../../../train_config.yml": 5,
         "../../../../train_config.yml": 6,
     }
+
+
+def test_arguments_are_read_as_their_parser_does(tmp_path: Path) -> None:
+    words = ["train.py", "--a-b", "1", "--c=half_glu2", "--d", "--e", "True", "--f", "1e-3", "--g=-2", "--", 7, None]
+    (tmp_path / "wandb-metadata.json").write_text(json.dumps({"args": words, "mode": "pool"}))
+    found = {"a_b": 1, "c": "half_glu2", "d": True, "e": True, "f": 0.001, "g": -2}
+    assert read_config(tmp_path / "wandb-metadata.json") == found
+    for args in (None, "--x 1", {"x": 1}, []):
+        (tmp_path / "wandb-metadata.json").write_text(json.dumps({"args": args}))
+        assert read_config(tmp_path / "wandb-metadata.json") == {}
+
+
+def test_the_latest_run_of_wandb_is_not_followed_out_of_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere" / "files").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "files" / "config.yaml").write_text("x: 1")
+    (tmp_path / "run" / "wandb").mkdir(parents=True)
+    (tmp_path / "run" / "wandb" / "latest-run").symlink_to(tmp_path / "elsewhere")
+    assert configurations([tmp_path / "run"]) == ({}, [])
 
 
 @pytest.mark.parametrize("name", ["config.json", "args.yaml", "hparams.yml", "wandb-config.yaml", "model_args.json"])

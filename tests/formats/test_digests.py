@@ -15,6 +15,7 @@ from random_layers import classifier, write
 import last_cli as last
 from last_cli import formats
 from last_cli.base.errors import CheckpointError
+from last_cli.checkpoint.guess import guesses
 from last_cli.formats.digests import array_digest, file_digest, name_of
 from last_cli.formats.stamp import renewed
 
@@ -161,11 +162,23 @@ def test_a_pipe_or_a_device_has_no_digest(tmp_path: Path) -> None:
             file_digest(tmp_path / name)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"a file of somebody else"])
-def test_a_stamp_whose_file_holds_nothing_is_not_passed_over_in_silence(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"{", b"{}", b"a file of somebody else", None])
+def test_a_stamp_whose_file_holds_nothing_is_not_passed_over_in_silence(tmp_path: Path, content: bytes | None) -> None:
     small = last.save(last.prune(S5, 0.5), tmp_path / "small")
     assert not last.load(small).index.warnings
-    (small / "last.json").write_bytes(content)
-    index = last.load(small).index
-    assert index.stamp and index.written is None
-    assert any("last.json: holds no stamp" in line for line in index.warnings)
+    if content is None:
+        (small / "last.json").unlink()
+    else:
+        (small / "last.json").write_bytes(content)
+    found = last.load(small)
+    assert found.index.stamp and found.index.written is None
+    what = "is not there, though" if content is None else "holds no stamp"
+    assert any(f"last.json: {what}" in line for line in last.score(found).warnings)
+    for against in (None, S5):
+        assert [c.name for c in last.verify(small, against).checks if not c.passed] == ["stamp as written"]
+    with pytest.raises(last.UsageError, match="max_error would judge by a guess: discretization = "):
+        last.prune(found, max_error=0.5)
+    if content not in (None, b"{}"):  # `last config` writes over nothing that it cannot read.
+        return
+    last.config(small, activation=found.config.activation)
+    assert last.load(small).index.lost is None and not guesses(last.load(small))

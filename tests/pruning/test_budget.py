@@ -12,6 +12,7 @@ from cases import CASES, DATA
 from commands import S5, Run, data, fails
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from language_models import directories
 from random_networks import digits, held
 
 import last_cli as last
@@ -188,7 +189,7 @@ def test_the_test_split_never_chooses() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "none of --ratio, --max-drop and --max-error are given"),
+        ([], "none of --ratio, --max-drop, --max-increase and --max-error are given"),
         (["--ratio", "0.3", "--max-drop", "0.5"], "several of --ratio"),
         (["--max-drop", "-1"], "expected 0 or more"),
         (["--ratio", "0.3", "--strict"], "--strict goes with"),
@@ -208,3 +209,45 @@ def test_budgets_that_make_no_sense(run: Run, arguments: list[str], message: str
 def test_without_a_task_there_is_nothing_to_measure_on(run: Run) -> None:
     lines = fails(run, "prune", DATA / "oracle" / CASES[0] / "ckpt", "--max-drop", "0.5")
     assert "--max-drop needs a task" in lines[0] and "--max-error" in lines[1]
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> tuple[Path, str]:
+    """A language model, and tokens in rows."""
+    np.savez(tmp_path / "rows.npz", x=np.random.default_rng(0).integers(0, 60, (12, 24)))
+    return directories() / "hf_groups" / "checkpoint", str(tmp_path / "rows.npz")
+
+
+@pytest.mark.parametrize("how", [{"criterion": "magnitude"}, {"method": "sparsegpt"}])
+def test_max_increase_takes_the_largest_ratio_whose_upper_limit_fits(
+    texts: tuple[Path, str], how: dict[str, Any]
+) -> None:
+    source, rows = texts
+    asked = {"max_increase": 0.05, "calibration_file": rows, "multiple_of": None if "method" in how else 1}
+    small = last.prune(source, **asked, **how)
+    assert small.report is not None and small.report.search is not None
+    search = small.report.search
+    best = next(point for point in search.points if point.ratio == search.chosen)
+    assert search.rule == "upper limit" and best.upper is not None and best.value < best.upper <= 0.05
+    assert all(point.within for point in search.points if point.ratio <= search.chosen)
+    assert any(not point.within for point in search.points if point.ratio > search.chosen) or search.chosen > 0.9
+    found = last.evaluate(small, rows, baseline=source).as_json()["baseline"]
+    assert found["increase"] == pytest.approx(best.value, abs=1e-5)
+    assert found["increase_upper"] == pytest.approx(best.upper, abs=1e-5)
+    assert small.stamp["pruned"][-1]["search"]["kind"] == "max_increase"
+    assert ("also_calibrated_on" in search.measured_on) == ("method" in how)
+
+
+def test_max_increase_wants_a_text_of_enough_windows_and_no_pattern(texts: tuple[Path, str], tmp_path: Path) -> None:
+    source, rows = texts
+    np.savez(tmp_path / "few.npz", x=np.ones((4, 12), int))
+    with pytest.raises(AnswerIsNo, match="cannot be shown on 4 windows"):
+        last.prune(source, max_increase=0.02, task=str(tmp_path / "few.npz"))
+    with pytest.raises(UsageError, match="max_increase needs a task"):
+        last.prune(source, max_increase=0.02)
+    with pytest.raises(UsageError, match="says it"):
+        last.prune(source, method="sparsegpt", pattern="2:4", max_increase=0.02, calibration_file=rows)
+    with pytest.raises(UsageError, match="max_increase is of perplexity"):
+        last.prune(digits(), max_increase=0.02, task="digits")
+    with pytest.raises(UsageError, match="several of"):
+        last.prune(source, 0.5, max_increase=0.02)

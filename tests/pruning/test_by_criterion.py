@@ -220,7 +220,7 @@ def test_the_report_names_the_smallest_kept_score_and_bounds_what_was_removed() 
     for layer, before in zip(report.layers, scored.layers, strict=True):
         assert before.keep is not None and (norms := before.norms) is not None
         assert (layer.before, layer.after, layer.stored) == (6, before.kept, before.kept)
-        assert layer.smallest_kept_score == before.score[before.keep].min()
+        assert layer.smallest_kept_score == before.scores[before.keep].min()
         assert layer.removed_hinf == pytest.approx(norms.hinf[~before.keep].sum())
         # Pairs count twice, and so do the two readouts whose norms are averaged in a state's own.
         assert layer.gain_bound == pytest.approx(4 * norms.hinf[~before.keep].sum())

@@ -47,8 +47,8 @@ def test_scores_are_the_gates_as_the_network_has_them(kind: str) -> None:
     ck, observation = shared(kind), observed(kind)
     scored, _ = score_layers(ck, needs_of(ck, GN, observation))
     for layer in scored:
-        np.testing.assert_array_equal(layer.score, observation.measurements[layer.name].sensitivity)
-        assert (layer.score > 0).all()
+        np.testing.assert_array_equal(layer.scores, observation.measurements[layer.name].sensitivity)
+        assert (layer.scores > 0).all()
 
 
 def test_a_silent_state_has_no_gate(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_silent_state_has_no_gate(tmp_path: Path) -> None:
         if key[-1] in ("C1", "C2"):
             array[:, 2] = 0
     scored = last.score(trained(last.load(write(tmp_path / "ckpt", arrays))), "gn").layers
-    assert all((layer.score[:, 2] == 0).all() and (np.delete(layer.score, 2, axis=1) > 0).all() for layer in scored)
+    assert all((layer.scores[:, 2] == 0).all() and (np.delete(layer.scores, 2, axis=1) > 0).all() for layer in scored)
 
 
 def test_gates_predict_the_change_of_the_logits() -> None:

@@ -42,7 +42,7 @@ def test_fisher_scores_are_those_that_are_recorded(tmp_path: Path, name: str) ->
         wanted = [recorded[key] for key in sorted(recorded) if key.startswith(f"{name}/layer")]
     found = last.score(checkpoint(name), "fisher", calibration_file=tmp_path / "text.npz")
     for layer, scores in zip(found.layers, wanted, strict=True):
-        np.testing.assert_allclose(layer.score, scores, rtol=1e-3)
+        np.testing.assert_allclose(layer.scores, scores, rtol=1e-3)
 
 
 def test_what_was_measured_is_said_and_the_same_twice(text: Path, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_what_was_measured_is_said_and_the_same_twice(text: Path, tmp_path: Path
     step = last.load(out).stamp["pruned"][-1]
     assert step["criterion"] == "energy" and step["calibration"] == said and "horizon" not in step
     assert all(check.passed for check in last.verify(out, checkpoint()).checks)
-    assert small.report is not None and small.report.as_json(None)["calibration"] == said
+    assert small.report is not None and small.report.as_json()["calibration"] == said
 
 
 def test_last_is_the_tail_share_of_the_calibrated_norms_and_energies_are_none(text: Path) -> None:
@@ -68,10 +68,10 @@ def test_last_is_the_tail_share_of_the_calibrated_norms_and_energies_are_none(te
         last.score(checkpoint(), "last", calibration_file=text).layers,
         strict=True,
     ):
-        order = np.argsort(-layer.score, axis=None)
-        ranked = layer.score.ravel()[order]
-        np.testing.assert_allclose(share.score.ravel()[order], ranked / np.cumsum(ranked))
-    assert all(layer.score.max() != 1 for layer in last.score(checkpoint(), "energy", calibration_file=text).layers)
+        order = np.argsort(-layer.scores, axis=None)
+        ranked = layer.scores.ravel()[order]
+        np.testing.assert_allclose(share.scores.ravel()[order], ranked / np.cumsum(ranked))
+    assert all(layer.scores.max() != 1 for layer in last.score(checkpoint(), "energy", calibration_file=text).layers)
 
 
 def test_a_text_is_cut_into_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ def test_large_layers_are_scored_one_by_one(monkeypatch: pytest.MonkeyPatch) -> 
     one = last.score(shared(blocks=3))
     assert held == [scoring.LAYERS_AT_ONCE, 1]
     for layer, again in zip(few.layers, one.layers, strict=True):
-        np.testing.assert_array_equal(layer.score, again.score)
+        np.testing.assert_array_equal(layer.scores, again.scores)
 
 
 def test_a_report_has_the_norms_and_scores_of_every_state() -> None:
@@ -62,7 +62,7 @@ def test_a_report_has_the_norms_and_scores_of_every_state() -> None:
         np.testing.assert_array_equal(found.norms.gains, state_gains(system))
         np.testing.assert_array_equal(found.norms.abs_lambda, np.abs(system.lam))
         np.testing.assert_array_equal(found.norms.poles, system.lam)
-        assert found.score.max() == 1 and found.keep is None and found.kept is None
+        assert found.scores.max() == 1 and found.keep is None and found.kept is None
         assert (found.states, found.features, found.directions) == (6, 4, 2)
 
 
@@ -130,7 +130,7 @@ def test_unstable_poles_are_accepted_with_a_warning_when_allowed(tmp_path: Path)
     report = last.score(changed(tmp_path, Lambda_re=(3, 0.2)), ratio=0.5, allow_unstable=True)
     (warning,) = report.warnings
     assert "encoder/layers_0/seq: state 3" in warning
-    assert all(np.isfinite(layer.score).all() for layer in report.layers)
+    assert all(np.isfinite(layer.scores).all() for layer in report.layers)
 
 
 def test_unstable_poles_are_accepted_when_clipping_makes_them_stable(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_an_all_zero_layer_is_warned_about_and_scores_zero(tmp_path: Path, crite
     ck = changed(tmp_path, **zeros)
     report = last.score(ck, criterion, ratio=0.5)
     assert [w for w in report.warnings if w.startswith("encoder/layers_0/seq: B or C is zero throughout")]
-    assert not report.layers[0].score.any() and not norms(report.layers[0]).hinf.any()
+    assert not report.layers[0].scores.any() and not norms(report.layers[0]).hinf.any()
     assert report.layers[0].kept == 1
     # The released code keeps six by its threshold, and the guard one more.
     assert report.layers[1].kept == (6 if criterion == "last-reference" else 5)
@@ -191,9 +191,9 @@ def test_an_unknown_criterion_is_refused_with_a_suggestion() -> None:
 def test_random_scores_are_those_of_their_seed_and_differ_between_layers() -> None:
     ck = shared()
     one, same, other = (last.score(ck, "random", seed=seed).layers for seed in (1, 1, 2))
-    np.testing.assert_array_equal(one[0].score, same[0].score)
-    assert not (one[0].score == other[0].score).any()
-    assert not (one[0].score == one[1].score).any()
+    np.testing.assert_array_equal(one[0].scores, same[0].scores)
+    assert not (one[0].scores == other[0].scores).any()
+    assert not (one[0].scores == one[1].scores).any()
 
 
 def test_both_signs_of_the_imaginary_parts_tell_that_states_are_no_pairs(tmp_path: Path) -> None:

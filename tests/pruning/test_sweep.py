@@ -54,7 +54,7 @@ def test_masked_points_are_what_the_compact_checkpoints_give(
         small = pruned(method.prepare(ck, recipe, observation if recipe.needs_inputs else None), 0.5)
         judged = last.evaluate(small, task, split=report.task["split"], limit=60, baseline=ck)
         assert isinstance(judged.baseline, Comparison) and small.report is not None
-        assert (point.accuracy, point.drop) == (judged.measured.accuracy, judged.baseline.drop)
+        assert (point.accuracy, point.drop) == (judged.accuracy, judged.baseline.drop)
         assert point.loss == pytest.approx(judged.measured.losses.mean(), abs=1e-5)
         assert point.drop_stderr == pytest.approx(judged.baseline.drop_stderr)
         assert point.states == small.report.states[1]
@@ -152,7 +152,7 @@ def test_new_poles_share_the_one_compiled_program() -> None:
     ck = digits()
     report = last.sweep(ck, "digits", ratios=[0.3, 0.5], criteria=["balanced", "energy"], limit=30)
     assert [point.criterion for point in report.points] == ["balanced", "balanced", "energy", "energy"]
-    assert all(point.states < report.baseline["states"] for point in report.points)
+    assert all(point.states < report.baseline.states for point in report.points)
     assert program._compiled.cache_info().misses == 1
 
 
@@ -179,3 +179,26 @@ def test_a_language_model_is_swept_by_its_perplexity(tmp_path: Path, run: Run) -
     given = [*asked[:-1], "given", "--criteria", "hinf", "--calibration-file"]
     assert data(run, *given, task)["settings"]["calibration_digest"].startswith("sha256:")
     assert "has" in fails(run, *given, str(tmp_path / "other.npz"))[0]
+
+
+def test_targets_and_criteria_are_drawn_together_weights_included(tmp_path: Path, run: Run) -> None:
+    source = str(directories() / "hf_groups" / "checkpoint")
+    np.savez(tmp_path / "text.npz", x=model("hf_groups").recorded["tokens"][0, :40].reshape(4, 10))
+    task = str(tmp_path / "text.npz")
+    asked = ["sweep", source, "--task", task, "--ratios", "0,0.5", "--seeds", "1", "--calibration-file", task]
+    asked += ["--target", "states,heads,weights", "--criterion"]
+    report = data(run, *asked, "magnitude,flap,wanda", "--plot", "figure.svg", "--out", "out")
+    wanted = ["states: magnitude", "heads: magnitude", "heads: flap", "weights: wanda"]
+    assert [point["criterion"] for point in report["points"][::2]] == wanted
+    assert [point["target"] for point in report["points"][::2]] == ["states", "heads", "heads", "weights"]
+    units, whole = report["baseline"]["units"], report["points"][6]
+    assert [*units] == ["states", "heads", "weights"] and report["settings"]["target"] == "states,heads,weights"
+    assert whole["states"] == units["weights"] and report["points"][7]["states"] == units["weights"] // 2
+    fronts = {mean["target"] for mean in report["means"] if mean["pareto"]}
+    assert fronts == {*units}
+    small = last.prune(source, 0.5, "wanda", target="weights", calibration_file=task)
+    increase = last.evaluate(small, task, baseline=source).as_json()["baseline"]["increase"]
+    assert report["points"][7]["increase"] == pytest.approx(increase, abs=1e-5)
+    assert "neither scores nor removes weights" in fails(run, *asked, "magnitude,flap")[0]
+    alone = data(run, *asked[:-2], "heads", "--criterion", "flap")
+    assert {point["criterion"] for point in alone["points"]} == {"flap"} and "units" not in alone["baseline"]

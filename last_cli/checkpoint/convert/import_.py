@@ -22,7 +22,7 @@ from last_cli.checkpoint.convert.names import HINT, find_modules, node_of, separ
 from last_cli.families.find import Layer, find_layers
 from last_cli.formats import Key, Leaf, safetensors, torch_file
 from last_cli.formats.stamp import STAMP_SCHEMA
-from last_cli.results.convert import ImportReport, KeyRow
+from last_cli.results.convert import File, ImportReport, KeyRow
 
 TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
 
@@ -69,8 +69,7 @@ def import_weights(
     layers = _layers(src, read.arrays)
     formats.save(out, source=None, changed=read.arrays, stamp=_stamp(read), force=force)
     return ImportReport(
-        source=str(src),
-        format=read.keymap.format,
+        source=File(str(src), read.keymap.format),
         output=str(out),
         family="+".join(dict.fromkeys(layer.family.kind for layer in layers)),
         layers=[layer.name for layer in layers],

@@ -84,6 +84,8 @@ def _unlike(main: Mapping[str, Any], said: Settings, mixers: Sequence[Mixer], sh
         return f"config.json has {eps[0]}, and the class has one epsilon for all norms"
     if said.norm is None:
         return "its mixers have no norm behind the gate (rmsnorm false), and those of the class have one"
+    if said.norm_groups is not None:
+        return f"its gates' norms have {said.norm_groups} groups, other than B and C, and those of the class as many"
     if said.norm != "gate first":
         return "its norms stand before the gate (norm_before_gate), and those of the class behind it"
     if said.activation != "silu":

@@ -44,7 +44,7 @@ class Mixer:
     @property
     def norm_groups(self) -> int:
         """Into how many parts the gate's norm divides the channels."""
-        return self.heads if self.settings.norm_by_head else self.groups
+        return self.heads if self.settings.norm_by_head else self.settings.norm_groups or self.groups
 
 
 def mixer(shapes: Shapes, settings: Settings) -> Mixer:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from last_cli.base.errors import UsageError
-from last_cli.families.mamba2.dialect import EPS_LIST, MAIN, MAMBA, TYPES
+from last_cli.families.mamba2.dialect import EPS_LIST, MAIN, MAMBA, NORM_GROUPS, TYPES
 from last_cli.families.mamba2.stock import LOSS, in_transformers
 from last_cli.families.mamba2.widths import Change, Widths, change_of
 from last_cli.families.resizing import Resizing, Shrinking
@@ -98,6 +98,14 @@ def _in_library(change: Change) -> Resizing:
     if values is None:
         lists |= {"d_state_list"} if pruning.target == "states" else set(library.sizes)
     values = dict(values or {})
+    if change.biased:
+        raise UsageError(f"{change.said.name} has a bias of out_proj only where in_proj has one", "leave it out")
+    if change.merged and pruning.stock:
+        raise UsageError(f"{change.said.name} has as many groups in the gate's norm as of B and C", "leave out ⟦stock⟧")
+    if change.merged:  # In its own key the groups of the norm stay, so that no other code takes it for a whole model.
+        values.pop((*library.core, library.groups), None)
+        values[(NORM_GROUPS,)] = change.after[0].norm_groups
+        lists |= {"ngroups_list"}
     values |= {(*library.lists, name): [library.sizes[name](one) for one in change.after] for name in sorted(lists)}
     sizes = {library.file.removeprefix("file:"): values}
     if not (arrays := change.norms(single=not pruning.stock)):

@@ -8,10 +8,11 @@ from last_cli.families.mamba2.mixer import Mixer
 from last_cli.families.target import Role, Segment, Segments, Shapes
 
 IN, CONV, OUT, NORM = "in_proj.weight", "conv1d.weight", "out_proj.weight", "norm.weight"
-ROWS_OF = {IN: -2, "in_proj.bias": -1, CONV: -3, "conv1d.bias": -1}
+IN_BIAS, OUT_BIAS = "in_proj.bias", "out_proj.bias"
+ROWS_OF = {IN: -2, IN_BIAS: -1, CONV: -3, "conv1d.bias": -1}
 """Which axis of a tensor has the rows of in_proj or the channels of the convolution."""
 
-TARGETS = ("states", "heads", "channels")
+TARGETS = ("states", "heads", "channels", "groups")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ def units(sizes: Mixer, target: str) -> tuple[int, int]:
         return sizes.groups, sizes.states
     if target == "channels":
         return (sizes.groups if sizes.settings.rows == "shared" else sizes.heads), sizes.head_dim
-    groups = 1 if own_group(sizes) else sizes.groups
+    if target == "groups":
+        return 1, sizes.groups
+    groups = 1 if own_group(sizes) else sizes.settings.norm_groups or sizes.groups
     return groups, sizes.heads // groups
 
 
@@ -45,6 +48,7 @@ def segments(sizes: Mixer, target: str, shapes: Shapes) -> Segments:
     A state owns its rows of B and C, in in_proj and in the convolution. A head owns its rows of z, x and the step, its
     channels and what stands once a head; where every head has a B and C of its own, those too. A channel owns its
     rows of z and x. Where x is shared by several heads, a head owns no x, and channels go from all of them together.
+    A group owns the rows of all of its states.
     """
     parts = _parts(sizes, target)
     found: dict[str, list[Segment]] = {}
@@ -53,7 +57,7 @@ def segments(sizes: Mixer, target: str, shapes: Shapes) -> Segments:
         owned = [Segment(axis, rows[p.part][0], p.block, 1, None, p.role, p.copies) for p in parts if p.part in rows]
         if tensor in shapes and owned:
             found[tensor] = owned
-    if target != "states":
+    if target in ("heads", "channels"):
         block, copies = (sizes.head_dim, 1) if target == "heads" else (1, sizes.heads // units(sizes, target)[0])
         found[OUT] = [Segment(-1, sizes.beside, block, role="readout", copies=copies)]
         for name in (NORM, "z_bias"):
@@ -69,6 +73,8 @@ def _parts(sizes: Mixer, target: str) -> list[_Part]:
     shared, per_group = sizes.settings.rows == "shared", sizes.heads // sizes.groups
     if target == "states":
         return [_Part("B", "input"), _Part("C", "readout", copies=per_group if shared else 1)]
+    if target == "groups":
+        return [_Part("B", "input", sizes.states), _Part("C", "readout", sizes.states)]
     block = sizes.head_dim if target == "heads" else 1
     parts = [_Part("z", "readout", block, per_group if shared and target == "channels" else 1)]
     if not shared or target == "channels":

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from last_cli.families.layer import Layer
 from last_cli.families.mamba2.dialect import Settings, settings
-from last_cli.families.mamba2.targets import NORM, OUT
+from last_cli.families.mamba2.targets import IN_BIAS, NORM, OUT, OUT_BIAS
 from last_cli.families.resizing import Rescale, Shrinking
 from last_cli.formats.types import Key, dtype_of
 
@@ -67,18 +67,18 @@ class Widths:
     def keeping(self, target: str, count: int) -> Widths:
         """The sizes when every group keeps so many units."""
         if target != "heads":
-            return replace(self, **{{"states": "states", "channels": "head_dim"}[target]: count})
+            return replace(self, **{{"channels": "head_dim"}.get(target, target): count})
         heads = self.unit_groups * count
         norm_groups = heads if self.norm_groups == self.heads else self.norm_groups
         return replace(self, heads=heads, groups=heads if self.own_groups else self.groups, norm_groups=norm_groups)
 
 
-def widths(layer: Layer, norm_by_head: bool) -> Widths:
+def widths(layer: Layer, said: Settings) -> Widths:
     """The sizes of a layer, as its units show them."""
     heads, states = layer.units["heads"], layer.units["states"]
     (columns,) = heads.segments[OUT]
     count = heads.groups * heads.count
-    norm_groups = count if norm_by_head else states.groups
+    norm_groups = count if said.norm_by_head else said.norm_groups or states.groups
     return Widths(count, columns.block, states.groups, states.count, columns.start, norm_groups, heads.groups)
 
 
@@ -101,6 +101,17 @@ class Change:
     def alike(self) -> bool:
         """Whether all mixers have the same sizes afterwards."""
         return len(set(self.after)) == 1
+
+    @property
+    def biased(self) -> bool:
+        """Whether out_proj has a bias and in_proj, which shares its key in most configurations, has none."""
+        return any(OUT_BIAS in layer.leaves and IN_BIAS not in layer.leaves for layer in self.pruning.layers)
+
+    @property
+    def merged(self) -> bool:
+        """Whether the gate's norm then has more groups than B and C."""
+        by_group = self.said.norm is not None and not self.said.norm_by_head
+        return by_group and any(one.norm_groups != one.groups for one in self.after)
 
     @property
     def width(self) -> int:
@@ -132,6 +143,8 @@ class Change:
 def change_of(pruning: Shrinking) -> Change:
     """The change of the mixers that a pruning is."""
     said = settings(pruning.files)
-    before = tuple(widths(layer, said.norm_by_head) for layer in pruning.layers)
+    for number, layer in enumerate(pruning.layers):
+        said.eps_of(number, layer.name)  # Lists with too few entries make models that do not run.
+    before = tuple(widths(layer, said) for layer in pruning.layers)
     after = [one.keeping(pruning.target, count) for one, count in zip(before, pruning.counts, strict=True)]
     return Change(pruning, said, before, tuple(after))

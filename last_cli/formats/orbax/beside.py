@@ -32,8 +32,11 @@ def read_beside(location: Location) -> Beside:
     beside, trouble = configurations(_folders(location), (STRINGS_FILE,))
     config |= {f"file:{name}": content for name, content in beside.items()}
     warnings += trouble
-    stamp, written, trouble = _stamp(location)
-    return Beside(config, stamp, (*warnings, *trouble), written)
+    stamp, written, lost = _stamp(location)
+    if lost:
+        what = "holds no stamp" if lost.exists() else "is not there, though `last` wrote it"
+        warnings.append(f"{lost}: {what}, so that nothing is compared with its digests, nor what the copy of it says")
+    return Beside(config, stamp, tuple(warnings), written, lost)
 
 
 def step_directory(location: Location) -> Path:
@@ -41,24 +44,24 @@ def step_directory(location: Location) -> Path:
     return location.directory if location.item is None else location.directory.parent
 
 
-def _stamp(location: Location) -> tuple[dict[str, Any] | None, Written | None, tuple[str, ...]]:
+def _stamp(location: Location) -> tuple[dict[str, Any] | None, Written | None, Path | None]:
     """The stamp: in a file of its own, or in the metadata of the step that Orbax keeps for its users.
 
-    Where a file of its own is there and cannot be read, its digests are lost: that is a warning.
+    These hold a copy without digests; where it is all that is left, the file that is lost, or cannot be read, is named.
     """
     step = step_directory(location)
     run = [step.parent] if step.is_file() or location.step is not None else []
     places = dict.fromkeys((location.root, location.directory, step, *run))
     stamp, written = read_stamp(places)
     if stamp:
-        return stamp, written, ()
+        return stamp, written, None
     custom = read_aside(step / STEP_FILE)[0].get("custom_metadata")
     stamp = custom.get("last") if isinstance(custom, dict) else None
-    if not isinstance(stamp, dict):
-        return None, None, ()
+    if not isinstance(stamp, dict) or not stamp:
+        return None, None, None
     check_stamp(stamp, step / STEP_FILE)
-    lost = [file for place in places if read_aside(file := stamp_file(place))[1]]
-    return stamp, None, tuple(f"{file}: holds no stamp, so that nothing is compared with its digests" for file in lost)
+    files = [stamp_file(place) for place in places]
+    return stamp, None, next((file for file in files if file.exists()), files[0])
 
 
 def _files(location: Location) -> Iterator[tuple[str, Path, bool]]:

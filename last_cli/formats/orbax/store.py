@@ -170,6 +170,13 @@ def open_database(directory: Path, *, ocdbt: bool, sync: bool = True, **options:
     return ts.KvStore.open(spec, context=context).result()
 
 
+def open_memory() -> Any:
+    """An empty key-value store in memory: a tensorstore.KvStore."""
+    import tensorstore as ts
+
+    return ts.KvStore.open({"driver": "memory"}, context=ts.Context()).result()
+
+
 @contextlib.contextmanager
 def readable(directory: Path, what: str) -> Iterator[None]:
     """Turns what tensorstore raises while `what` is read from a directory into words.

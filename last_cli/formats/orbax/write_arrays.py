@@ -17,6 +17,7 @@ from last_cli.formats.orbax.store import (
     ArrayInfo,
     ZarrStore,
     open_database,
+    open_memory,
     readable,
     writing,
 )
@@ -56,6 +57,7 @@ def write_arrays(store: ZarrStore, directory: Path, changed: Mapping[str, Callab
     ocdbt = store.database is not None
     with writing():
         target = open_database(directory, ocdbt=ocdbt, sync=False, **(_OCDBT_OPTIONS if ocdbt else {}))
+        memory = open_memory() if ocdbt else None
     pending: list[Any] = []
     digests: dict[str, str] = {}
 
@@ -67,7 +69,7 @@ def write_arrays(store: ZarrStore, directory: Path, changed: Mapping[str, Callab
         elif ocdbt:
             values = _encoded(store, name)
             pending.extend(_copy(values, target))
-            array = _decoded(store, name, values)
+            array = _decoded(store, name, values, memory)
         else:
             copy_array(store.directory / name, directory / name)
             array = store.read([name])[name]
@@ -113,14 +115,14 @@ def _copy(values: Mapping[str, bytes], target: Any) -> list[Any]:
         return [target.write(key, value) for key, value in values.items()]
 
 
-def _decoded(store: ZarrStore, name: str, values: Mapping[str, bytes]) -> np.ndarray:
+def _decoded(store: ZarrStore, name: str, values: Mapping[str, bytes], memory: Any) -> np.ndarray:
     """An array from its values in memory: the disk is not read twice, and what was read is what is copied."""
-    import tensorstore as ts
-
-    memory = ts.KvStore.open({"driver": "memory"}, context=ts.Context()).result()
     for key, value in values.items():
         memory.write(key, value).result()
-    return replace(store, database=memory).read([name])[name]
+    array = replace(store, database=memory).read([name])[name]
+    for key in values:
+        memory.write(key, None).result()  # Removes it.
+    return array
 
 
 def _batches(store: ZarrStore) -> Iterator[list[str]]:

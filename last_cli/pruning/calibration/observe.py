@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from last_cli.pruning.calibration.measurements import Measurement
 
 WHITE_HORIZON = 1024
+WHITE = (
+    "nothing says on sequences of which length it was trained: its states are measured on white inputs in closed form, "
+    "and no network is run; ⟦length 64⟧ makes sequences of 64 steps"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +55,15 @@ class Observation:
 
     @cached_property
     def guesses(self) -> list[Guess]:
-        """What the network would run with though nothing says it; none for white inputs, for which no network runs."""
-        return guesses(self.checkpoint, padded=self.inputs.lengths is not None) if self.inputs else []
+        """What nothing says of the network or of the sequences; none for white inputs, for which no network runs."""
+        if self.inputs is None:
+            return []
+        return [*guesses(self.checkpoint, padded=self.inputs.lengths is not None), *self.inputs.guesses]
 
     @property
     def warnings(self) -> list[str]:
-        """A line for each of them."""
-        return told(self.checkpoint, self.guesses)
+        """A line for each of them, and one where no length is known, and so no sequences are made."""
+        return told(self.checkpoint, self.guesses) if self.inputs else [WHITE]
 
     @cached_property
     def measurements(self) -> Mapping[str, Measurement]:

@@ -1,6 +1,7 @@
-"""Method `reconstruct`: greedy elimination of states, with the readout C of the others refitted in closed form.
+"""Method `reconstruct`: greedy elimination of units, with what reads the others refitted in closed form.
 
-Nothing is trained, and nothing but C changes in what is kept:
+Of states of linear systems nothing but the readout C changes in what is kept, and of language models nothing but
+out_proj and D (see surgery and projection). Nothing is trained:
 
     plan = RECONSTRUCT.prepare(checkpoint, recipe, observe(checkpoint, recipe, Calibration(256, "listops")))
     small = plan.at(0.6).checkpoint
@@ -32,6 +33,8 @@ from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.reconstruct.allocate import Allocation, allocate
 from last_cli.pruning.reconstruct.correct import corrected
 from last_cli.pruning.reconstruct.fit import Fit, LayerFit, check_families, fit_of
+from last_cli.pruning.reconstruct.projection import ProjectionPlan, text_of
+from last_cli.pruning.reconstruct.surgery import ranked
 from last_cli.pruning.report import report_of
 from last_cli.pruning.score import score_layers
 from last_cli.pruning.select import Rule, indices, stored
@@ -46,9 +49,10 @@ class Reconstruct:
     """See the module; a method.Method."""
 
     name: str = "reconstruct"
-    summary: str = "method of pruning: greedy elimination, C refitted in closed form"
+    summary: str = "method of pruning: greedy elimination, C (of language models out_proj and D) refitted"
     changes: str | None = "a refitted C"
     needs_inputs: bool = True
+    targets: tuple[str, ...] = ("states", "heads", "channels")
 
     @solvable("the refit of C")
     def prepare(
@@ -57,6 +61,9 @@ class Reconstruct:
         """Moments and sensitivities of the states, and the order in which they can go."""
         assert observation is not None
         recipe = recipe.on(checkpoint.layers)
+        if all(layer.family.system is None for layer in checkpoint.layers):
+            text = text_of(observation)
+            return ProjectionPlan(ranked(checkpoint, recipe, observation, progress), text, progress)
         check_families(checkpoint.layers)
         scored, warnings = score_layers(checkpoint, Needs(Recipe(seed=recipe.seed, target=recipe.target)))
         return ReconstructPlan(fit_of(observation), recipe, scored, warnings, progress)
@@ -122,7 +129,7 @@ class ReconstructPlan:
         layers = self._layer_reports(chosen, C, recipe.masked)
         report = report_of(fit.checkpoint, small, recipe, ratio, layers)
         report = replace(report, method=method, changes=CHANGES, meaning=REFIT_MEANING)
-        report = replace(report, calibration=fit.source, settings=said, reused=fit.reused)
+        report = replace(report, refitted_on=fit.source, settings=said, reused=fit.reused)
         differences = () if draft else self._differences(C)
         warnings = [*self.warnings, *report.warnings]
         return Pruned(small, replace(report, differences=differences, warnings=warnings))

@@ -32,12 +32,29 @@ def logits(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"], 
 
 
 def surprise(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"], chunk: int = CHUNK) -> jax.Array:
-    """-log p in nats (B, T - 1) of every token but the first, given those before it; for the arguments see logits.
+    """-log p in nats (B, T - 1) of every token but the first, given those before it; for the arguments see logits."""
+    return _surprise(spec, tensors, _last(spec, tensors, tokens[:, :-1], chunk), tokens[:, 1:])
 
-    The logits of a few positions at a time are made and left again: of a large vocabulary those of all would take more
-    memory than the model.
+
+def echo(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"]) -> Float[jax.Array, "B T"]:
+    """-log p of every token, given those before it and itself: a loss whose labels are not shifted."""
+    return _surprise(spec, tensors, _last(spec, tensors, tokens, CHUNK), tokens)
+
+
+def left(
+    spec: LanguageSpec, tensors: Tensors, x: Float[jax.Array, "B T d"], wanted: Int[jax.Array, "B T"]
+) -> Float[jax.Array, "B T"]:
+    """-log p of the tokens that are wanted, behind what the last block put out."""
+    return _surprise(spec, tensors, _norm(tensors, spec.final_norm, x, spec.eps), wanted)
+
+
+def _surprise(
+    spec: LanguageSpec, tensors: Tensors, x: Float[jax.Array, "B T d"], wanted: Int[jax.Array, "B T"]
+) -> Float[jax.Array, "B T"]:
+    """The logits of a few positions at a time are made and left again.
+
+    Of a large vocabulary those of all would take more memory than the model.
     """
-    x, wanted = _last(spec, tensors, tokens[:, :-1], chunk), tokens[:, 1:]
     batch, steps, width = x.shape
     block = min(BLOCK, steps)
     padding = -steps % block
@@ -106,15 +123,42 @@ def watched_block(
 def _last(
     spec: LanguageSpec, tensors: Tensors, tokens: jax.Array, chunk: int, seen: dict[str, jax.Array] | None = None
 ) -> jax.Array:
-    """What the head reads. A gradient need keep what is between the blocks alone; XLA on CPUs keeps more."""
+    """What the head reads."""
     x = tensors[f"{spec.embedding}.weight"][tokens] * spec.factors["embedding"]
     for block in spec.blocks:
         own = below(tensors, f"{block.prefix}.")
-        behind = before(block, own, x)
         if seen is not None and block.mixer:
-            seen[f"{block.prefix}.{block.mixer}"] = behind
-        x = jax.checkpoint(partial(_block, spec, block, chunk))(own, x, behind)
+            seen[f"{block.prefix}.{block.mixer}"] = before(block, own, x)
+        x = _remade(spec, block, chunk, own, x)
     return _norm(tensors, spec.final_norm, x, spec.eps)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _remade(spec: LanguageSpec, block: Block, chunk: int, tensors: Tensors, x: jax.Array) -> jax.Array:
+    """The stream behind a block; a gradient makes all within it again, so that no more than one block's is there."""
+    return after(spec, block, tensors, x, chunk)
+
+
+def _remade_forward(spec: LanguageSpec, block: Block, chunk: int, tensors: Tensors, x: jax.Array) -> Any:
+    return after(spec, block, tensors, x, chunk), (tensors, x)
+
+
+def _remade_backward(spec: LanguageSpec, block: Block, chunk: int, inputs: Any, slope: jax.Array) -> Any:
+    """The gradient, in a branch of which XLA cannot know that it is the one to take.
+
+    XLA on CPUs drops the barriers of jax.checkpoint, sees that what is made again was there before, and keeps it all.
+    """
+
+    def slopes(inputs: Any, slope: jax.Array) -> Any:
+        return jax.vjp(lambda tensors, x: after(spec, block, tensors, x, chunk), *inputs)[1](slope)
+
+    def broken(inputs: Any, slope: jax.Array) -> Any:
+        return jax.tree.map(lambda array: jnp.full_like(array, jnp.nan), inputs)
+
+    return jax.lax.cond(jnp.isfinite(slope).all(), slopes, broken, inputs, slope)
+
+
+_remade.defvjp(_remade_forward, _remade_backward)
 
 
 def before(block: Block, tensors: Tensors, x: Float[jax.Array, "B T d"]) -> Float[jax.Array, "B T d"]:
@@ -123,19 +167,19 @@ def before(block: Block, tensors: Tensors, x: Float[jax.Array, "B T d"]) -> Floa
 
 
 def after(
-    spec: LanguageSpec, block: Block, tensors: Tensors, x: Float[jax.Array, "B T d"]
+    spec: LanguageSpec, block: Block, tensors: Tensors, x: Float[jax.Array, "B T d"], chunk: int = CHUNK
 ) -> Float[jax.Array, "B T d"]:
     """The stream behind a block; for the arguments see before."""
-    return _block(spec, block, CHUNK, tensors, x, before(block, tensors, x))
+    return _block(spec, block, chunk, tensors, x, before(block, tensors, x))
 
 
 def _logits(
     spec: LanguageSpec, tensors: Tensors, x: Float[jax.Array, "*positions d"]
 ) -> Float[jax.Array, "V *positions"]:
     """x (..., d) -> (V, ...), the vocabulary first: a CPU sums over rows side by side, along a row one by one."""
-    head = tensors.get("lm_head.weight", tensors[f"{spec.embedding}.weight"])
+    head = tensors.get(f"{spec.head}.weight", tensors[f"{spec.embedding}.weight"])
     found = head @ x.reshape(-1, x.shape[-1]).T
-    bias = tensors.get("lm_head.bias")
+    bias = tensors.get(f"{spec.head}.bias")
     found = found if bias is None else found + bias[:, None]
     return found.reshape(-1, *x.shape[:-1]) * spec.factors["logits"]
 
@@ -198,15 +242,31 @@ def readout(
     sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "B T d"], chunk: int = CHUNK
 ) -> Float[jax.Array, "B T columns"]:
     """What out_proj reads; for the arguments see mix."""
+    return _readout(sizes, tensors, u, chunk)[0]
+
+
+def readout_and_skip(
+    sizes: Mixer, tensors: Tensors, u: Float[jax.Array, "B T d"], chunk: int = CHUNK
+) -> tuple[Float[jax.Array, "B T columns"], Float[jax.Array, "B T columns"]]:
+    """What out_proj reads, and by how much each column of it grows with its D, the gate's norm held as it is."""
+    y, ungated, x, z = _readout(sizes, tensors, u, chunk)
+    skip = _gated(sizes, tensors, x, z, normed=ungated)
+    return y, jnp.pad(skip, ((0, 0), (0, 0), (sizes.beside, 0)))
+
+
+def _readout(
+    sizes: Mixer, tensors: Tensors, u: jax.Array, chunk: int
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """What out_proj reads, and of the heads' channels what stands before the gate, what D takes, and the gate."""
     parts, (x, b, c) = enter(sizes, tensors, u)
     driven, decay = drive(sizes, tensors, parts, x)
     y = ssd(driven, decay, b, c, chunk) + x * tensors["D"].reshape(sizes.heads, -1)
     y = y.reshape(*y.shape[:2], -1)
     z = parts["z"] + tensors.get("z_bias", 0.0)
-    y = _gated(sizes, tensors, y, z)
+    found = _gated(sizes, tensors, y, z)
     if sizes.beside:
-        y = jnp.concatenate([jax.nn.silu(parts["z0"]) * parts["x0"], y], -1)
-    return y
+        found = jnp.concatenate([jax.nn.silu(parts["z0"]) * parts["x0"], found], -1)
+    return found, y, x.reshape(y.shape), z
 
 
 def enter(
@@ -254,13 +314,18 @@ def _convolve(x: jax.Array, tensors: Tensors) -> jax.Array:
     return y + tensors["conv1d.bias"] if "conv1d.bias" in tensors else y
 
 
-def _gated(sizes: Mixer, tensors: Tensors, y: jax.Array, z: jax.Array) -> jax.Array:
+def _gated(sizes: Mixer, tensors: Tensors, y: jax.Array, z: jax.Array, normed: jax.Array | None = None) -> jax.Array:
+    """y behind the gate and its norm, which may be that of another y."""
     settings, gate = sizes.settings, jax.nn.silu(z)
     if settings.norm is None:
         return y * gate
     y = y * gate if settings.norm == "gate first" else y
     by_group = y.reshape(*y.shape[:-1], sizes.norm_groups, -1)
-    by_group *= jax.lax.rsqrt(jnp.mean(by_group**2, -1, keepdims=True) + settings.eps)
+    if normed is None:
+        measured = by_group
+    else:
+        measured = (normed * gate if settings.norm == "gate first" else normed).reshape(by_group.shape)
+    by_group *= jax.lax.rsqrt(jnp.mean(measured**2, -1, keepdims=True) + settings.eps)
     y = by_group.reshape(y.shape) * tensors["norm.weight"]
     return y * gate if settings.norm == "norm first" else y
 

@@ -1,17 +1,19 @@
-"""out_proj of every mixer refitted after a pruning, in closed form, on text without labels.
+"""out_proj and D of every mixer refitted after a pruning, in closed form, on text without labels.
 
 Layer by layer both models read the same text. What out_proj of the pruned one reads is y, and it is chosen to minimise
 
     sum over steps of |t - W y|^2 + ridge * sum over columns j of (sum of y_j^2) |w_j - w'_j|^2,
 
 w' the old column. The target t is what out_proj of the whole model puts out, and what the pruned stream lacks in front
-of it: errors of earlier layers are made up for, where this mixer can. The next layer reads the refitted stream.
+of it: errors of earlier layers are made up for, where this mixer can. y grows with D along s, the gate's norm held, so
+D is the same problem for a given W, and W another one for a new D; D stays as it was where that fits no better. The
+next layer reads the refitted stream. Tensors are read block by block, and one mixer's sums are there at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -21,13 +23,13 @@ import numpy as np
 
 from last_cli.base.annotations import Float, Int
 from last_cli.base.progress import Progress
-from last_cli.families.mamba2.network.forward import after, before, below, readout
+from last_cli.families.mamba2.network.forward import after, before, below, readout_and_skip
 from last_cli.families.mamba2.network.spec import LanguageSpec
 from last_cli.families.mamba2.targets import OUT
 
 RIDGE = 1e-3
 BATCH = 4
-BIAS = "out_proj.bias"
+BIAS, SKIP = "out_proj.bias", "D"
 
 Tensors = Mapping[str, np.ndarray]
 
@@ -39,11 +41,11 @@ def refit(
     counted: Float[np.ndarray, "n T"],
     progress: Progress | None = None,
 ) -> dict[str, np.ndarray]:
-    """New tensors by name: out_proj of each mixer that lost anything, and its bias where it has one.
+    """New tensors by name: out_proj of each mixer that lost anything, its bias where it has one, and D.
 
     Args:
         spec: of both models.
-        models: the tensors of the whole one, and of the same with zeros for what is removed.
+        models: the tensors of the whole one, and of the same with zeros for what is removed; each is read twice.
         tokens: calibration sequences; both models' streams of all of them are held.
         counted: 1.0 or 0.0, for each token.
         progress: called with what is being done, and how many of how many are done.
@@ -53,7 +55,7 @@ def refit(
     streams = [embedding[tokens] * np.float32(spec.factors["embedding"])] * 2
     with jax.default_matmul_precision("highest"):
         for done, block in enumerate(spec.blocks, 1):
-            whole, small = (below(model, f"{block.prefix}.") for model in models)
+            whole, small = (_own(model, f"{block.prefix}.") for model in models)
             alone = replace(spec, blocks=(replace(block, prefix=""),))
             if block.mixer and (found or _differs(whole, small)):
                 new = _refitted(alone, (whole, small), streams, counted)
@@ -66,8 +68,35 @@ def refit(
     return found
 
 
+def _own(model: Tensors, prefix: str) -> dict[str, np.ndarray]:
+    """The tensors of one block, the only ones that are read."""
+    return {n.removeprefix(prefix): np.asarray(model[n], np.float32) for n in model if n.startswith(prefix)}
+
+
 def _differs(whole: Tensors, small: Tensors) -> bool:
     return any(not np.array_equal(array, small[name]) for name, array in whole.items())
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Over the steps that count, of y, of s (how y grows with D), and of the target t.
+
+    Attributes:
+        yy, ys, ss: of products of their columns; where there is a bias, the last column of y is 1 and of s 0.
+        ty, ts: of t with these.
+        tt: of |t|^2.
+    """
+
+    yy: Float[np.ndarray, "m m"]
+    ys: Float[np.ndarray, "m m"]
+    ss: Float[np.ndarray, "m m"]
+    ty: Float[np.ndarray, "d m"]
+    ts: Float[np.ndarray, "d m"]
+    tt: float
+
+    def error(self, weight: Float[np.ndarray, "d m"]) -> float:
+        """sum |t - W y|^2."""
+        return float(self.tt - 2 * (weight * self.ty).sum() + ((weight @ self.yy) * weight).sum())
 
 
 def _refitted(
@@ -76,21 +105,23 @@ def _refitted(
     streams: list[np.ndarray],
     counted: Float[np.ndarray, "n T"],
 ) -> dict[str, np.ndarray]:
-    """out_proj of the mixer of the one block that a spec has, and its bias."""
-    own = below(models[1], f"{spec.blocks[0].mixer}.")
+    """out_proj of the mixer of the one block that a spec has, its bias, and D where a new one fits better."""
+    (block,), found = spec.blocks, {}
+    own = below(models[1], f"{block.mixer}.")
     old, bias = own[OUT].astype(np.float64), own.get(BIAS)
     if bias is not None:
         old = np.concatenate([old, bias[:, None].astype(np.float64)], axis=1)
-    moments, cross = np.zeros((old.shape[1],) * 2), np.zeros(old.shape)
-    run = _sums(spec)
-    for rows in _batches(len(counted)):
-        parts = run(*models, *(x[rows] for x in streams), counted[rows])
-        moments += np.asarray(parts[0], np.float64)
-        cross += np.asarray(parts[1], np.float64)
-    new = solve(moments, cross, old)
-    if bias is None:
-        return {OUT: new.astype(np.float32)}
-    return {OUT: new[:, :-1].astype(np.float32), BIAS: new[:, -1].astype(np.float32)}
+    sums = _summed(spec, models, streams, counted)
+    new = solve(sums.yy, sums.ty, old)
+    skip = own[SKIP] + skipped(sums, new, block.sizes.beside if block.sizes else 0, own[SKIP].size)
+    small = {**models[1], f"{block.mixer}.{SKIP}": skip.astype(np.float32)}
+    again = _summed(spec, (models[0], small), streams, counted)
+    better = solve(again.yy, again.ty, old)
+    if again.error(better) < sums.error(new):
+        found, new = {SKIP: skip.astype(np.float32)}, better
+    if bias is not None:
+        found[BIAS], new = new[:, -1].astype(np.float32), new[:, :-1]
+    return {OUT: new.astype(np.float32), **found}
 
 
 def solve(
@@ -107,9 +138,36 @@ def solve(
     return new
 
 
+def skipped(sums: Sums, weight: Float[np.ndarray, "d m"], beside: int, count: int) -> Float[np.ndarray, " count"]:
+    """By how much D changes for this W: |t - W (y + s d)|^2 is least, with the ridge on d; each owns as many columns.
+
+    Args:
+        sums: of the mixer.
+        weight: W.
+        beside: columns in front that no D owns.
+        count: numbers that D has.
+    """
+    width = (len(sums.ss) - beside) // count  # A bias's column is behind them.
+    columns = slice(beside, beside + width * count)
+    moments = (weight.T @ weight * sums.ss)[columns, columns].reshape(count, width, count, width).sum((1, 3))
+    cross = (weight * (sums.ts - weight @ sums.ys)).sum(0)[columns].reshape(count, width).sum(1)
+    return solve(moments, cross[None], np.zeros((1, count)))[0]
+
+
+def _summed(
+    spec: LanguageSpec, models: tuple[Tensors, Tensors], streams: list[np.ndarray], counted: Float[np.ndarray, "n T"]
+) -> Sums:
+    run, total = _sums(spec), None
+    for rows in _batches(len(counted)):
+        parts = [np.asarray(a, np.float64) for a in run(*models, *(x[rows] for x in streams), counted[rows])]
+        total = parts if total is None else [np.add(one, part, out=one) for one, part in zip(total, parts, strict=True)]
+    assert total is not None
+    return Sums(*total[:-1], float(total[-1]))
+
+
 @lru_cache(maxsize=8)
 def _sums(spec: LanguageSpec) -> Any:
-    """Sums of y y^T and of t y^T over the steps that count, in the one block that a spec has."""
+    """The sums of the one block that a spec has, see Sums."""
     (block,) = spec.blocks
     assert block.sizes is not None
     sizes = block.sizes
@@ -120,14 +178,15 @@ def _sums(spec: LanguageSpec) -> Any:
     def run(whole: Any, small: Any, x: Any, other: Any, counted: Any) -> Any:
         read = []
         for model, stream in ((whole, x), (small, other)):
-            read.append(readout(sizes, below(model, f"{block.mixer}."), before(block, model, stream)))
+            read.append(readout_and_skip(sizes, below(model, f"{block.mixer}."), before(block, model, stream)))
         own = below(whole, f"{block.mixer}.")
-        target = read[0] @ own[OUT].T + own.get(BIAS, 0.0) + (x - other) * lacking
-        y = read[1]
+        target = read[0][0] @ own[OUT].T + own.get(BIAS, 0.0) + (x - other) * lacking
+        y, s = read[1]
         if BIAS in own:
-            y = jnp.concatenate([y, jnp.ones_like(y[..., :1])], -1)
-        weighted = y * counted[..., None]
-        return jnp.einsum("btm,btk->mk", weighted, y), jnp.einsum("btd,btm->dm", target, weighted)
+            y, s = jnp.concatenate([y, jnp.ones_like(y[..., :1])], -1), jnp.pad(s, ((0, 0), (0, 0), (0, 1)))
+        ys, ss, ts = (array * counted[..., None] for array in (y, s, target))
+        products = [jnp.einsum("btm,btk->mk", *pair) for pair in ((ys, y), (ys, s), (ss, s), (ts, y), (ts, s))]
+        return *products, jnp.square(ts).sum()
 
     return run
 
