@@ -41,9 +41,10 @@ from last_cli.pruning.method import Plan
 from last_cli.pruning.recipe import recipe
 from last_cli.results.evaluation import Increase
 from last_cli.results.sweep import SweepMean, SweepPoint
+from last_cli.tasks.task import PERPLEXITY
 
 RATIOS = (0.25, 0.5)
-ROWS, LENGTH, SEEDS = 128, 256, 3
+ROWS, LENGTH, SEEDS = 96, 256, 2
 """Of the calibration text: rows, and tokens of each; and of what is random."""
 BENCH = {"length": 1024, "batch": 4, "repeat": 10}
 
@@ -84,12 +85,12 @@ METHODS = [
     Method("states", "hinf, data-free", {"criterion": "hinf"}, text=False),
     *_by("states", "hinf", "energy", "fisher", "taylor", "magnitude", "reference-magnitude", "random"),
     Method("states", "reconstruct", {"method": "reconstruct"}),
-    *_by("heads", "flap", "fisher", "taylor", "energy", "magnitude", "random"),
+    *_by("heads", "flap", "fisher", "taylor", "magnitude", "random"),
     Method("heads", "flap, refitted", {"criterion": "flap", "refit": True}),
     Method("heads", "reconstruct", {"method": "reconstruct"}),
     Method("heads", "taylor, global", {"criterion": "taylor", "scope": "global"}),
     Method("heads", "reconstruct, global", {"method": "reconstruct", "scope": "global"}),
-    *_by("channels", "fisher", "taylor", "energy", "magnitude", "random"),
+    *_by("channels", "fisher", "taylor", "magnitude", "random"),
     Method("channels", "fisher, refitted", {"criterion": "fisher", "refit": True}),
     Method("channels", "reconstruct", {"method": "reconstruct"}),
     Method("channels", "fisher, global", {"criterion": "fisher", "scope": "global"}),
@@ -170,8 +171,9 @@ def _points(model: _Model, method: Method, known: set[Any], work: Path) -> Itera
             if not path.exists():
                 last.save(replace(small.checkpoint, report=small.report), path)
             point = SweepPoint(method.name, ratio, seed, small.report.states[1], answers.value, answers.stderr,
-                               answers.loss, change.increase, change.increase_stderr)  # fmt: skip
-            yield {"target": method.target, "shape": method.shape, **vars(point), "path": path.name,
+                               answers.loss, change.increase, change.increase_stderr, method.target,
+                               PERPLEXITY)  # fmt: skip
+            yield {"shape": method.shape, **vars(point), "path": path.name,
                    "zeros": sum(one["zeros"] for one in small.report.zeros.get("weights", ())),
                    "parameters": small.report.parameters[1], "state": (small.report.memory or (0, 0))[1]}  # fmt: skip
 
