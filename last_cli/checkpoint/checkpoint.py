@@ -56,6 +56,7 @@ class Checkpoint:
         changed: arrays that differ from those on disk; they may be computed when they are asked for.
         also: arrays that differ in other items of the step, by item.
         drops: paths below which its leaves are left out, and items of the step.
+        renamed: keys that leaves on disk get, where these are others; None where one is left out.
         settings: what changes with the arrays in JSON files beside them, by file and by path of keys.
         report: what pruning did, where this is its result.
         contradictions: what is said of the network around the layers and cannot be, given the tree.
@@ -70,6 +71,7 @@ class Checkpoint:
     changed: Mapping[Key, np.ndarray] = field(default_factory=dict)
     also: Mapping[str, Mapping[Key, np.ndarray]] = field(default_factory=dict)
     drops: tuple[str, ...] = ()
+    renamed: Mapping[Key, Key | None] = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
     report: PruneReport | None = None
     contradictions: tuple[str, ...] = ()

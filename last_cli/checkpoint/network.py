@@ -39,6 +39,15 @@ def model_spec(checkpoint: Checkpoint) -> Any:
         return spec_of(checkpoint, checkpoint.config)
 
 
+def runs(checkpoint: Checkpoint) -> bool:
+    """Whether a network of ours runs the model."""
+    try:
+        model_spec(checkpoint)
+    except CheckpointError:
+        return False
+    return True
+
+
 def spec_of(checkpoint: Checkpoint, config: ModelConfig) -> Any:
     """The model that the tree and another configuration describe; raises CheckpointError where they are of none."""
     files = checkpoint.index.config

@@ -34,7 +34,9 @@ def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
         raise UsageError(f"{pruned.source.path} is as it was: there is nothing to save", "prune it first")
     out = Path(path)
     shapes, loader = {key: leaf.shape for key, leaf in pruned.leaves.items()}, pruned.loader
-    before = pruned.index.leaves
+    before, names = pruned.index.leaves, pruned.renamed
+    there = {names.get(key, key) for key in before}
+    added = {key: leaf.dtype for key, leaf in pruned.leaves.items() if key not in there}
     dtypes = {k: leaf.dtype for k, leaf in pruned.leaves.items() if k in before and before[k].dtype != leaf.dtype}
     formats.save(
         out,
@@ -43,6 +45,6 @@ def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
         stamp=dict(pruned.stamp),
         force=force,
         also=pruned.also,
-        resized=Resized(shapes, pruned.settings, loader.files if loader else {}, dtypes),
+        resized=Resized(shapes, pruned.settings, loader.files if loader else {}, dtypes, names, added),
     )
     return out

@@ -49,6 +49,7 @@ def prune(
     general: General,
 ) -> None:
     """Remove the states that matter least and write a smaller checkpoint. The input is never touched."""
+    from last_cli.checkpoint.network import runs
     from last_cli.display.prune import prune_hints, prune_summary, show_prune
     from last_cli.display.terminal import progress_bar
     from last_cli.formats import check_output
@@ -90,4 +91,5 @@ def prune(
     else:
         judged = small.task_name or "TASK"
         tell(f"wrote {out}", quiet, "ok")
-        tell(f"last eval {out} --task {judged} --baseline {ckpt}", quiet, "next")
+        evaluation = f"last eval {out} --task {judged} --baseline {ckpt}"
+        tell(evaluation if runs(small) else f"last verify {out} --against {ckpt}", quiet, "next")

@@ -52,6 +52,7 @@ def score(
     """H-infinity norms and scores of every state, a row a layer."""
     from last_cli.display.score import show_score
     from last_cli.display.terminal import progress_bar
+    from last_cli.pruning.select import removing
 
     if plot is not None:
         check_plot(plot)
@@ -79,4 +80,6 @@ def score(
         draw_scores(result, plot)
         tell(f"wrote {plot}", general.quiet)
     if ratio is None:
-        tell(f"last prune {ckpt} --ratio 0.33   # removes the lowest third", general.quiet, "next")
+        usual = removing(checkpoint.layers[0].target(), checkpoint.layers)
+        share = {0.33: "third", 0.5: "half"}.get(usual, "three quarters")
+        tell(f"last prune {ckpt} --ratio {usual:g}   # removes the lowest {share}", general.quiet, "next")

@@ -50,7 +50,7 @@ def assumed_line(assumed: Mapping[str, Any]) -> str:
 def needed_lines(needed: Mapping[str, Any]) -> list[str]:
     """What a criterion was given."""
     said = {"horizon": "energies over {} steps", "calibration": "the network ran on {}"}
-    return [said[name].format(_listed(value)) for name, value in needed.items()]
+    return [said[name].format(_listed(value)) for name, value in needed.items() if name in said]
 
 
 def _named(origin: str) -> str:

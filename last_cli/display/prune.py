@@ -33,7 +33,7 @@ def prune_summary(report: PruneReport) -> list[str]:
         lines.append(
             f"{report.sliced_copies} copies of the parameters (optimizer moments, averages) were sliced with them"
         )
-    lines += _zeros_notes(report)
+    lines += _zeros_notes(report) + _blocks_notes(report)
     lines += _change_notes(report)
     lines += [f"rescaled: {_rescaled(report.rescaled)}"] if report.rescaled else []
     lines += search_lines(report.search) if report.search else []
@@ -82,14 +82,26 @@ def _zeros_notes(report: PruneReport) -> list[str]:
     return lines + (["the other weights of these arrays are new"] if report.method != "criterion" else [])
 
 
+def _blocks_notes(report: PruneReport) -> list[str]:
+    """Which whole blocks went, and what that did to the loss."""
+    said = report.needed.get("blocks", {})
+    if not said.get("removed"):
+        return []
+    names = short_names([layer.name for layer in report.layers])
+    short = dict(zip((layer.name for layer in report.layers), names, strict=True))
+    gone = ", ".join(short[one["block"]] for one in said["removed"])
+    loss = f"loss on the text {said['loss']:.4g} -> {said['removed'][-1]['loss']:.4g}"
+    return [f"blocks {'silenced' if report.masked else 'gone'}, one after the other: {gone}; {loss} nats a token"]
+
+
 def _language_hints(report: PruneReport) -> list[str]:
     loads = f", and it loads {report.loads}" if report.loads else ""
     if report.target == "groups" and report.ratio and report.states[0] == report.states[1]:
         return ["nothing is merged: what stays is rounded up to a divisor; a larger ratio merges some"]
     if report.ratio and report.states[0] == report.states[1]:
         return ["nothing goes: numbers that stay are rounded up; ⟦multiple_of 1⟧ or a larger ratio removes some"]
-    if len({layer.stored for layer in report.layers}) > 1:
-        fill = "; ⟦stock⟧ fills them up with zeros for the stock class" if loads else ""
+    if len({layer.stored for layer in report.layers if layer.stored}) > 1:
+        fill = "; ⟦stock⟧ fills them up with zeros for the stock class" if loads and report.fillable else ""
         return [f"layers have different sizes, each is stored at its own{loads}{fill}"]
     return [f"every layer has the same sizes{loads or ', so stock classes load it by the configuration beside it'}"]
 

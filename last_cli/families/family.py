@@ -111,6 +111,8 @@ class Family:
             where nothing but the network says them.
         on_inputs: the same from what the network measures on sequences for it: leaves and the means of the layer's
             quantities, by their names -> (G, N). See Network.observed.
+        made_up: leaves, the same means, and which units stay (G, N) -> leaves that make up for the mean of the others,
+            by name and in their own types; a layer may not have them yet. See Criterion.makes_up.
         resized: a pruning -> what changes with the arrays that it cuts. Raises UsageError where what loads the model
             cannot be told of its sizes. None where no file says sizes.
         loader: configuration files -> what loads the model; None where nothing is known to.
@@ -146,6 +148,9 @@ class Family:
     energies: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Any]] = field(default_factory=dict)
     respond: Callable[[Mapping[str, Any], Any], Any] | None = None
     on_inputs: Mapping[tuple[str, str], Callable[[Mapping[str, Any], Mapping[str, Any]], Any]] = field(
+        default_factory=dict
+    )
+    made_up: Mapping[tuple[str, str], Callable[[Mapping[str, Any], Mapping[str, Any], Any], Mapping[str, Any]]] = field(
         default_factory=dict
     )
     resized: Callable[[Shrinking], Resizing] | None = None

@@ -19,6 +19,7 @@ from last_cli.families.find import Layer
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.system import System
 from last_cli.formats import Key, Leaf
+from last_cli.formats.format import Settings
 from last_cli.tasks.task import Answers
 
 Observe = Callable[[Any, Any, Any, Any, Any], tuple[Mapping[str, Mapping[str, Any]], Any]]
@@ -102,6 +103,9 @@ class Part:
         prefix: of its tensors, parts of names joined by dots.
         spec: alike for blocks alike, so that they share a compiled program; it can be hashed.
         linears: in the order in which they read what the ones before made.
+        kind: what it has; of each kind that there is, the classes of some models need one.
+        writers: tensors, by their names below the prefix, as far as there are any: with zeros in all of them the stream
+            goes through as it is.
         stream: whether the original code of WANDA hands on the whole stream behind it, as it should, or loses the
             residual stream.
     """
@@ -109,6 +113,8 @@ class Part:
     prefix: str
     spec: Any
     linears: tuple[Linear, ...]
+    kind: str = "block"
+    writers: tuple[str, ...] = ()
     stream: bool = True
 
 
@@ -123,11 +129,17 @@ class Blockwise:
         run: a block's spec, its tensors by their names below its prefix, what it reads -> what it puts out, and what
             its linear maps read, by their places; there "residual" is what the last branch is added to. To be traced by
             JAX.
+        leave: spec, the tensors that are in no block by name, what the last block put out, and tokens -> -log p in nats
+            (n, T - 1) of every token but the first. To be traced by JAX.
+        shortened: spec, configuration files, and the numbers of the blocks that stay -> what changes in the files.
+            Raises UsageError where they cannot say it.
     """
 
     parts: Callable[[Any], Sequence[Part]]
     enter: Callable[[Any, Callable[[str], np.ndarray], Int[np.ndarray, "n T"]], Float[np.ndarray, "n T d"]]
     run: Callable[[Any, Mapping[str, Any], Any], tuple[Any, Mapping[str, Any]]]
+    leave: Callable[[Any, Mapping[str, Any], Any, Any], Any]
+    shortened: Callable[[Any, Mapping[str, Any], Sequence[int]], Settings]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -16,6 +16,20 @@ from last_cli.base.annotations import Bool, Int, Shaped
 Role = Literal["dynamics", "input", "readout"]
 ROLES: tuple[Role, ...] = get_args(Role)
 Shapes = Mapping[str, tuple[int, ...]]
+Found = TypeVar("Found")
+
+
+def by_shapes(function: Callable[[Shapes], Found]) -> Callable[[Shapes], Found]:
+    """The function, which computes once what it says of layers that are alike: models have many of few kinds."""
+    known: dict[frozenset[tuple[str, tuple[int, ...]]], Found] = {}
+
+    def found(shapes: Shapes) -> Found:
+        key = frozenset(shapes.items())
+        if key not in known:
+            known[key] = function(shapes)
+        return known[key]
+
+    return found
 
 
 @dataclass(frozen=True)

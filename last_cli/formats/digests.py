@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Container, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +49,8 @@ def array_digests(arrays: Mapping[Key, Any]) -> dict[Key, str]:
     """Of several arrays in memory, large ones side by side."""
     if sum(np.asarray(array).nbytes for array in arrays.values()) < _FEW_BYTES:
         return {name: array_digest(array) for name, array in arrays.items()}
+    from concurrent.futures import ThreadPoolExecutor  # Who reads a header needs none.
+
     with ThreadPoolExecutor(_THREADS) as pool:
         return dict(zip(arrays, pool.map(array_digest, arrays.values()), strict=True))
 

@@ -41,12 +41,16 @@ class Resized:
         settings: new values in JSON files that lie beside the tree, by file and by path of keys.
         files: that come to lie beside the tree, or no longer do.
         dtypes: of the changed leaves that get another one.
+        names: keys that leaves of the source get, where these are others; None leaves one out.
+        added: dtypes of leaves that the source does not have.
     """
 
     shapes: Mapping[Key, tuple[int, ...]] = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
     files: Files = field(default_factory=dict)
     dtypes: Mapping[Key, str] = field(default_factory=dict)
+    names: Mapping[Key, Key | None] = field(default_factory=dict)
+    added: Mapping[Key, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,28 +58,23 @@ class Changes:
     """What a mirrored copy has otherwise than its source.
 
     Attributes:
-        leaves: by key; they may be lazy: each is asked for once, from several threads, and let go once it is written.
+        leaves: by their new keys; they may be lazy: each is asked for once, from several threads, and let go once it is
+            written.
         items: of other items of the step, by item; empty in formats that have no items.
         stamp: how the copy was made. `save` writes it to `STAMP_FILE`; a format may keep it in metadata of its own too.
-        shapes: of the changed leaves, known before they are computed; where one is not here, it is computed for it.
-        settings: new values in JSON files that lie beside the tree, by file and by path of keys.
-        files: that come to lie beside the tree, or no longer do.
-        dtypes: of the changed leaves that get another one.
+        sizes: what else is known of it; where the shape of a changed leaf is not, it is computed for it.
     """
 
     leaves: Mapping[Key, np.ndarray]
     items: Mapping[str, Mapping[Key, np.ndarray]]
     stamp: dict[str, Any]
-    shapes: Mapping[Key, tuple[int, ...]] = field(default_factory=dict)
-    settings: Settings = field(default_factory=dict)
-    files: Files = field(default_factory=dict)
-    dtypes: Mapping[Key, str] = field(default_factory=dict)
+    sizes: Resized = field(default_factory=Resized)
 
     def shape(self, key: Key) -> tuple[int, ...] | None:
         """The new shape of a leaf; None where it does not change."""
         if key not in self.leaves:
             return None
-        return self.shapes[key] if key in self.shapes else self.leaves[key].shape
+        return self.sizes.shapes[key] if key in self.sizes.shapes else self.leaves[key].shape
 
 
 @dataclass(frozen=True)
@@ -98,6 +97,7 @@ class Format:
             Returns the digests of all leaves that it wrote, by the path of their tree in the directory ("" for the
             directory itself). Raises OSError where that cannot be written, CheckpointError where the source cannot be
             read or written so, or is not what its stamp says.
+        renames: whether a mirrored copy may have other names, and more leaves.
         write: an empty directory, arrays, stamp -> writes a new one. Raises OSError.
     """
 
@@ -111,6 +111,7 @@ class Format:
     is_data: Callable[[Path, Path], bool]
     mirror: Callable[[Index, Path, Changes], Mapping[str, Mapping[Key, str]]]
     write: Callable[[Path, Mapping[Key, np.ndarray], dict[str, Any]], None]
+    renames: bool = False
 
 
 def format_named(name: str) -> Format:

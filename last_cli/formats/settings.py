@@ -19,7 +19,9 @@ def put(file: str, content: dict[str, Any], values: Mapping[tuple[str, ...], Any
     for path, value in values.items():
         inner = content
         for part in path[:-1]:
-            if not isinstance(inner.setdefault(part, {}), dict):
+            if inner.get(part) is None:
+                inner[part] = {}
+            if not isinstance(inner[part], dict):
                 raise CheckpointError(f"{file}: {part} is no object, expected one with {path[-1]}")
             inner = inner[part]
         if value is None:

@@ -107,6 +107,12 @@ def opened(path: Path) -> TorchZip:
     return TorchZip(path, root, tensors, tuple(name for name in found if name not in tensors), pickle, machine.kinds)
 
 
+def is_flat(source: TorchZip) -> bool:
+    """Whether the file holds one dictionary of tensors and nothing else."""
+    content = Machine(source.pickle).run()
+    return isinstance(content, dict) and all(isinstance(value, Tensor) for value in content.values())
+
+
 def write(
     source: TorchZip,
     file: BinaryIO,
@@ -141,13 +147,13 @@ def write(
             at = info.filename.removeprefix(f"{source.root}/")
             storage = at.removeprefix("data/") if at.startswith("data/") else None
             if at == "data.pkl":
-                _add(new, info.filename, _patched(source, shared, own))
+                add_entry(new, info.filename, _patched(source, shared, own))
             elif storage in names:
                 name = names[storage]
                 array = np.ascontiguousarray(changed(name), own[storage])
-                _add(new, info.filename, array.reshape(-1).view(np.uint8).data)
+                add_entry(new, info.filename, array.reshape(-1).view(np.uint8).data)
             else:
-                _add(new, info.filename, _content(source.path, old, info))
+                add_entry(new, info.filename, _content(source.path, old, info))
 
 
 def _reopened(path: Path) -> zipfile.ZipFile:
@@ -164,7 +170,7 @@ def _content(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> byt
         raise CheckpointError(f"{path}: {info.filename} cannot be read ({error})", INCOMPLETE) from error
 
 
-def _add(archive: zipfile.ZipFile, name: str, data: Any) -> None:
+def add_entry(archive: zipfile.ZipFile, name: str, data: Any) -> None:
     """One entry, its data at a multiple of the alignment: the room before is an extra field that nobody reads."""
     info = zipfile.ZipInfo(name)
     large = len(data) >= zipfile.ZIP64_LIMIT

@@ -52,7 +52,9 @@ def save(
     format = format_named(source.location.format if source else NEW)
     stamp = without_digests(stamp)  # Those of the source are not of the copy.
     sizes = resized or Resized()
-    changes = Changes(changed, also, stamp, sizes.shapes, sizes.settings, sizes.files, sizes.dtypes)
+    changes = Changes(changed, also, stamp, sizes)
+    if (sizes.names or sizes.added) and not format.renames:
+        raise OutputError(f"{out}: names of leaves would change, which {format.title} cannot be written with")
     if _is_file(out, source) and source:
         with staged_with_stamp(out, source=root, force=force) as stage:
             (digests,) = format.mirror(source, stage, changes).values()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.pruning.calibration.observe import Observation
+from last_cli.pruning.made_up import made_up, names_of, of_source, with_leaves
 from last_cli.pruning.method import Plan, Pruned
 from last_cli.pruning.needs import Needs, needs_of
 from last_cli.pruning.recipe import Recipe
@@ -63,12 +64,17 @@ class CriterionPlan:
         """See method.Plan."""
         recipe, needs = self.needs.recipe, self.needs
         scored, masked = with_keep(self.scored, recipe, ratio), recipe.masked or draft
-        settings = {**recipe.settings, **needs.said}
-        found = pruned(self.checkpoint, scored, replace(recipe, masked=masked), ratio, settings)
-        small, report = found.checkpoint, found.report
-        assumed = {**report.assumed, **needs.assumed}
-        warnings = [*self.warnings, *report.warnings]
-        return Pruned(small, replace(report, assumed=assumed, needed=needs.said, warnings=warnings))
+        masks = {s.name: s.keep for s in scored if s.keep is not None}
+        new, lacking = made_up(self.checkpoint, needs, masks)
+        said = {**needs.said, **({"made_up": names_of(new)} if new else {})}
+        settings = {**recipe.settings, **said, **({"refitted": names_of(new)} if new else {})}
+        changed = with_leaves(self.checkpoint, new)
+        found = of_source(pruned(changed, scored, replace(recipe, masked=masked), ratio, settings), self.checkpoint)
+        assumed, warnings = (
+            {**found.report.assumed, **needs.assumed},
+            [*self.warnings, *found.report.warnings, *lacking],
+        )
+        return replace(found, report=replace(found.report, assumed=assumed, needed=said, warnings=warnings))
 
 
 @dataclass(frozen=True, eq=False)

@@ -72,7 +72,10 @@ def _check_filled(layers: Sequence[Layer], masks: Mapping[str, np.ndarray], targ
     """Raises UsageError where zeros would fill up a layer that they change."""
     for layer in layers:
         if (why := layer.target(target).inexact) and stored(masks[layer.name]) < width:
-            raise UsageError(f"{layer.name}: ⟦stock⟧: {why}", "zeros would count in the norm: ⟦scope layer⟧ needs none")
+            raise UsageError(
+                f"{layer.name}: ⟦stock⟧: {why}",
+                "zeros would count in the norm: leave ⟦stock⟧ out, or keep as many in every layer",
+            )
 
 
 def _placeholders(checkpoint: Checkpoint, masks: Mapping[str, np.ndarray], target: str) -> dict[str, np.ndarray]:

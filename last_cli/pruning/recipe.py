@@ -18,7 +18,12 @@ from last_cli.pruning.sparse.pattern import MODULES, check_modules, pattern_of
 BY_CRITERION = "criterion"
 REFIT = "+refit"
 WEIGHTS = "weights"
-_WEIGHTS_HINT = "⟦criterion wanda⟧ and ⟦method sparsegpt⟧ prune ⟦target weights⟧"
+BLOCKS = "blocks"
+_HINTS = {
+    WEIGHTS: "⟦criterion wanda⟧ and ⟦method sparsegpt⟧ prune ⟦target weights⟧",
+    BLOCKS: "⟦criterion loss⟧ prunes ⟦target blocks⟧",
+}
+"""What are no units of layers, and what prunes them."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ class Recipe:
             raise UsageError(f"⟦multiple_of⟧ is {self.multiple_of}, expected 1 or more", "kernels for GPUs want 8")
         if (self.pattern is not None or self.modules is not None) and self.targets != (WEIGHTS,):
             said = "⟦pattern⟧" if self.modules is None else "⟦modules⟧"
-            raise UsageError(f"{said} is given, but {self.label} removes no weights", _WEIGHTS_HINT)
+            raise UsageError(f"{said} is given, but {self.label} removes no weights", _HINTS[WEIGHTS])
         if self.pattern is not None:
             pattern_of(self.pattern)
         if self.modules is not None:
@@ -149,8 +154,8 @@ class Recipe:
         Raises:
             UsageError: a layer has no such units, or all layers have none in common that the recipe can remove.
         """
-        if WEIGHTS in (self.target, *self.targets):
-            return self._on_weights(layers)
+        if around := next((name for name in _HINTS if name in (self.target, *self.targets)), None):
+            return self._around(around, layers)
         if self.target is None:
             return replace(self, target=usual_target([self], layers)).on(layers)
         for layer in layers:
@@ -187,24 +192,25 @@ class Recipe:
         if self.masked and kind.inexact:
             raise UsageError(f"⟦masked⟧: {kind.inexact}", "zeros would count in the norm: leave ⟦masked⟧ out")
 
-    def _on_weights(self, layers: Sequence[Layer]) -> Recipe:
-        """The same for weights, which are no units of layers: the network around them says what there is."""
-        if self.targets != (WEIGHTS,):
-            raise UsageError(f"{self.label} neither scores nor removes weights one by one", _WEIGHTS_HINT)
-        given = {"masked": self.masked, "stock": self.stock, "multiple_of": self.multiple_of is not None}
-        given |= {"scope global": self.scope == "global", "shape": self.shape != "ragged"}
+    def _around(self, target: str, layers: Sequence[Layer]) -> Recipe:
+        """The same for what is no unit of layers: the network around them says what there is."""
+        if self.targets != (target,):
+            does = "scores nor removes weights one by one" if target == WEIGHTS else "scores nor removes whole blocks"
+            raise UsageError(f"{self.label} neither {does}", _HINTS[target])
+        given = {"masked": self.masked and target == WEIGHTS, "stock": self.stock}
+        given |= {"multiple_of": self.multiple_of is not None, "shape": self.shape != "ragged"}
+        given |= {"scope global": self.scope == "global" and target == WEIGHTS}
+        given |= {"scope layer": self.scope == "layer" and target == BLOCKS}
         if said := [name for name, is_given in given.items() if is_given]:
-            raise UsageError(
-                f"⟦{said[0]}⟧ does not go with ⟦target weights⟧: arrays keep their shapes, and every row its share",
-                "leave it out",
-            )
+            why = "arrays keep their shapes, and every row its share" if target == WEIGHTS else "whole blocks go"
+            raise UsageError(f"⟦{said[0]}⟧ does not go with ⟦target {target}⟧: {why}", "leave it out")
         if any(layer.family.system is not None for layer in layers) or shared_network(layers).blockwise is None:
             raise UsageError(
-                f"⟦target weights⟧ is for language models, and {layers[0].name} is a layer of the family "
+                f"⟦target {target}⟧ is for language models, and {layers[0].name} is a layer of the family "
                 f"'{layers[0].family.name}'",
                 f"what can be removed from it: {', '.join(layers[0].units)}",
             )
-        return replace(self, target=WEIGHTS, scope="layer")
+        return replace(self, target=target, scope="layer" if target == WEIGHTS else "global")
 
     def _text(self, layers: Sequence[Layer]) -> Literal["no", "where given", "always"]:
         """See `text`."""

@@ -38,6 +38,7 @@ def report_of(
         rescaled=rescaled,
         memory=_memory(before, after),
         loads=loader and loader.said,
+        fillable=not _inexact(before, target),
     )
 
 
@@ -56,7 +57,7 @@ def _emptied(layers: Sequence[LayerPrune], target: str) -> list[str]:
     return [
         f"{layer.name}: no {none} left; {layer.stored} with {silent} {'is' if layer.stored == 1 else 'are'} stored"
         for layer in layers
-        if not layer.after
+        if layer.stored and not layer.after
     ]
 
 

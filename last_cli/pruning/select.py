@@ -11,6 +11,8 @@ import numpy as np
 
 from last_cli.base.annotations import Bool, Float, Int
 from last_cli.base.errors import UsageError
+from last_cli.families.layer import Layer
+from last_cli.families.target import Target
 
 Scope = Literal["global", "layer"]
 Shape = Literal["ragged", "rectangular"]
@@ -144,6 +146,17 @@ def equal_counts(scores: Sequence[Scores], live: Sequence[Mask], ratio: float, r
         wanted = [int(m.sum(axis=1).max(initial=0)) for m in masks]
     counts = [_rounded(max(w, rule.min_states), width, rule) for w, width in zip(wanted, widths, strict=True)]
     return [_best_of_each(s, m, c) for s, m, c in zip(scores, live, counts, strict=True)]
+
+
+def removing(target: Target, layers: Sequence[Layer]) -> float:
+    """A ratio that removes units of layers where nothing else is asked for: a third, or more where that is rounded."""
+    rule = Rule(even=target.even, usual=target.multiple)
+    widths = {layer.units[target.name].count for layer in layers if target.name in layer.units}
+
+    def removes(ratio: float) -> bool:
+        return not rule.even or any(_rounded(max(kept_count(n, ratio), 1), n, rule) < n for n in widths)
+
+    return next((ratio for ratio in (0.33, 0.5) if removes(ratio)), 0.75)
 
 
 def _rounded(count: int, width: int, rule: Rule) -> int:

@@ -21,17 +21,23 @@ from last_cli.families.resizing import Resizing
 from last_cli.families.target import ROLES, Role, Units
 from last_cli.formats.damage import damage
 from last_cli.formats.settings import merged, with_settings
-from last_cli.pruning.compact import resized
+from last_cli.pruning.blocks.verify import blocks_checks
+from last_cli.pruning.compact import compact, resized
 from last_cli.pruning.cut import Cut, Kept, own_cuts, with_rescales
 from last_cli.pruning.listed import by_group
-from last_cli.pruning.recipe import WEIGHTS
+from last_cli.pruning.made_up import with_room
+from last_cli.pruning.recipe import BLOCKS, WEIGHTS
 from last_cli.pruning.select import stored
 from last_cli.pruning.sparse.verify import zeros_checks
 from last_cli.results.verify import Check, VerifyReport
 
 STEPS, FEW_STEPS, FREQUENCIES = 64, 16, 257
 TOLERANCE = 1e-9
+Steps = Sequence[Mapping[str, Any]]
+"""Entries of a stamp's `pruned`."""
 ARRAYS = "arrays as written"
+AROUND = {WEIGHTS: zeros_checks, BLOCKS: blocks_checks}
+"""The checks of what is no unit of layers, by target."""
 STEPWISE = "verify each pruning against the checkpoint that it was made from"
 
 
@@ -119,55 +125,72 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     recorded = chain[-1 if since is None else since]["source"]["digest"]
     said = f"{recorded[:19]} in the stamp, {against.digest[:19]} there"
     checks = [Check("source digest", since is not None, said)]
-    steps = chain[-1 if since is None else since :]
-    _refuse_trained(pruned, steps)
+    all_steps = chain[-1 if since is None else since :]
+    _refuse_trained(pruned, all_steps)
+    source, (against, steps) = against, _repeated(against, all_steps)
     masked = _the_same("masked", False, steps, pruned)
     target = _the_same("target", "states", steps, pruned)
-    if target == WEIGHTS:
-        return [*checks, *zeros_checks(pruned, against, steps)]
+    if target in AROUND:
+        return [*checks, *AROUND[target](pruned, against, steps)]
     merged = any(layer.target(target).merged for layer in against.layers)
-    if merged and len(steps) > 1:
-        raise CheckpointError(
-            f"{pruned.source.path}: merged {len(steps)} times since then, and rounded each time", STEPWISE
-        )
-    index = {layer.name: _index(layer, target, against, steps) for layer in against.layers}
-    emptied = {name for name, (_, live) in index.items() if not live}
-    keep = {layer.name: _mask(layer.units[target], *index[layer.name]) for layer in against.layers}
-    placeholders = {name: index[name][0] for name in emptied} if not masked else {}
-    stock = any(step.get("stock") for step in steps)
-    width = max(map(stored, keep.values())) if stock else 1
-    said = Kept(keep, target, masked, placeholders, width, stock)
-    resizing = _resizing(pruned, against, said, steps)
+    against = with_room(against, _refitted(all_steps))
+    said = _kept(against, steps)
+    resizing = Resizing() if masked else resized(against, said)
     cuts = with_rescales(own_cuts(against.layers, said), resizing.arrays)
-    refits = {layer.leaves[n] for layer in against.layers for n in _refitted(steps) if n in layer.leaves}
+    refits = {layer.leaves[n] for layer in against.layers for n in _refitted(all_steps) if n in layer.leaves}
     untouched = _untouched(pruned, against, {*cuts, *refits})
-    if roles := set().union(*map(_changes, steps)):
+    if roles := set().union(*map(_changes, all_steps)):
         new = {layer.leaves[n] for layer in against.layers for n in _new_leaves(layer, against, target, roles)}
         kept = _bit_equal(pruned, against, {key: cut for key, cut in cuts.items() if key not in new})
         checks += [replace(kept, name=f"kept entries bit-equal, {_in_words(roles)}"), untouched]
-        if len(steps) == 1 and since is not None and "gain_bound" in steps[0]:
+        if len(all_steps) == 1 and since is not None and "gain_bound" in steps[0]:
             checks.append(_new_poles_hold(pruned, against, steps[0]["gain_bound"]))
         return checks
     kept = _bit_equal(pruned, against, {key: cut for key, cut in cuts.items() if key not in refits})
-    kept = replace(kept, name=f"{kept.name}, {' and '.join(_refitted(steps))} refitted") if refits else kept
+    kept = replace(kept, name=f"{kept.name}, {' and '.join(_refitted(all_steps))} refitted") if refits else kept
     kept = replace(kept, name=f"{kept.name}, means of merged {target} as computed anew") if merged else kept
     checks += [kept, untouched, *_settings(pruned, against, resizing)]
     linear = all(layer.family.system is not None for layer in against.layers)
     responding = linear or all(layer.family.respond is not None for layer in against.layers)
     if target == "states" and responding and not refits and all(check.passed for check in checks[1:]):
+        if all(_kind(step) == _kind(steps[0]) for step in all_steps):
+            against, said = source, _kept(source, all_steps)
         checks.append(_same_outputs(pruned, against, said, np.random.default_rng(seed)))
-        checks += [_bound_holds(against, keep)] if linear else []
+        checks += [_bound_holds(against, said.masks)] if linear else []
     return checks
 
 
-def _resizing(pruned: Checkpoint, against: Checkpoint, kept: Kept, steps: Sequence[Mapping[str, Any]]) -> Resizing:
-    """What changed besides what was cut, computed anew; several prunings have rounded what they rescaled in turn."""
-    found = Resizing() if kept.masked else resized(against, kept)
-    if found.arrays and len(steps) > 1:
-        raise CheckpointError(
-            f"{pruned.source.path}: pruned {len(steps)} times since then, and rescaled each time", STEPWISE
-        )
-    return found
+def _repeated(against: Checkpoint, steps: Steps) -> tuple[Checkpoint, Steps]:
+    """What a chain is checked against, and the steps of it that are: where several prunings resize a model, one by one.
+
+    Each changes what the next finds, in files and in what is rescaled and rounded: all but the last are made again, in
+    memory. Prunings of weights and blocks cannot be: those that come last are checked together, and a chain that has
+    others whole.
+    """
+    around = [step.get("target") in AROUND for step in steps]
+    count = around.index(True) if any(around) else len(steps) - 1
+    if any(layer.family.resized is None for layer in against.layers) or (any(around) and not all(around[count:])):
+        return against, steps
+    for step in steps[:count]:
+        target, masked = _kind(step)
+        masks = _kept(against, [step]).masks
+        against = compact(against, masks, {"target": target, "stock": step.get("stock")}, masked=masked)
+    return against, steps[count:]
+
+
+def _kept(against: Checkpoint, steps: Steps) -> Kept:
+    """Which units are left after all steps, which are of one kind."""
+    target, masked = _kind(steps[0])
+    index = {layer.name: _index(layer, target, against, steps) for layer in against.layers}
+    keep = {layer.name: _mask(layer.units[target], *index[layer.name]) for layer in against.layers}
+    placeholders = {name: places for name, (places, live) in index.items() if not live and not masked}
+    stock = any(step.get("stock") for step in steps)
+    return Kept(keep, target, masked, placeholders, max(map(stored, keep.values())) if stock else 1, stock)
+
+
+def _kind(step: Mapping[str, Any]) -> tuple[str, bool]:
+    """What a step removed, and whether it only masked it."""
+    return step.get("target", "states"), bool(step.get("masked"))
 
 
 def _settings(pruned: Checkpoint, against: Checkpoint, resizing: Resizing) -> list[Check]:
@@ -197,7 +220,7 @@ def _changes(step: Mapping[str, Any]) -> set[Role]:
     return {"readout"} if step["method"] in ("reconstruct", "refit") else set(ROLES)
 
 
-def _refitted(steps: Sequence[Mapping[str, Any]]) -> list[str]:
+def _refitted(steps: Steps) -> list[str]:
     """The leaves of every layer, by name, that prunings refitted otherwise than by a role."""
     return sorted({name for step in steps for name in step.get("refitted", ())})
 
@@ -209,7 +232,7 @@ def _in_words(roles: set[Role]) -> str:
     return f"{' and '.join([', '.join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)} new"
 
 
-def _the_same(entry: str, usual: Any, steps: Sequence[Mapping[str, Any]], pruned: Checkpoint) -> Any:
+def _the_same(entry: str, usual: Any, steps: Steps, pruned: Checkpoint) -> Any:
     """What all steps say; a chain that masked and cut, or removed several kinds of units, is checked step by step."""
     kinds = {step.get(entry, usual) for step in steps}
     if len(kinds) > 1:
@@ -220,9 +243,7 @@ def _the_same(entry: str, usual: Any, steps: Sequence[Mapping[str, Any]], pruned
     return kinds.pop()
 
 
-def _index(
-    layer: Layer, target: str, against: Checkpoint, steps: Sequence[Mapping[str, Any]]
-) -> tuple[np.ndarray, bool]:
+def _index(layer: Layer, target: str, against: Checkpoint, steps: Steps) -> tuple[np.ndarray, bool]:
     """Which units are stored after all steps, (G, K) with -1 for padding, and whether any of them is live."""
     units, flat = layer.units[target], layer.target(target).flat
     index = np.tile(np.arange(units.count), (units.groups, 1))

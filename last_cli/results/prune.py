@@ -141,6 +141,7 @@ class PruneReport(Result):
         rescaled: what changed besides, so that what is left gives what the masked model gives: `arrays`, each with its
             `factor`, `settings` in files, and `inexact`, where that is not the same.
         output: where it was written; null where it was not.
+        fillable: zeros in the place of units that went change nothing.
         zeros: of pruned weights: `modules`, `pattern`, and of each array in `weights` how many it has, and are 0.
     """
 
@@ -184,7 +185,7 @@ class PruneReport(Result):
     rescaled: Mapping[str, Any] = field(default_factory=dict)
     loads: str | None = None
     zeros: Mapping[str, Any] = field(default_factory=dict)
-
+    fillable: bool = True
     output: str | None = None
 
     @property

@@ -82,6 +82,31 @@ def test_verify_recomputes_what_was_rescaled(tmp_path: Path) -> None:
     )
 
 
+CHAINS = [
+    ("hf_groups", "heads heads"),
+    ("ssm_groups_eq_heads", "heads heads"),
+    ("hf_bf16_sharded", "heads states heads"),
+    ("granite_dense", "states channels"),
+    ("hf_base", "states weights"),
+]
+
+
+@pytest.mark.parametrize(("name", "targets"), CHAINS)
+def test_prunings_one_after_the_other_are_made_again_by_verify(tmp_path: Path, name: str, targets: str) -> None:
+    text = {"calibration_file": tmp_path / "text.npz", "criterion": "wanda"}
+    np.savez(text["calibration_file"], x=[list(range(1, 20))])
+    out = source(name)
+    for i, target in enumerate(targets.split()):
+        given = text if target == "weights" else {"criterion": "magnitude"}
+        out = last.save(last.prune(out, ratio=0.5, target=target, **given), tmp_path / str(i))
+    assert last.verify(out, source(name)).passed
+    index = formats.index(out, checked=False)
+    key, array = next(item for item in tensors(out).items() if item[0].endswith(".norm.weight"))
+    stamp = {k: v for k, v in (index.stamp or {}).items() if k != "written"}
+    formats.save(tmp_path / "other", source=index, changed={tuple(key.split(".")): array * 2}, stamp=stamp)
+    assert not last.verify(tmp_path / "other", source(name)).passed
+
+
 def test_what_no_stock_class_holds_goes_with_the_modelling_file(tmp_path: Path) -> None:
     small = last.prune(source("hf_bf16_sharded"), ratio=0.5, target="heads")
     out = last.save(small, tmp_path / "small")

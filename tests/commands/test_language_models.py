@@ -167,6 +167,19 @@ def test_sizes_that_are_missing_are_named(tmp_path: Path, entries: Any) -> None:
         model_spec(last.load(source))
 
 
+def test_sizes_that_are_missing_are_named_before_a_pruning(tmp_path: Path) -> None:
+    source = changed(tmp_path, "hf_base", last_layers=[])
+    with pytest.raises(CheckpointError, match="last_layers has 0 entries, and none for backbone/layers/0/mixer"):
+        last.prune(source, ratio=0.5)
+
+
+def test_a_section_that_is_null_is_as_if_it_were_not_there(tmp_path: Path) -> None:
+    source = changed(tmp_path, "ssm_defaults", ssm_cfg=None)
+    out = last.save(last.prune(source, ratio=0.5), tmp_path / "small")
+    assert json.loads((out / "config.json").read_text())["ssm_cfg"] == {"d_state": 64}
+    assert last.verify(out, source).passed
+
+
 def test_a_changed_configuration_is_seen(tmp_path: Path) -> None:
     source = directories() / "hf_base" / "checkpoint"
     out = last.save(last.prune(source, ratio=0.5), tmp_path / "small")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import Run
 from mamba_models import directories, recorded
 
 import last_cli as last
@@ -118,6 +119,14 @@ def test_inspect_tells_mixers_from_attention() -> None:
         ("mamba", "mamba", 16)
     }
     assert found["untouched"] == [{"layers": ["model/layers/2"], "parts": ["feed_forward", "self_attn"]}]
+
+
+def test_what_comes_next_is_what_works(run: Run, tmp_path: Path) -> None:
+    source, out = directories() / "jamba" / "checkpoint", tmp_path / "small"
+    code, _, said = run("prune", source, "--ratio", "0.4", "--scope", "global", "--multiple-of", "1", "-o", out)
+    assert code == 0 and f"next: last verify {out} --against {source}" in said and "last eval" not in said
+    assert "modeling_last.py" in said and "--stock" not in said
+    assert f"next: last prune {source} --ratio 0.5   # removes the lowest half" in run("score", source)[2]
 
 
 def test_evaluation_names_the_types_that_run(tmp_path: Path) -> None:

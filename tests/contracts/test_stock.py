@@ -150,6 +150,36 @@ def test_merged_groups_compute_the_same_by_the_modelling_file(tmp_path: Path, na
         loaded(out)
 
 
+@pytest.mark.parametrize("name", ["hf_groups", "bamba", "granite_dense", "falcon_h1_norm", "hf_bf16_sharded"])
+def test_fewer_blocks_load_in_the_stock_class(tmp_path: Path, name: str) -> None:
+    case = model(name)
+    np.savez(tmp_path / "tokens.npz", x=np.random.default_rng(0).integers(0, 60, (2, 24)))
+    small = last.prune(case.directory / "checkpoint", 0.3, "loss", calibration_file=tmp_path / "tokens.npz")
+    out, tokens = last.save(small, tmp_path / "small"), case.recorded["tokens"]
+    assert agree(ours(out, tokens), answers(loaded(out), tokens))
+
+
+def test_a_bias_of_out_proj_alone_loads_by_the_modelling_file(tmp_path: Path) -> None:
+    case = model("hf_base")
+    np.savez(tmp_path / "tokens.npz", x=np.random.default_rng(0).integers(0, 60, (2, 24)))
+    asked: dict[str, Any] = {"target": "heads", "calibration_file": tmp_path / "tokens.npz"}
+    out = last.save(last.prune(case.directory / "checkpoint", 0.5, "flap", **asked), tmp_path / "small")
+    theirs, tokens = loaded(out, trust_remote_code=True), case.recorded["tokens"]
+    assert agree(ours(out, tokens), answers(theirs, tokens))
+
+
+def test_a_state_dict_that_was_written_anew_loads_in_torch(tmp_path: Path) -> None:
+    case = model("ssm_mlp")
+    np.savez(tmp_path / "tokens.npz", x=np.random.default_rng(0).integers(0, 60, (2, 24)))
+    small = last.prune(case.directory / "checkpoint", 0.5, "loss", calibration_file=tmp_path / "tokens.npz")
+    out = last.save(small, tmp_path / "small")
+    found = torch.load(out / "pytorch_model.bin", weights_only=True)
+    assert found["lm_head.weight"].data_ptr() == found["backbone.embedding.weight"].data_ptr()
+    theirs = {name: tensor.numpy() for name, tensor in found.items()}
+    assert theirs.keys() == {".".join(key) for key in small.leaves}
+    assert all((theirs[".".join(key)] == array).all() for key, array in small.read(small.leaves).items())
+
+
 def test_half_precision_stays(tmp_path: Path) -> None:
     case = model("hf_bf16_sharded")
     out = last.save(last.prune(case.directory / "checkpoint", **OWN_SIZES), tmp_path / "small")
@@ -221,7 +251,8 @@ def test_a_head_that_is_a_group_of_its_own_takes_its_pairs_along(tmp_path: Path)
 
 def test_a_cache_of_transformers_4_gets_room_for_each_layer(tmp_path: Path) -> None:
     module = code(tmp_path)
-    sizes = {"conv_dim": 20, "conv_kernel_size": 4, "num_heads": 2, "head_dim": 8, "ssm_state_size": 3}
+    sizes = {"num_heads": 2, "head_dim": 8, "ssm_state_size": 3, "A_log": torch.zeros(2)}
+    sizes["conv1d"] = SimpleNamespace(weight=torch.zeros(20, 1, 4))
     mixer = SimpleNamespace(layer_idx=1, **sizes)
     one = SimpleNamespace(conv_states=torch.zeros(2, 5, 30, 4), ssm_states=torch.zeros(2, 5, 2, 8, 7))
     several = SimpleNamespace(conv_states=list(one.conv_states), ssm_states=list(one.ssm_states))
@@ -233,6 +264,10 @@ def test_a_cache_of_transformers_4_gets_room_for_each_layer(tmp_path: Path) -> N
         module._make_room(mixer, (None, cache), {})
         assert cache.ssm_states[1].all()
     assert one.conv_states.device == torch.device("cpu")
+    first = SimpleNamespace(layer_idx=0, A_log=torch.zeros(30, 3), conv1d=SimpleNamespace(weight=torch.zeros(30, 1, 4)))
+    mamba1 = SimpleNamespace(conv_states=[torch.zeros(5, 30, 4)], ssm_states=[torch.zeros(5, 30, 16)])
+    module._make_room(first, (), {"cache_params": mamba1})
+    assert [tuple(states[0].shape) for states in (mamba1.conv_states, mamba1.ssm_states)] == [(5, 30, 4), (5, 30, 3)]
 
 
 def test_a_model_without_such_sizes_is_the_stock_one(tmp_path: Path) -> None:

@@ -181,6 +181,7 @@ def test_what_does_not_fit_is_named() -> None:
 
 
 MAMBA, ZAMBA = mamba_arrays(np.random.default_rng(0), features=5), zamba_arrays(np.random.default_rng(0), features=5)
+NARROW, SLIM = (draw(np.random.default_rng(0), features=2) for draw in (mamba_arrays, zamba_arrays))
 SSM = {"file:config.json": {"d_model": 5, "ssm_cfg": {"layer": "Mamba1"}}}
 CONVERTED = {"file:config.json": {"model_type": "mamba", "ssm_cfg": {}, "d_model": 5}}
 NESTED = {"file:config.json": {"model_type": "seeing_jamba", "text_config": {"model_type": "jamba"}}}
@@ -190,17 +191,18 @@ NESTED = {"file:config.json": {"model_type": "seeing_jamba", "text_config": {"mo
     ("arrays", "config", "target", "count", "values"),
     [
         (MAMBA, files("mamba"), "states", 3, {("state_size",): 3}),
-        (MAMBA, files("mamba"), "channels", 5, {("expand",): 1, ("intermediate_size",): 5}),
+        (NARROW, files("mamba"), "channels", 4, {("expand",): 2, ("intermediate_size",): 4}),
         (MAMBA, files("falcon_mamba"), "channels", 3, {("intermediate_size",): 3}),
-        (MAMBA, files("jamba"), "channels", 5, {("mamba_expand",): 1}),
+        (NARROW, files("jamba"), "channels", 4, {("mamba_expand",): 2}),
         (MAMBA, NESTED, "states", 3, {("text_config", "mamba_d_state"): 3}),
         (MAMBA, CONVERTED, "states", 3, {("state_size",): 3}),
         (MAMBA, SSM, "states", 3, {("ssm_cfg", "d_state"): 3}),
-        (MAMBA, SSM, "channels", 5, {("ssm_cfg", "expand"): 1}),
+        (NARROW, SSM, "channels", 4, {("ssm_cfg", "expand"): 2}),
         (MAMBA, SSM, "channels", 3, {("ssm_cfg", "expand"): 0.6}),
         (ZAMBA, files("zamba"), "states", 3, {("mamba_d_state",): 3}),
         (ZAMBA, files("zamba"), "heads", 1, {("mamba_expand",): 1, ("n_mamba_heads",): 1}),
-        (ZAMBA, files("zamba"), "channels", 5, {("mamba_expand",): 2}),
+        (SLIM, files("zamba"), "channels", 3, {("mamba_expand",): 3}),
+        (MAMBA, files("mamba"), "channels", 5, {}),
     ],
 )
 def test_the_keys_of_sizes_change(arrays: Any, config: Any, target: str, count: int, values: Any) -> None:
@@ -208,16 +210,31 @@ def test_the_keys_of_sizes_change(arrays: Any, config: Any, target: str, count: 
     assert resized(Shrinking(config, layers, target, [count, count], {})).sizes == {"config.json": values}
 
 
-def test_what_a_configuration_cannot_say_is_refused() -> None:
+def test_what_a_configuration_cannot_say_goes_with_the_modelling_file_or_is_refused() -> None:
     several = [as_layer(ZAMBA, files("zamba"))] * 2
-    with pytest.raises(
-        UsageError, match=r"would keep 8 channels, and zamba has mamba_expand times its width of 5"
-    ) as e:
-        resized(Shrinking(files("zamba"), several, "channels", [4, 4], {}))
+
+    def told(config: Any, layers: Any, target: str, counts: list[int]) -> Any:
+        found = resized(Shrinking(config, layers, target, counts, {})).sizes["config.json"]
+        assert set(found) == {("last_layers",), ("auto_map",)}
+        return [(w["states"], w["heads"], w["head_dim"]) for w in found[("last_layers",)]]
+
+    assert told(files("zamba"), several, "channels", [4, 4]) == [(6, 2, 4)] * 2
+    assert told(files("zamba"), several, "states", [2, 3]) == [(2, 2, 5), (3, 2, 5)]
+    assert told(files("jamba"), [as_layer(MAMBA, files("jamba"))] * 2, "channels", [3, 3]) == [(6, 1, 3)] * 2
+    with pytest.raises(UsageError, match=r"would keep 8 channels, and zamba has mamba_expand times its width") as e:
+        resized(Shrinking(files("zamba"), several, "channels", [4, 4], {}, stock=True))
     assert e.value.args[1].startswith("⟦multiple_of 5⟧ rounds channels up")
-    with pytest.raises(UsageError, match="would keep 2 to 3 states, and zamba has one number for all") as e:
-        resized(Shrinking(files("zamba"), several, "states", [2, 3], {}))
-    assert "⟦stock⟧ fills layers up" in e.value.args[1]
-    with pytest.raises(UsageError, match="would keep 2 to 3 states, and jamba has one number for all") as e:
-        resized(Shrinking(files("jamba"), [as_layer(MAMBA, files("jamba"))] * 2, "states", [2, 3], {}))
-    assert "⟦stock⟧" not in e.value.args[1]
+    nested = [as_layer(MAMBA, NESTED)] * 2
+    with pytest.raises(UsageError, match=r"2 to 3 states, and jamba has one .* language models alone, no seeing"):
+        resized(Shrinking(NESTED, nested, "states", [2, 3], {}))
+
+
+def test_lists_for_mamba_ssm_have_an_entry_for_each_layer() -> None:
+    layers = [as_layer(MAMBA, SSM)] * 2
+    found = resized(Shrinking(SSM, layers, "states", [2, 3], {})).sizes["config.json"]
+    assert found == {("d_state_list",): [2, 3]}
+    there = {"file:config.json": {**SSM["file:config.json"], "d_state_list": [6, 6]}}
+    found = resized(Shrinking(there, layers, "states", [2, 2], {})).sizes["config.json"]
+    assert found == {("ssm_cfg", "d_state"): 2, ("d_state_list",): [2, 2]}
+    found = resized(Shrinking(SSM, layers, "channels", [2, 3], {})).sizes["config.json"]
+    assert found == {("d_inner_list",): [2, 3]}

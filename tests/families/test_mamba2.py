@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import runpy
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +19,7 @@ import last_cli as last
 from last_cli import formats
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.families.find import find_layers
+from last_cli.families.mamba.dialect import TYPES as MAMBA_TYPES
 from last_cli.families.mamba.dialect import settings as mamba_settings
 from last_cli.families.mamba2 import modelling
 from last_cli.families.mamba2.dialect import MAIN, TYPES, settings
@@ -102,6 +105,7 @@ def test_a_converted_model_may_keep_the_configuration_of_mamba_ssm() -> None:
         ("hf_base", {"model_type": []}, r"names the model type \[\]"),
         ("hf_base", {"layer_norm_epsilon": 10**400}, "layer_norm_epsilon is 1000"),
         ("hf_base", {"layer_norm_epsilon": float("nan")}, "layer_norm_epsilon is nan"),
+        ("hf_base", {"layer_norm_epsilon": -1e-5}, "layer_norm_epsilon is -1e-05, expected a small number, 0 or more"),
         ("ssm_bf16", {"ssm_cfg": [1]}, r"ssm_cfg is \[1\], expected an object"),
         ("ssm_bf16", {"ssm_cfg": {"dt_limit": 3}}, "dt_limit is 3, expected 2 numbers"),
         ("phi_mva", {"Block1": "x"}, "Block1 is 'x', expected an object"),
@@ -120,6 +124,46 @@ def test_values_that_are_none(case: str, changes: dict[str, Any], said: str) -> 
     shapes = {".".join(key): leaf.shape for key, leaf in index.leaves.items()}
     with pytest.raises(CheckpointError, match=said):
         language_spec(shapes, {**index.config, "file:config.json": config})
+
+
+@pytest.mark.parametrize(("kind", "least"), [("nemotron_h", 0.001), ("zamba2", 0.001), ("bamba", 0.0)])
+def test_the_smallest_step_is_the_usual_one_where_none_is_said(kind: str, least: float) -> None:
+    assert settings({MAIN: {"model_type": kind}}).limit == (least, math.inf)
+    assert settings({MAIN: {"model_type": kind, TYPES[kind].limit: None}}).limit == (least, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "root", "head"),
+    [
+        ("", "model", "lm_head"),
+        ("language_model.", "language_model.model", "language_model.lm_head"),
+        ("model.language_model.", "model.language_model", "lm_head"),
+    ],
+)
+def test_a_model_of_several_kinds_of_data_has_one_of_language(prefix: str, root: str, head: str) -> None:
+    index = formats.index(directories() / "bamba" / "checkpoint")
+    config, shapes = index.config[MAIN], {".".join(key): leaf.shape for key, leaf in index.leaves.items()}
+    plain = language_spec(shapes, index.config)
+    own = root.removesuffix("model") if root.endswith(".model") else ""
+    named = {
+        (name.replace("model", root, 1) if name.startswith("model.") else own + name): s for name, s in shapes.items()
+    }
+    assert not prefix or set(named) != set(shapes)
+    tower = {"vision_tower.layers.0.attention.weight": (4, 4)} if prefix else {}
+    files = {MAIN: {"model_type": "llava_next", "text_config": config}} if prefix else index.config
+    spec = language_spec({**named, **tower}, files)
+    assert (spec.embedding, spec.head) == (f"{root}.embed_tokens", head)
+    assert spec.blocks == tuple(
+        replace(block, prefix=block.prefix.replace("model", root, 1)) for block in plain.blocks
+    ) and (spec.eps, spec.factors) == (plain.eps, plain.factors)
+
+
+def test_a_second_model_or_none_is_named() -> None:
+    index = formats.index(directories() / "hf_base" / "checkpoint")
+    shapes = {".".join(key): leaf.shape for key, leaf in index.leaves.items()}
+    other = {name.replace("backbone", "draft.backbone"): shape for name, shape in shapes.items()}
+    with pytest.raises(CheckpointError, match=r"below backbone, draft\.backbone, expected one"):
+        language_spec(shapes | other, index.config)
 
 
 def test_another_model_type_is_named(tmp_path: Path) -> None:
@@ -155,6 +199,9 @@ def test_the_modelling_file_has_the_keys_of_the_table(monkeypatch: pytest.Monkey
         inner = keys.inner[0] if keys.inner else None
         stock = modelling.CLASSES[name].removeprefix("Last")
         ours[stock] = ((keys.states, keys.heads, keys.head_dim, keys.groups), inner)
+    for name, keys in MAMBA_TYPES.items():
+        stock = modelling.CLASSES[name].removeprefix("Last")
+        ours[stock] = ((keys.states, keys.heads, None, None), keys.inner or keys.expand)
     assert theirs == ours
 
 
@@ -230,6 +277,6 @@ def test_limits_of_the_step_that_are_none_are_refused(limit: Any) -> None:
     for main in ({"model_type": "bamba", "time_step_limit": limit}, {"ssm_cfg": {"dt_limit": limit}}):
         with pytest.raises(CheckpointError, match=r"_limit (is|goes)"):
             settings({MAIN: main})
-    for main in ({"model_type": "bamba", "time_step_limit": None}, {"ssm_cfg": {}}, {"model_type": "zamba2"}):
+    for main in ({"model_type": "bamba", "time_step_limit": None}, {"ssm_cfg": {}}):
         assert settings({MAIN: main}).limit == (0.0, float("inf"))
     assert settings({MAIN: {"model_type": "zamba2", "time_step_min": 0.1}}).limit == (0.1, float("inf"))

@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from language_models import Model, model
 
+from last_cli.families.mamba2.dialect import MAIN
 from last_cli.families.mamba2.network import forward, observe
 from last_cli.families.mamba2.network.forward import drive, enter, mixer_inputs
 from last_cli.families.mamba2.network.language import LANGUAGE
+from last_cli.families.mamba2.network.spec import language_spec
 
 CASE, LENGTH = "hf_groups", 12
 
@@ -94,6 +96,28 @@ def test_a_gradient_is_that_of_the_predictions_that_count() -> None:
     assert sizes is not None
     b, c = (slopes[slice(*sizes.rows[part])].reshape(sizes.groups, -1) for part in "BC")
     np.testing.assert_allclose(scores[name.replace(".", "/")]["fisher"][1], b + c, rtol=1e-3)
+
+
+def test_a_gradient_holds_what_is_within_one_block_at_a_time() -> None:
+    width, inner, heads, states, steps = 32, 64, 4, 16, 512
+    rows, sizes = inner + 2 * states, {"A_log": (heads,), "D": (heads,), "dt_bias": (heads,), "norm.weight": (inner,)}
+    sizes |= {"in_proj.weight": (inner + rows + heads, width), "out_proj.weight": (width, inner)}
+    sizes |= {"conv1d.weight": (rows, 1, 4), "conv1d.bias": (rows,)}
+    said = {"model_type": "mamba2", "n_groups": 1, "num_heads": heads, "head_dim": inner // heads}
+
+    def held(blocks: int) -> int:
+        shapes = {"backbone.embeddings.weight": (40, width), "backbone.norm_f.weight": (width,)}
+        for prefix in (f"backbone.layers.{i}" for i in range(blocks)):
+            shapes |= {f"{prefix}.mixer.{name}": shape for name, shape in sizes.items()}
+            shapes[f"{prefix}.norm.weight"] = (width,)
+        spec = language_spec(shapes, {MAIN: said})
+        x, one = jax.ShapeDtypeStruct((1, steps), jnp.int32), jax.ShapeDtypeStruct((1,), jnp.int32)
+        run = jax.jit(lambda *given: LANGUAGE.observed["fisher", "states"](spec, *given))
+        tensors = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
+        return run.lower(tensors, x, one, one).compile().memory_analysis().temp_size_in_bytes
+
+    of_one = 4 * steps * (inner + rows + heads)  # what in_proj alone puts out
+    assert held(3) - held(2) < of_one / 2
 
 
 def test_what_heads_and_channels_put_out_adds_up_to_what_the_mixer_puts_out() -> None:

@@ -15,7 +15,7 @@ from last_cli import formats
 from last_cli.base.errors import CheckpointError, OutputError
 from last_cli.formats import safetensors, torch_zip
 from last_cli.formats.account import check_replaceable
-from last_cli.formats.format import Changes, format_named
+from last_cli.formats.format import Changes, Resized, format_named
 
 DATA = Path(__file__).parents[1] / "data" / "mamba2" / "oracle.tar.xz"
 NAMES = ["hf_base", "hf_bf16_sharded", "ssm_mlp", "ssm_bf16", "mil_base"]
@@ -31,7 +31,7 @@ def directories(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def mirrored(index: formats.Index, out: Path, **changes) -> formats.Index:
     out.mkdir()
-    format_named("huggingface").mirror(index, out, Changes(**{"leaves": {}, "items": {}, "stamp": {}, **changes}))
+    format_named("huggingface").mirror(index, out, Changes(changes.pop("leaves", {}), {}, {}, Resized(**changes)))
     return formats.index(out)
 
 

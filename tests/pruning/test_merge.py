@@ -82,8 +82,7 @@ def test_what_is_left_is_pruned_further(tmp_path: Path) -> None:
         assert float(np.abs(run(two, tokens) - masked).max()) <= 1e-5 * float(np.abs(masked).max())
     again = last.load(last.save(last.prune(one, 0.5, "merge"), tmp_path / "again"))
     assert last.verify(again, one).passed
-    with pytest.raises(CheckpointError, match="merged 2 times since then"):
-        last.verify(again, source("hf_groups"))
+    assert last.verify(again, source("hf_groups")).passed
 
 
 def test_what_stays_is_a_divisor_and_at_least_min_states() -> None:

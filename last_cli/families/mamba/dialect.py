@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from last_cli.base.errors import CheckpointError
-from last_cli.families.mamba2.dialect import MAIN, number, shown, type_of
+from last_cli.families.mamba2.dialect import MAIN, epsilon, shown, type_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,6 @@ class Keys:
         inner: the number of channels itself, which wins where it is said.
         heads: the number of heads.
         norm_eps: the epsilon of the norms of B and C over the states; None where there are none.
-        fraction: the ratio of channels may be a fraction.
         activation: behind the convolution.
     """
 
@@ -33,7 +32,6 @@ class Keys:
     inner: str | None = None
     heads: str | None = None
     norm_eps: str | None = None
-    fraction: bool = False
     activation: str = "hidden_act"
 
 
@@ -71,7 +69,7 @@ def settings(files: Mapping[str, Any]) -> Settings:
     """
     main = files.get(MAIN) or {}
     if type_of(main) not in TYPES and "ssm_cfg" in main:  # transformers' own conversions keep it too.
-        return Settings("mamba_ssm", Keys("d_state", "expand", fraction=True), ("ssm_cfg",))
+        return Settings("mamba_ssm", Keys("d_state", "expand"), ("ssm_cfg",))
     inner = main.get("text_config")
     nested = inner if type_of(main) not in TYPES and isinstance(inner, dict) else None
     config = main if nested is None else nested
@@ -84,5 +82,5 @@ def settings(files: Mapping[str, Any]) -> Settings:
     keys = TYPES[name]
     if (activation := config.get(keys.activation, "silu")) not in ("silu", "swish"):
         raise CheckpointError(f"config.json: {keys.activation} is {activation!r}, expected silu")
-    eps = None if keys.norm_eps is None else number(config.get(keys.norm_eps, 1e-6), keys.norm_eps)
+    eps = None if keys.norm_eps is None else epsilon(config.get(keys.norm_eps, 1e-6), keys.norm_eps)
     return Settings(name, keys, () if nested is None else ("text_config",), eps)

@@ -15,11 +15,10 @@ from last_cli.base.annotations import Float
 from last_cli.base.errors import CheckpointError
 from last_cli.families.family import agree, expect_ndim
 from last_cli.families.front import BESIDE
+from last_cli.families.mamba.table import B_NORM, C_NORM
 from last_cli.families.target import Shapes
 
 Arrays = Mapping[str, np.ndarray]
-
-B_NORM, C_NORM = "b_layernorm.weight", "c_layernorm.weight"
 
 ONE_HEAD = {
     "A_log": "(channels, states)",

@@ -13,7 +13,8 @@ import numpy as np
 
 from last_cli.base.annotations import Float
 from last_cli.families.front import Front, normal, sigmoid, silu
-from last_cli.families.mamba.mixer import B_NORM, C_NORM, Arrays, Heads, heads_of, mixer
+from last_cli.families.mamba.mixer import Arrays, Heads, heads_of, mixer
+from last_cli.families.mamba.table import B_NORM, C_NORM
 
 
 def state_energies(arrays: Arrays, front: Front, eps: float | None) -> Float[np.ndarray, "H N"]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from last_cli.families.mamba.mixer import B_NORM, C_NORM, Mixer
+from last_cli.families.mamba.mixer import Mixer
+from last_cli.families.mamba.table import B_NORM, C_NORM
 from last_cli.families.target import Segment, Segments, Shapes
 
 

@@ -23,6 +23,9 @@ MAIN, MAMBA = "file:config.json", "file:mamba_config.json"
 EPS_LIST = "norm_eps_list"
 """The key of config.json below which `last` writes the epsilon of each mixer's norm for mamba_ssm, which has one."""
 
+USUAL_STEP_MIN = 0.001
+"""The smallest step of Nemotron-H and Zamba2 where config.json says none."""
+
 LAST_LAYERS = "last_layers"
 """The key of config.json below which `last` writes the sizes of mixers that differ, and the epsilon of their norms."""
 
@@ -155,14 +158,19 @@ def settings(files: Mapping[str, Any]) -> Settings:
         return _discrete("llamba", section(main, "ssm_cfg"))
     if "ssm_cfg" in main and type_of(main) not in TYPES:  # Converted ones may keep it beside their own keys.
         return _mamba_ssm(main)
-    inner = main.get("text_config") if isinstance(main.get("text_config"), dict) else None
-    config = main if type_of(main) in TYPES or inner is None else inner
+    config = of_language(main)
     if type_of(config) in TYPES:
         return _transformers(config)
     raise CheckpointError(
         f"config.json names the model type {shown(config.get('model_type'))}, expected one of {', '.join(TYPES)}, "
         "or a file of mamba_ssm, phi-mamba, Llamba or MambaInLlama"
     )
+
+
+def of_language(main: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The configuration of the language model: that of a model of several kinds of data has it as a part."""
+    inner = main.get("text_config")
+    return inner if type_of(main) not in TYPES and isinstance(inner, dict) else main
 
 
 def type_of(config: Any) -> str:
@@ -180,6 +188,13 @@ def number(value: Any, name: str) -> float:
     except (TypeError, ValueError, OverflowError):
         pass
     raise CheckpointError(f"config.json: {name} is {shown(value)}, expected a number")
+
+
+def epsilon(value: Any, name: str) -> float:
+    """A number of a configuration that is added to a mean square."""
+    if not 0 <= (found := number(value, name)) < math.inf:
+        raise CheckpointError(f"config.json: {name} is {shown(value)}, expected a small number, 0 or more")
+    return found
 
 
 def whole(value: Any, name: str) -> int:
@@ -215,8 +230,8 @@ def _transformers(config: Mapping[str, Any]) -> Settings:
     kind = config["model_type"]
     keys = TYPES[kind]
     limit = config.get(keys.limit)
-    if keys.limit == "time_step_min" and limit is not None:
-        limit = [limit, math.inf]
+    if keys.limit == "time_step_min":
+        limit = [USUAL_STEP_MIN if limit is None else limit, math.inf]
     norm: Literal["gate first", "norm first"] | None = "gate first"
     factors: dict[str, float] = {}
     factor_in, factor_out = 1.0, 1.0
@@ -227,7 +242,7 @@ def _transformers(config: Mapping[str, Any]) -> Settings:
         factors.update(zip(("z", "x", "B", "C", "dt"), said, strict=True))
         factor_in = number(config.get("ssm_in_multiplier", 1.0), "ssm_in_multiplier")
         factor_out = number(config.get("ssm_out_multiplier", 1.0), "ssm_out_multiplier")
-    eps = number(config.get(keys.eps, 1e-5), keys.eps) if isinstance(keys.eps, str) else keys.eps
+    eps = epsilon(config.get(keys.eps, 1e-5), keys.eps) if isinstance(keys.eps, str) else keys.eps
     groups, merged = whole(config.get(keys.groups, keys.usual_groups), keys.groups), _merged(config)
     return Settings(
         kind,
@@ -270,7 +285,7 @@ def _each_eps(entries: Any, eps: float) -> tuple[float, ...]:
     """The epsilon of every mixer's norm; of a mixer without one, that of the others."""
     if not _are_entries(entries):
         raise CheckpointError(f"config.json: {LAST_LAYERS} is no list of objects with states, heads, head_dim and eps")
-    return tuple(eps if entry["eps"] is None else number(entry["eps"], f"{LAST_LAYERS}.eps") for entry in entries)
+    return tuple(eps if entry["eps"] is None else epsilon(entry["eps"], f"{LAST_LAYERS}.eps") for entry in entries)
 
 
 def _are_entries(entries: Any) -> bool:
@@ -311,7 +326,7 @@ def _groups(there: Mapping[str, Any], usual: Any, groups_key: str, heads_key: st
 
 def _eps_list(config: Mapping[str, Any]) -> tuple[float, ...] | None:
     eps = config.get(EPS_LIST)
-    return None if eps is None else tuple(number(value, EPS_LIST) for value in _list(eps, EPS_LIST))
+    return None if eps is None else tuple(epsilon(value, EPS_LIST) for value in _list(eps, EPS_LIST))
 
 
 def _list(value: Any, name: str) -> list[Any]:

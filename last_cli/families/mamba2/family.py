@@ -6,18 +6,17 @@ weight of the gate's norm where a model has them. What lies in which rows stands
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from last_cli.families.family import Family, Relative, Sizes, expect_ndim
-from last_cli.families.front import BESIDE, front
+from last_cli.families.family import Family, Sizes, expect_ndim
+from last_cli.families.front import front
 from last_cli.families.mamba2.dialect import Settings, settings
 from last_cli.families.mamba2.mixer import Mixer, mixer
-from last_cli.families.mamba2.modelling import loader
 from last_cli.families.mamba2.norms import (
     by_unit,
     channel_magnitudes,
@@ -27,31 +26,24 @@ from last_cli.families.mamba2.norms import (
     measured_energies,
     state_energies,
 )
-from last_cli.families.mamba2.targets import TARGETS, segments, units
-from last_cli.families.resizing import Resizing, Shrinking
-from last_cli.families.stock import Stock
-from last_cli.families.target import Shapes, Target
-from last_cli.formats import Key
+from last_cli.families.mamba2.table import BIASES, MAMBA2
+from last_cli.families.mamba2.targets import OUT_BIAS, TARGETS, segments, units
+from last_cli.families.target import Shapes, Target, by_shapes
 
 MULTIPLES = {"states": 8}
 """Of what the kernels for GPUs want a multiple."""
 
 ORDERS = ("fisher", "taylor")
 """What the loss on text minds, see network.slopes."""
+REFERENCES = ("reference-fisher", "reference-taylor")
+"""The same of states as the paper's code has it."""
 
 _NDIM = {"in_proj.weight": 2, "conv1d.weight": 3, "out_proj.weight": 2, "A_log": 1, "dt_bias": 1, "norm.weight": 1}
-_BIASES = ("in_proj.bias", "conv1d.bias", "out_proj.bias", "z_bias")
-
-GATED_DELTA = Relative(
-    "a gated delta net",
-    "its state is a matrix that is written over, no Mamba state",
-    lambda shapes: _gated_delta(shapes),
-)
 
 
 def mixer_of(shapes: Shapes, said: Settings) -> Mixer:
     """The mixer of these leaves; raises CheckpointError where they do not belong together."""
-    for name, ndim in [*_NDIM.items(), *((name, 1) for name in _BIASES)]:
+    for name, ndim in [*_NDIM.items(), *((name, 1) for name in BIASES)]:
         if name in shapes:
             expect_ndim(shapes, name, f"{ndim} axes", (ndim,))
     expect_ndim(shapes, "D", "(H,)", (1,))
@@ -66,14 +58,18 @@ def bound(files: Mapping[str, Any]) -> Family:
 def of_settings(said: Settings) -> Family:
     """The family in a model whose mixers are so."""
 
+    @by_shapes
+    def own(shapes: Shapes) -> Mixer:
+        return mixer_of(shapes, said)
+
     def sizes(shapes: Shapes) -> Sizes:
-        found = mixer_of(shapes, said)
+        found = own(shapes)
         return Sizes(found.states, found.groups, shapes["in_proj.weight"][1], 1, _other(shapes))
 
     return replace(
         MAMBA2,
         sizes=sizes,
-        targets=tuple(_target(name, said) for name in TARGETS if name != "groups" or said.rows != "shared"),
+        targets=tuple(_target(name, own) for name in TARGETS if name != "groups" or said.rows != "shared"),
         bound=None,
         energies={
             ("hinf", "states"): partial(_hinf, said, state_energies),
@@ -89,18 +85,12 @@ def of_settings(said: Settings) -> Family:
             ("energy", "heads"): partial(_by_unit, said, "heads", "heads"),
             ("energy", "channels"): partial(_by_unit, said, "channels", "channels"),
             ("flap", "heads"): partial(_flap, said),
-            **{(order, "states"): partial(_of_states, order) for order in ORDERS},
+            **{(order, "states"): partial(_of_states, order) for order in (*ORDERS, *REFERENCES)},
             **{(order, t): partial(_by_unit, said, t, order) for order in ORDERS for t in ("heads", "channels")},
         },
-        memory=lambda shapes: memory(mixer_of(shapes, said), shapes),
+        memory=lambda shapes: memory(own(shapes), shapes),
+        made_up={("flap", "heads"): partial(_bias, said)},
     )
-
-
-def resized(pruning: Shrinking) -> Resizing:
-    """See Family.resized."""
-    from last_cli.families.mamba2.resize import resized  # Layers of other families are found without it.
-
-    return resized(pruning)
 
 
 def memory(found: Mixer, shapes: Shapes) -> int:
@@ -114,11 +104,11 @@ def _other(shapes: Shapes) -> int | None:
     return None if inputs == outputs else outputs
 
 
-def _target(name: str, said: Settings) -> Target:
+def _target(name: str, own: Callable[[Shapes], Mixer]) -> Target:
     return Target(
         name,
-        lambda shapes: units(mixer_of(shapes, said), name),
-        lambda shapes: segments(mixer_of(shapes, said), name, shapes),
+        lambda shapes: units(own(shapes), name),
+        by_shapes(lambda shapes: segments(own(shapes), name, shapes)),
         scope="layer",
         even=name != "groups",
         multiple=MULTIPLES.get(name, 1),
@@ -155,6 +145,14 @@ def _flap(said: Settings, leaves: Mapping[str, np.ndarray], means: Mapping[str, 
     return scores(_own(said, leaves), leaves, means)
 
 
+def _bias(
+    said: Settings, leaves: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray], keep: np.ndarray
+) -> dict[str, np.ndarray]:
+    from last_cli.families.mamba2.flap import bias
+
+    return {OUT_BIAS: bias(_own(said, leaves), leaves, means, keep)}
+
+
 def _magnitude(said: Settings, energies: Callable[..., np.ndarray], leaves: Mapping[str, np.ndarray]) -> np.ndarray:
     return energies(_own(said, leaves), leaves)
 
@@ -163,41 +161,3 @@ def _respond(said: Settings, leaves: Mapping[str, np.ndarray], inputs: np.ndarra
     from last_cli.families.mamba2.response import response
 
     return response(_own(said, leaves), leaves, inputs)
-
-
-def _gated_delta(shapes: Shapes) -> bool:
-    names = {path.rpartition("/")[2] for path in shapes}
-    own = any(path.replace("/", ".").endswith("in_proj.weight") for path in shapes)  # of a mixer that lost its D
-    return "A_log" in names and "D" not in names and not own
-
-
-def _stock(files: Mapping[str, Any], layers: Sequence[Any], shapes: Mapping[Key, tuple[int, ...]]) -> Stock:
-    from last_cli.families.mamba2.convert import stock
-
-    return stock(files, layers, shapes)
-
-
-def _unbound(shapes: Shapes) -> Any:
-    raise AssertionError(f"only `bound` makes a family that reads {sorted(shapes)}")
-
-
-MAMBA2 = Family(
-    name="mamba2",
-    kind="mamba2",
-    summary="a Mamba-2 mixer of a language model; A_log, D, in_proj, conv1d, out_proj and what configurations say",
-    required=frozenset({"D", "in_proj.weight", "conv1d.weight", "out_proj.weight"}),
-    optional=frozenset({"A_log", "dt_bias", "norm.weight", *_BIASES}),
-    absent=frozenset({"x_proj.weight", "x_proj_weight"}),
-    beside=BESIDE,
-    options=(),
-    sizes=_unbound,
-    targets=tuple(Target(name, _unbound, _unbound) for name in TARGETS),
-    copied=False,
-    network="last_cli.families.mamba2.network.language:LANGUAGE",
-    group="group",
-    bound=bound,
-    resized=resized,
-    loader=loader,
-    stock=lambda files, layers, shapes: _stock(files, layers, shapes),
-    relatives=(GATED_DELTA,),
-)

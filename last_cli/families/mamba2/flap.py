@@ -2,7 +2,8 @@
 
 WIFV weighs how much each channel that out_proj reads fluctuates on text by the squared size of its column. AL-AM sets
 the channels of each layer to mean 0 and deviation 1, so that heads of all layers are ranked together, and takes the
-mean over a head. A channel that is always the same could be made up for by a bias, whatever it is.
+mean over a head. A channel that is always the same could be made up for by a bias, whatever it is; the means of those
+that go are added as one.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from last_cli.base.annotations import Float
+from last_cli.base.annotations import Bool, Float
 from last_cli.families.mamba2.mixer import Mixer
-from last_cli.families.mamba2.targets import OUT, units
+from last_cli.families.mamba2.targets import OUT, OUT_BIAS, units
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -31,6 +32,22 @@ def scores(sizes: Mixer, arrays: Arrays, seen: Arrays) -> Float[np.ndarray, "G H
     deviation = weighted.std(ddof=1) if weighted.size > 1 else 0.0
     standard = (weighted - weighted.mean()) / (deviation or 1.0)
     return standard.reshape(sizes.heads, -1).mean(axis=1).reshape(units(sizes, "heads"))
+
+
+def bias(sizes: Mixer, arrays: Arrays, seen: Arrays, keep: Bool[np.ndarray, "G H"]) -> Float[np.ndarray, " d"]:
+    """The bias of out_proj that makes up for the mean of what the heads that go put out through it.
+
+    Args:
+        sizes: of the mixer.
+        arrays: its tensors by their names below its prefix.
+        seen: see scores.
+        keep: which heads stay.
+    """
+    weight = arrays[OUT]
+    mean = seen["mean"].astype(np.float64).mean(axis=0) * ~keep.reshape(-1, 1)
+    made = weight[:, sizes.beside :].astype(np.float64) @ mean.ravel()
+    old = arrays.get(OUT_BIAS)
+    return made.astype(weight.dtype) if old is None else (old.astype(np.float64) + made).astype(old.dtype)
 
 
 def fluctuation(seen: Arrays) -> Float[np.ndarray, "H P"]:

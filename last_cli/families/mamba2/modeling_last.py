@@ -1,10 +1,10 @@
-"""Language models of transformers whose Mamba-2 mixers have different sizes, as `last` writes them.
+"""Language models of transformers whose Mamba mixers have different sizes, as `last` writes them.
 
-`last_layers` in config.json has an entry for each mixer, in the order of the layers: its states, its heads, the
-channels of a head (`head_dim`), and the epsilon of its gate's norm (`eps`, null where there is no such norm). With
-`groups` B and C have so many, and its norm has those that the configuration says. The stock class makes the model, and
-each mixer is then made anew, by its own class, from the configuration with these sizes. Everything else is the stock
-class's.
+`last_layers` in config.json has an entry for each mixer, in the order of the layers: its states, its heads (1 in
+Mamba-1), the channels of a head (`head_dim`), and the epsilon of its gate's norm (`eps`, null where there is no such
+norm). With `groups` B and C have so many, and its norm has those that the configuration says; with `bias` out_proj has
+one. The stock class makes the model, and each mixer is then made anew, by its own class, from the configuration with
+these sizes. Everything else is the stock class's.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ KEYS = {
     "NemotronHForCausalLM": (("ssm_state_size", "mamba_num_heads", "mamba_head_dim", "n_groups"), None),
     "FalconH1ForCausalLM": (_MAMBA, "mamba_d_ssm"),
     "Zamba2ForCausalLM": (("mamba_d_state", "n_mamba_heads", "mamba_headdim", "mamba_ngroups"), "mamba_expand"),
+    "MambaForCausalLM": (("state_size", None, None, None), "intermediate_size"),
+    "FalconMambaForCausalLM": (("state_size", None, None, None), "intermediate_size"),
+    "JambaForCausalLM": (("mamba_d_state", None, None, None), "mamba_expand"),
+    "ZambaForCausalLM": (("mamba_d_state", "n_mamba_heads", None, None), "mamba_expand"),
 }
 """The stock classes: keys of states, heads, head_dim and groups, and of all channels or their ratio to the width."""
 
@@ -48,6 +52,13 @@ class Layered:
         super().__init__(config, *args, **kwargs)
         if entries := getattr(config, "last_layers", None):
             _resize(self, config, entries)
+
+
+class _Ratio(Fraction):
+    """The ratio of all channels to the width of the model: times the width exactly so many, an int as classes want."""
+
+    def __mul__(self, other: Any) -> Any:
+        return int(Fraction(self) * other)
 
 
 class _Config:
@@ -78,6 +89,8 @@ def _resize(model: Any, config: Any, entries: list[dict[str, Any]]) -> None:
             new.norm.variance_epsilon = entry["eps"]
             if "groups" in entry:
                 _regroup(new.norm, getattr(config, _keys(model)[0][3]))
+        if entry.get("bias"):
+            new.out_proj = torch.nn.Linear(new.out_proj.in_features, new.out_proj.out_features)
         if hasattr(old, "mup_vector"):
             new.register_buffer("mup_vector", _multipliers(new, config), persistent=False)
             model.model._init_weights = MethodType(_init_weights, model.model)
@@ -106,16 +119,16 @@ def _sized(model: Any, config: Any, entry: dict[str, Any]) -> Any:
     values = {states: entry["states"], heads: entry["heads"], head_dim: entry["head_dim"]}
     if "groups" in entry:
         values[groups] = entry["groups"]
-    elif getattr(config, groups) == getattr(config, heads):  # Every head has a B and C of its own.
+    elif groups and getattr(config, groups) == getattr(config, heads):  # Every head has a B and C of its own.
         values[groups] = entry["heads"]
     channels = entry["heads"] * entry["head_dim"]
-    if inner:  # Of a ratio the classes take the whole part of its product with the width, which is exact of a fraction.
-        values[inner] = channels if inner == "mamba_d_ssm" else Fraction(channels, config.hidden_size)
-    return _Config(config, values)
+    if inner:
+        values[inner] = _Ratio(channels, config.hidden_size) if inner.endswith("expand") else channels
+    return _Config(config, {key: value for key, value in values.items() if key})
 
 
 class _States(list):
-    """A tensor for each layer, where the cache of Mamba-2 in transformers 4 has one for all."""
+    """A tensor for each layer, where the cache of a model in transformers 4 has one for all."""
 
     @property
     def device(self) -> Any:
@@ -127,8 +140,9 @@ def _make_room(mixer: Any, args: Any, kwargs: Any) -> None:
     cache = next((value for value in (*args, *kwargs.values()) if hasattr(value, "conv_states")), None)
     if cache is None:
         return
-    sizes = (mixer.num_heads, mixer.head_dim, mixer.ssm_state_size)
-    for name, shape in (("conv_states", (mixer.conv_dim, mixer.conv_kernel_size)), ("ssm_states", sizes)):
+    own = tuple(mixer.A_log.shape)  # In Mamba-1 a state has a pole in every channel.
+    sizes = own if len(own) > 1 else (mixer.num_heads, mixer.head_dim, mixer.ssm_state_size)
+    for name, shape in (("conv_states", tuple(mixer.conv1d.weight.shape[::2])), ("ssm_states", sizes)):
         if isinstance(states := getattr(cache, name), torch.Tensor):
             setattr(cache, name, states := _States(states))
         if (before := states[mixer.layer_idx]).shape[1:] != shape:

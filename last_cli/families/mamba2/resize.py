@@ -98,6 +98,8 @@ def _in_library(change: Change) -> Resizing:
     if values is None:
         lists |= {"d_state_list"} if pruning.target == "states" else set(library.sizes)
     values = dict(values or {})
+    if change.biased:
+        raise UsageError(f"{change.said.name} has a bias of out_proj only where in_proj has one", "leave it out")
     if change.merged and pruning.stock:
         raise UsageError(f"{change.said.name} has as many groups in the gate's norm as of B and C", "leave out ⟦stock⟧")
     if change.merged:  # In its own key the groups of the norm stay, so that no other code takes it for a whole model.

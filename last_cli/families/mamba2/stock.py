@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from last_cli.base.errors import UsageError
-from last_cli.families.mamba2.dialect import MAIN, TYPES, number, type_of
+from last_cli.families.mamba2.dialect import MAIN, TYPES, number, section, type_of
 from last_cli.families.mamba2.modelling import OURS, entries, is_ours, with_entries, without_entries
 from last_cli.families.mamba2.widths import Change, Widths
 from last_cli.families.resizing import Rescale, Resizing
@@ -30,6 +30,9 @@ STREAM_KEYS: dict[str, dict[str, int | None]] = {
     },
 }
 """Factors on all that is added to the residual stream, in configurations that have them; of a pair, which one."""
+
+OUT_BIAS_KEYS = {"falcon_h1": "projectors_bias"}
+"""Keys that tell of a bias of out_proj alone."""
 
 EMBEDDINGS, WRITERS = ("embeddings", "embed_tokens"), ("out_proj", "o_proj", "down_proj")
 LATENT, EXPERTS, HEAD, FINAL_NORMS = "fc2_latent_proj", "experts", "lm_head", ("norm_f", "final_layernorm")
@@ -61,7 +64,7 @@ def in_transformers(change: Change) -> Resizing:
     keys, config = TYPES[change.said.name], files[MAIN]
     if change.before[0].own_groups and config.get(keys.groups) != config.get(keys.heads):
         raise UsageError(*why)  # The modelling file tells by these two that groups go with their heads.
-    told = {"config.json": with_entries(files, change.said, entries(change), why)}
+    told = {"config.json": with_entries(files, entries(change), why)}
     arrays = change.norms(single=True)
     return Resizing(arrays=arrays, settings=told) if arrays else Resizing(told)
 
@@ -79,8 +82,10 @@ def _sizes(change: Change) -> tuple[Values, tuple[str, str] | None]:
         counts, each = change.pruning.counts, _each(change.pruning.target, before)
         return {}, (
             f"layers would keep {min(counts)} to {max(counts)} {each}, and {name} has one number for all",
-            "⟦scope layer⟧ keeps as many in every layer; ⟦stock⟧ fills layers up with zeros to the largest",
+            "⟦stock⟧ fills layers up with zeros to the largest; ⟦scope layer⟧ keeps as many in every layer",
         )
+    if change.biased and not section(change.pruning.files, MAIN).get(OUT_BIAS_KEYS.get(name, "")):
+        return {}, (f"the class of {name} has no bias of out_proj alone", "leave out ⟦stock⟧")
     if change.merged:
         return {}, (
             f"the gate's norm keeps {before.norm_groups} groups, and {name} has one number for those and for B and C",

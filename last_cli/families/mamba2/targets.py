@@ -8,7 +8,8 @@ from last_cli.families.mamba2.mixer import Mixer
 from last_cli.families.target import Role, Segment, Segments, Shapes
 
 IN, CONV, OUT, NORM = "in_proj.weight", "conv1d.weight", "out_proj.weight", "norm.weight"
-ROWS_OF = {IN: -2, "in_proj.bias": -1, CONV: -3, "conv1d.bias": -1}
+IN_BIAS, OUT_BIAS = "in_proj.bias", "out_proj.bias"
+ROWS_OF = {IN: -2, IN_BIAS: -1, CONV: -3, "conv1d.bias": -1}
 """Which axis of a tensor has the rows of in_proj or the channels of the convolution."""
 
 TARGETS = ("states", "heads", "channels", "groups")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from last_cli.families.layer import Layer
 from last_cli.families.mamba2.dialect import Settings, settings
-from last_cli.families.mamba2.targets import NORM, OUT
+from last_cli.families.mamba2.targets import IN_BIAS, NORM, OUT, OUT_BIAS
 from last_cli.families.resizing import Rescale, Shrinking
 from last_cli.formats.types import Key, dtype_of
 
@@ -103,6 +103,11 @@ class Change:
         return len(set(self.after)) == 1
 
     @property
+    def biased(self) -> bool:
+        """Whether out_proj has a bias and in_proj, which shares its key in most configurations, has none."""
+        return any(OUT_BIAS in layer.leaves and IN_BIAS not in layer.leaves for layer in self.pruning.layers)
+
+    @property
     def merged(self) -> bool:
         """Whether the gate's norm then has more groups than B and C."""
         by_group = self.said.norm is not None and not self.said.norm_by_head
@@ -138,6 +143,8 @@ class Change:
 def change_of(pruning: Shrinking) -> Change:
     """The change of the mixers that a pruning is."""
     said = settings(pruning.files)
+    for number, layer in enumerate(pruning.layers):
+        said.eps_of(number, layer.name)  # Lists with too few entries make models that do not run.
     before = tuple(widths(layer, said) for layer in pruning.layers)
     after = [one.keeping(pruning.target, count) for one, count in zip(before, pruning.counts, strict=True)]
     return Change(pruning, said, before, tuple(after))

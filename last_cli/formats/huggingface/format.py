@@ -69,4 +69,5 @@ HUGGINGFACE = Format(
     is_data=is_data,
     mirror=lazy("last_cli.formats.huggingface.mirror:mirror"),
     write=_write,
+    renames=True,
 )

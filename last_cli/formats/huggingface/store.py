@@ -6,18 +6,21 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from last_cli.base.errors import CheckpointError
 from last_cli.base.words import some
-from last_cli.formats import safetensors, torch_zip
+from last_cli.formats import safetensors
 from last_cli.formats.huggingface.locate import is_weights, weight_files
 from last_cli.formats.safetensors import Header
-from last_cli.formats.torch_zip import TorchZip
 from last_cli.formats.types import INCOMPLETE, Key, Leaf, Location, Tree
 
-File = Header | TorchZip
+if TYPE_CHECKING:
+    from last_cli.formats.torch_zip import TorchZip
+
+File: TypeAlias = "Header | TorchZip"
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def read_tree(location: Location) -> Tree:
         files.append(file)
         if missing := sorted(set(named) - set(file.tensors)):
             raise CheckpointError(f"{path}: the index names tensors that are not in it: {some(missing)}", INCOMPLETE)
-        if isinstance(file, TorchZip) and file.others:
+        if not isinstance(file, Header) and file.others:
             warnings.append(f"{path}: entries that are no tensors are left as they are: {some(file.others)}")
     read = {file.path.name for file in files}
     if more := sorted(e.name for e in location.directory.iterdir() if is_weights(e.name) and e.name not in read):
@@ -60,7 +63,11 @@ def read_tree(location: Location) -> Tree:
 
 def opened(path: Path) -> File:
     """The header of one file; raises CheckpointError where it is not as its ending says."""
-    return safetensors.header(path) if path.suffix == ".safetensors" else torch_zip.opened(path)
+    if path.suffix == ".safetensors":
+        return safetensors.header(path)
+    from last_cli.formats import torch_zip  # Its pickles need much that nothing else does.
+
+    return torch_zip.opened(path)
 
 
 def total(sizes: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> tuple[int, int]:

@@ -62,6 +62,7 @@ class Criterion:
             code does; else exactly the asked number is kept.
         scope: within which its scores are to be ranked where nothing else is asked for; None is what the target has.
         min_states: units that every layer keeps at least, whatever was asked for.
+        makes_up: a constant is added for the mean of what goes, where the family has one; see Family.made_up.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Criterion:
     threshold: bool = False
     scope: Literal["global", "layer"] | None = None
     min_states: int = 0
+    makes_up: bool = False
 
 
 def scores(

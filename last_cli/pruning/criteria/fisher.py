@@ -9,3 +9,12 @@ FISHER = Criterion(
     needs=("measured",),
     measure="fisher",
 )
+
+REFERENCE_FISHER = Criterion(
+    name="reference-fisher",
+    summary="the same of states as the paper's code has it, of phi-mamba and Smol2 by the token that was just read",
+    energy=lambda measured: measured,
+    needs=("measured",),
+    targets=("states",),
+    measure="reference-fisher",
+)

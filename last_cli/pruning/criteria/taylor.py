@@ -9,3 +9,12 @@ TAYLOR = Criterion(
     needs=("measured",),
     measure="taylor",
 )
+
+REFERENCE_TAYLOR = Criterion(
+    name="reference-taylor",
+    summary="the same of states as the paper's code has it, of phi-mamba and Smol2 by the token that was just read",
+    energy=lambda measured: measured,
+    needs=("measured",),
+    targets=("states",),
+    measure="reference-taylor",
+)

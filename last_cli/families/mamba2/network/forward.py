@@ -32,12 +32,29 @@ def logits(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"], 
 
 
 def surprise(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"], chunk: int = CHUNK) -> jax.Array:
-    """-log p in nats (B, T - 1) of every token but the first, given those before it; for the arguments see logits.
+    """-log p in nats (B, T - 1) of every token but the first, given those before it; for the arguments see logits."""
+    return _surprise(spec, tensors, _last(spec, tensors, tokens[:, :-1], chunk), tokens[:, 1:])
 
-    The logits of a few positions at a time are made and left again: of a large vocabulary those of all would take more
-    memory than the model.
+
+def echo(spec: LanguageSpec, tensors: Tensors, tokens: Int[jax.Array, "B T"]) -> Float[jax.Array, "B T"]:
+    """-log p of every token, given those before it and itself: a loss whose labels are not shifted."""
+    return _surprise(spec, tensors, _last(spec, tensors, tokens, CHUNK), tokens)
+
+
+def left(
+    spec: LanguageSpec, tensors: Tensors, x: Float[jax.Array, "B T d"], wanted: Int[jax.Array, "B T"]
+) -> Float[jax.Array, "B T"]:
+    """-log p of the tokens that are wanted, behind what the last block put out."""
+    return _surprise(spec, tensors, _norm(tensors, spec.final_norm, x, spec.eps), wanted)
+
+
+def _surprise(
+    spec: LanguageSpec, tensors: Tensors, x: Float[jax.Array, "B T d"], wanted: Int[jax.Array, "B T"]
+) -> Float[jax.Array, "B T"]:
+    """The logits of a few positions at a time are made and left again.
+
+    Of a large vocabulary those of all would take more memory than the model.
     """
-    x, wanted = _last(spec, tensors, tokens[:, :-1], chunk), tokens[:, 1:]
     batch, steps, width = x.shape
     block = min(BLOCK, steps)
     padding = -steps % block
@@ -106,15 +123,42 @@ def watched_block(
 def _last(
     spec: LanguageSpec, tensors: Tensors, tokens: jax.Array, chunk: int, seen: dict[str, jax.Array] | None = None
 ) -> jax.Array:
-    """What the head reads. A gradient need keep what is between the blocks alone; XLA on CPUs keeps more."""
+    """What the head reads."""
     x = tensors[f"{spec.embedding}.weight"][tokens] * spec.factors["embedding"]
     for block in spec.blocks:
         own = below(tensors, f"{block.prefix}.")
-        behind = before(block, own, x)
         if seen is not None and block.mixer:
-            seen[f"{block.prefix}.{block.mixer}"] = behind
-        x = jax.checkpoint(partial(_block, spec, block, chunk))(own, x, behind)
+            seen[f"{block.prefix}.{block.mixer}"] = before(block, own, x)
+        x = _remade(spec, block, chunk, own, x)
     return _norm(tensors, spec.final_norm, x, spec.eps)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _remade(spec: LanguageSpec, block: Block, chunk: int, tensors: Tensors, x: jax.Array) -> jax.Array:
+    """The stream behind a block; a gradient makes all within it again, so that no more than one block's is there."""
+    return after(spec, block, tensors, x, chunk)
+
+
+def _remade_forward(spec: LanguageSpec, block: Block, chunk: int, tensors: Tensors, x: jax.Array) -> Any:
+    return after(spec, block, tensors, x, chunk), (tensors, x)
+
+
+def _remade_backward(spec: LanguageSpec, block: Block, chunk: int, inputs: Any, slope: jax.Array) -> Any:
+    """The gradient, in a branch of which XLA cannot know that it is the one to take.
+
+    XLA on CPUs drops the barriers of jax.checkpoint, sees that what is made again was there before, and keeps it all.
+    """
+
+    def slopes(inputs: Any, slope: jax.Array) -> Any:
+        return jax.vjp(lambda tensors, x: after(spec, block, tensors, x, chunk), *inputs)[1](slope)
+
+    def broken(inputs: Any, slope: jax.Array) -> Any:
+        return jax.tree.map(lambda array: jnp.full_like(array, jnp.nan), inputs)
+
+    return jax.lax.cond(jnp.isfinite(slope).all(), slopes, broken, inputs, slope)
+
+
+_remade.defvjp(_remade_forward, _remade_backward)
 
 
 def before(block: Block, tensors: Tensors, x: Float[jax.Array, "B T d"]) -> Float[jax.Array, "B T d"]:
@@ -123,19 +167,19 @@ def before(block: Block, tensors: Tensors, x: Float[jax.Array, "B T d"]) -> Floa
 
 
 def after(
-    spec: LanguageSpec, block: Block, tensors: Tensors, x: Float[jax.Array, "B T d"]
+    spec: LanguageSpec, block: Block, tensors: Tensors, x: Float[jax.Array, "B T d"], chunk: int = CHUNK
 ) -> Float[jax.Array, "B T d"]:
     """The stream behind a block; for the arguments see before."""
-    return _block(spec, block, CHUNK, tensors, x, before(block, tensors, x))
+    return _block(spec, block, chunk, tensors, x, before(block, tensors, x))
 
 
 def _logits(
     spec: LanguageSpec, tensors: Tensors, x: Float[jax.Array, "*positions d"]
 ) -> Float[jax.Array, "V *positions"]:
     """x (..., d) -> (V, ...), the vocabulary first: a CPU sums over rows side by side, along a row one by one."""
-    head = tensors.get("lm_head.weight", tensors[f"{spec.embedding}.weight"])
+    head = tensors.get(f"{spec.head}.weight", tensors[f"{spec.embedding}.weight"])
     found = head @ x.reshape(-1, x.shape[-1]).T
-    bias = tensors.get("lm_head.bias")
+    bias = tensors.get(f"{spec.head}.bias")
     found = found if bias is None else found + bias[:, None]
     return found.reshape(-1, *x.shape[:-1]) * spec.factors["logits"]
 

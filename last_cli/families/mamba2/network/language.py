@@ -14,8 +14,8 @@ from last_cli.base.errors import CheckpointError
 from last_cli.base.progress import Progress
 from last_cli.families.find import Layer
 from last_cli.families.lti.config import ModelConfig
-from last_cli.families.mamba2.family import ORDERS
-from last_cli.families.mamba2.network.blocks import enter, parts
+from last_cli.families.mamba2.family import ORDERS, REFERENCES
+from last_cli.families.mamba2.network.blocks import enter, parts, shortened
 from last_cli.families.mamba2.network.spec import LanguageSpec, language_spec
 from last_cli.families.network import Blockwise, Network, Observe, Systems, Variables, Watch
 from last_cli.formats import Key, Leaf
@@ -139,6 +139,12 @@ def _run_block(spec: LanguageSpec, tensors: Any, x: Any) -> Any:
     return watched_block(spec, tensors, x)
 
 
+def _leave(spec: LanguageSpec, tensors: Any, x: Any, tokens: Any) -> Any:
+    from last_cli.families.mamba2.network.forward import left
+
+    return left(spec, tensors, x[:, :-1], tokens[:, 1:])
+
+
 _OUTPUTS = _on_text("observe.outputs", by_step=True)
 _BY_CHANNEL = {order: _on_text("slopes.channels", order, by_step=False) for order in ORDERS}
 
@@ -157,7 +163,7 @@ LANGUAGE = Network(
     answers="tokens",
     precisions=("float32",),
     change=change,
-    blockwise=Blockwise(parts, enter, _run_block),
+    blockwise=Blockwise(parts, enter, _run_block, _leave, shortened),
     refit=refit,
     observed={
         ("hinf", "states"): _on_text("observe.squares", by_step=True),
@@ -165,7 +171,7 @@ LANGUAGE = Network(
         ("energy", "heads"): _OUTPUTS,
         ("energy", "channels"): _OUTPUTS,
         ("flap", "heads"): _on_text("observe.fluctuations", by_step=False),
-        **{(order, "states"): _on_text("slopes.states", order, by_step=False) for order in ORDERS},
+        **{(order, "states"): _on_text("slopes.states", order, by_step=False) for order in (*ORDERS, *REFERENCES)},
         **{(order, target): _BY_CHANNEL[order] for order in ORDERS for target in ("heads", "channels")},
     },
     apart=frozenset({("flap", "heads")}),

@@ -2,6 +2,7 @@
 
 Everything is of one sequence (1, T), and `counted` says which of its tokens count: 1.0 or 0.0, for each. With g the
 gradient of the mean loss of the next tokens that count, a weight W is minded by |W^2 g^2| or, of first order, |W g^2|.
+The references do as the paper's code does: of phi-mamba and Smol2 it takes the loss of the tokens that were just read.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ import jax
 import jax.numpy as jnp
 
 from last_cli.base.annotations import Float, Int
+from last_cli.families.mamba2.family import REFERENCES
 from last_cli.families.mamba2.mixer import Mixer
-from last_cli.families.mamba2.network.forward import Tensors, surprise
+from last_cli.families.mamba2.network.forward import Tensors, echo, surprise
 from last_cli.families.mamba2.network.spec import LanguageSpec
 from last_cli.families.mamba2.targets import IN, NORM, OUT
 
 Found = dict[str, dict[str, jax.Array]]
 """Quantities of each mixer, by its prefix and their names."""
 
-Order = Literal["fisher", "taylor"]
+Order = Literal["fisher", "taylor", "reference-fisher", "reference-taylor"]
 Minded = dict[str, jax.Array]
 """What is minded of a mixer's tensors, by their names below its prefix and in their shapes."""
 
@@ -65,14 +67,15 @@ def _each(
     """What `by_unit` makes of what is minded of these tensors of each mixer."""
     mixers = {f"{block.prefix}.{block.mixer}": block.sizes for block in spec.blocks if block.mixer and block.sizes}
     weights = {f"{prefix}.{name}" for prefix in mixers for name in names} & set(tensors)
-    asked = counted[:-1] * counted[1:]
+    again = order in REFERENCES and spec.settings.name == "phi-mamba"
+    asked = counted if again else counted[:-1] * counted[1:]
     asked /= asked.sum()
 
     def loss(own: dict[str, jax.Array]) -> jax.Array:
-        return surprise(spec, {**tensors, **own}, tokens)[0] @ asked
+        return (echo if again else surprise)(spec, {**tensors, **own}, tokens)[0] @ asked
 
     slopes = jax.grad(loss)({name: tensors[name] for name in sorted(weights)})
-    power = 2 if order == "fisher" else 1
+    power = 2 if order.endswith("fisher") else 1
     minded = {name: jnp.abs(tensors[name]) ** power * jnp.square(slope) for name, slope in slopes.items()}
     return {
         prefix: by_unit(sizes, {name: minded[key] for name in names if (key := f"{prefix}.{name}") in minded})

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from last_cli.base.errors import CheckpointError
-from last_cli.families.mamba2.dialect import MAIN, MAMBA, Settings, number, numbers, section, settings, whole
+from last_cli.base.words import some
+from last_cli.families.mamba2.dialect import (
+    MAIN,
+    MAMBA,
+    Settings,
+    epsilon,
+    number,
+    numbers,
+    of_language,
+    section,
+    settings,
+    whole,
+)
 from last_cli.families.mamba2.mixer import Mixer, mixer
 
 MIXERS, ATTENTION = ("mixer", "mamba"), "self_attn"
 NORMS, SECOND_NORMS = ("norm", "input_layernorm"), ("norm2", "post_attention_layernorm", "pre_ff_layernorm")
 FEED_FORWARD = ("mlp", "feed_forward", "shared_mlp")
-EMBEDDINGS = ("backbone.embeddings", "backbone.embedding", "model.embed_tokens")
-FINAL_NORMS = ("backbone.norm_f", "backbone.final_layernorm", "model.norm", "model.final_layernorm")
+EMBEDDINGS, FINAL_NORMS = ("embeddings", "embedding", "embed_tokens"), ("norm_f", "final_layernorm", "norm")
+ROOTS, HEAD = ("backbone", "model"), "lm_head"
+"""What the layers, the embedding and the last norm stand below, and what stands beside it."""
+
 TYPES = ("mamba2", "mamba_ssm", "phi-mamba", "llamba", "mamba-in-llama", "bamba", "granitemoehybrid", "falcon_h1")
 """The model types that the network runs."""
 
@@ -74,7 +89,7 @@ class LanguageSpec:
     Attributes:
         settings: of its mixers.
         blocks: in order.
-        embedding, final_norm: names of tensors.
+        embedding, final_norm, head: names of tensors; without a head of its own the embedding is it.
         eps: of the last norm.
         gate: which half of a joint projection of the feed-forward part is the gate, the activation of it otherwise.
         factors: on embeddings, residual branches, logits, and the gate and output of the feed-forward part.
@@ -89,6 +104,7 @@ class LanguageSpec:
     gate: Literal["first", "second"]
     factors: Mapping[str, float]
     vocabulary: int
+    head: str = HEAD
 
     def __hash__(self) -> int:
         return hash(repr(self))  # some parts are dictionaries
@@ -116,12 +132,13 @@ def language_spec(shapes: Mapping[str, tuple[int, ...]], files: Mapping[str, Any
         CheckpointError: it has parts that this network does not run; names the first.
     """
     said = settings(files)
-    main = files.get(MAIN) or {}
+    main = of_language(files.get(MAIN) or {})
     if said.name not in TYPES:
         raise not_run(said.name)
-    embedding = _one_of(shapes, EMBEDDINGS, "embedding")
-    final = _one_of(shapes, FINAL_NORMS, "last norm")
-    below = f"{embedding.partition('.')[0]}.layers."
+    root = _root(shapes)
+    embedding = _one_of(shapes, root, EMBEDDINGS, "embedding")
+    final = _one_of(shapes, root, FINAL_NORMS, "last norm")
+    below, head = f"{root}.layers.", _head(shapes, root)
     parts: dict[int, dict[str, dict[str, tuple[int, ...]]]] = {}
     for name, shape in shapes.items():
         if name.startswith(below):
@@ -130,12 +147,13 @@ def language_spec(shapes: Mapping[str, tuple[int, ...]], files: Mapping[str, Any
             if not (index.isascii() and index.isdigit() and len(index) < _DIGITS and leaf):
                 raise CheckpointError(f"the tensor {name} is no part of a model that our network runs")
             parts.setdefault(int(index), {}).setdefault(part, {})[leaf] = shape
-    rest = [name for name in shapes if not name.startswith((below, f"{embedding}.", f"{final}.", "lm_head."))]
-    if rest:
+    own = f"{root}." if root not in ROOTS else ""  # Around a root of another name other kinds of data may be read.
+    known = (below, f"{embedding}.", f"{final}.", f"{head}.")
+    if rest := [name for name in shapes if name.startswith(own) and not name.startswith(known)]:
         raise CheckpointError(f"the tensor {rest[0]} is no part of a model that our network runs")
     mixers = [i for i in sorted(parts) if not parts[i].keys().isdisjoint(MIXERS)]
-    own = {i: replace(said, eps=said.eps_of(number, f"{below}{i}")) for number, i in enumerate(mixers)}
-    blocks = tuple(_block(f"{below}{i}", parts[i], own.get(i, said), files) for i in sorted(parts))
+    by_mixer = {i: replace(said, eps=said.eps_of(number, f"{below}{i}")) for number, i in enumerate(mixers)}
+    blocks = tuple(_block(f"{below}{i}", parts[i], by_mixer.get(i, said), files) for i in sorted(parts))
     return LanguageSpec(
         said,
         blocks,
@@ -145,6 +163,7 @@ def language_spec(shapes: Mapping[str, tuple[int, ...]], files: Mapping[str, Any
         "second" if said.name == "mamba_ssm" else "first",
         _factors(main),
         _rows(shapes, f"{embedding}.weight", "the model"),
+        head,
     )
 
 
@@ -156,17 +175,33 @@ def not_run(name: str) -> CheckpointError:
     )
 
 
-def _one_of(shapes: Mapping[str, Any], names: tuple[str, ...], what: str) -> str:
-    for name in names:
+def _root(shapes: Mapping[str, Any]) -> str:
+    """What layers with mixers stand below: one of ROOTS, or a longer name in a model of several kinds of data."""
+    found = (re.match(rf"(.+?)\.layers\.\d+\.(?:{'|'.join(MIXERS)})\.", name) for name in shapes)
+    roots = dict.fromkeys(match[1] for match in found if match)
+    if len(roots) != 1:
+        raise CheckpointError(f"mixers stand below {some(list(roots)) or 'nothing'}, expected one model of them")
+    return next(iter(roots))
+
+
+def _one_of(shapes: Mapping[str, Any], root: str, names: tuple[str, ...], what: str) -> str:
+    for name in (f"{root}.{name}" for name in names):
         if f"{name}.weight" in shapes:
             return name
-    raise CheckpointError(f"no tensor of the {what}: none of {', '.join(f'{name}.weight' for name in names)}")
+    raise CheckpointError(f"no tensor of the {what}: none of {', '.join(f'{root}.{name}.weight' for name in names)}")
+
+
+def _head(shapes: Mapping[str, Any], root: str) -> str:
+    """The head that stands beside the root, or beside what that is in."""
+    parts = root.split(".")
+    places = (".".join([*parts[:n], HEAD]) for n in range(len(parts) - 1, -1, -1))
+    return next((place for place in places if f"{place}.weight" in shapes), HEAD)
 
 
 def _eps(config: Mapping[str, Any]) -> float:
     for key in ("rms_norm_eps", "layer_norm_epsilon", "norm_epsilon"):
         if key in config:
-            return number(config[key], key)
+            return epsilon(config[key], key)
     return 1e-5
 
 
@@ -185,7 +220,7 @@ def _block(
     if inner and "D" not in parts[inner]:  # Blocks of mamba_ssm and Nemotron-H are all called mixers.
         raise CheckpointError(f"{prefix}.{inner}: no mixer of Mamba-2, and no part of a layer that our network runs")
     sizes = mixer(parts[inner], said) if inner else None
-    main = files.get(MAIN) or {}
+    main = of_language(files.get(MAIN) or {})
     attends = _attention(f"{prefix}.{attention}", parts[attention], main, said.name) if attention else None
     eps = _eps(files[MAMBA] if inner and MAMBA in files else main)
     return Block(prefix, eps, norm, inner, attention, second, feed, sizes, attends)
