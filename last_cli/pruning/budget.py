@@ -35,6 +35,7 @@ from last_cli.pruning.calibration.observe import Observation, observe, refuse_se
 from last_cli.pruning.calibration.request import Calibration, Draw
 from last_cli.pruning.method import Method, Plan, Pruned
 from last_cli.pruning.recipe import Recipe
+from last_cli.pruning.units import units_of
 from last_cli.results.evaluation import Comparison
 from last_cli.results.search import Limited, Rule, Search, SearchPoint
 from last_cli.tasks.task import Split
@@ -198,9 +199,7 @@ def prune_within(
     else:
         assert inputs is not None
         loss = _errors(checkpoint, inputs)
-    weights = recipe.kind is None
-    units = STEPS if weights else sum(int(checkpoint.live(one, recipe.target).sum()) for one in checkpoint.layers)
-    chosen = _search(budget, units, plan, loss, progress)
+    chosen = _search(budget, units_of(checkpoint, recipe), plan, loss, progress)
     return _recorded(plan.at(chosen.chosen), chosen, [*told(checkpoint, found), *loss.warnings])
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from last_cli.base.errors import UsageError
+from last_cli.base.record import Sizes
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.layer import Layer, layer_of
 from last_cli.formats import Leaf
@@ -66,8 +67,8 @@ def of_source(found: Pruned, source: Checkpoint) -> Pruned:
     report = replace(
         found.report,
         checkpoint=source.source,
-        parameters=(source.parameters, found.report.parameters[1]),
-        bytes=(source.bytes, found.report.bytes[1]),
+        parameters=Sizes(source.parameters, found.report.parameters.after),
+        bytes=Sizes(source.bytes, found.report.bytes.after),
     )
     return Pruned(replace(found.checkpoint, stamp=stamp), report)
 

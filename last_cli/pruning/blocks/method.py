@@ -20,7 +20,6 @@ from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.network import Part
 from last_cli.pruning.blocks.shorten import parts_of, shortened, silenced
 from last_cli.pruning.calibration.observe import Observation
-from last_cli.pruning.compact import chained
 from last_cli.pruning.method import Plan, Pruned
 from last_cli.pruning.recipe import BLOCKS, Recipe
 from last_cli.pruning.report import report_of
@@ -156,4 +155,4 @@ def _stamp(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> dict[str, Any
         **({"dropped": list(checkpoint.drops)} if checkpoint.drops else {}),
         "layers": [],
     }
-    return chained(checkpoint, step)
+    return checkpoint.chained(step)
