@@ -47,7 +47,8 @@ from last_cli.tasks.task import PERPLEXITY
 RATIOS = (0.25, 0.5)
 ROWS, LENGTH, SEEDS = 96, 256, 2
 """Of the calibration text: rows, and tokens of each; and of what is random."""
-BENCH = {"length": 1024, "batch": 1, "repeat": 15}
+TOKENS, REPEAT = 1024, 15
+"""Of a batch that is timed, and how many of them."""
 
 
 @dataclass(frozen=True)
@@ -192,8 +193,8 @@ def _sizes(model: _Model, points: Sequence[Mapping[str, Any]], work: Path) -> li
     kept = work / f"{model.path.name}.speeds.json"
     speeds = json.loads(kept.read_text()) if kept.exists() else {}
     if speeds.keys() != set(timed):
-        timings = last.bench(*timed, **BENCH).timings
-        speeds = {path: one.throughput * BENCH["length"] for path, one in zip(timed, timings, strict=True)}
+        timings = last.bench(*timed, length=TOKENS, batch=1, repeat=REPEAT).timings
+        speeds = {path: one.sequences_per_second * TOKENS for path, one in zip(timed, timings, strict=True)}
         kept.write_text(json.dumps(speeds))
     return [
         {

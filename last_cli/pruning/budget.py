@@ -120,7 +120,7 @@ def ratio_or_budget(ratio: float | None, limits: Mapping[Limited, float | None],
     Raises:
         UsageError: none or several are, or a rule of budgets goes with a ratio.
     """
-    given = {name: value for name, value in limits.items() if value is not None}
+    given: dict[Limited, float] = {name: value for name, value in limits.items() if value is not None}
     if (ratio is not None) + len(given) != 1:
         *others, last = (f"⟦{name}⟧" for name in limits)
         several = ratio is not None or given

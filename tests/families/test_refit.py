@@ -34,7 +34,8 @@ def test_d_is_the_least_squares_solution_for_a_given_weight() -> None:
     sums = refit.Sums(y.T @ y, y.T @ s, s.T @ s, t.T @ y, t.T @ s, float(np.square(t).sum()))
     np.testing.assert_allclose(refit.skipped(sums, weight, 0, 3), d, rtol=5e-3)
     assert sums.error(weight) == pytest.approx(np.square(t - y @ weight.T).sum())
-    beside = refit.Sums(*(np.pad(a, ((2, 0), (2, 0))) for a in (sums.yy, sums.ys, sums.ss)),
-                        *(np.pad(a, ((0, 0), (2, 0))) for a in (sums.ty, sums.ts)), sums.tt)  # fmt: skip
+    yy, ys, ss = (np.pad(a, ((2, 0), (2, 0))) for a in (sums.yy, sums.ys, sums.ss))
+    ty, ts = (np.pad(a, ((0, 0), (2, 0))) for a in (sums.ty, sums.ts))
+    beside = refit.Sums(yy, ys, ss, ty, ts, sums.tt)
     wide = np.pad(weight, ((0, 0), (2, 0)))
     np.testing.assert_allclose(refit.skipped(beside, wide, 2, 3), refit.skipped(sums, weight, 0, 3))
