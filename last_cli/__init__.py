@@ -25,7 +25,7 @@ from last_cli.base.errors import (
 from last_cli.base.version import __version__
 
 if TYPE_CHECKING:
-    from last_cli.api.evaluate import bench, evaluate, sweep
+    from last_cli.api.evaluate import bench, compare, evaluate, sweep
     from last_cli.api.open import config, load
     from last_cli.api.prune import prune, score
     from last_cli.checkpoint.checkpoint import Checkpoint
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnswerIsNo", "Checkpoint", "CheckpointError", "DataError", "LastError", "OutputError", "UnstableStateError",
-    "UsageError", "__version__", "bench", "build_model", "config", "diff", "evaluate", "export_weights",
+    "UsageError", "__version__", "bench", "build_model", "compare", "config", "diff", "evaluate", "export_weights",
     "import_weights", "inspect", "load", "prune", "save", "score", "sweep", "verify",
 ]  # fmt: skip
 
@@ -48,6 +48,7 @@ _HOMES = {
     "Checkpoint": "last_cli.checkpoint.checkpoint",
     "bench": "last_cli.api.evaluate",
     "build_model": "last_cli.checkpoint.network",
+    "compare": "last_cli.api.evaluate",
     "config": "last_cli.api.open",
     "diff": "last_cli.checkpoint.diff",
     "evaluate": "last_cli.api.evaluate",

@@ -20,7 +20,7 @@ def score(
     shape: Literal["ragged", "rectangular"] = "ragged", allow_unstable: bool = False, horizon: int | None = None,
     target: str | None = None, multiple_of: int | None = None,
     calibration: int | None = None, task: str | None = None, calibration_file: str | Path | None = None,
-    data_dir: str | Path | None = None, progress: Progress | None = None,
+    data_dir: str | Path | None = None, progress: Progress | bool | None = True,
 ) -> ScoreReport:  # fmt: skip
     """H-infinity norms and scores of every state, and with a ratio which states would stay.
 
@@ -30,18 +30,19 @@ def score(
         ratio: share of all states that would be removed, in [0, 1).
         layer: report only layers whose name, or its part, matches this glob; selection still ranks all of them.
         seed: of the criterion random, of what is drawn from the sequences, and of inputs made without data.
-        allow_unstable: go on with poles at or beyond the unit circle.
+        allow_unstable: proceed despite unstable poles (|lam| >= 1).
         horizon: steps that the criterion `energy` looks ahead; by default the trained length.
         scope, min_states, shape, target, multiple_of: see `prune`.
         calibration: how many sequences, without labels, a criterion such as `gn` runs the network on; see `prune`.
         task, calibration_file, data_dir: whose, or of which file, and where the task's files are; see `prune`.
-        progress: called with what is being done, and how many of how many are done.
+        progress: False shows none; or what is called with what is being done, and how many of how many are done.
 
     Raises:
         CheckpointError: numbers that are not finite, poles at or beyond the unit circle, or no network for `gn` to run.
         DataError: the calibration sequences cannot be read.
         UsageError: an unknown criterion, a ratio outside [0, 1), or a glob that matches nothing.
     """
+    from last_cli.api.progress import shown
     from last_cli.checkpoint.checkpoint import opened
     from last_cli.pruning import score as scoring
     from last_cli.pruning.calibration.request import Calibration
@@ -52,7 +53,8 @@ def score(
         multiple_of=multiple_of, allow_unstable=allow_unstable,
     )  # fmt: skip
     sequences = Calibration(calibration, task, calibration_file, data_dir)
-    return scoring.score(opened(checkpoint), recipe, ratio=ratio, layer=layer, calibration=sequences, progress=progress)
+    with shown(progress) as bar:
+        return scoring.score(opened(checkpoint), recipe, ratio=ratio, layer=layer, calibration=sequences, progress=bar)
 
 
 def prune(
@@ -64,7 +66,7 @@ def prune(
     seed: int = 0, shape: Literal["ragged", "rectangular"] = "ragged", masked: bool = False,
     target: str | None = None, multiple_of: int | None = None, stock: bool = False, pattern: str | None = None,
     modules: str | None = None, keep: str | Path | Mapping[str, Any] | None = None, allow_unstable: bool = False,
-    horizon: int | None = None, drop: Sequence[str] | str | None = None, progress: Progress | None = None,
+    horizon: int | None = None, drop: Sequence[str] | str | None = None, progress: Progress | bool | None = True,
 ) -> Checkpoint:  # fmt: skip
     """The checkpoint with `ratio` of its states removed, or as many as a budget allows, in memory; `save` writes it.
 
@@ -87,7 +89,7 @@ def prune(
         task, data_dir: whose, by default the one that the checkpoint was trained on, and where its files are.
         calibration_file: or a file of them: .npz of x and lengths; for language models also a text, .txt.
         scope: "global" ranks all layers together, "layer" each alone; by default what the target has.
-        min_states: states that every layer keeps at least; 0 may empty one.
+        min_states: minimum states to keep per layer (0 allows none).
         seed: of the criterion random, of what is drawn from the sequences, and of inputs made without data.
         shape: S4D only: "rectangular" keeps as many states in every channel, "ragged" pads to the widest.
         masked, target: keep all shapes, and zero B and C; what is removed, by default states.
@@ -95,10 +97,10 @@ def prune(
         keep: instead of a ratio, exactly these units: a file, another checkpoint of `last`, or what its stamp holds.
         stock: language models: zeros up to the largest layer, for stock classes.
         pattern, modules: target weights: "2:4"; whose, of "in_proj,out_proj,mlp", by default of the first.
-        allow_unstable, horizon: go on with poles at or beyond the unit circle; how far the criterion `energy` looks.
+        allow_unstable, horizon: proceed despite unstable poles (|lam| >= 1); steps, of the criterion `energy`.
         drop: globs of what is left out because code makes it anew, such as caches and optimizer states: paths in the
             tree, parts of such, or other items of the step.
-        progress: called with what is being done, and how many of how many are done.
+        progress: False shows none; or what is called with what is being done, and how many of how many are done.
 
     Returns:
         The smaller checkpoint. Its `report` says what was done, and with a budget what was measured.
@@ -110,6 +112,7 @@ def prune(
         UsageError: arguments that do not go together, a ratio outside [0, 1), a task without validation data, or a
             budget where a guess of the configuration decides what the network answers.
     """
+    from last_cli.api.progress import shown
     from last_cli.checkpoint.checkpoint import opened
     from last_cli.checkpoint.drop import without
     from last_cli.pruning import budget, keep as kept, prune as pruning, recipe  # isort: skip
@@ -128,6 +131,7 @@ def prune(
     whole = without(opened(checkpoint), drop or ())
     if keep is not None:
         return kept.prune_kept(whole, keep, how, sequences, (ratio, *limits.values()))
-    if isinstance(extent, budget.Budget):
-        return budget.prune_within(whole, extent, how, sequences, progress)
-    return pruning.prune(whole, extent, how, sequences, progress)
+    with shown(progress) as bar:
+        if isinstance(extent, budget.Budget):
+            return budget.prune_within(whole, extent, how, sequences, bar)
+        return pruning.prune(whole, extent, how, sequences, bar)

@@ -83,6 +83,16 @@ def inside(path: object) -> Iterator[None]:
         raise type(error)(f"{path}: {message}", hint) from error
 
 
+@contextmanager
+def resumable(how: str) -> Iterator[None]:
+    """Where a signal ends the block, the last line says how to go on; what surrounds it may know better."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        stop.add_note(how)
+        raise
+
+
 def _literal(value: str) -> str:
     """A value as Python writes it: numbers and True as they are, words in quotes, placeholders in capitals bare."""
     bare = re.fullmatch(r"-?[\d.]+(e-?\d+)?|True|False|None|[A-Z][A-Z_.a-z]*", value)
@@ -100,7 +110,7 @@ class Interrupted(LastError):
 
     def __init__(self, stop: BaseException, what: str = "interrupted", code: int = 130) -> None:
         notes = getattr(stop, "__notes__", ["nothing is left half-written: run it again"])
-        super().__init__(what, notes[0])
+        super().__init__(what, notes[-1])
         self.code = code
 
 

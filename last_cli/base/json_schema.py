@@ -41,6 +41,7 @@ class _Definitions:
             "description": _summary(record),
             "properties": properties,
             "required": [key for key in keys if key not in record.json_optional],
+            **({"additionalProperties": True} if record.json_open else {}),
         }
 
     def of(self, hint: Any) -> Schema:

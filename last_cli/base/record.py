@@ -117,7 +117,7 @@ class Result(Record):
             raise UsageError("to_pandas() needs pandas, which is not installed", "pip install pandas")
         import pandas
 
-        return pandas.DataFrame(registry.view_of(self.command)(self).rows())
+        return pandas.DataFrame(registry.notebook().rows(self))
 
     def plot(self, path: str | Path | None = None) -> Drawing:
         """The figure that the command draws; a notebook shows it.
@@ -129,14 +129,10 @@ class Result(Record):
             UsageError: the command draws none, or not of this; or matplotlib is not installed.
             OutputError: the file cannot be written.
         """
-        view = registry.view_of(self.command)(self)
-        drawing = Drawing(view.figure())
-        if path is not None:
-            view.write_figure(Path(path))
-        return drawing
+        return Drawing(registry.notebook().drawn(self, path))
 
     def _repr_html_(self) -> str:
-        return registry.view_of(self.command)(self).tables()
+        return registry.notebook().tables(self)
 
     def __repr__(self) -> str:
         said = {name: getattr(self, name) for name in self.headline}

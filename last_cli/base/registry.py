@@ -68,22 +68,40 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     },
 }
 
-# What each command finds out, and how it is shown; see base.record and display.view.
-RESULTS: dict[str, tuple[str, str]] = {
-    "score": ("last_cli.results.score:ScoreReport", "last_cli.display.score:score_view"),
-    "prune": ("last_cli.results.prune:PruneReport", "last_cli.display.prune:prune_view"),
-    "eval": ("last_cli.results.evaluation:EvalReport", "last_cli.display.eval:eval_view"),
-    "sweep": ("last_cli.results.sweep:SweepReport", "last_cli.display.sweep:sweep_view"),
-    "bench": ("last_cli.results.bench:BenchReport", "last_cli.display.bench:bench_view"),
-    "inspect": ("last_cli.results.inspect:Inspection", "last_cli.display.inspect:inspect_view"),
-    "config": ("last_cli.results.config:ConfigReport", "last_cli.display.config:config_view"),
-    "verify": ("last_cli.results.verify:VerifyReport", "last_cli.display.verify:verify_view"),
-    "diff": ("last_cli.results.diff:DiffReport", "last_cli.display.diff:diff_view"),
-    "import": ("last_cli.results.convert:ImportReport", "last_cli.display.convert:convert_view"),
-    "export": ("last_cli.results.convert:ExportReport", "last_cli.display.convert:convert_view"),
-    "doctor": ("last_cli.results.doctor:Doctor", "last_cli.display.doctor:doctor_view"),
-    "cache": ("last_cli.results.doctor:CacheReport", "last_cli.display.doctor:cache_view"),
+# The class of what each command finds out, and the function that shows it to people; see base.record.
+RESULTS = {
+    "score": "last_cli.results.score:ScoreReport",
+    "prune": "last_cli.results.prune:PruneReport",
+    "eval": "last_cli.results.evaluation:EvalReport",
+    "sweep": "last_cli.results.sweep:SweepReport",
+    "compare": "last_cli.results.compare:CompareReport",
+    "bench": "last_cli.results.bench:BenchReport",
+    "inspect": "last_cli.results.inspect:Inspection",
+    "config": "last_cli.results.config:ConfigReport",
+    "verify": "last_cli.results.verify:VerifyReport",
+    "diff": "last_cli.results.diff:DiffReport",
+    "import": "last_cli.results.convert:ImportReport",
+    "export": "last_cli.results.convert:ExportReport",
+    "list": "last_cli.results.listing:Listing",
+    "explain": "last_cli.results.listing:Pages",
+    "doctor": "last_cli.results.doctor:Doctor",
+    "cache": "last_cli.results.doctor:CacheReport",
 }
+VIEWS = {
+    "score": "last_cli.display.score:score_view",
+    "prune": "last_cli.display.prune:prune_view",
+    "eval": "last_cli.display.eval:eval_view",
+    "sweep": "last_cli.display.sweep:sweep_view",
+    "compare": "last_cli.display.compare:compare_view",
+    "bench": "last_cli.display.bench:bench_view",
+    "inspect": "last_cli.display.inspect:inspect_view",
+    "config": "last_cli.display.config:config_view",
+    "verify": "last_cli.display.verify:verify_view",
+    "diff": "last_cli.display.diff:diff_view",
+    "import": "last_cli.display.convert:convert_view",
+    "export": "last_cli.display.convert:convert_view",
+}
+NOTEBOOK = "last_cli.display.notebook"
 
 
 def names(kind: Kind) -> list[str]:
@@ -120,14 +138,19 @@ def result_of(command: str) -> Any:
         UsageError: there is no such command, or its output is no result.
     """
     if command not in RESULTS:
-        known = ", ".join(RESULTS)
-        raise UsageError(f"no result of a command '{command}'", f"{suggestion(command, RESULTS)}there are: {known}")
-    return _built_in(RESULTS[command][0])
+        known = f"{suggestion(command, RESULTS)}those of {', '.join(RESULTS)} do"
+        raise UsageError(f"the output of '{command}' has no schema", known)
+    return _built_in(RESULTS[command])
 
 
 def view_of(command: str) -> Any:
-    """The function that gives the view of such a result."""
-    return _built_in(RESULTS[command][1])
+    """The function that makes a view of such a result, see display.view."""
+    return _built_in(VIEWS[command])
+
+
+def notebook() -> Any:
+    """The module that shows such results in a notebook."""
+    return import_module(NOTEBOOK)
 
 
 def _built_in(target: str) -> Any:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 LAYERS_THAT_HINT = 2  # enough for what their numbers tell
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Checkpoint:
     """A checkpoint on disk, or one that `prune` made of it and that `save` has yet to write.
 
@@ -75,6 +75,10 @@ class Checkpoint:
     settings: Settings = field(default_factory=dict)
     report: PruneReport | None = None
     contradictions: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        path, layers = str(self.index.location.path), len(self.layers)
+        return f"Checkpoint({path!r}, {self.family}, {layers} layers, {self.parameters:,} parameters)"
 
     @property
     def said(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import last_cli.formats as formats
 from last_cli.base.errors import CheckpointError
 from last_cli.checkpoint.checkpoint import Checkpoint, from_index
 from last_cli.checkpoint.sizes import count, size
+from last_cli.families.layer import Layer
 from last_cli.families.stacks import without_ssm
 from last_cli.families.variables import Collections
 from last_cli.results.inspect import Inspection, LayerFound, LeafFound, Untouched

@@ -31,7 +31,7 @@ def save(pruned: Checkpoint, path: str | Path, *, force: bool = False) -> Path:
             "for example last.save(small, path), in this order",
         )
     if pruned.stamp.get("pruned") == (pruned.index.stamp or {}).get("pruned"):
-        raise UsageError(f"{pruned.source.path} is as it was: there is nothing to save", "prune it first")
+        raise UsageError(f"nothing to save: {pruned.source.path} has not been modified", "prune it first")
     out = Path(path)
     shapes, loader = {key: leaf.shape for key, leaf in pruned.leaves.items()}, pruned.loader
     before, names = pruned.index.leaves, pruned.renamed

@@ -24,6 +24,10 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {}
 class Program(TyperGroup):
     """Makes the options of the one command that is called: the help page and suggestions need names and docstrings."""
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The root's own options."""
+        return _without_types_of_flags(super().get_params(ctx))
+
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The command's name, the command, and the arguments that are left."""
         name, found, rest = super().resolve_command(ctx, args)
@@ -42,7 +46,7 @@ class GroupedCommand(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The arguments, then the options group by group."""
-        params = super().get_params(ctx)
+        params = _without_types_of_flags(super().get_params(ctx))
         for param in params:
             if param.param_type_name == "option":
                 param.rich_help_panel = param.rich_help_panel or GENERAL  # pyright: ignore[reportAttributeAccessIssue]
@@ -91,6 +95,14 @@ def _listed() -> None:
     """Stands for a command where only its name and help are asked for."""
 
 
+def _without_types_of_flags(params: list[Any]) -> list[Any]:
+    """A flag takes no value: its help names no type."""
+    for param in params:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    return params
+
+
 def _place(param: Any) -> int:
     return GROUPS.index(param.rich_help_panel) if param.param_type_name == "option" else -1
 
@@ -105,7 +117,7 @@ def _version(shown: bool) -> bool:
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.", show_default="no")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Score, prune and evaluate trained state-space models: S5, S4D, Mamba-1 and Mamba-2."""

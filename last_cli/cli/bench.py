@@ -7,32 +7,33 @@ import typer
 
 import last_cli as last
 from last_cli.cli.app import command
-from last_cli.cli.options import Device, General, Model, Precision, how_option, output_option
-from last_cli.cli.shared import check_plot, tell, tell_all
+from last_cli.cli.options import Device, Model, Precision, Reported, how_option, output_option
+from last_cli.cli.shared import check_plot, show, tell
 
 
 @command("last bench ckpt/ pruned/", "last bench ckpt/ pruned/ --length 2048 --plot speed.svg")
 def bench(
     ckpts: Annotated[
         list[Path],
-        typer.Argument(metavar="CKPT...", help="Checkpoints, the first as baseline.", show_default=False),
+        typer.Argument(metavar="CKPT...", help="Paths of checkpoints; the first is the baseline.", show_default=False),
     ],
     *,
     length: Annotated[
-        int | None, how_option(min=1, help="Steps of the random sequences.", show_default="the first one's trained")
+        int | None,
+        how_option(min=1, help="Length of the random sequences.", show_default="as the first checkpoint was trained"),
     ] = None,
-    batch: Annotated[int, how_option(min=1, help="Sequences in a batch, spread over all devices.")] = 32,
-    repeat: Annotated[int, how_option(min=1, help="Batches that are timed.")] = 20,
+    batch: Annotated[int, how_option(min=1, help="Sequences per batch, spread over all devices.")] = 32,
+    repeat: Annotated[int, how_option(min=1, help="Number of timed batches.")] = 20,
     device: Device = None,
     precision: Precision = "float32",
     plot: Annotated[
-        Path | None, output_option(help="Draw latencies and memory: .svg, .png or .pdf.", show_default="no")
+        Path | None, output_option(help="Draw latencies and memory into this .svg, .png or .pdf file.")
     ] = None,
     model: Model,
-    general: General,
+    general: Reported,
 ) -> None:
-    """Latency, throughput and peak memory on random inputs, each checkpoint in a process of its own."""
-    from last_cli.display.bench import bench_summary, show_bench
+    """Measure latency, throughput and peak memory on random inputs, one process per checkpoint."""
+    from last_cli.display.bench import bench_view
     from last_cli.display.terminal import progress_bar
 
     if plot is not None:
@@ -48,9 +49,7 @@ def bench(
             **vars(model),
             progress=progress,
         )
-    show_bench(result, general.form)
-    tell_all(result.warnings, "warning")
-    tell(bench_summary(result), general.quiet)
+    show(bench_view(result), general, result.warnings)
     if plot is not None:
         from last_cli.display.figures.bench import draw_bench
 

@@ -6,23 +6,25 @@ from typing import Annotated, Literal
 import typer
 
 from last_cli.cli.app import command
-from last_cli.cli.options import General
-from last_cli.cli.shared import tell
+from last_cli.cli.options import Reported
+from last_cli.cli.shared import show, tell
 
 
-@command("last cache list", "last cache clear", 'du -sh "$(last cache dir)"')
+@command("last cache list", 'du -sh "$(last cache dir)"', "last cache clear")
 def cache(
     action: Annotated[
         Literal["list", "clear", "dir"],
-        typer.Argument(metavar="ACTION", help="list, clear, or dir for its path alone.", show_default=False),
+        typer.Argument(
+            metavar="ACTION", help="list the entries, clear them, or print the directory (dir).", show_default=False
+        ),
     ],
     *,
-    general: General,
+    general: Reported,
 ) -> None:
-    """Measurements and data sets that are kept for later runs: what is there, and clearing it."""
+    """List or clear the measurements and data sets kept for later runs."""
     from last_cli.base import cache as kept
     from last_cli.base.errors import UsageError
-    from last_cli.display.doctor import show_cache
+    from last_cli.display.doctor import cache_view
     from last_cli.results.doctor import CacheEntry, CacheReport
 
     try:
@@ -34,6 +36,6 @@ def cache(
         return
     found = kept.clear() if action == "clear" else kept.entries() if action == "list" else {}
     report = CacheReport(directory, [CacheEntry(path.name, size) for path, size in found.items()], action == "clear")
-    show_cache(report, general.form)
+    show(cache_view(report), general)
     if action == "clear":
         tell(f"removed {len(found):,} entries from {directory}", general.quiet, "ok")

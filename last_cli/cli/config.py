@@ -5,8 +5,9 @@ from typing import Annotated, Any
 import last_cli as last
 from last_cli.base.errors import UsageError
 from last_cli.cli.app import command
-from last_cli.cli.options import Ckpt, General, Model, Step, model_option
-from last_cli.cli.shared import tell, tell_all
+from last_cli.cli.completion import tasks
+from last_cli.cli.options import Ckpt, Model, Reported, Step, model_option
+from last_cli.cli.shared import show, tell
 
 
 @command(
@@ -19,22 +20,22 @@ def config(
     *,
     model: Model,
     task: Annotated[
-        str | None, model_option(help="The task that it was trained on.", show_default="what the checkpoint says")
+        str | None,
+        model_option(help="Task that it was trained on.", show_default="from the checkpoint", autocompletion=tasks),
     ] = None,
     task_settings: Annotated[
         str | None,
-        model_option(metavar="K=V,...", help="What that task was made with.", show_default="the task's own"),
+        model_option(metavar="K=V,...", help="Settings of that task.", show_default="the task's own"),
     ] = None,
     step: Step,
-    general: General,
+    general: Reported,
 ) -> None:
-    """Every value of a checkpoint's configuration and its origin; with model settings, write them beside the arrays."""
-    from last_cli.display.config import config_hints, show_config
+    """Show a checkpoint's configuration and where each value comes from; model settings given are recorded."""
+    from last_cli.display.config import config_hints, config_view
 
     settings = None if task_settings is None else _settings(task_settings)
     result = last.config(ckpt, **vars(step), **vars(model), task=task, task_settings=settings)
-    show_config(result, general.form)
-    tell_all(result.warnings, "warning")
+    show(config_view(result), general, result.warnings)
     for hint in config_hints(result):
         tell(hint, general.quiet, "hint")
     if result.written is not None:

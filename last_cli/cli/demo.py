@@ -17,7 +17,8 @@ SAMPLES = {"s5": "s5-listops", "mamba2": "mamba2-kjv"}
 @command("last demo", "last demo --ratio 0.5", "last demo mamba2")
 def demo(
     model: Annotated[
-        Literal["s5", "mamba2"], typer.Argument(help="A classifier, or a language model.", show_default="s5")
+        Literal["s5", "mamba2"],
+        typer.Argument(help="Bundled model: s5, a classifier, or mamba2, a language model.", show_default="s5"),
     ] = "s5",
     ratio: Annotated[float, remove_option(help="Share of all states to remove.")] = 0.33,
     quiet: Quiet = False,
@@ -62,5 +63,6 @@ def bundled(name: str) -> Path:
         if place.is_dir():
             return place
     raise CheckpointError(
-        f"the bundled checkpoint {name} is not in {package / 'samples'}", "install last-cli again, or clone its source"
+        f"the bundled checkpoint {name} is not in {package / 'samples'}",
+        "install last again from a clone of its repository",
     )

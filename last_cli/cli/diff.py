@@ -7,21 +7,19 @@ import typer
 
 import last_cli as last
 from last_cli.cli.app import command
-from last_cli.cli.options import General
-from last_cli.cli.shared import load, tell
+from last_cli.cli.options import Gated
+from last_cli.cli.shared import load, show
 
 
 @command("last diff ckpt/ pruned/", "last diff runs/3 runs/4 --format json")
 def diff(
-    one: Annotated[Path, typer.Argument(metavar="A", help="A checkpoint.", show_default=False)],
-    other: Annotated[Path, typer.Argument(metavar="B", help="Another.", show_default=False)],
-    general: General,
+    one: Annotated[Path, typer.Argument(metavar="A", help="Path of a checkpoint.", show_default=False)],
+    other: Annotated[Path, typer.Argument(metavar="B", help="Path of another checkpoint.", show_default=False)],
+    general: Gated,
 ) -> None:
-    """States, norms, parameters and configuration of two checkpoints; exit 1 if they differ."""
-    from last_cli.display.compare import diff_lines, show_diff
+    """Compare states, norms, parameters and configuration of two checkpoints; exit 1 if they differ."""
+    from last_cli.display.diff import diff_view
 
     result = last.diff(load(one, general.quiet), load(other, general.quiet))
-    show_diff(result, general.form)
-    for line in diff_lines(result):
-        tell(line, general.quiet)
+    show(diff_view(result), general)
     raise typer.Exit(0 if result.same else 1)

@@ -1,13 +1,14 @@
 """`last doctor`."""
 
 from last_cli.cli.app import command
-from last_cli.cli.options import General
+from last_cli.cli.options import Reported
+from last_cli.cli.shared import show
 
 
 @command("last doctor", "last doctor --format json")
-def doctor(*, general: General) -> None:
-    """Versions, devices, cache and data directories: for a bug report."""
-    from last_cli.display.doctor import show_doctor
+def doctor(*, general: Reported) -> None:
+    """Show versions, devices, cache and data directories, for a bug report."""
+    from last_cli.display.doctor import doctor_view
     from last_cli.evaluation import doctor as machine
 
-    show_doctor(machine.doctor(), general.form)
+    show(doctor_view(machine.doctor()), general)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import last_cli as last
 from last_cli.cli.app import command
 from last_cli.cli.options import Ckpt, General, output_option
-from last_cli.cli.shared import tell, tell_all
+from last_cli.cli.shared import show, tell
 
 
 @command(
@@ -19,21 +19,23 @@ def export(
     output: Annotated[
         Path,
         output_option(
-            "--output", "-o", help="A .safetensors, .pt or .msgpack file; with --to a directory.", show_default=False
+            "--output",
+            "-o",
+            help="Output: a .safetensors, .pt or .msgpack file; with --to, a directory.",
+            show_default=False,
         ),
     ],
     *,
     to: Annotated[
         Literal["hf"] | None,
-        output_option(help="From mamba_ssm to a directory that transformers loads.", show_default="a file of weights"),
+        output_option(help="Write a directory that transformers loads (hf).", show_default="a file of weights"),
     ] = None,
-    force: Annotated[bool, output_option("--force", "-f", help="Replace the output.", show_default="no")] = False,
+    force: Annotated[bool, output_option("--force", "-f", help="Overwrite the output.")] = False,
     general: General,
 ) -> None:
     """Write a checkpoint's weights under the names of the file they were imported from, or of transformers."""
-    from last_cli.display.convert import show_keys
+    from last_cli.display.convert import convert_view
 
     result = last.export_weights(ckpt, output, to=to, force=force)
-    show_keys(result, general.form)
-    tell_all(result.warnings, "warning")
+    show(convert_view(result), general, result.warnings)
     tell(f"wrote {output}", general.quiet, "ok")

@@ -4,21 +4,20 @@ from typing import Annotated
 
 import last_cli as last
 from last_cli.cli.app import command
-from last_cli.cli.options import Ckpt, General, Step, output_option
-from last_cli.cli.shared import tell_all
+from last_cli.cli.options import Ckpt, Reported, Step, output_option
+from last_cli.cli.shared import show
 
 
 @command("last inspect ckpt/", "last inspect ckpt/ --tree")
 def inspect(
     ckpt: Ckpt,
     *,
-    tree: Annotated[bool, output_option("--tree", help="List every leaf.", show_default="no")] = False,
+    tree: Annotated[bool, output_option("--tree", help="List every leaf.")] = False,
     step: Step,
-    general: General,
+    general: Reported,
 ) -> None:
-    """What is in a checkpoint, from its metadata alone."""
-    from last_cli.display.inspect import show_inspect
+    """Show what a checkpoint contains, from its metadata alone."""
+    from last_cli.display.inspect import inspect_view
 
     found = last.inspect(ckpt, **vars(step))
-    show_inspect(found, general.form, tree)
-    tell_all(found.warnings, "warning")
+    show(inspect_view(found, tree), general, found.warnings)

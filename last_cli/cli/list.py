@@ -5,18 +5,20 @@ from typing import Annotated, Literal
 import typer
 
 from last_cli.cli.app import command
-from last_cli.cli.options import General
+from last_cli.cli.options import Reported
+from last_cli.cli.shared import show
 
 
-@command("last list criteria", "last list tasks --format json", name="list")
+@command("last list", "last list criteria", "last list tasks --format json", name="list")
 def list_(
     kind: Annotated[
-        Literal["criteria", "families", "tasks", "presets", "methods"],
-        typer.Argument(metavar="KIND", help="criteria, families, tasks, presets or methods.", show_default=False),
-    ],
-    general: General,
+        Literal["criteria", "families", "tasks", "presets", "methods"] | None,
+        typer.Argument(metavar="KIND", help="criteria, families, tasks, presets or methods.", show_default="all"),
+    ] = None,
+    *,
+    general: Reported,
 ) -> None:
-    """Criteria, families, tasks, presets or methods, each with a line about it."""
-    from last_cli.display.inspect import show_list
+    """List criteria, families, tasks, presets and methods, one line each."""
+    from last_cli.display.inspect import list_view
 
-    show_list(kind, general.form)
+    show(list_view(kind), general)

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        code = int(_parser()(arguments, prog_name="last", standalone_mode=False) or 0)
+        code = int(_parser()(arguments, prog_name=_called(), standalone_mode=False) or 0)
         return _fail(Interrupted(KeyboardInterrupt()), arguments) if code == 130 else code
     except LastError as error:
         return _fail(error, arguments)
@@ -54,6 +55,11 @@ def _run(arguments: Sequence[str]) -> int:
         return _fail(
             UsageError(message[:1].lower() + message[1:], f"last {command} --help".replace("  ", " ")), arguments
         )
+
+
+def _called() -> str:
+    """The program's name, by which a shell also asks for completions."""
+    return "last-cli" if Path(sys.argv[0]).stem == "last-cli" else "last"
 
 
 @cache

@@ -1,5 +1,6 @@
 """`last prune`."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import last_cli as last
@@ -20,7 +21,7 @@ from last_cli.cli.options import (
     Weights,
     how_option,
 )
-from last_cli.cli.shared import load, tell, tell_all, tell_assumed, tell_needed, tell_offer
+from last_cli.cli.shared import load, show, tell, tell_assumed, tell_needed, tell_offer
 
 
 @command(
@@ -40,7 +41,7 @@ def prune(
     weights: Weights,
     calibration: BudgetCalibration,
     stock: Annotated[
-        bool, how_option("--stock", help="Zeros up to the largest layer, for stock classes.", show_default="no")
+        bool, how_option("--stock", help="Pad unequal layers with zeros so that stock classes load them.")
     ] = False,
     output: Output,
     model: Model,
@@ -50,7 +51,7 @@ def prune(
 ) -> None:
     """Remove the states that matter least and write a smaller checkpoint. The input is never touched."""
     from last_cli.checkpoint.network import runs
-    from last_cli.display.prune import prune_hints, prune_summary, show_prune
+    from last_cli.display.prune import prune_hints, prune_view
     from last_cli.display.terminal import progress_bar
     from last_cli.formats import check_output
 
@@ -80,10 +81,7 @@ def prune(
     tell_assumed(result.assumed, quiet)
     tell_offer(checkpoint, result.assumed, quiet)
     tell_needed(result, quiet)
-    show_prune(result, general.form, None if output.dry_run else str(out))
-    tell_all(result.warnings, "warning")
-    for line in prune_summary(result):
-        tell(line, quiet)
+    show(prune_view(replace(result, output=None if output.dry_run else str(out))), general, result.warnings)
     for hint in prune_hints(result):
         tell(hint, quiet, "hint")
     if output.dry_run:

@@ -8,8 +8,8 @@ from last_cli.cli.app import command
 from last_cli.cli.options import (
     Calibration,
     Ckpt,
-    General,
     Model,
+    Reported,
     Scoring,
     Selection,
     Step,
@@ -18,7 +18,7 @@ from last_cli.cli.options import (
     output_option,
     remove_option,
 )
-from last_cli.cli.shared import check_plot, load, tell, tell_all, tell_assumed, tell_needed, tell_offer
+from last_cli.cli.shared import check_plot, load, show, tell, tell_assumed, tell_needed, tell_offer
 
 
 @command(
@@ -29,28 +29,28 @@ from last_cli.cli.shared import check_plot, load, tell, tell_all, tell_assumed, 
 def score(
     ckpt: Ckpt,
     *,
-    ratio: Annotated[float | None, remove_option(help="Show what stays at this ratio.", show_default="none")] = None,
+    ratio: Annotated[float | None, remove_option(help="Also show which units stay at this ratio.")] = None,
     scoring: Scoring,
     selection: Selection,
     units: Units,
     calibration: Calibration,
     layer: Annotated[
-        str | None, output_option(help="Only layers whose name matches this glob.", show_default="all")
+        str | None, output_option(metavar="GLOB", help="Show only layers whose name matches.", show_default="all")
     ] = None,
-    per_state: Annotated[bool, output_option("--per-state", help="A row a state.", show_default="no")] = False,
+    per_state: Annotated[bool, output_option("--per-state", help="One row per state.")] = False,
     per_unit: Annotated[
-        bool, output_option("--per-unit", help="The same, in JSON in the units' own shape.", show_default="no")
+        bool, output_option("--per-unit", help="One row per unit; in JSON, lists of the units' own shape.")
     ] = False,
     plot: Annotated[
-        Path | None, output_option(help="Draw poles and kept states: .svg, .png or .pdf.", show_default="no")
+        Path | None, output_option(help="Draw poles and kept states into this .svg, .png or .pdf file.")
     ] = None,
     model: Model,
     allow_unstable: Unstable = False,
     step: Step,
-    general: General,
+    general: Reported,
 ) -> None:
-    """H-infinity norms and scores of every state, a row a layer."""
-    from last_cli.display.score import show_score
+    """Show H-infinity norms and scores of every state, one row per layer."""
+    from last_cli.display.score import score_view
     from last_cli.display.terminal import progress_bar
     from last_cli.pruning.select import removing
 
@@ -72,8 +72,7 @@ def score(
     tell_assumed(result.assumed, general.quiet)
     tell_offer(checkpoint, result.assumed, general.quiet)
     tell_needed(result, general.quiet)
-    show_score(result, general.form, per_state, per_unit)
-    tell_all(result.warnings, "warning")
+    show(score_view(result, per_state, per_unit), general, result.warnings)
     if plot is not None:
         from last_cli.display.figures.scores import draw_scores
 

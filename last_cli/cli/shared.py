@@ -26,6 +26,22 @@ def tell_read(checkpoint: Any, quiet: bool) -> Any:
     return checkpoint
 
 
+def show(view: Any, general: Any, warnings: Sequence[str] = ()) -> None:
+    """The result in its form, and into a report; then what people read beside it: warnings and the summary."""
+    from last_cli.display import forms
+    from last_cli.display.view import detailed
+
+    shown = detailed(view) if general.verbose else view
+    forms.show(shown, general.form)
+    if report := getattr(general, "report", None):
+        forms.write_report(shown, report)
+    tell_all(warnings, "warning")
+    for line in shown.lines:
+        tell(line, general.quiet)
+    if report:
+        tell(f"wrote {report}", general.quiet, "ok")
+
+
 def check_plot(path: Path) -> None:
     """Raises UsageError where no figure can be drawn there; for before the work."""
     from last_cli.display.figures.figure import check

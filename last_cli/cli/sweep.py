@@ -5,12 +5,13 @@ from typing import Annotated
 
 import last_cli as last
 from last_cli.cli.app import command
+from last_cli.cli.completion import recipes, several_targets, splits
 from last_cli.cli.options import (
     Ckpt,
     Data,
-    General,
     Model,
     Place,
+    Reported,
     Selection,
     Step,
     calibration_option,
@@ -18,7 +19,7 @@ from last_cli.cli.options import (
     output_option,
     remove_option,
 )
-from last_cli.cli.shared import check_plot, load, tell, tell_all, tell_assumed
+from last_cli.cli.shared import check_plot, load, show, tell, tell_assumed
 
 
 def _names(said: str | None) -> list[str] | None:
@@ -34,13 +35,16 @@ def _names(said: str | None) -> list[str] | None:
 def sweep(
     ckpt: Ckpt,
     *,
-    ratios: Annotated[str, remove_option(help="START:STOP:STEP, both ends included, or 0.1,0.33,0.5.")] = "0:0.9:0.1",
+    ratios: Annotated[
+        str, remove_option(help="Ratios to try: START:STOP:STEP, both ends included, or 0.1,0.33,0.5.")
+    ] = "0:0.9:0.1",
     target: Annotated[
         str | None,
         remove_option(
             metavar="NAMES",
-            help="What goes, separated by commas: states,heads,weights.",
+            help="Kinds of units to remove, separated by commas: states,heads,weights.",
             show_default="states",
+            autocompletion=several_targets,
         ),
     ] = None,
     criteria: Annotated[
@@ -48,41 +52,44 @@ def sweep(
         remove_option(
             "--criteria",
             "--criterion",
-            help="Criteria, methods, or NAME+refit, separated by commas.",
+            help="Criteria, methods or NAME+refit to compare, separated by commas.",
+            autocompletion=recipes,
             show_default="last, aire, reconstruct, random; language models: last, magnitude, random",
         ),
     ] = None,
-    seeds: Annotated[int, remove_option(help="Seeds of what is random, from 0.")] = 3,
+    seeds: Annotated[int, remove_option(help="Number of seeds for recipes that are random.")] = 3,
     selection: Selection,
     data: Data,
     split: Annotated[
         str | None,
         evaluate_option(
-            help="test, val or train; choose a ratio on val alone.", show_default="val, if the task has one"
+            help="Split of the task: test, val or train; choose a ratio on val only.",
+            show_default="val, if the task has one",
+            autocompletion=splits,
         ),
     ] = None,
     place: Place,
     calibration: Annotated[
         int | None,
-        calibration_option(help="Sequences of the task, without labels.", show_default="made without data"),
+        calibration_option(help="Number of unlabelled calibration sequences.", show_default="made without data"),
     ] = None,
     calibration_file: Annotated[
         Path | None,
-        calibration_option(metavar="FILE", help="Or a file: FILE.npz of x, lengths, or a text.", show_default="none"),
+        calibration_option(metavar="FILE", help="NPZ file with x (and lengths), or a text file, to use instead."),
     ] = None,
     out: Annotated[
         Path | None,
-        output_option(help="Keep points, tables and figures here; a killed sweep goes on.", show_default="no"),
+        output_option(help="Directory for points, tables, figures and a report; a rerun resumes from it."),
     ] = None,
-    plot: Annotated[Path | None, output_option(help="Draw the figure: .svg, .png or .pdf.", show_default="no")] = None,
+    plot: Annotated[Path | None, output_option(help="Draw the figure into this .svg, .png or .pdf file.")] = None,
     model: Model,
     step: Step,
-    general: General,
+    general: Reported,
 ) -> None:
-    """Accuracy or perplexity against ratio for several ways to prune, with error bars, as a table and a figure."""
+    """Measure accuracy or perplexity against ratio for several ways to prune, as a table and a figure."""
     from last_cli.display.figures.figure import available
     from last_cli.display.figures.sweep import draw_sweep
-    from last_cli.display.sweep import show_sweep, sweep_lines, write_files
+    from last_cli.display.sweep import sweep_view, write_files
     from last_cli.display.terminal import progress_bar
 
     quiet = general.quiet
@@ -104,16 +111,14 @@ def sweep(
             split=split,
             out=out,
             progress=progress,
+            tell=lambda line: tell(line, quiet),
         )
     tell_assumed(result.assumed, quiet)
-    show_sweep(result, general.form)
-    tell_all(result.doubts, "warning")
-    for line in [*sweep_lines(result), *result.notes]:
-        tell(line, quiet)
+    show(sweep_view(result), general, result.doubts)
     for path in write_files(result, out) if out is not None else []:
         tell(f"wrote {path}", quiet)
     if out is not None and not available():
-        tell("pip install 'last-cli[plot]' brings matplotlib for the figures", quiet, "hint")
+        tell("pip install matplotlib, and the figures are drawn too", quiet, "hint")
     if plot is not None:
         draw_sweep(result, plot)
         tell(f"wrote {plot}", quiet)

@@ -7,27 +7,34 @@ import typer
 
 import last_cli as last
 from last_cli.cli.app import command
-from last_cli.cli.options import General, gate_option
-from last_cli.cli.shared import load, tell, tell_all, tell_read
+from last_cli.cli.gates import annotate
+from last_cli.cli.options import Gated, gate_option
+from last_cli.cli.shared import load, show, tell, tell_read
 
 
 @command("last verify pruned/", "last verify pruned/ --against ckpt/", "last verify pruned/ --format md >> summary.md")
 def verify(
-    pruned: Annotated[Path, typer.Argument(metavar="PRUNED", help="What `last` wrote.", show_default=False)],
-    general: General,
+    pruned: Annotated[
+        Path, typer.Argument(metavar="PRUNED", help="Path of a checkpoint that `last` wrote.", show_default=False)
+    ],
+    general: Gated,
     against: Annotated[
         Path | None,
-        gate_option(metavar="CKPT", help="The checkpoint that it was pruned from.", show_default="its own digests"),
+        gate_option(metavar="CKPT", help="Checkpoint that it was pruned from.", show_default="its own digests"),
     ] = None,
 ) -> None:
-    """Check a checkpoint that `last` wrote against its digests and its source; exit 1 if anything is otherwise."""
+    """Check a checkpoint that `last` wrote against its digests, or its source; exit 1 if a check fails."""
     from last_cli.checkpoint import checkpoint as opening
-    from last_cli.display.compare import show_verify
+    from last_cli.display.verify import verify_failure, verify_view
 
     # What has another digest is no error here but a check that fails.
     opened = tell_read(opening.load(pruned, checked=False), general.quiet)
     result = last.verify(opened, None if against is None else load(against, general.quiet))
-    show_verify(result, general.form)
-    tell_all(result.warnings, "warning")
-    tell("PASS" if result.passed else "FAIL", general.quiet, "ok" if result.passed else "error")
-    raise typer.Exit(0 if result.passed else 1)
+    view = verify_view(result)
+    show(view, general, result.warnings)
+    for check in view.gates:
+        if not check.passed:
+            annotate(check.line)
+    if not result.passed:
+        tell(verify_failure(result), False, "error")
+        raise typer.Exit(1)

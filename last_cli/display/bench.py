@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
-from last_cli.display.sheet import Format, Sheet, show_sheet
+import io
+from functools import partial
+from pathlib import Path
+
+from last_cli.display.sheet import Sheet
+from last_cli.display.view import Record, View
 from last_cli.display.words import base_name, byte_size, number
 from last_cli.results.bench import BenchReport, Timing
 
 
-def show_bench(report: BenchReport, form: Format) -> None:
-    """A row a checkpoint, with the ratios to the first."""
+def bench_view(report: BenchReport) -> View:
+    """One row per checkpoint, with the ratios to the first."""
     data = report.as_json()
-    if form == "csv":
-        rows = [_flat(row) for row in data["results"]]
-        show_sheet(Sheet(list(rows[0]), [list(map(str, row.values())) for row in rows]), data, form)
-        return
     columns = ["", "parameters", "compile s", "median ms", "quartiles", "range", "sequences/s", "speed"]
     columns += ["program", "peak memory"]
     rows = [_row(timing, ratios["ratios"]) for timing, ratios in zip(report.timings, data["results"], strict=True)]
-    show_sheet(Sheet(columns, rows, drop=(5, 2, 1, 4)), data, form)
+    first = base_name(report.timings[0].checkpoint.path)
+    return View(
+        title=f"last bench {first}",
+        data=data,
+        sheets=[Sheet(columns, rows, drop=(5, 2, 1, 4), names={0: "checkpoint"})],
+        records=lambda: [_record(row) for row in data["results"]],
+        lines=[_summary(report)],
+        draw=partial(_draw, report),
+    )
 
 
-def bench_summary(report: BenchReport) -> str:
+def _summary(report: BenchReport) -> str:
     """On what it was measured."""
     return (
         f"{report.repeat} batches of {report.batch} random sequences of length {report.length:,} on {report.device}, "
         f"{report.precision}, the checkpoints in turns; ratios are to {report.timings[0].checkpoint.path}"
     )
+
+
+def _draw(report: BenchReport, out: Path | io.BytesIO) -> None:
+    from last_cli.display.figures.bench import draw_bench
+
+    draw_bench(report, out)
 
 
 def _row(timing: Timing, ratios: dict[str, float]) -> list[str]:
@@ -46,12 +61,6 @@ def _row(timing: Timing, ratios: dict[str, float]) -> list[str]:
     ]
 
 
-def _flat(row: dict[str, object]) -> dict[str, object]:
-    """One level of names, without the list of all latencies."""
-    flat: dict[str, object] = {}
-    for name, value in row.items():
-        if isinstance(value, dict):
-            flat |= {f"{name}_{key}": item for key, item in value.items()}
-        elif not isinstance(value, list):
-            flat[name] = "" if value is None else value
-    return flat
+def _record(row: Record) -> Record:
+    """A row of CSV: without the list of all latencies."""
+    return {name: value for name, value in row.items() if not isinstance(value, list)}

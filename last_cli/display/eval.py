@@ -5,64 +5,81 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from last_cli.display.sheet import Format, Sheet, write_csv, write_json, write_sheet
+from last_cli.display.sheet import Sheet
+from last_cli.display.view import Passed, View
 from last_cli.display.words import base_name
 from last_cli.results.evaluation import Comparison, EvalReport, Gate, Increase, PrecisionLoss
 from last_cli.tasks.task import ACCURACY, PERPLEXITY
 
+_ELSEWHERE = {"checkpoint", "task", "assumed"}
+"""What a row of CSV tells otherwise, or not at all."""
 
-def show_eval(report: EvalReport, form: Format) -> None:
-    """`last eval`: a row a model."""
+
+def eval_view(report: EvalReport) -> View:
+    """`last eval`: one row per model."""
+    language, name = report.measured.metric == PERPLEXITY, base_name(report.checkpoint.path)
+    return View(
+        title=f"last eval {name} on {report.task['name']}",
+        data=report.as_json(),
+        sheets=[(_language_sheet if language else _eval_sheet)(report)],
+        records=lambda: [_record(report)],
+        lines=[_summary(report)],
+        details=report.notes,
+        gates=[Passed(gate.name, gate.passed, f"{name}: {_gate(gate)}") for gate in report.gates],
+    )
+
+
+def _record(report: EvalReport) -> dict[str, Any]:
+    """The one row of CSV."""
     data = report.as_json()
-    if form == "json":
-        return write_json(data)
-    if form == "csv":
-        flat = {"path": report.checkpoint.path, "task": report.task["name"], "split": report.task["split"]}
-        flat |= {k: v for k, v in data.items() if isinstance(v, int | float | str)}
-        flat |= _flat("", {k: v for k, v in report.measured.said.items() if isinstance(v, dict)})
-        flat |= _flat("baseline_", data.get("baseline", {}))
-        flat |= {f"precision_{k}": v for k, v in data["precision"].items()}
-        return write_csv(list(flat), [list(flat.values())])
-    sheet = _language_sheet if report.measured.metric == PERPLEXITY else _eval_sheet
-    return write_sheet(sheet(report), form)
+    names = {"path": report.checkpoint.path, "task": report.task["name"], "split": report.task["split"]}
+    nested = {key: value for key, value in data.items() if isinstance(value, Mapping)}
+    row = names | {key: value for key, value in data.items() if isinstance(value, int | float | str)}
+    return row | {key: nested[key] for key in nested.keys() - _ELSEWHERE}
 
 
-def eval_summary(report: EvalReport) -> str:
+def _summary(report: EvalReport) -> str:
     """What was evaluated on."""
     task, measured = report.task, report.measured
-    what = f"{len(measured.results):,} sequences of length {task['length']}"
+    first = "the first " if "limit" in task else ""
+    what = f"{first}{len(measured.results):,} sequences of length {task['length']}"
     if "window" in report.said:
         window, stride = report.said["window"], report.said["stride"]
         counted = "" if stride == window else f", every {stride:,}"
         what = f"{measured.n:,} tokens in {len(measured.results):,} windows of at most {window:,}{counted}"
+    made = " (generated)" if task["source"] == "generated" else ""
     return (
-        f"{task['name']} v{task['version']}, {task['split']} split, {what} in {measured.seconds:.1f} s on "
-        f"{measured.device}; {'; '.join(report.notes)}"
+        f"{task['name']} v{task['version']}, {task['split']} split{made}, {what} in {measured.seconds:.1f} s on "
+        f"{measured.device}"
     )
 
 
-def gate_lines(report: EvalReport) -> list[tuple[str, bool]]:
-    """A line for each gate, and whether it holds."""
-    return [(f"{_gate(gate)}: {'passed' if gate.passed else 'failed'}", gate.passed) for gate in report.gates]
-
-
 def _gate(gate: Gate) -> str:
+    """For example "gate failed: accuracy 62.40% < 90.00% (⟦min_accuracy⟧)"."""
+    holds = "passed" if gate.passed else "failed"
+    what, limit, sign = _compared(gate)
+    return f"gate {holds}: {what} {sign[gate.passed]} {limit} (⟦{gate.name}⟧)"
+
+
+_MOST, _LEAST = (">", "<="), ("<", ">=")
+
+
+def _compared(gate: Gate) -> tuple[str, str, tuple[str, str]]:
+    """What was measured, the limit, and how the two compare where the gate fails and where it holds."""
     if gate.name == "max_drop":
-        most = "at most " if gate.strict else ""
-        return (
-            f"dropped {most}{gate.value:.2f} points{' (95 %)' if gate.strict else ''}, at most {gate.limit:g} allowed"
-        )
+        upper = ", upper limit at 95 %," if gate.strict else ""
+        return f"accuracy drop{upper} {gate.value:.2f} points", f"{gate.limit:g}", _MOST
     if gate.name == "max_perplexity":
-        return f"perplexity {gate.value:.4g}, at most {gate.limit:g} allowed"
+        return f"perplexity {gate.value:.4g}", f"{gate.limit:g}", _MOST
     if gate.name == "max_increase":
-        return f"perplexity {gate.value:+.2%}, at most {gate.limit:+.2%} allowed"
-    return f"accuracy {gate.value:.2%}, at least {gate.limit:.2%} wanted"
+        return f"perplexity increase {gate.value:+.2%}", f"{gate.limit:+.2%}", _MOST
+    return f"accuracy {gate.value:.2%}", f"{gate.limit:.2%}", _LEAST
 
 
 def _eval_sheet(report: EvalReport) -> Sheet:
     measured, other, precision = report.measured, report.baseline, report.precision
     metric, speed = measured.metric, f"{measured.speed:,.0f}"
-    columns = ["", metric, "loss", "same answer", "sequences/s"]
+    columns = ["", metric, "loss", "agreement", "sequences/s"]
     this = f"{_number(metric, measured.value)} ± {_number(metric, report.stderr)}"
     rows = [[base_name(report.checkpoint.path), this, f"{measured.losses.mean():.4f}", "", speed]]
     if isinstance(other, Comparison):
@@ -71,7 +88,7 @@ def _eval_sheet(report: EvalReport) -> Sheet:
     if isinstance(precision, PrecisionLoss):
         name = f"{precision.name} against float32"
         rows.append([name, _change(metric, precision), "", f"{precision.agreement:.1%}", ""])
-    return Sheet(columns, rows, drop=(2,))
+    return Sheet(columns, rows, drop=(2,), names={0: "model"})
 
 
 def _language_sheet(report: EvalReport) -> Sheet:
@@ -92,15 +109,6 @@ def _language_sheet(report: EvalReport) -> Sheet:
         change = f"{other.increase:+.2%} ± {100 * other.increase_stderr:.2g} %"
         rows.append(["difference (paired)", change, *[""] * (len(units) - 1), *rest])
     return Sheet([*columns, "loss", "tokens/s"], rows)
-
-
-def _flat(prefix: str, nested: Mapping[str, Any]) -> dict[str, Any]:
-    """One row of a nested object."""
-    parts = {f"{prefix}{key}": value for key, value in nested.items()}
-    found = {key: value for key, value in parts.items() if not isinstance(value, Mapping)}
-    for key, value in parts.items():
-        found |= _flat(f"{key}_", value) if isinstance(value, Mapping) else {}
-    return found
 
 
 def _number(metric: str, value: float) -> str:

@@ -6,10 +6,12 @@ import sys
 from importlib import resources
 
 from last_cli.base.errors import UsageError
-from last_cli.base.version import __version__
 from last_cli.base.words import suggestion
+from last_cli.display.forms import Format, json_text
 from last_cli.display.plain import is_plain
-from last_cli.display.sheet import Format, Sheet, show_sheet, write_json
+from last_cli.display.sheet import Sheet
+from last_cli.display.view import View
+from last_cli.results.listing import Pages, Topic
 
 PAGES = resources.files("last_cli") / "explain"
 
@@ -20,11 +22,11 @@ def topics() -> dict[str, str]:
     return {file.name.removesuffix(".md"): file.read_text("utf-8").partition("\n")[0].lstrip("# ") for file in files}
 
 
-def show_topics(form: Format) -> None:
+def topics_view() -> View:
     """What there are pages about."""
-    items = [{"topic": topic, "title": title} for topic, title in topics().items()]
-    sheet = Sheet(["topic", "title"], [list(item.values()) for item in items], left=2)
-    show_sheet(sheet, {"schema": "last.explain/1", "last": __version__, "topics": items}, form)
+    data = Pages([Topic(*item) for item in topics().items()]).as_json()
+    sheet = Sheet(["topic", "title"], list(map(list, topics().items())), left=2)
+    return View("last explain", data, [sheet], lambda: data["topics"])
 
 
 def show_page(topic: str, form: Format) -> None:
@@ -38,7 +40,10 @@ def show_page(topic: str, form: Format) -> None:
         raise UsageError(f"no page about '{topic}'", f"{suggestion(topic, known)}the topics are {', '.join(known)}")
     text = (PAGES / f"{topic}.md").read_text("utf-8")
     if form == "json":
-        return write_json({"schema": "last.explain/1", "last": __version__, "topic": topic, "text": text})
+        sys.stdout.write(json_text(Pages(topic=topic, text=text).as_json()))
+        return None
+    if form not in ("table", "md"):
+        raise UsageError(f"⟨format⟩ is {form}, and a page is a text", "⟦format md⟧, or ⟦format json⟧")
     if form == "md" or is_plain(sys.stdout.isatty(), sys.stdout.encoding):
         sys.stdout.write(text)
         return None

@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 from last_cli.base import registry
-from last_cli.base.version import __version__
 from last_cli.base.words import some
-from last_cli.display.sheet import Format, Sheet, show_sheet
-from last_cli.display.words import byte_size
+from last_cli.display.sheet import Sheet
+from last_cli.display.view import View
+from last_cli.display.words import base_name, byte_size
 from last_cli.families.lti.presets import PRESETS
 from last_cli.results.inspect import Inspection
+from last_cli.results.listing import Item, Listing
+
+KINDS = ("criteria", "families", "tasks", "presets", "methods")
 
 
-def show_inspect(found: Inspection, form: Format, tree: bool) -> None:
+def inspect_view(found: Inspection, tree: bool = False) -> View:
     """The checkpoint's facts, or every leaf of its tree."""
-    show_sheet(_leaves(found) if tree or form == "csv" else _facts(found), found.as_json(), form)
+    data = found.as_json()
+    sheet = _leaves(found) if tree else _facts(found)
+    return View(f"last inspect {base_name(found.path)}", data, [sheet], lambda: data["leaves"])
 
 
-def show_list(kind: str, form: Format) -> None:
-    """Names and what they mean."""
+def list_view(kind: str | None) -> View:
+    """Names and what they mean, of one kind or of all."""
+    kinds = KINDS if kind is None else (kind,)
+    named = [(one, *item) for one in kinds for item in _named(one).items()]
+    items = [Item(name, said, None if kind else one) for one, name, said in named]
+    sheets = [Sheet([one, "description"], [[*pair] for pair in _named(one).items()], left=2) for one in kinds]
+    data = Listing(kind, items).as_json()
+    return View(f"last list {kind or ''}".rstrip(), data, sheets, lambda: data["items"])
+
+
+def _named(kind: str) -> dict[str, str]:
     if kind == "presets":
-        items = {
+        return {
             p.name: f"{p.model['activation']}, {p.size['n_layers']} x {p.size['d_model']}" for p in PRESETS.values()
         }
-    else:
-        items = registry.summaries(kind)  # pyright: ignore[reportArgumentType]
-        if kind == "criteria":  # what `last prune` also takes there
-            items |= {name: said for name, said in registry.summaries("methods").items() if name != "criterion"}
-    data = [{"name": name, "summary": summary} for name, summary in items.items()]
-    sheet = Sheet([kind, "what it is"], [list(d.values()) for d in data], left=2)
-    show_sheet(sheet, {"schema": "last.list/1", "last": __version__, "kind": kind, "items": data}, form)
+    items = registry.summaries(kind)  # pyright: ignore[reportArgumentType]
+    if kind == "criteria":  # what `last prune` also takes there
+        items |= {name: said for name, said in registry.summaries("methods").items() if name != "criterion"}
+    return items
 
 
 def _leaves(found: Inspection) -> Sheet:
@@ -55,7 +66,7 @@ def _facts(found: Inspection) -> Sheet:
     for entry in found.untouched:
         places, parts = entry.layers, ", ".join(entry.parts)
         count = f"{len(places)} layer{'s' if len(places) > 1 else ''}"
-        rows.append([some(places), f"no SSM, left as it is: {parts} ({count})"])
+        rows.append([some(places), f"no SSM, not touched: {parts} ({count})"])
     rows += [[name, f"{str(value).lower()} ({found.sources[name]})"] for name, value in found.config.items()]
     rows += _stamp_rows(found)
     return Sheet(["", ""], rows, left=2)

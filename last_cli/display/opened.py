@@ -19,7 +19,7 @@ def read_line(checkpoint: Checkpoint) -> str:
     few, many = min(one.states for one in sizes), max(one.states for one in sizes)
     states = str(few) if few == many else f"{few} to {many}"
     each = "state" if few == many == 1 else "states"
-    each += f" a {checkpoint.layers[0].family.group}" if sizes[0].groups > 1 else ""
+    each += f" per {checkpoint.layers[0].family.group}" if sizes[0].groups > 1 else ""
     way = "two directions" if sizes[0].directions == 2 else "one direction"
     location = checkpoint.index.location
     step = f", step {location.step}" if location.step is not None else ""
@@ -30,7 +30,7 @@ def read_line(checkpoint: Checkpoint) -> str:
 
 
 def said_lines(checkpoint: Checkpoint) -> list[str]:
-    """What is said of the layers and is not the usual, or stands in a file beside the run: a line for each origin."""
+    """Recorded options of the layers that are unusual, or that a file beside the run has: one line per origin."""
     by_origin: dict[str, list[str]] = {}
     usual = ModelConfig()
     for name in checkpoint.layer_options:
@@ -38,13 +38,13 @@ def said_lines(checkpoint: Checkpoint) -> list[str]:
         if origin in OURS or (origin == "checkpoint" and value == getattr(usual, name)):
             continue
         by_origin.setdefault(origin, []).append(f"{name} = {str(value).lower()}")
-    return [f"said by {_named(origin)}: {', '.join(values)}" for origin, values in by_origin.items()]
+    return [f"from {_named(origin)}: {', '.join(values)}" for origin, values in by_origin.items()]
 
 
 def assumed_line(assumed: Mapping[str, Any]) -> str:
     """What was assumed."""
     said = ", ".join(f"{name} = {str(value).lower()}" for name, value in assumed.items())
-    return f"assumed (nothing that is known says): {said}"
+    return f"assumed, not recorded in the checkpoint: {said}"
 
 
 def needed_lines(needed: Mapping[str, Any]) -> list[str]:

@@ -3,73 +3,88 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from last_cli.display.search import search_lines
-from last_cli.display.sheet import Format, Sheet, write_csv, write_json, write_sheet
-from last_cli.display.words import byte_size, number, short_names
+from last_cli.display.calibration import in_words
+from last_cli.display.search import search_details, search_lines, search_sheet
+from last_cli.display.sheet import Sheet
+from last_cli.display.view import View
+from last_cli.display.words import base_name, byte_size, kept_of, number, short_names
 from last_cli.results.prune import LayerPrune, PruneReport
 
 BAR = 16
+PREDICTS = "they predict, and bound nothing"
 
 
-def show_prune(report: PruneReport, form: Format, output: str | None) -> None:
-    """`last prune`: a row a layer, before and after."""
-    if form == "json":
-        return write_json(replace(report, output=output).as_json())
-    if form == "csv":
-        rows = [list(layer.as_json().values()) for layer in report.layers]
-        return write_csv(list(report.layers[0].as_json()), rows)
-    return write_sheet(_prune_sheet(report), form)
+def prune_view(report: PruneReport) -> View:
+    """`last prune`: one row per layer, before and after."""
+    data = report.as_json()
+    search = report.search
+    return View(
+        title=f"last prune {base_name(report.checkpoint.path)}, {report.criterion}, ratio {report.ratio:g}",
+        data=data,
+        sheets=[_prune_sheet(report)],
+        records=lambda: data["layers"],
+        lines=_lines(report),
+        details=_details(report),
+        more=[search_sheet(search)] if search else [],
+    )
 
 
-def prune_summary(report: PruneReport) -> list[str]:
-    """Sizes, and what is known of the error."""
+def _lines(report: PruneReport) -> list[str]:
+    """Sizes, and what was chosen."""
     (p0, p1), (b0, b1) = report.parameters, report.bytes
     sizes = f"arrays {byte_size(b0)} -> {byte_size(b1)} ({b1 / b0 - 1:+.1%})"
     lines = [f"parameters {p0:,} -> {p1:,} ({p1 / p0 - 1:+.1%}), {sizes}"]
-    if report.sliced_copies:
-        lines.append(
-            f"{report.sliced_copies} copies of the parameters (optimizer moments, averages) were sliced with them"
-        )
-    lines += _zeros_notes(report) + _blocks_notes(report)
-    lines += _change_notes(report)
-    lines += [f"rescaled: {_rescaled(report.rescaled)}"] if report.rescaled else []
-    lines += search_lines(report.search) if report.search else []
     if report.memory:
         before, after = report.memory
-        lines.append(f"state of a sequence {byte_size(before)} -> {byte_size(after)} ({after / before - 1:+.1%})")
-    if all(layer.gain_bound is None for layer in report.layers):
-        return lines
-    lines.append(
-        "gain bound: no input makes a layer's removed part exceed this gain, worst case over all inputs; "
-        "it bounds, it does not predict accuracy"
-    )
+        lines.append(f"state per sequence {byte_size(before)} -> {byte_size(after)} ({after / before - 1:+.1%})")
+    lines += _zeros_notes(report) + _blocks_notes(report)
+    lines += search_lines(report.search) if report.search else []
+    if "dynamics" in report.changes and report.sliced_copies:
+        lines.append("the optimizer arrays belong to the old poles: restart the optimizer")
+    return lines
+
+
+def _details(report: PruneReport) -> list[str]:
+    """How it came about, and what the columns mean."""
+    lines = []
+    if report.sliced_copies:
+        lines.append(f"{report.sliced_copies} optimizer arrays (moments, averages) sliced to match")
+    lines += _change_notes(report)
+    lines += [f"rescaled: {_rescaled(report.rescaled)}"] if report.rescaled else []
+    lines += search_details(report.search) if report.search else []
+    if any(layer.gain_bound is not None for layer in report.layers):
+        lines.append("gain bound: worst-case gain of the removed states; it does not predict accuracy")
     return lines
 
 
 def prune_hints(report: PruneReport) -> list[str]:
     """What a user of the output should know."""
     if report.zeros:
-        return ["bytes and speed stay as they are; ⟦target states⟧ and ⟦target heads⟧ shrink both"]
+        return ["bytes and speed do not change; ⟦target states⟧ and ⟦target heads⟧ reduce both"]
     if report.masked:
-        return ["all shapes are as before, so unmodified training code loads it; without ⟦masked⟧ it would be smaller"]
+        return ["all shapes are unchanged, so unmodified training code loads it; without ⟦masked⟧ it is smaller"]
     if report.memory:
         return _language_hints(report)
     hints = []
     if report.target == "states" and not (report.changes and report.differences):
-        hints.append(
-            "⟦method reconstruct⟧ refits C of what is kept, which mostly keeps more accuracy at the same ratio"
-        )
+        hints.append("⟦method reconstruct⟧ also refits C and usually loses less accuracy")
     (states, live), (before, after) = report.states, report.bytes
     shrunk = after < before * (1 + live / states) / 2
     if report.shape == "ragged" and _grouped(report) and live < states and not shrunk:
         hints.append("channels are padded to the widest, so arrays hardly shrink; ⟦shape rectangular⟧ shrinks them too")
-    hints.append(
-        "code that restores into arrays of the old sizes wants ⟦masked⟧: Orbax 0.4 to 0.6 silently fill up with zeros"
-    )
-    return hints
+    return hints + (_loading_hints(report) if live < states else [])
+
+
+def _loading_hints(report: PruneReport) -> list[str]:
+    """How code with fixed shapes loads it."""
+    sizes = {layer.stored for layer in report.layers}
+    if len(sizes) == 1:
+        size = f"all layers have {sizes.pop()} {report.target}{' per channel' if _grouped(report) else ''}"
+        return [f"{size}: set that size in your configuration, or use ⟦masked⟧ to keep the old shapes"]
+    silent = " (Orbax 0.4-0.6 would zero-pad silently)" if report.checkpoint.layout.startswith("orbax") else ""
+    return [f"if your code restores into fixed shapes, use ⟦masked⟧{silent}"]
 
 
 def _zeros_notes(report: PruneReport) -> list[str]:
@@ -79,7 +94,7 @@ def _zeros_notes(report: PruneReport) -> list[str]:
     weights, left = report.states
     zeros, among = weights - left, " and ".join(report.zeros["modules"])
     lines = [f"{zeros:,} of {weights:,} weights of {among} are 0, {zeros / report.parameters[1]:.1%} of all parameters"]
-    return lines + (["the other weights of these arrays are new"] if report.method != "criterion" else [])
+    return lines + (["the remaining weights of these arrays are refitted"] if report.method != "criterion" else [])
 
 
 def _blocks_notes(report: PruneReport) -> list[str]:
@@ -91,18 +106,18 @@ def _blocks_notes(report: PruneReport) -> list[str]:
     short = dict(zip((layer.name for layer in report.layers), names, strict=True))
     gone = ", ".join(short[one["block"]] for one in said["removed"])
     loss = f"loss on the text {said['loss']:.4g} -> {said['removed'][-1]['loss']:.4g}"
-    return [f"blocks {'silenced' if report.masked else 'gone'}, one after the other: {gone}; {loss} nats a token"]
+    return [f"blocks {'silenced' if report.masked else 'gone'}, one after the other: {gone}; {loss} nats per token"]
 
 
 def _language_hints(report: PruneReport) -> list[str]:
     loads = f", and it loads {report.loads}" if report.loads else ""
     if report.target == "groups" and report.ratio and report.states[0] == report.states[1]:
-        return ["nothing is merged: what stays is rounded up to a divisor; a larger ratio merges some"]
+        return ["nothing is merged, because sizes are rounded up to a divisor; a larger ratio merges some"]
     if report.ratio and report.states[0] == report.states[1]:
-        return ["nothing goes: numbers that stay are rounded up; ⟦multiple_of 1⟧ or a larger ratio removes some"]
+        return ["nothing is removed, because sizes are rounded up; ⟦multiple_of 1⟧ or a larger ratio removes some"]
     if len({layer.stored for layer in report.layers if layer.stored}) > 1:
-        fill = "; ⟦stock⟧ fills them up with zeros for the stock class" if loads and report.fillable else ""
-        return [f"layers have different sizes, each is stored at its own{loads}{fill}"]
+        fill = "; ⟦stock⟧ pads them with zeros for the stock class" if loads and report.fillable else ""
+        return [f"layers are stored at sizes of their own{loads}{fill}"]
     return [f"every layer has the same sizes{loads or ', so stock classes load it by the configuration beside it'}"]
 
 
@@ -117,10 +132,10 @@ def _prune_sheet(report: PruneReport) -> Sheet:
     for row, *values in zip(rows, *measured.values(), strict=True):
         row[len(row) - 2 * bounds : len(row) - 2 * bounds] = map(number, values)
     before, after = report.states
-    total = ["total", f"{before:,}", f"{after:,}", f"{after / max(before, 1):.1%} stay"]
+    total = ["total", f"{before:,}", f"{after:,}", kept_of(after, before)]
     least = ["smallest kept", "removed Σ H∞", "", *list(measured)[:0:-1], "stored/channel"]
     drop = [columns.index(name) for name in least if name in columns]
-    return Sheet(columns, rows, [*total, *[""] * (len(columns) - len(total))], drop=drop)
+    return Sheet(columns, rows, [*total, *[""] * (len(columns) - len(total))], drop=drop, names={3: "bars"})
 
 
 def _grouped(report: PruneReport) -> bool:
@@ -162,31 +177,25 @@ def _rescaled(said: Mapping[str, Any]) -> str:
 def _truncation_notes(report: PruneReport) -> list[str]:
     lines = ["poles, B and C are new"]
     if report.differences:
-        lines = [
-            "poles, B and C are new; white error (white noise): relative, a predictor and no bound; "
-            "change H∞: computed, guaranteed like the gain bound and closer"
-        ]
-    if report.sliced_copies:
-        lines.append("those copies belong to the old poles: start an optimizer anew")
+        lines.append(f"white error: relative error of the output for white inputs; {PREDICTS}")
+        lines.append("change H∞: guaranteed as the gain bound is, and closer")
     return lines
 
 
 def _refit_notes(report: PruneReport) -> list[str]:
-    said = ", ".join(f"{name} {value}" for name, value in report.refitted_on.items() if name != "digest")
-    lines = [f"{' and '.join(report.settings.get('refitted', ['C']))} refitted on: {said}"]
+    refitted = " and ".join(report.settings.get("refitted", ["C"]))
+    lines = [f"{refitted} refitted on {in_words(report.refitted_on)}"]
     if report.reused:
-        lines.append(f"reused: what an earlier run measured on {report.reused} of these sequences")
+        lines.append(f"reused cached measurements ({report.reused:,} sequences)")
     if errors := report.settings.get("logit_errors"):
         others = ", ".join(f"{name} {error:.3g}" for name, error in errors.items())
         lines.append(f"states allotted by {report.settings['allocation']}; relative logit errors: {others}")
     if held := report.settings.get("held_out_logit_errors"):
         steps = ", ".join(f"{'none' if name == 'none' else f'ridge {name}'} {e:.3g}" for name, e in held.items())
-        lines.append(f"last step towards the unpruned logits, relative errors on held-out sequences: {steps}")
+        lines.append(f"last step, relative errors of the logits on held-out sequences: {steps}")
     if report.differences:
-        lines.append(
-            "output error (on those inputs) and white error (white noise): relative, predictors and no bounds; "
-            "a |C| growth far above 1 warns of cancelling errors"
-        )
+        lines.append(f"output error, white error: relative, on those sequences and on white inputs; {PREDICTS}")
+        lines.append("|C| growth: far above 1 it warns of cancelling errors")
     return lines
 
 

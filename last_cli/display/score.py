@@ -2,40 +2,61 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import product
+from pathlib import Path
 from typing import Any
 
-from last_cli.display.sheet import Format, Sheet, write_csv, write_json, write_sheet
-from last_cli.display.words import number, short_names
+from last_cli.display.sheet import Sheet
+from last_cli.display.view import Record, View
+from last_cli.display.words import base_name, kept_of, number, short_names
 from last_cli.results.score import LayerScore, ScoreReport
 
+SPREAD = ("min", "median", "max")
 
-def show_score(report: ScoreReport, form: Format, per_state: bool, per_unit: bool = False) -> None:
-    """`last score`: a row a layer, or a row a state or unit."""
-    if form == "json":
-        return write_json(report.as_json(per_state, per_unit))
-    if form == "csv":
-        return write_csv(*_states_of(report))
-    sheet = _states_sheet(report) if per_state or per_unit else _score_sheet(report)
-    return write_sheet(sheet, form)
+
+def score_view(report: ScoreReport, per_state: bool = False, per_unit: bool = False) -> View:
+    """One row per layer, or per state or unit."""
+    name = base_name(report.checkpoint.path)
+    kept = sum(layer.kept or 0 for layer in report.layers)
+    stay = [] if report.ratio is None else [kept_of(kept, report.states)]
+    drawn = all(layer.norms for layer in report.layers)
+    return View(
+        title=f"last score {name}, criterion {report.criterion}",
+        data=report.as_json(per_state, per_unit),
+        sheets=[_states_sheet(report) if per_state or per_unit else _score_sheet(report)],
+        records=lambda: _records(report),
+        lines=stay,
+        draw=partial(_draw, report) if drawn else None,
+    )
+
+
+def _draw(report: ScoreReport, out: Path | io.BytesIO) -> None:
+    from last_cli.display.figures.scores import draw_scores
+
+    draw_scores(report, out)
 
 
 def _score_sheet(report: ScoreReport) -> Sheet:
     kept, norms = report.ratio is not None, all(layer.norms for layer in report.layers)
     names = short_names([layer.name for layer in report.layers])
-    columns = ["layer", report.target, *(["kept"] if kept else []), *(["H∞ min", "median", "max"] if norms else [])]
-    columns += [f"{report.criterion.upper()} min", "median", "max", *(["max |λ|"] if norms else [])]
+    columns = ["layer", report.target, *(["kept"] if kept else [])]
+    spreads = [*(["H∞"] if norms else []), report.criterion.upper()]
+    full = {len(columns) + i: f"{one} {part}" for i, (one, part) in enumerate(product(spreads, SPREAD))}
+    columns += [f"{one} {part}" if part == SPREAD[0] else part for one in spreads for part in SPREAD]
+    columns += ["max |λ|"] if norms else []
     rows = [
         [name, f"{layer.states:,}", *([f"{layer.kept:,}"] if kept else []), *_spreads(layer, norms)]
         for name, layer in zip(names, report.layers, strict=True)
     ]
     total = ["total", f"{report.states:,}"]
     if kept:
-        stay = sum(layer.kept or 0 for layer in report.layers)
-        total.append(f"{stay:,}")
+        total.append(f"{sum(layer.kept or 0 for layer in report.layers):,}")
     last = len(columns) - 1
     drop = (last - 1, last - 5, last - 2) if norms else (last - 1,)
-    return Sheet(columns, rows, [*total, *[""] * (len(columns) - len(total))], drop=drop)
+    return Sheet(columns, rows, [*total, *[""] * (len(columns) - len(total))], drop=drop, names=full)
 
 
 def _spreads(layer: LayerScore, norms: bool) -> list[str]:
@@ -44,6 +65,11 @@ def _spreads(layer: LayerScore, norms: bool) -> list[str]:
         return score
     peak = layer.norms.abs_lambda[layer.live].max(initial=0.0)
     return [*map(number, layer.spread(layer.norms.hinf)), *score, f"{peak:.5f}"]
+
+
+def _records(report: ScoreReport) -> list[Record]:
+    columns, rows = _states_of(report)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _states_of(report: ScoreReport) -> tuple[list[str], list[list[Any]]]:

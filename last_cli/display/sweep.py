@@ -1,70 +1,90 @@
-"""What `last sweep` shows, and the files that it leaves."""
+"""What `last sweep` and `last compare` show, and the files that a sweep leaves."""
 
 from __future__ import annotations
 
-import json
+import io
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from last_cli.base.errors import OutputError
 from last_cli.display.figures.figure import available
-from last_cli.display.figures.sweep import draw_sweep
-from last_cli.display.sheet import Format, Sheet, as_read, csv_text, show_sheet, write_csv
+from last_cli.display.forms import csv_text, json_text, text
+from last_cli.display.sheet import Sheet
+from last_cli.display.view import View
+from last_cli.display.words import base_name
 from last_cli.results.sweep import SweepMean, SweepReport
 from last_cli.tasks.task import PERPLEXITY
 
 FIGURES = ("sweep.svg", "sweep.png")
 
 
-def show_sweep(report: SweepReport, form: Format) -> None:
-    """A row a ratio and a column a criterion; as CSV a row a point."""
-    if form == "csv":
-        write_csv(*_points(report))
-        return
+def sweep_view(report: SweepReport) -> View:
+    """One row per ratio and one column per recipe; as CSV one row per point."""
     means = {(mean.criterion, mean.ratio): mean for mean in report.means}
     rows = [
         [f"{ratio:.4g}", *(_cell(means[name, ratio], report.metric) for name in report.criteria)]
         for ratio in report.ratios
     ]
-    show_sheet(Sheet(["ratio", *report.criteria], rows), report.as_json(), form)
+    return View(
+        title=f"last sweep {base_name(report.checkpoint.path)} on {report.task['name']}",
+        data=report.as_json(),
+        sheets=[Sheet(["ratio", *report.criteria], rows)],
+        records=lambda: [point.as_json() for point in report.points],
+        lines=[*_lines(report), *report.notes],
+        draw=partial(_draw, report),
+    )
 
 
-def sweep_lines(report: SweepReport) -> list[str]:
+def _draw(report: SweepReport, out: Path | io.BytesIO) -> None:
+    from last_cli.display.figures.sweep import draw_sweep
+
+    draw_sweep(report, out)
+
+
+def _lines(report: SweepReport) -> list[str]:
     """What the numbers are."""
     base, task = report.baseline, report.task
     name = f"{task['name']} v{task['version']}, {task['split']} split"
     if report.metric == PERPLEXITY:
         return [
-            f"{name}, {base.n:,} tokens on {base.device}; perplexity of the unpruned model "
-            f"{base.value:.4g} ± {base.stderr:.2g} by token",
-            "increase of the perplexity in percent ± its standard error, paired by window (mean over the seeds); "
-            "* on the Pareto front of fewer states and lower perplexity",
+            f"{name}, {base.n:,} tokens on {base.device}; unpruned perplexity per token "
+            f"{base.value:.4g} ± {base.stderr:.2g}",
+            "increase of the perplexity in percent ± standard error, paired by window, mean over seeds; "
+            "* Pareto-optimal (fewer states, lower perplexity)",
         ]
     return [
         f"{name}, {base.n:,} sequences of length {task['length']} "
         f"on {base.device}; unpruned {base.value:.2%} ± {base.stderr:.2%}",
-        "difference to the unpruned model in percentage points ± its paired standard error (mean over the seeds); "
-        "* on the Pareto front of fewer states and higher accuracy",
+        "difference to the unpruned model in percentage points ± paired standard error, mean over seeds; "
+        "* Pareto-optimal (fewer states, higher accuracy)",
     ]
 
 
 def write_files(report: SweepReport, folder: Path) -> list[Path]:
-    """sweep.csv, sweep.json and, where matplotlib is installed, the figures; returns what was written."""
-    written = [folder / "sweep.csv", folder / "sweep.json"]
+    """sweep.csv, sweep.json, report.html and, where matplotlib is installed, the figures; returns what was written."""
+    view = sweep_view(report)
+    texts = {
+        "sweep.csv": csv_text(view.records()),
+        "sweep.json": json_text(view.data),
+        "report.html": text(view, "html"),
+    }
     try:
-        written[0].write_text(csv_text(*_points(report)), encoding="utf-8")
-        written[1].write_text(json.dumps(as_read(report.as_json()), indent=2) + "\n", encoding="utf-8")
+        for name, content in texts.items():
+            (folder / name).write_text(content, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}", "choose another ⟦out⟧") from error
-    if available():
-        for name in FIGURES:
-            draw_sweep(report, folder / name)
-            written.append(folder / name)
-    return written
+    return [*(folder / name for name in texts), *_figures(report, folder)]
 
 
-def _points(report: SweepReport) -> tuple[list[str], list[list[object]]]:
-    points = [point.as_json() for point in report.points]
-    return list(points[0]), [list(point.values()) for point in points]
+def _figures(report: SweepReport, folder: Path) -> Sequence[Path]:
+    if not available():
+        return []
+    from last_cli.display.figures.sweep import draw_sweep
+
+    for name in FIGURES:
+        draw_sweep(report, folder / name)
+    return [folder / name for name in FIGURES]
 
 
 def _cell(mean: SweepMean, metric: str) -> str:

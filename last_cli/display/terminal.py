@@ -24,9 +24,12 @@ def tell(line: str, kind: str = "") -> None:
 
 @contextmanager
 def progress_bar(quiet: bool) -> Iterator[Progress | None]:
-    """A progress callback that draws bars on stderr; None where stderr is no terminal."""
+    """A progress callback that draws bars on stderr, or a line in a notebook; None where neither is there.
+
+    Until something is done, a bar without an end says that the program is being compiled.
+    """
     if quiet or not sys.stderr.isatty():
-        yield None
+        yield None if quiet or "ipykernel" not in sys.modules else _line
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
@@ -34,13 +37,22 @@ def progress_bar(quiet: bool) -> Iterator[Progress | None]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=_console(), transient=True) as bars:
         tasks: dict[str, Any] = {}
+        compiling = [bars.add_task("compiling", total=None)]
 
         def advance(what: str, done: int, total: int) -> None:
+            if done and compiling:
+                bars.remove_task(compiling.pop())
             if what not in tasks:
                 tasks[what] = bars.add_task(escape.plain(what), total=total)
             bars.update(tasks[what], completed=done, total=total)
 
         yield advance
+
+
+def _line(what: str, done: int, total: int) -> None:
+    """One line, written over again, which is gone at the end."""
+    line = f"{escape.plain(what)} {done:,} of {total:,}"
+    sys.stderr.write(f"\r{line}" if done < total else f"\r{' ' * len(line)}\r")
 
 
 @cache

@@ -20,6 +20,11 @@ def byte_size(count: int) -> str:
     return f"{count:.3g} {unit}"
 
 
+def kept_of(kept: int, of: int) -> str:
+    """For example "85 of 128 kept (66.4 %)"."""
+    return f"{kept:,} of {of:,} kept ({kept / max(of, 1):.1%})".replace("%", " %")
+
+
 def base_name(path: str) -> str:
     """What a checkpoint is called in a table."""
     return PurePath(path).name or path

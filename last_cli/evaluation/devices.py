@@ -10,7 +10,7 @@ from typing import Any
 from last_cli.base.errors import UsageError
 
 BUILDS = {
-    "gpu": "pip install 'last-cli[cuda13]' (or cuda12) brings the GPU build",
+    "gpu": "pip install 'jax[cuda13]' (or cuda12) installs the GPU build",
     "tpu": "pip install 'jax[tpu]' brings the TPU build",
 }
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from last_cli.base.errors import CheckpointError, DataError, UsageError
+from last_cli.base.errors import CheckpointError, DataError, UsageError, resumable
 from last_cli.base.progress import Progress
 from last_cli.base.rows import blocks
 from last_cli.checkpoint.checkpoint import Checkpoint, load
@@ -107,13 +107,10 @@ def evaluate(
         return measure(model, data, replace(request, precision=precision), what, progress, session)
 
     data, checkpoint, other = processes.together(prepare)
-    try:
+    with resumable("progress saved; rerun with ⟦resume⟧ to continue"):
         measured = found(checkpoint, "evaluate", request.precision)
         exact = measured if request.precision == "float32" else found(checkpoint, "float32")
         comparison = compare(other.source.path, measured, found(other, "baseline")) if other else None
-    except (KeyboardInterrupt, SystemExit) as stop:
-        stop.add_note("what was evaluated is kept: the same command with ⟦resume⟧ goes on from there")
-        raise
     session.clear()
     return EvalReport(
         checkpoint=checkpoint.source,
@@ -260,7 +257,17 @@ def _baseline(
 ) -> Checkpoint | None:
     if baseline is None:
         return None
-    other, task = baseline if isinstance(baseline, Checkpoint) else load(baseline), request.task
+    other = baseline if isinstance(baseline, Checkpoint) else load(baseline)
+    return baseline_on(other, request, checkpoint, data)
+
+
+def baseline_on(other: Checkpoint, request: Request, checkpoint: Checkpoint, data: Split) -> Checkpoint:
+    """Another checkpoint as it answers the sequences of this one.
+
+    Raises:
+        UsageError: it was trained on other settings of the task, or reads other tokens.
+    """
+    task = request.task
     settings = checkpoint.task_settings(task)
     if other.task_settings(task) not in ({}, settings) and settings:
         raise UsageError(
@@ -307,7 +314,7 @@ def _check_fit(checkpoint: Checkpoint, data: Split) -> None:
     else:
         width = data.x.shape[2]
     if (width > spec.d_input) if data.tokens else (width != spec.d_input):
-        kind = "tokens in its vocabulary" if data.tokens else "features a step"
+        kind = "tokens in its vocabulary" if data.tokens else "features per step"
         raise DataError(
             f"{path}: the encoder takes {spec.d_input} inputs but the task has {width} {kind}",
             "the checkpoint was trained on something else: choose its ⟦task⟧",

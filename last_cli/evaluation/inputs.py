@@ -110,12 +110,12 @@ def check_fit(inputs: Inputs, spec: Spec) -> None:
     x, source = inputs.x, inputs.source
     where = source.get("file") or source.get("task") or "the calibration sequences"
     if inputs.documents != spec.documents:
-        wanted = ("one sequence a sample", "two documents a sample: x of whole numbers (n, 2, length)")
+        wanted = ("one sequence per sample", "two documents per sample: x of whole numbers (n, 2, length)")
         raise DataError(
             f"{where}: x is {x.dtype} of shape {x.shape}, but the model takes {wanted[spec.documents - 1]}", HINT
         )
     tokens = np.issubdtype(x.dtype, np.integer)
-    found = f"the tokens {x.min()} to {x.max()}" if tokens else f"{x.shape[-1]} features a step"
+    found = f"the tokens {x.min()} to {x.max()}" if tokens else f"{x.shape[-1]} features per step"
     if (x.min() < 0 or x.max() >= spec.d_input) if tokens else x.shape[-1] != spec.d_input:
         raise DataError(
             f"{where}: {found}, but the encoder takes {spec.d_input} {'tokens, from 0' if tokens else 'features'}",

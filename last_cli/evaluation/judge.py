@@ -26,9 +26,15 @@ class Judge:
     request: Request
     base: Measured
 
-    def answers(self, pruned: Checkpoint, progress: Progress | None = None) -> Measured:
-        """A pruned version's answers; versions of the same shapes share one compiled program."""
-        return measure(follow_task(pruned, self.data), self.data, self.request, "this ratio", progress)
+    def answers(self, pruned: Checkpoint, what: str = "pruned", progress: Progress | None = None) -> Measured:
+        """A pruned version's answers; versions of the same shapes share one compiled program.
+
+        Args:
+            pruned: has the shapes of the checkpoint.
+            what: what it is called in the progress.
+            progress: called with that, and how many of how many sequences are done.
+        """
+        return measure(follow_task(pruned, self.data), self.data, self.request, what, progress)
 
     def compare(self, measured: Measured) -> Comparison | Increase:
         """The paired difference to the unpruned model."""

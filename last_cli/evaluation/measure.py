@@ -41,7 +41,7 @@ class Request:
     Attributes:
         task: a name of the registry, or a file: FILE.npz of arrays, FILE.txt of text.
         data_dir: where the task's files are; without it the task finds or makes its own.
-        limit: only the first so many sequences.
+        limit: use only the first so many sequences.
         batch_size: sequences that a device takes at a time.
         device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
         precision: "float32", or "bfloat16": `evaluate` then runs the model in both, and the report compares.
@@ -93,21 +93,21 @@ def measure(
     size = request.batch_size or micro_batch(devices)
     mine = processes.share(-(-len(data.y) // size), request.device)
     kept, found = processes.together(lambda: _take_up(session, checkpoint, data, request, size, mine, what))
-    resumed = _rows_of(found)
+    resumed, advance = _rows_of(found), progress or (lambda what, done, total: None)
     total = min(mine.stop * size, len(data.y)) - min(mine.start * size, len(data.y))
 
     def run() -> float:
         todo = [number for number in mine if number not in found]
         if not todo:
             return 0.0
+        advance(what, _rows_of(found), total)
         program = _program(checkpoint, data, request, devices, size)
         started = time.perf_counter()
         for number, batch in _answers(program, data, todo, judged):
             found[number] = batch
             if kept:
                 kept.add(number, _digest(data, number, size), batch)
-            if progress:
-                progress(what, _rows_of(found), total)
+            advance(what, _rows_of(found), total)
         return time.perf_counter() - started
 
     try:
@@ -123,7 +123,6 @@ def measure(
     weights = np.ones(len(losses), np.int64) if data.weights is None else data.weights.astype(np.int64)
     text = {unit: int(counts.sum()) for unit, counts in data.text.items()}
     every = processes.gather(np.array([seconds, resumed, len(devices)], np.float64))
-    name = device_name(devices[0], int(every[:, 2].sum()), len(every))
     return Measured(
         metric.name,
         metric.value(results, weights),
@@ -132,7 +131,7 @@ def measure(
         results,
         losses,
         seconds=float(every[:, 0].max()),
-        device=name,
+        device=device_name(devices[0], int(every[:, 2].sum()), len(every)),
         resumed=int(every[:, 1].sum()),
         weights=weights,
         said=metric.said(results, weights, text),
@@ -167,7 +166,7 @@ def _take_up(
     if not (session.resume or kept.own):
         if stored:
             rows = _rows_of({number: batch for number, (_, batch) in stored.items()})
-            line = f"an interrupted run left results of {rows:,} sequences ({what}): add ⟦resume⟧ to take them up"
+            line = f"an interrupted run left results of {rows:,} sequences ({what}); ⟦resume⟧ continues it"
             session.tell(spelled(line), "hint")
         return kept, {}
     found = {
@@ -176,9 +175,8 @@ def _take_up(
         if number in stored and stored[number][0] == _digest(data, number, size)
     }
     if not kept.own:
-        session.tell(
-            f"{what}: {_rows_of(found):,} of {len(data.y):,} sequences are taken up from an interrupted run", ""
-        )
+        rows = f"resuming {what}: {_rows_of(found):,} of {len(data.y):,} sequences are done"
+        session.tell(rows if found else "no interrupted run found; starting from the beginning", "")
     return kept, found
 
 

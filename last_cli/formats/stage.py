@@ -162,7 +162,7 @@ def _check_place(out: Path, source: Path | None) -> None:
             relation = "inside" if theirs in ours.parents else "around"
             raise OutputError(f"{out}: the output lies {relation} the input {source}", _ANOTHER)
     if not target.parent.is_dir():
-        raise OutputError(f"{out}: there is no directory {target.parent}", f"make it: mkdir -p {target.parent}")
+        raise OutputError(f"{out}: there is no directory {target.parent}", f"create it first: mkdir -p {target.parent}")
 
 
 def _check_file(out: Path, force: bool) -> None:

@@ -109,7 +109,7 @@ def _torch(path: Path) -> Any:
     except ImportError as error:
         raise UsageError(
             f"{path}: a PyTorch file, and PyTorch is not installed here",
-            "pip install 'last-cli[torch]', or use a .safetensors file, which needs no PyTorch",
+            "pip install torch, or use a .safetensors file, which needs no PyTorch",
         ) from error
     version = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
     if version < OLDEST:

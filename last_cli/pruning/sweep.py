@@ -14,7 +14,7 @@ from typing import Any
 
 from last_cli.base import registry
 from last_cli.base.arrays import digest
-from last_cli.base.errors import UsageError, spelled
+from last_cli.base.errors import UsageError, resumable, spelled
 from last_cli.base.progress import Progress
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
@@ -27,12 +27,12 @@ from last_cli.evaluation.metrics import expect, metric_of
 from last_cli.pruning import journal
 from last_cli.pruning.calibration.observe import Observation, observe, refuse_without_text
 from last_cli.pruning.calibration.request import Calibration, Draw
+from last_cli.pruning.cost import Key, duration, extent, how_to_go_on
 from last_cli.pruning.means import means_of
 from last_cli.pruning.method import Method, Plan
 from last_cli.pruning.recipe import BY_CRITERION, Recipe, named, usual_target
 from last_cli.pruning.score import check_measures
 from last_cli.pruning.units import units_of
-from last_cli.results.evaluation import Measured
 from last_cli.results.sweep import KEYS, SweepPoint, SweepReport, Unpruned
 from last_cli.tasks.find import find
 from last_cli.tasks.task import ACCURACY, Split
@@ -44,9 +44,6 @@ OTHERS = ("last", "magnitude", "random")
 
 JOURNAL = "points.jsonl"
 MOST_RATIOS = 1000
-
-Key = tuple[str, float, int]
-"""A point: its recipe, ratio and seed."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +78,7 @@ def sweep(
     *,
     out: str | Path | None = None,
     progress: Progress | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> SweepReport:
     """How good a checkpoint pruned in several ways, at several ratios, is on the same sequences of a task's split.
 
@@ -92,8 +90,9 @@ def sweep(
         grid: recipes, ratios and seeds.
         progress: called with what is being done, and how many of how many are done.
         recipe: what all recipes of the grid have in common: scope, shape and min_states.
-        out: a directory for points.jsonl, a line a point. A sweep that was killed goes on where it stopped, and one
+        out: a directory for points.jsonl, one line per point. A rerun resumes a sweep that was killed, and one
             with more ratios, criteria or seeds adds to it.
+        tell: called with lines about what the sweep will cost, before it starts.
 
     Raises:
         CheckpointError, DataError: as in `evaluate`.
@@ -119,22 +118,21 @@ def sweep(
     header = _header(checkpoint, data, request, {"calibration": grid.calibration, **common})
     path = Path(out) / JOURNAL if out is not None else None
     done = {p.key: p for p in _restored(journal.resume(path, header), metric.name)} if path else {}
+    todo = [key for key in keys if key not in done]
+    if todo:
+        tell(extent(todo, len(keys), len(data.y)))
     judged = judge(checkpoint, data, request, progress)
+    if todo:
+        tell(duration(todo, judged.base))
     plan, doubts = _plans(checkpoint, recipes, calibration, progress), dict[str, list[str]]()
-    for key in keys:
-        if key not in done:
-            name, ratio, seed = key
-            found = plan(name, seed).at(ratio, draft=True) if ratio else None
-            if found:  # What every ratio has: a layer that one of them empties is told by its accuracy.
-                doubts[name] = [w for w in found.report.warnings if w in doubts.get(name, found.report.warnings)]
-            measured = judged.answers(found.checkpoint, progress) if found else judged.base
-            target = recipes[name].target or "states"
-            left = found.report.states[1] if found else units[target]
-            done[key] = replace(_point(key, left, measured, judged), target=target)
+    made = _Sweep(recipes, plan, judged, units, doubts, progress)
+    with resumable(how_to_go_on(out)):
+        for key in todo:
+            done[key] = _point(key, made)
             if path:
                 journal.append(path, done[key].as_json())
-        if progress:
-            progress("sweep", sum(k in done for k in keys), len(keys))
+            if progress:
+                progress("sweep", sum(k in done for k in keys), len(keys))
     points = [done[key] for key in sorted(keys, key=lambda k: (list(recipes).index(k[0]), k[2], k[1]))]
     return SweepReport(
         checkpoint=checkpoint.source,
@@ -283,20 +281,48 @@ def _header(checkpoint: Checkpoint, data: Split, request: Request, settings: dic
     }
 
 
-def _point(key: Key, units: int, measured: Measured, judged: Judge) -> SweepPoint:
+@dataclass(frozen=True)
+class _Sweep:
+    """What all points of a sweep are made with.
+
+    Attributes:
+        recipes, plan: by name, and of a name and a seed.
+        units: how many there are, by target.
+        doubts: of each recipe, the warnings that every ratio so far has.
+    """
+
+    recipes: Mapping[str, Recipe]
+    plan: Callable[[str, int], Plan]
+    judged: Judge
+    units: Mapping[str, int]
+    doubts: dict[str, list[str]]
+    progress: Progress | None
+
+
+def _point(key: Key, made: _Sweep) -> SweepPoint:
     name, ratio, seed = key
-    found = judged.compare(measured)
+    target, measured = made.recipes[name].target or "states", made.judged.base
+    left = made.units[target]
+    if ratio:
+        small = made.plan(name, seed).at(ratio, draft=True)
+        # What every ratio has: a layer that one of them empties is told by its accuracy.
+        told = small.report.warnings
+        made.doubts[name] = [line for line in told if line in made.doubts.get(name, told)]
+        measured = made.judged.answers(small.checkpoint, f"{name}, ratio {ratio:g}", made.progress)
+        left = small.report.states[1]
+    found = made.judged.compare(measured)
     return SweepPoint(
         criterion=name,
         ratio=ratio,
         seed=seed,
-        states=units,
+        states=left,
         value=measured.value,
         stderr=measured.stderr,
         loss=measured.loss,
         worse=found.worse,
         worse_stderr=found.worse_stderr,
         metric=measured.metric,
+        target=target,
     )
 
 

@@ -89,7 +89,7 @@ class Comparison(Record):
         metric, value: what judges the task, and what it says of the baseline.
         drop: how much worse this model is; of accuracy, baseline minus this, as fractions.
         drop_stderr: its standard error.
-        drop_upper: what it is at most, with a confidence of 95 %; see evaluation.metrics.upper_limit.
+        drop_upper: what it is at most, with a confidence of 95 %.
         agreement: share of equal answers.
     """
 

@@ -137,7 +137,7 @@ class PruneReport(Result):
         memory: bytes that a sequence needs from step to step, before and after, in the type of the arrays; None where
             a layer does not say.
         loads: behind this word, what loads the output besides `last`; None where nothing is known to.
-        changes: roles of the leaves to which the method gave other values in kept units; see families.target.
+        changes: roles of the leaves to which the method gave other values in kept units.
         rescaled: what changed besides, so that what is left gives what the masked model gives: `arrays`, each with its
             `factor`, `settings` in files, and `inexact`, where that is not the same.
         output: where it was written; null where it was not.

@@ -24,7 +24,7 @@ class SearchPoint(Record):
         value: accuracy lost (a fraction), the share by which the perplexity grew, or the relative squared error of the
             logits.
         stderr: its standard error over the sequences; paired, but for the logits.
-        upper: what the first two are at most, with a confidence of 95 %; see evaluation.metrics.
+        upper: what the first two are at most, with a confidence of 95 %.
         within: whether it stays within the budget.
         kind: what the budget limits.
     """

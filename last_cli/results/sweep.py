@@ -180,7 +180,7 @@ class SweepReport(Result):
         task: name, version, split, source, length, n, with a limit `limit`.
         baseline: the unpruned model.
         points: by criterion, seed and ratio, in the order that was asked for.
-        means: over the seeds, with the Pareto front marked; see pruning.means.
+        means: of the points over the seeds, with the Pareto front marked.
         settings: calibration, scope, shape and all else that the points depend on.
         assumed: what nothing but our assumption decides.
         notes: what was chosen.

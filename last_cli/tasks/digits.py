@@ -52,8 +52,6 @@ def _bundled() -> tuple[np.ndarray, np.ndarray]:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise DataError(
-            "task digits needs scikit-learn, which is not installed", "run: pip install 'last-cli[digits]'"
-        ) from error
+        raise DataError("task digits needs scikit-learn, which is not installed", "pip install scikit-learn") from error
     bunch: Any = load_digits()
     return bunch.images, bunch.target

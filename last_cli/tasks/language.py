@@ -26,7 +26,7 @@ from last_cli.tasks.tokenizer import read_text
 WINDOW = 2048
 OPTIONS = ("window", "stride")
 HINT = (
-    "write it with numpy.savez(FILE, x=x, lengths=lengths): x is tokens (n, length), a sequence a row, and lengths "
+    "write it with numpy.savez(FILE, x=x, lengths=lengths): x is tokens (n, length), one sequence per row, and lengths "
     "(n,) may be left out"
 )
 

@@ -71,7 +71,7 @@ SMNIST = Task(
 PSMNIST = Task(
     name="psmnist",
     version=VERSION,
-    summary="MNIST's digits as 784 pixels in the order of reversed bits, 10 classes; reads its IDX files",
+    summary="MNIST's digits as 784 pixels in bit-reversal order, 10 classes; reads its IDX files",
     read=partial(read, True),
 )
 

@@ -44,7 +44,7 @@ def read_samples(folder: Path) -> list[Sample]:
     paths = [path for path in (folder / METADATA).glob("*.npy") if _is_number(path.stem)]
     samples = [sample for path in sorted(paths, key=lambda path: int(path.stem)) for sample in _lines(folder, path)]
     if not samples:
-        raise DataError(f"{folder / METADATA}: expected files like 1.npy with a line an image, found none", HINT)
+        raise DataError(f"{folder / METADATA}: expected files like 1.npy with one line per image, found none", HINT)
     return samples
 
 

@@ -91,7 +91,7 @@ def _check_header(header: bytes, height: int, width: int) -> int:
     if (h, w) != (height, width):
         raise PngError(f"expected {width} x {height} pixels, found {w} x {h}")
     if bits != 8 or interlaced or colour not in CHANNELS:
-        raise PngError(f"expected 8 bits a sample, not interlaced, found {bits} bits, interlacing {interlaced}")
+        raise PngError(f"expected 8 bits per sample, not interlaced, found {bits} bits, interlacing {interlaced}")
     return colour
 
 

@@ -57,7 +57,7 @@ def read(default_sr: int, query: Query) -> Split:
         classes=len(files.WORDS),
         length=len(mean),
         vocabulary=None,
-        note=f"this split was read from {folder}, {files.LENGTH // sr:,} samples a second",
+        note=f"this split was read from {folder}, {files.LENGTH // sr:,} samples per second",
     )
 
 

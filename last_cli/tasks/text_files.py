@@ -95,7 +95,7 @@ def _read_tables(paths: Sequence[Path]) -> Iterator[tuple[str, int]]:
     except ImportError as error:
         raise DataError(
             f"reading {paths[0]} needs pyarrow, which is not installed",
-            "run: pip install 'last-cli[parquet]', or " + HINT,
+            "pip install pyarrow, or " + HINT,
         ) from error
     for path in paths:
         try:

@@ -120,7 +120,7 @@ def _opened(file: Path, described: bytes) -> Any:
     except ImportError as error:
         raise DataError(
             "a text is read by the package `tokenizers`, which is not installed",
-            f"pip install 'last-cli[text]' brings it, {TOKENS_INSTEAD}",
+            f"pip install tokenizers, {TOKENS_INSTEAD}",
         ) from error
     try:
         tokenizer = Tokenizer.from_str(described.decode("utf-8"))

@@ -56,7 +56,7 @@ def ones(*shape: int, dtype: str = "float32") -> np.ndarray:
         (lambda: full(inv_dt=ones(4, 6)), r"inv_dt has shape \(4, 6\), expected \(4,\) or \(4, 1\)"),
         (lambda: full(A_real=ones(3, 6)), r"A_real has shape \(3, 6\), expected \(S, 6\) with S a divisor of the 4"),
         (lambda: full(B=ones(1, 4, 5, 2)), r"B has shape \(4, 5, 2\), expected \(S, 6, 2\)"),
-        (lambda: full(C=ones(3, 4, 6, 2)), "a layer of 1 outputs a channel, expected one"),
+        (lambda: full(C=ones(3, 4, 6, 2)), "a layer of 1 outputs per channel, expected one"),
         (lambda: full(C=ones(2, 4, 6, 2)) | {"model.layers.0.layer.layer.D": ones(2, 4)}, "a layer of 2 outputs"),
         (lambda: full(C=ones(4, 6)), r"C has shape \(4, 6\) and"),
         (

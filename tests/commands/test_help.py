@@ -5,18 +5,21 @@ from __future__ import annotations
 import inspect
 import re
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from commands import S5, Run
 
 import last_cli as last
+from last_cli.base.registry import names
+from last_cli.cli import main
 from last_cli.cli.app import COMMANDS as REGISTERED
 from last_cli.cli.app import built
 from last_cli.cli.options import GROUPS, PROCESSES, Model
 from last_cli.evaluation import measure as measuring
 
-COMMANDS = "score prune eval sweep bench inspect config verify diff list demo import export"
+COMMANDS = "score prune eval sweep bench inspect config verify diff list explain doctor cache demo import export"
 
 
 @pytest.mark.parametrize(
@@ -39,9 +42,10 @@ def test_help_lists_the_commands_by_value(run: Run) -> None:
 @pytest.mark.parametrize("command", ["eval", "sweep"])
 def test_the_help_says_which_batch_size_is_taken(run: Run, command: str) -> None:
     shown = " ".join(run(command, "--help")[1].replace("│", " ").split())
-    assert f"[default: ({measuring.CPU_MICRO_BATCH} on a CPU, {measuring.ACCELERATOR_BATCH} else)]" in shown
+    assert f"[default: ({measuring.CPU_MICRO_BATCH} on a CPU, otherwise {measuring.ACCELERATOR_BATCH})]" in shown
 
 
+WORDS = ("list", "criteria", "reconstruct", "test")  # begin with a name of what may be typed
 PROGRAM = {name: built(name) for name in COMMANDS.split()}
 
 
@@ -78,6 +82,8 @@ def _asked(option: Any) -> tuple[list[str], Any]:
     kind = option.type_descriptor.annotation
     if option.multiple:
         return [option.opts[0], word], [word]
+    if option.name == "report":
+        return [option.opts[0], word], Path(word)
     return [option.opts[0], word], word if get_origin(kind) is Literal else kind(word)
 
 
@@ -85,7 +91,7 @@ def _value(param: Any) -> str:
     kind = param.type_descriptor.annotation
     if get_origin(kind) is Literal:
         return next(choice for choice in reversed(get_args(kind)) if choice != param.default)
-    return {int: "7", float: "0.25"}.get(kind, "other")
+    return "other.html" if param.name == "report" else {int: "7", float: "0.25"}.get(kind, "other")
 
 
 @pytest.mark.parametrize("name", PROGRAM)
@@ -97,7 +103,26 @@ def test_every_option_shows_its_flags_and_its_default(run: Run, name: str, monke
         assert option.help in line
         shown = option.show_default
         default = f"({shown})" if isinstance(shown, str) else option.default
-        assert ("[required]" if option.required else f"[default: {default}]") in line
+        if option.required:
+            assert "[required]" in line
+        elif default is None or default is False:
+            assert "[default" not in line
+        else:
+            assert f"[default: {default}]" in line
+
+
+@pytest.mark.parametrize("name", ["", *PROGRAM])
+def test_help_says_nothing_that_tells_nothing(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = "\n".join(page(run, name, monkeypatch) if name else run("--help")[1].splitlines())
+    assert not [word for word in ("<bool>", "(no)", "(none)", "(nothing)", "Instead", " a row ") if word in shown]
+
+
+@pytest.mark.parametrize("name", PROGRAM)
+def test_every_help_text_is_a_sentence_that_stands_alone(name: str) -> None:
+    command = PROGRAM[name]
+    for said in [command.help, *(param.help for param in command.params)]:
+        assert said[0].isupper() or said.split()[0].strip(",") in (*WORDS, *GROUPS), said
+        assert said.endswith("."), said
 
 
 @pytest.mark.parametrize("name", PROGRAM)
@@ -151,10 +176,10 @@ def test_flags_reach_the_public_functions(run: Run, name: str, monkeypatch: pyte
     assert run(name, S5, *(word for words, _ in asked.values() for word in words))[2].endswith("that is enough\n")
     expected = {option: value for option, (_, value) in asked.items() if option in got}
     if name == "sweep":
-        expected["criteria"] = [expected["criteria"]]
+        expected |= {name: [expected[name]] for name in ("criteria", "target")}
     assert expected.pop("baseline", None) is None or isinstance(got["baseline"], last.Checkpoint)
     assert {option: got[option] for option in expected} == expected
-    here = {"output", "dry_run", "force", "per_state", "per_unit", "tree", "form", "quiet", "verbose"}
+    here = {"output", "dry_run", "force", "per_state", "per_unit", "tree", "form", "quiet", "verbose", "report"}
     assert asked.keys() - got.keys() <= here
 
 
@@ -165,14 +190,34 @@ def test_every_command_that_runs_or_scores_a_network_has_the_same_settings_of_th
 
 
 @pytest.mark.parametrize(
-    ("name", "option", "begun", "offered"),
+    ("line", "offered"),
     [
-        ("prune", "method", "b", ["balanced"]),
-        ("prune", "method", "", ["criterion", "reconstruct", "balanced", "wanda", "reference-wanda", "sparsegpt"]),
-        ("score", "criterion", "la", ["last", "last-reference"]),
-        ("eval", "task", "dig", ["digits"]),
+        ("prune --method b", ["balanced"]),
+        ("prune --method ", names("methods")),
+        ("prune --target ", ["states", "heads", "channels", "weights", "blocks", "groups"]),
+        ("prune --modules in_proj,", ["in_proj,out_proj", "in_proj,mlp"]),
+        ("prune --preset s5-lra-l", ["s5-lra-listops"]),
+        ("score --criterion la", ["last", "last-reference"]),
+        ("score --format ", ["table", "json", "csv", "md", "latex", "html"]),
+        ("verify --format j", ["json", "junit"]),
+        ("eval --task dig", ["digits"]),
+        ("eval --split ", ["test", "val", "train"]),
+        ("sweep --target heads,st", ["heads,states"]),
+        ("sweep --criteria last,aire+", ["last,aire+refit"]),
+        ("list ", ["criteria", "families", "tasks", "presets", "methods"]),
+        ("explain me", ["methods"]),
+        ("cache c", ["clear"]),
     ],
 )
-def test_a_shell_offers_the_names_of_the_registry(name: str, option: str, begun: str, offered: list[str]) -> None:
-    context = PROGRAM[name].make_context(name, [], resilient_parsing=True)
-    assert [item.value for item in options(name)[option].shell_complete(context, begun)] == offered
+@pytest.mark.parametrize("program", ["last", "last-cli"])
+def test_a_shell_offers_values(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, program: str, line: str, offered: list[str]
+) -> None:
+    words = f"{program} {line}"
+    monkeypatch.setattr("sys.argv", [f"/somewhere/bin/{program}"])
+    monkeypatch.setenv(f"_{program.upper().replace('-', '_')}_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
+    with pytest.raises(SystemExit):
+        main([])
+    assert capfd.readouterr().out.split() == offered

@@ -49,7 +49,7 @@ def test_tables_are_whole_when_piped_and_plain(run: Run) -> None:
     assert "max |λ|" in out
     assert "…" not in out
     assert "\x1b" not in out + err
-    assert "s4d, 4 layers of 32 states a channel" in err
+    assert "s4d, 4 layers of 32 states per channel" in err
 
 
 def test_score_draws_a_figure(run: Run, tmp_path: Path) -> None:
@@ -86,11 +86,11 @@ def test_flags_stand_for_what_the_tree_does_not_say(run: Run) -> None:
 
 
 def test_what_a_configuration_says_of_the_layers_is_told_with_its_file(run: Run, tmp_path: Path) -> None:
-    assert "said by the checkpoint: clip_eigs = true\n" in run("score", S5)[2]
+    assert "from the checkpoint: clip_eigs = true\n" in run("score", S5)[2]
     (tmp_path / "run").mkdir()
     tree = {"params": last.load(S5).tree["params"]}
     (tmp_path / "run" / "best.msgpack").write_bytes(pack_msgpack(tree))
-    assert "said by" not in run("score", "run/best.msgpack")[2]
+    assert "from ../" not in run("score", "run/best.msgpack")[2]
     (tmp_path / "config.json").write_text('{"discretization": "dirac"}')
-    assert "said by ../config.json: discretization = dirac" in run("score", "run/best.msgpack")[2]
-    assert "said by" not in run("score", "run/best.msgpack", "--discretization", "zoh")[2]
+    assert "from ../config.json: discretization = dirac" in run("score", "run/best.msgpack")[2]
+    assert "from ../" not in run("score", "run/best.msgpack", "--discretization", "zoh")[2]

@@ -92,8 +92,9 @@ def test_tokens_give_the_recorded_loss_and_rows_do_not_mix(tmp_path: Path) -> No
     assert found["digests"]["text"] is None is found["digests"]["tokenizer"]
 
 
-def test_a_baseline_is_paired_by_window_and_gates_judge(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from last_cli.display.eval import eval_summary, gate_lines, show_eval
+def test_a_baseline_is_paired_by_window_and_gates_judge(directory: Path) -> None:
+    from last_cli.display.eval import eval_view
+    from last_cli.display.forms import text
 
     base, task = last.load(directory), str(directory.parent / "corpus.txt")
     worse = replace(base, changed=other(model(CASE)))
@@ -104,15 +105,13 @@ def test_a_baseline_is_paired_by_window_and_gates_judge(directory: Path, capsys:
     ratio = found["perplexity"]["token"] / alone["perplexity"]["token"]
     assert found["baseline"]["increase"] == pytest.approx(ratio - 1) and found["baseline"]["increase_stderr"] > 0
     assert {gate["name"]: gate["passed"] for gate in found["gates"]} == {"max_perplexity": False, "max_increase": True}
-    assert not report.passed and gate_lines(report)[0][0].endswith("at most 2 allowed: failed")
+    assert not report.passed and eval_view(report).gates[0].line.endswith("> 2 (⟦max_perplexity⟧)")
     same = last.evaluate(base, task, window=WINDOW, baseline=base, max_increase=0.0)
     assert same.passed and same.as_json()["baseline"]["increase"] == 0
-    show_eval(report, "md")
-    shown = capsys.readouterr().out
+    shown = text(eval_view(report), "md")
     assert "perplexity/byte" in shown and "difference (paired)" in shown and "accuracy" not in shown
-    assert "20 tokens in 3 windows of at most 8" in eval_summary(report)
-    show_eval(report, "csv")
-    assert "baseline_perplexity_token" in capsys.readouterr().out
+    assert "20 tokens in 3 windows of at most 8" in eval_view(report).lines[0]
+    assert "baseline_perplexity_token" in text(eval_view(report), "csv")
 
 
 def test_a_baseline_with_other_tokens_is_refused(

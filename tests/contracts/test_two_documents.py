@@ -205,7 +205,7 @@ def test_the_tasks_own_pairs_calibrate(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "x, said",
     [
-        (np.zeros((4, 9), int), r"shape \(4, 9\), but the model takes two documents a sample: .* \(n, 2, length\)"),
+        (np.zeros((4, 9), int), r"shape \(4, 9\), but the model takes two documents per sample: .* \(n, 2, length\)"),
         (np.zeros((4, 2, 9)), r"float32 of shape \(4, 2, 9\), but the model takes two documents"),
         (np.full((4, 2, 9), 7), r"tokens 7 to 7, but the encoder takes 7 tokens"),
         (np.full((4, 2, 9), -1), r"tokens -1 to -1, but"),
@@ -222,7 +222,7 @@ def test_what_a_comparing_model_does_not_take(x: np.ndarray, said: str, tmp_path
 
 def test_what_a_model_of_one_sequence_does_not_take(tmp_path: Path) -> None:
     ck, file = last.load(write(tmp_path / "ckpt", classifier())), tmp_path / "file.npz"
-    for x, said in ((documents().x, "takes one sequence a sample"), (np.zeros((4, 9, 3)), "3 features a step")):
+    for x, said in ((documents().x, "takes one sequence per sample"), (np.zeros((4, 9, 3)), "3 features per step")):
         np.savez(file, x=x)
         with pytest.raises(DataError, match=said):
             last.prune(ck, 0.5, "gn", calibration_file=file)

@@ -14,7 +14,9 @@ from random_layers import classifier, write
 
 from last_cli.display import terminal
 from last_cli.display.escape import annotation, label, markdown, plain, spreadsheet
-from last_cli.display.sheet import Sheet, write_csv, write_json, write_sheet
+from last_cli.display.forms import GateFormat, json_text, show, text
+from last_cli.display.sheet import Sheet
+from last_cli.display.view import Passed, View
 
 HOSTILE = [
     "\x1b[31mred",
@@ -32,17 +34,23 @@ HOSTILE = [
 HOSTILE += ["# x", "[a](http://x)", "__x__", "\ud800", "\x07", "\u200bhidden", "-1+1", "\t=1"]
 
 
+EMPTY = [
+    line for line in text(View("title", {}, [Sheet(["layer"], [["x"]], ["x"])], list), "html").splitlines() if line
+]
+
+
 @pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("form", ["table", "md", "csv"])
-def test_a_name_is_one_cell_of_one_line(capsys: pytest.CaptureFixture[str], name: str, form: str) -> None:
-    if form == "csv":
-        write_csv(["layer", name], [[name, -1]])
-    else:
-        write_sheet(Sheet(["layer", name], [[name, "-1"]], [name, name]), form)  # pyright: ignore[reportArgumentType]
+@pytest.mark.parametrize("form", ["table", "md", "csv", "latex", "html", "junit"])
+def test_a_name_is_one_cell_of_one_line(capsys: pytest.CaptureFixture[str], name: str, form: GateFormat) -> None:
+    sheet = Sheet(["layer", name], [[name, "-1"]], [name, name])
+    gates = [Passed(name, False, name)] if form == "junit" else []
+    show(View("title", {}, [sheet], lambda: [{"layer": name, name: -1}], gates=gates), form)
     out = capsys.readouterr().out
     assert not any(c in out for c in "\x1b\x9b\x07\t\u202e\u200b\ud800") and "::" not in out and "##[" not in out
     lines = [line for line in out.splitlines() if line.strip()]
-    assert len(lines) == {"table": 4 + ("─" in out) - 1, "md": 4, "csv": 2}[form], out
+    usual = {"table": 4 + ("─" in out) - 1, "md": 5, "csv": 2, "latex": 10, "html": len(EMPTY), "junit": 6}
+    assert len(lines) == usual[form], out
+    assert "<b>" not in out or form in ("table", "csv", "latex")
     if form == "csv":
         cell, number = list(csv.reader(io.StringIO(out)))[1]
         assert cell[0] not in "=+-@" and number == "-1"
@@ -63,9 +71,8 @@ def test_other_forms() -> None:
     assert annotation("50%\n::x") == r"50%25\n\x3a:x" and label("$x$") == r"\$x\$"
 
 
-def test_json_has_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    write_json({"names": HOSTILE})
-    assert json.loads(capsys.readouterr().out)["names"] == HOSTILE
+def test_json_has_names_as_they_are() -> None:
+    assert json.loads(json_text({"names": HOSTILE}))["names"] == HOSTILE
 
 
 def test_lines_for_people(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,8 @@ from commands import S4D, S5, UNSTABLE, Run, data, fails
 from random_layers import classifier, write
 
 import last_cli as last
-from last_cli.display.bench import bench_summary, show_bench
+from last_cli.display.bench import bench_view
+from last_cli.display.forms import text
 from last_cli.evaluation import bench as bench_module
 from last_cli.results.bench import BenchReport, Timing
 
@@ -59,19 +60,17 @@ def test_what_is_guessed_of_a_network_is_a_warning(monkeypatch: pytest.MonkeyPat
     assert not last.bench(S5, repeat=1).warnings
 
 
-def test_other_forms(capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_forms() -> None:
     source = last.load(S5).source
     timings = [Timing(source, 9, np.array([1.0, 2.0, 4.0]) / speed, 3, 0.5, 10**6, 10**8) for speed in (1, 4)]
-    report = BenchReport(timings, 65, 3, 3, "float32", "cpu")
-    show_bench(report, "csv")
-    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    view = bench_view(BenchReport(timings, 65, 3, 3, "float32", "cpu"))
+    rows = list(csv.DictReader(io.StringIO(text(view, "csv"))))
     assert [float(row["latency_median"]) for row in rows] == [2, 0.5]
     assert [float(row["ratios_speed"]) for row in rows] == [1, 4]
-    show_bench(report, "md")
-    head, _, first, second = capsys.readouterr().out.splitlines()
+    head, _, first, second = text(view, "md").splitlines()[2:6]
     assert head.startswith("|  | parameters |")
     assert "1.00x" in first and "4.00x" in second and "2000" in first and "250 to 1000" in second
-    assert "3 batches of 3 random sequences of length 65 on cpu" in bench_summary(report)
+    assert "3 batches of 3 random sequences of length 65 on cpu" in view.lines[0]
 
 
 def test_a_worker_that_dies_is_an_error(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 import last_cli as last
 from last_cli.base import registry
 from last_cli.base.errors import UsageError
-from last_cli.display.eval import show_eval
+from last_cli.display.eval import eval_view
+from last_cli.display.forms import text
 from last_cli.evaluation.evaluate import Request, follow_task, measure
 from last_cli.evaluation.metrics import (
     METRICS,
@@ -123,7 +124,7 @@ def nats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "elsewhere", SimpleNamespace(DIGITS=replace(DIGITS, metric="nats")))
 
 
-def test_another_metric_is_one_entry(nats: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_metric_is_one_entry(nats: None) -> None:
     ck = last.load(SAMPLES / "s5-digits")
     data = DIGITS.load("test", settings=dict(ck.stamp["task"]), limit=9)
     small = last.prune(ck, 0.8, "hinf")
@@ -134,10 +135,9 @@ def test_another_metric_is_one_entry(nats: None, capsys: pytest.CaptureFixture[s
     report = EvalReport(ck.source, {}, bad, {}, compare("", bad, good)).as_json()
     assert (report["nats"], report["baseline"]["nats"]) == (bad.value, good.value)
     assert "accuracy" not in report
-    show_eval(
-        EvalReport(ck.source, {}, bad, {}, compare("", bad, good), precision=precision_loss("bf", good, bad)), "md"
-    )
-    shown = capsys.readouterr().out
+    task = {"name": "digits", "version": 1, "split": "test", "source": "bundled", "length": 64}
+    loss = precision_loss("bf", good, bad)
+    shown = text(eval_view(EvalReport(ck.source, task, bad, {}, compare("", bad, good), precision=loss)), "md")
     assert f"{bad.value:.4g} ± {bad.stderr:.4g}" in shown and f"| {good.value:.4g} |" in shown
     change = bad.losses.mean() - good.losses.mean()
     assert f"worse by {change:.4g} ±" in shown and f"better by {change:.4g} ±" in shown

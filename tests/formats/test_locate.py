@@ -16,7 +16,7 @@ def test_takes_the_newest_step_and_says_so(fixtures: Path) -> None:
     assert (location.step, location.item, location.items) == (3, "state", ("state",))
     assert location.root == fixtures / "cur_manager_composite_qs5" / "ckpt"
     assert location.directory == location.root / "3" / "state"
-    assert location.notes == ("took step 3, the newest of 1, 2, 3",)
+    assert location.notes == ("using step 3 (latest of 1, 2, 3)",)
 
 
 def test_takes_the_step_that_is_asked_for(fixtures: Path) -> None:
@@ -32,7 +32,7 @@ def test_of_many_steps_the_first_and_the_last_are_named(fixtures: Path, tmp_path
     source = fixtures / "cur_manager_composite_qs5" / "ckpt" / "3"
     for step in range(100, 120):
         shutil.copytree(source, tmp_path / str(step))
-    assert locate(tmp_path).notes[0] == "took step 119, the newest of 20 from 100 to 119"
+    assert locate(tmp_path).notes[0] == "using step 119 (latest of 20 from 100 to 119)"
     with pytest.raises(CheckpointError, match="no committed step 4; the steps are 20 from 100 to 119"):
         locate(tmp_path, step=4)
 
@@ -44,7 +44,7 @@ def test_states_best_beside_newest(fixtures: Path) -> None:
 
 def test_says_that_an_uncommitted_step_is_passed_over(fixtures: Path) -> None:
     location = locate(fixtures / "cur_manager_gap_hidden_tmp" / "ckpt")
-    assert location.notes == ("took step 8; step 9 is uncommitted and was passed over",)
+    assert location.notes == ("using step 8; step 9 is uncommitted and was skipped",)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_knows_the_ways_to_name_a_step(fixtures: Path, tmp_path: Path, form: str
         (tmp_path / form.format(step)).symlink_to(fixtures / "cur_standard_params" / "ckpt")
     location = locate(tmp_path)
     assert (location.step, location.directory.name) == (100, form.format(100))
-    assert location.notes == ("took step 100, the newest of 99, 100",)
+    assert location.notes == ("using step 100 (latest of 99, 100)",)
     assert locate(tmp_path, step=99).directory.name == form.format(99)
     if "lr" not in form and not form.startswith("{"):
         assert locate(tmp_path / form.format(99)).step == 99

@@ -11,7 +11,7 @@ from cases import SAMPLES
 from random_networks import check_derivatives, features, fitted, observed, pruned, reconstruct, shared
 
 import last_cli as last
-from last_cli.display.prune import prune_summary
+from last_cli.display.prune import prune_view
 from last_cli.pruning.calibration import measurements as network
 from last_cli.pruning.calibration.observe import Observation
 from last_cli.pruning.calibration.request import Draw, from_task
@@ -46,7 +46,7 @@ def test_stamp_and_report_say_which() -> None:
     step = small.checkpoint.stamp["pruned"][-1]
     assert step["logit_errors"][step["allocation"]] == min(step["logit_errors"].values())
     assert step["held_out_logit_errors"].keys() == {"none", *(f"{r:g}" for r in correct.RIDGES)}
-    notes = " ".join(prune_summary(small.report))
+    notes = " ".join(prune_view(small.report).details)
     assert step["allocation"] in notes and "held-out" in notes
 
 

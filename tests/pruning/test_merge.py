@@ -38,7 +38,7 @@ def test_merged_groups_give_the_recorded_logits(tmp_path: Path, masked: bool) ->
     assert float(np.abs(found - wanted).max()) <= 1e-5 * scale < float(np.abs(found - other).max())
     report = small.report
     assert report is not None and report.states == (12, 6)
-    said = report.as_json(None)
+    said = report.as_json()
     assert (said["method"], said["target"], said["loads"].startswith("in the stock class")) == (
         "merge",
         "groups",

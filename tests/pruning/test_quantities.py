@@ -59,7 +59,7 @@ def test_what_was_measured_is_said_and_the_same_twice(text: Path, tmp_path: Path
     step = last.load(out).stamp["pruned"][-1]
     assert step["criterion"] == "energy" and step["calibration"] == said and "horizon" not in step
     assert all(check.passed for check in last.verify(out, checkpoint()).checks)
-    assert small.report is not None and small.report.as_json(None)["calibration"] == said
+    assert small.report is not None and small.report.as_json()["calibration"] == said
 
 
 def test_last_is_the_tail_share_of_the_calibrated_norms_and_energies_are_none(text: Path) -> None:

@@ -71,7 +71,7 @@ def test_a_saved_reduction_loads_and_runs(kind: str, shape: Shape, tmp_path: Pat
         assert all(m.all() for m in live)
     assert all(m.any(axis=1).all() for m in live)
     assert np.isfinite(network.logits(loaded, features())).all()
-    json.dumps(report_of(small).as_json(None))
+    json.dumps(report_of(small).as_json())
     step = loaded.stamp["pruned"][-1]
     assert (step["method"], step["ratio"], step["calibration"]["digest"]) == ("reconstruct", 0.5, features().digest)
     assert step["ridge"] == 1e-3 and step["white_horizon"] == 160

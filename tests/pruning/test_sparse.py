@@ -130,7 +130,7 @@ def test_the_report_says_what_is_zero_and_that_nothing_shrinks(tokens: Path) -> 
     small = zeroed(tokens)
     report = small.report
     assert report is not None
-    said = report.as_json(None)
+    said = report.as_json()
     assert (said["criterion"], said["target"]) == ("wanda", "weights")
     assert said["bytes"]["before"] == said["bytes"]["after"] and said["parameters"]["before"] == small.parameters
     assert said["states"]["after"] * 2 == said["states"]["before"] == 10752
@@ -140,7 +140,7 @@ def test_the_report_says_what_is_zero_and_that_nothing_shrinks(tokens: Path) -> 
     assert step["weights"] == said["zeros"]["weights"] and step["target"] == "weights" and "changes" not in step
     assert json.dumps(said)
     refit = zeroed(tokens, method="sparsegpt")
-    assert refit.report is not None and refit.report.as_json(None)["method"] == "sparsegpt"
+    assert refit.report is not None and refit.report.as_json()["method"] == "sparsegpt"
     assert refit.stamp["pruned"][-1]["changes"] == ["dynamics", "input", "readout"]
 
 

@@ -13,7 +13,7 @@ from random_networks import balanced, observed, pruned, reconstruct, shared
 
 import last_cli as last
 from last_cli.base import registry
-from last_cli.display.prune import prune_summary
+from last_cli.display.prune import prune_view
 from last_cli.families.target import ROLES
 from last_cli.pruning.balanced.method import BALANCED
 from last_cli.pruning.cut import Kept
@@ -82,7 +82,7 @@ def test_new_poles_of_another_package_are_verified(says: list[str] | None, monke
     assert not failed(small, ck)
     assert failed(changed(small, "D"), ck) == ["everything else untouched"]
     assert small.report is not None
-    assert "poles, B and C are new" in " ".join(prune_summary(small.report))
+    assert "poles, B and C are new" in " ".join(prune_view(small.report).details)
 
 
 SAYS, SILENT = Poles(list(ROLES)), Poles(None)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cases import DATA, SAMPLES
+from schemas import violations
 
 S5, S4D, DIGITS = (str(SAMPLES / name) for name in ("s5-listops", "s4d-listops", "s5-digits"))
 UNSTABLE = str(DATA / "oracle" / "s5_14_uni_unstable_state" / "ckpt")
@@ -18,7 +19,9 @@ Run = Callable[..., tuple[int, str, str]]
 def data(run: Run, *arguments: str | Path, code: int = 0) -> dict[str, Any]:
     found, out, err = run(*arguments, "--format", "json")
     assert found == code, err
-    return json.loads(out)
+    output = json.loads(out)
+    assert violations(output) == []
+    return output
 
 
 def fails(run: Run, *arguments: str | Path) -> list[str]:

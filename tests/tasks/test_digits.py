@@ -47,7 +47,7 @@ def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(DataError, match="needs scikit-learn") as caught:
         DIGITS.load()
-    assert "pip install 'last-cli[digits]'" in caught.value.hint
+    assert "pip install scikit-learn" in caught.value.hint
 
 
 @pytest.mark.parametrize(

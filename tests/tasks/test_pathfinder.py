@@ -92,7 +92,7 @@ def test_images_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("imgs a.png 0 2\n", r"line 1: expected a folder"),
         ("imgs a.png 0 1\n\n", r"line 2: expected a folder"),
         ("imgs a.png 0 1\n" * 10, r"imgs/a\.png: there is no such image, though the metadata lists it"),
-        ("", r"metadata: expected files like 1\.npy with a line an image, found none"),
+        ("", r"metadata: expected files like 1\.npy with one line per image, found none"),
         ("\u00e9", r"cannot read .*1\.npy as text"),
     ],
 )

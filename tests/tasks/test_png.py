@@ -71,7 +71,7 @@ ROWS = zlib.compress(bytes(6 * 7))
         (GOOD[:50] + b"?" + GOOD[51:], "the part 'IDAT' is damaged"),
         (png_of([(b"IDAT", ROWS), END]), "the image has no header"),
         (png_of([header(height=8), (b"IDAT", ROWS), END]), "expected 5 x 7 pixels, found 5 x 8"),
-        (png_of([header(bits=16), (b"IDAT", ROWS), END]), "expected 8 bits a sample, not interlaced, found 16 bits"),
+        (png_of([header(bits=16), (b"IDAT", ROWS), END]), "expected 8 bits per sample, not interlaced, found 16 bits"),
         (png_of([header(interlaced=1), (b"IDAT", ROWS), END]), "interlacing 1"),
         (png_of([header(), (b"IDAT", b"???"), END]), "the pixels are damaged"),
         (png_of([header(), END]), "expected 42 bytes of pixels, found 0"),

@@ -57,7 +57,7 @@ def test_8_khz_is_every_second_sample(folder: Path) -> None:
     whole = SPEECH35.load(data_dir=folder)
     for half in (SPEECH35.load(data_dir=folder, settings={"sr": 2}), SPEECH35_8K.load(data_dir=folder)):
         np.testing.assert_array_equal(half.x, whole.x[:, ::2])
-        assert half.length == 8000 and "8,000 samples a second" in half.note
+        assert half.length == 8000 and "8,000 samples per second" in half.note
     with pytest.raises(UsageError, match="'sr' is 0"):
         SPEECH35.load(data_dir=folder, settings={"sr": 0})
     with pytest.raises(UsageError, match="'sr' is 16001"):

@@ -104,7 +104,7 @@ def test_what_is_missing_is_named_with_what_to_do(text: Path, tmp_path: Path, mo
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(DataError, match="`tokenizers`, which is not installed") as caught:
         read_text(text, model)
-    assert "pip install 'last-cli[text]'" in caught.value.hint and "FILE.npz" in caught.value.hint
+    assert "pip install tokenizers" in caught.value.hint and "FILE.npz" in caught.value.hint
 
 
 def test_the_package_itself_reads_a_tokenizer(text: Path, tmp_path: Path) -> None:

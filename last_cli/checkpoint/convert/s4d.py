@@ -116,8 +116,8 @@ def _check_channels(names: Mapping[str, str], C: np.ndarray, D: np.ndarray) -> N
     readouts = C.shape[0] if C.ndim == 4 else 1
     if outputs != 1 or readouts not in (1, 2) or D.shape[-1] != C.shape[-3]:
         raise CheckpointError(
-            f"{names['C']} has shape {C.shape} and {names['D']} has {D.shape}: a layer of {outputs} outputs a channel, "
-            "expected one (C of 1 channel, or of 2 when bidirectional, and D of 1)",
+            f"{names['C']} has shape {C.shape} and {names['D']} has {D.shape}: a layer of {outputs} outputs per "
+            "channel, expected one (C of 1 channel, or of 2 when bidirectional, and D of 1)",
             "layers with channels > 1, or with a GLU inside the convolution, are not supported",
         )
 

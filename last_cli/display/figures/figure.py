@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import last_cli.display.escape as escape
 from last_cli.base.errors import OutputError, UsageError
+from last_cli.display.words import base_name
+from last_cli.results.source import Source
 
 SUFFIXES = (".svg", ".png", ".pdf")
-COLOUR = "#0072B2"
+COLOUR, GREY = "#0072B2", "#7F7F7F"
+# Okabe and Ito's palette, which colour-blind readers can tell apart; markers tell the lines apart in print.
+COLOURS = (COLOUR, "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "D", "^", "P", "X", "<")
 STYLE: dict[Any, Any] = {
     "font.size": 8,
+    "axes.titlesize": 9,
     "axes.labelsize": 9,
     "axes.linewidth": 0.7,
     "axes.spines.top": False,
@@ -35,9 +43,9 @@ def check(path: Path) -> None:
             "for example ⟦plot figure.svg⟧",
         )
     if not path.absolute().parent.is_dir():
-        raise UsageError(f"{path}: there is no directory {path.parent}", f"make it: mkdir -p {path.parent}")
+        raise UsageError(f"{path}: there is no directory {path.parent}", f"create it first: mkdir -p {path.parent}")
     if not available():
-        raise UsageError("⟦plot⟧ needs matplotlib, which is not installed", "pip install 'last-cli[plot]'")
+        raise UsageError("⟦plot⟧ needs matplotlib, which is not installed", "pip install matplotlib")
 
 
 def available() -> bool:
@@ -45,26 +53,39 @@ def available() -> bool:
     return find_spec("matplotlib") is not None
 
 
+def named(source: Source) -> str:
+    """Which checkpoint a figure is about: its name, and the start of its digest."""
+    return escape.label(f"{base_name(source.path)} ({source.digest.removeprefix('sha256:')[:8]})")
+
+
+def explain(made: Any, text: str) -> None:
+    """A line below a figure: what its marks are."""
+    made.supxlabel(text, fontsize=6.5, color="0.35", x=0.01, ha="left")
+
+
 @contextmanager
-def figure(path: Path, size: tuple[float, float], **grid: Any) -> Iterator[tuple[Any, Any]]:
+def figure(out: Path | io.BytesIO, size: tuple[float, float], **grid: Any) -> Iterator[tuple[Any, Any]]:
     """A figure, `size` in inches, and its axes to draw on, one pair or as `grid` says; written when the block ends.
+
+    Args:
+        out: a file's path, or an open file, which gets SVG.
+        size: width and height.
+        grid: see matplotlib's `subplots`, or with a `mosaic` its `subplot_mosaic`.
 
     Raises:
         OutputError: the file cannot be written.
     """
     import matplotlib as mpl
+    from matplotlib.figure import Figure  # pyplot would take over a notebook's figures
 
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
+    form = out.suffix.removeprefix(".") if isinstance(out, Path) else "svg"
     with mpl.rc_context(STYLE):
-        made, axes = plt.subplots(figsize=size, layout="constrained", **grid)
+        made = Figure(figsize=size, layout="constrained")
+        axes = made.subplot_mosaic(**grid) if "mosaic" in grid else made.subplots(**grid)
         try:
             yield made, axes
-            made.savefig(path, dpi=300, metadata={"Date": None} if path.suffix == ".svg" else None)
+            made.savefig(out, format=form, dpi=300, metadata={"Date": None} if form == "svg" else None)
         except OSError as error:
             raise OutputError(
-                f"{path}: the figure cannot be written: {error.strerror}", "choose another place"
+                f"{out}: the figure cannot be written: {error.strerror}", "choose another place"
             ) from error
-        finally:
-            plt.close(made)

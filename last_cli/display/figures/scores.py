@@ -1,49 +1,96 @@
-"""The figure of scores: poles in the unit disc coloured by score, and the states kept in each layer."""
+"""The figure of scores: for each layer its poles in the unit disc, coloured by score, and the states kept."""
 
 from __future__ import annotations
 
+import io
+from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import last_cli.display.escape as escape
-from last_cli.display.figures.figure import COLOUR, figure
-from last_cli.results.score import ScoreReport
+from last_cli.display.figures.figure import COLOUR, explain, figure, named
+from last_cli.display.words import short_names
+from last_cli.results.score import LayerScore, ScoreReport
 
-SIZE = (7.6, 3.5)
+COLUMNS, DISC = 4, 1.9
+"""Discs in a row, and the inches of one."""
+
+MANY = 2000
+"""More points than this are drawn as a picture, or an SVG would be megabytes."""
 
 
-def draw_scores(report: ScoreReport, path: Path) -> None:
+def draw_scores(report: ScoreReport, out: Path | io.BytesIO) -> None:
     """Write the figure of a score report; with a ratio, removed states are drawn hollow.
 
     Raises:
         OutputError: the file cannot be written.
     """
+    columns = min(COLUMNS, len(report.layers))
+    rows, height = ceil(len(report.layers) / columns), 0.5 + 0.22 * len(report.layers)
+    places = [[f"disc {row * columns + i}" for i in range(columns)] for row in range(rows)]
+    layout = [*places, ["bars"] * columns]
+    size = (max(DISC * columns, 4.8) + 0.9, DISC * rows + height + 1.3)
+    ratios = [DISC] * rows + [height]
+    with figure(out, size, mosaic=layout, height_ratios=ratios) as (made, axes):
+        low, high = _range(report)
+        for i, (layer, name) in enumerate(zip(report.layers, _names(report), strict=True)):
+            points = _disc(axes[f"disc {i}"], layer, name, (low, high))
+        for i in range(len(report.layers), rows * columns):
+            axes[f"disc {i}"].set_axis_off()
+        discs = [axes[f"disc {i}"] for i in range(len(report.layers))]
+        made.colorbar(points, ax=discs, label=f"log10 {report.criterion} score", shrink=0.8, aspect=30)
+        _bars(axes["bars"], report)
+        n = f"n = {report.states:,} {report.target}"
+        made.suptitle(f"{named(report.checkpoint)}: discretised poles, {n}", fontsize=9)
+        hollow = "; hollow: removed" if report.ratio is not None else ""
+        explain(made, f"circle: |λ| = 1; colour: score by {report.criterion}{hollow}")
+
+
+def _names(report: ScoreReport) -> list[str]:
+    return [escape.label(name) for name in short_names([layer.name for layer in report.layers])]
+
+
+def _range(report: ScoreReport) -> tuple[float, float]:
+    """Of the logarithms of all scores, so that colours compare between layers."""
+    found = np.concatenate([layer.scores[layer.live] for layer in report.layers]).astype(float)
+    positive = found[found > 0]
+    return (float(np.log10(positive.min())), float(np.log10(positive.max()))) if positive.size else (0.0, 1.0)
+
+
+def _disc(axes: Any, layer: LayerScore, name: str, limits: tuple[float, float]) -> Any:
+    """The poles of one layer; what its colours mean is returned."""
     from matplotlib.patches import Circle
 
-    poles = np.concatenate([layer.norms.poles[layer.live] for layer in report.layers if layer.norms])
-    scores = np.concatenate([layer.scores[layer.live] for layer in report.layers]).astype(float)
-    keep = np.concatenate([(layer.live if layer.keep is None else layer.keep)[layer.live] for layer in report.layers])
-    colour = np.log10(np.clip(scores, scores[scores > 0].min(initial=1.0), None))
-    with figure(path, SIZE, ncols=2, width_ratios=(1, 1.1)) as (made, (disc, bars)):
-        disc.add_patch(Circle((0, 0), 1, fill=False, color="0.6", lw=0.8))
-        size = float(np.clip(4000 / max(len(poles), 1), 3, 28))
-        removed = disc.scatter(*_xy(poles[~keep]), s=size, facecolors="none", edgecolors="0.6", linewidths=0.7)
-        points = disc.scatter(*_xy(poles[keep]), c=colour[keep], s=size, cmap="viridis")
-        removed.set_zorder(1)
-        made.colorbar(points, ax=disc, label=f"log10 {report.criterion} score", shrink=0.8)
-        disc.set(aspect="equal", xlabel="Re λ", ylabel="Im λ", title="discretised poles")
-        disc.set(xlim=(-1.08, 1.08), ylim=(-1.08, 1.08))
-        names = [escape.label(layer.name) for layer in report.layers]
-        rows = np.arange(len(names))
-        bars.barh(rows, [layer.states for layer in report.layers], color="0.88", label="states")
-        if report.ratio is not None:
-            kept = [layer.kept or 0 for layer in report.layers]
-            bars.barh(rows, kept, color=COLOUR, label=f"kept at ratio {report.ratio:g}")
-            bars.bar_label(bars.containers[-1], padding=3)
-        bars.set(yticks=rows, yticklabels=names, xlabel="states", title="states per layer")
-        bars.invert_yaxis()
-        bars.legend(loc="lower center", bbox_to_anchor=(0.5, -0.28), ncols=2, frameon=False)
+    assert layer.norms is not None
+    live = layer.live
+    poles, scores = layer.norms.poles[live], layer.scores[live].astype(float)
+    keep = (live if layer.keep is None else layer.keep)[live]
+    colour = np.clip(np.log10(np.clip(scores, 10.0 ** limits[0], None)), *limits)
+    size, many = float(np.clip(1500 / max(len(poles), 1), 2, 22)), len(poles) > MANY
+    axes.add_patch(Circle((0, 0), 1, fill=False, color="0.6", lw=0.8))
+    hollow = {"facecolors": "none", "edgecolors": "0.6", "linewidths": 0.6, "zorder": 1, "rasterized": many}
+    axes.scatter(*_xy(poles[~keep]), s=size, **hollow)
+    shown = {"c": colour[keep], "cmap": "viridis", "vmin": limits[0], "vmax": limits[1], "rasterized": many}
+    points = axes.scatter(*_xy(poles[keep]), s=size, **shown)
+    axes.set(aspect="equal", title=name, xlim=(-1.08, 1.08), ylim=(-1.08, 1.08), xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+    axes.tick_params(labelsize=6)
+    return points
+
+
+def _bars(axes: Any, report: ScoreReport) -> None:
+    """The states of each layer, and those kept."""
+    rows = np.arange(len(report.layers))
+    axes.barh(rows, [layer.states for layer in report.layers], color="0.88", label=report.target)
+    if report.ratio is not None:
+        kept = axes.barh(
+            rows, [layer.kept or 0 for layer in report.layers], color=COLOUR, label=f"kept at ratio {report.ratio:g}"
+        )
+        axes.bar_label(kept, padding=3, fontsize=7)
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=2, frameon=False)
+    axes.set(yticks=rows, yticklabels=_names(report), xlabel=f"{report.target} per layer")
+    axes.invert_yaxis()
 
 
 def _xy(poles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,47 +2,46 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import last_cli.display.escape as escape
-from last_cli.display.figures.figure import COLOUR, figure
+from last_cli.display.figures.figure import COLOURS, GREY, MARKERS, explain, figure, named
 from last_cli.results.sweep import SweepMean, SweepReport
 from last_cli.tasks.task import ACCURACY
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart; markers tell the lines apart in print.
-COLOURS = (COLOUR, "#D55E00", "#009E73", "#7F7F7F", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "D", "v", "^", "P", "X", "<")
-SIZE = (4.8, 3.4)
+SIZE = (4.8, 3.7)
 FRONT = "Pareto-optimal"
+RING: dict[str, Any] = {"s": 62, "facecolors": "none", "edgecolors": "0.15", "linewidths": 0.8}
+CHANCE = "random"
+"""The recipe that any other has to beat, drawn in grey; no other is."""
+
+SPREAD = 0.45
+"""Side by side, the recipes take this share of the room between two ratios."""
+
+BARS = "bars: ± 1 standard error of the paired difference to the unpruned model"
 
 
-def draw_sweep(report: SweepReport, path: Path) -> None:
+def draw_sweep(report: SweepReport, out: Path | io.BytesIO) -> None:
     """Write the figure; error bars are the paired standard errors of the difference to the unpruned model.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    with figure(path, SIZE) as (_, axes):
+    with figure(out, SIZE) as (made, axes):
         means, base = report.means, report.baseline.value
         as_share = report.metric == ACCURACY
         scale = 100 if as_share else 1.0
-        axes.axhline(scale * base, color="0.55", lw=0.9, ls=(0, (5, 3)), zorder=1)
-        axes.annotate(
-            "unpruned",
-            (1, scale * base),
-            xycoords=("axes fraction", "data"),
-            xytext=(-2, 3),
-            textcoords="offset points",
-            ha="right",
-            color="0.4",
-            fontsize=7,
-        )
-        for i, name in enumerate(report.criteria):
+        axes.axhline(scale * base, color="0.55", lw=0.9, ls=(0, (5, 3)), zorder=1, label="unpruned")
+        aside = _aside(report.ratios, len(report.criteria))
+        for i, (name, (colour, marker)) in enumerate(_marks(report.criteria).items()):
             line = sorted((mean for mean in means if mean.criterion == name), key=lambda mean: mean.ratio)
-            colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+            front = [mean for mean in line if mean.pareto]
             axes.errorbar(
-                *_xy(report, line, scale),
+                *_xy(report, line, scale, aside[i]),
                 yerr=[(100 if as_share else base) * mean.worse_stderr for mean in line],
                 color=colour,
                 marker=marker,
@@ -53,24 +52,45 @@ def draw_sweep(report: SweepReport, path: Path) -> None:
                 elinewidth=0.9,
                 capsize=2,
                 label=f"{name} ({line[0].seeds} seeds)" if line[0].seeds > 1 else name,
-                zorder=3,
+                zorder=2 if name == CHANCE else 3,
             )
-        front = [mean for mean in means if mean.pareto]
-        ring = {"s": 62, "facecolors": "none", "edgecolors": "0.15", "linewidths": 0.8}
-        axes.scatter(*_xy(report, front, scale), **ring, zorder=4, label=FRONT)
-        place = f", {report.task['split']} (%)" if as_share else ""
+            axes.scatter(*_xy(report, front, scale, aside[i]), **RING, zorder=4)
+        axes.scatter([], [], **RING, label=FRONT)
         axes.set(
             xlabel=f"{report.targets[0]} removed (%)" if len(report.targets) == 1 else "removed (%)",
-            ylabel=f"{report.metric} on {escape.label(report.task['name'])}{place}",
+            ylabel=f"{report.metric}{' (%)' if as_share else ''}",
+            title=_title(report),
         )
         axes.grid(axis="y", color="0.92", lw=0.6)
-        handles, labels = axes.get_legend_handles_labels()
-        order = sorted(
-            range(len(labels)), key=lambda i: labels[i] == FRONT
-        )  # the ring explains the lines, so it is last
-        where = "lower left" if as_share else "upper left"
-        axes.legend([handles[i] for i in order], [labels[i] for i in order], loc=where, frameon=False)
+        axes.legend(*_legend(axes), loc="lower left" if as_share else "upper left", frameon=False)
+        explain(made, BARS + (", seeds included" if any(mean.seeds > 1 for mean in means) else ""))
 
 
-def _xy(report: SweepReport, means: Sequence[SweepMean], scale: float) -> tuple[list[float], list[float]]:
-    return [100 * report.removed(mean) for mean in means], [scale * mean.value for mean in means]
+def _title(report: SweepReport) -> str:
+    task, n = report.task, report.baseline.n
+    return f"{named(report.checkpoint)}\n{escape.label(task['name'])}, {task['split']} split, n = {n:,}"
+
+
+def _marks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """A colour and a marker for each recipe."""
+    others = [name for name in names if name != CHANCE]
+    marks = {name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(others)}
+    return {name: marks.get(name, (GREY, "v")) for name in names}
+
+
+def _aside(ratios: Sequence[float], count: int) -> list[float]:
+    """How far each recipe's points stand aside of their place, in percent, so that their bars do not overlap."""
+    gaps = [100 * (b - a) for a, b in pairwise(ratios)]
+    step = SPREAD * min(gaps, default=10.0) / max(count, 1)
+    return [(i - (count - 1) / 2) * step for i in range(count)]
+
+
+def _legend(axes: Any) -> tuple[list[Any], list[str]]:
+    """The recipes first; the ring and the line explain them, so they are last."""
+    handles, labels = axes.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda i: labels[i] in (FRONT, "unpruned"))
+    return [handles[i] for i in order], [labels[i] for i in order]
+
+
+def _xy(report: SweepReport, means: Sequence[SweepMean], scale: float, aside: float) -> tuple[list[float], list[float]]:
+    return [100 * report.removed(mean) + aside for mean in means], [scale * mean.value for mean in means]

@@ -120,7 +120,7 @@ def pairs(A_im: np.ndarray) -> bool | None:
 S5 = Family(
     name="s5",
     kind="s5",
-    summary="one MIMO system a layer; Lambda_re, Lambda_im, B, C or C1 and C2, D, log_step",
+    summary="one MIMO system per layer; Lambda_re, Lambda_im, B, C or C1 and C2, D, log_step",
     required=frozenset({"Lambda_re", "Lambda_im", "B", "log_step"}),
     optional=frozenset({"C", "C1", "C2", "D"}),
     options=("discretization", "conj_sym", "clip_eigs", "step_rescale"),

@@ -103,10 +103,10 @@ def _in_run(given: Path, run: Path, steps: dict[int, Path], step: int | None, it
     number = max(steps) if step is None else step
     if number not in steps:
         raise CheckpointError(f"{given}: no committed step {number}; the steps are {known}", "name one of these steps")
-    notes = [] if step is not None or len(steps) == 1 else [f"took step {number}, the newest of {known}"]
+    notes = [] if step is not None or len(steps) == 1 else [f"using step {number} (latest of {known})"]
     if step is None:
         notes += [
-            f"took step {number}; step {n} is uncommitted and was passed over"
+            f"using step {number}; step {n} is uncommitted and was skipped"
             for n in sorted(_uncommitted(run))[-_SHOWN_STEPS:]
             if n > number
         ]

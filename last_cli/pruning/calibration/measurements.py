@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from last_cli.base.annotations import Float
+from last_cli.base.errors import resumable
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.inputs import Inputs
@@ -82,12 +83,13 @@ def measurements(
     totals, reused = resume.load(key)
     done = reused
     save = resume.saver(key, len(inputs.x))
-    for sums in on_all_devices(sharded(run), ready.variables, inputs, signs, progress, done):
-        part = jax.tree.map(lambda a: np.asarray(a, np.float64).sum(axis=0), sums)
-        totals = part if totals is None else jax.tree.map(np.add, totals, part)
-        done = min(done + chunk(), len(inputs.x))
-        refuse_broken(checkpoint, int(totals[LOGITS]["broken"]), done, "calibration")
-        save(totals, done)
+    with resumable("measurements saved; rerun the same command to continue"):
+        for sums in on_all_devices(sharded(run), ready.variables, inputs, signs, progress, done):
+            part = jax.tree.map(lambda a: np.asarray(a, np.float64).sum(axis=0), sums)
+            totals = part if totals is None else jax.tree.map(np.add, totals, part)
+            done = min(done + chunk(), len(inputs.x))
+            refuse_broken(checkpoint, int(totals[LOGITS]["broken"]), done, "calibration")
+            save(totals, done)
     assert totals is not None
     return {layer.name: _mean(totals[layer.name], inputs, reused) for layer in checkpoint.layers}
 

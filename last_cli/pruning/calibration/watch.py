@@ -83,6 +83,8 @@ def on_all_devices(
     variables = jax.device_put(variables, shared)
     n, size = len(inputs.x), chunk()
     lengths = np.full(inputs.samples, inputs.length, np.int32) if inputs.lengths is None else inputs.lengths
+    if progress and start < n:
+        progress(what, start, n)
     for first in range(start, n, size):
         rows = np.arange(first, first + size)
         index, counts = np.minimum(rows, n - 1), (rows < n).astype(np.float32)
