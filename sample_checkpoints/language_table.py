@@ -153,7 +153,7 @@ def _measured(path: Path, args: argparse.Namespace) -> Found:
                 print(path.name, json.dumps(point), flush=True)
                 out.write(json.dumps(point) + "\n")
                 out.flush()
-    return model, points, _sizes(model, points, args.work)
+    return model, points, _sizes(model, points, args)
 
 
 def _points(model: _Model, method: Method, known: set[Any], work: Path) -> Iterator[dict[str, Any]]:
@@ -183,25 +183,21 @@ def _points(model: _Model, method: Method, known: set[Any], work: Path) -> Itera
                    "parameters": small.report.parameters[1], "state": (small.report.memory or (0, 0))[1]}  # fmt: skip
 
 
-def _sizes(model: _Model, points: Sequence[Mapping[str, Any]], work: Path) -> list[dict[str, Any]]:
+def _sizes(model: _Model, points: Sequence[Mapping[str, Any]], args: argparse.Namespace) -> list[dict[str, Any]]:
     """Parameters, bytes and speed of each kind of smaller model; speeds at the largest ratio, kept with the points."""
     by_shape = {(p["shape"], p["ratio"]): p for p in points}
     whole = {"shape": "nothing", "ratio": RATIOS[-1], "zeros": 0, "parameters": model.checkpoint.parameters,
              "state": model.checkpoint.memory}  # fmt: skip
-    found = [(model.path, whole), *((work / p["path"], p) for p in by_shape.values())]
-    timed = [str(path) for path, size in found if size["ratio"] == RATIOS[-1]]
-    kept = work / f"{model.path.name}.speeds.json"
+    found = [(model.path, whole), *((args.work / p["path"], p) for p in by_shape.values())]
+    timed = [path for path, size in found if size["ratio"] == RATIOS[-1]]
+    kept = args.work / f"{model.path.name}.speeds.json"
     speeds = json.loads(kept.read_text()) if kept.exists() else {}
-    if speeds.keys() != set(timed):
+    if not args.known and speeds.keys() != {path.name for path in timed}:
         timings = last.bench(*timed, length=TOKENS, batch=1, repeat=REPEAT).timings
-        speeds = {path: one.sequences_per_second * TOKENS for path, one in zip(timed, timings, strict=True)}
+        speeds = {path.name: one.sequences_per_second * TOKENS for path, one in zip(timed, timings, strict=True)}
         kept.write_text(json.dumps(speeds))
     return [
-        {
-            **size,
-            "bytes": sum(file.stat().st_size for file in path.glob("*.safetensors")),
-            "speed": speeds.get(str(path)),
-        }
+        {**size, "bytes": sum(one.stat().st_size for one in path.glob("*.safetensors")), "speed": speeds.get(path.name)}
         for path, size in found
     ]
 
