@@ -208,7 +208,7 @@ def _settings(pruned: Checkpoint, against: Checkpoint, resizing: Resizing) -> li
     return [Check("configuration as expected", not wrong, _seen(wrong, f"{len(wanted)} files"))]
 
 
-def _refuse_trained(pruned: Checkpoint, steps: Sequence[Mapping[str, Any]]) -> None:
+def _refuse_trained(pruned: Checkpoint, steps: Steps) -> None:
     """Raises CheckpointError where any of the weights may be new."""
     if any(step.get("method") == TRAINED for step in steps):
         raise CheckpointError(
