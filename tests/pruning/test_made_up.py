@@ -63,7 +63,7 @@ def test_a_model_of_transformers_gets_the_bias(name: str, tmp_path: Path) -> Non
     small = last.prune(whole, 0.5, **options)
     report, step = small.report, small.stamp["pruned"][-1]
     assert report is not None and not report.warnings and report.parameters[0] == whole.parameters
-    assert report.as_json(None)["made_up"] == step["refitted"] == ["out_proj.bias"]
+    assert report.as_json()["made_up"] == step["refitted"] == ["out_proj.bias"]
     assert step["source"]["digest"] == whole.digest
     out = last.load(last.save(small, tmp_path / "small"))
     checks = last.verify(out, whole).checks
