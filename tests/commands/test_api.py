@@ -28,7 +28,7 @@ FUNCTIONS = {name: value for name in last.__all__ if inspect.isfunction(value :=
 
 def test_dir_shows_the_api_and_nothing_else() -> None:
     assert dir(last) == sorted(last.__all__)
-    assert len(FUNCTIONS) == 15
+    assert len(FUNCTIONS) == 16
     assert last.Checkpoint is Checkpoint
     with pytest.raises(AttributeError, match="'last_cli' has no attribute 'prnue'"):
         last.prnue  # pyright: ignore[reportAttributeAccessIssue]  # noqa: B018
