@@ -121,7 +121,7 @@ def test_a_killed_tuning_goes_on_to_the_same_numbers(cache: Path, monkeypatch: p
     assert "with ⟦resume⟧ goes on" in caught.value.__notes__[0]
     said: list[str] = []
     found = tuned(resume=True, tell=lambda line, kind: said.append(line))
-    assert said == ["6 of 12 steps are taken up from an interrupted run"]
+    assert said == ["resuming: 6 of 12 steps are done"]
     assert found.tuned is not None and found.tuned.resumed_steps == 6 and found.tuned.steps == 12
     assert found.digest == expected.digest
     assert not list((cache / "arrays").glob("tuning-*"))

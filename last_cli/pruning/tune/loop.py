@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from last_cli.base.annotations import Bool, Float
-from last_cli.base.errors import spelled
+from last_cli.base.errors import resumable, spelled
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.inputs import Inputs
@@ -106,13 +106,8 @@ def run(
         CheckpointError: the answers of what is to be tuned are not finite.
     """
     state = _taken_up(key, _start(tuning), resume, tell)
-    try:
+    with resumable(f"progress saved; rerun{' the same command' if resume else ' with ⟦resume⟧'} to continue"):
         warnings = _steps(tuning, state, key, progress)
-    except (KeyboardInterrupt, SystemExit) as stop:
-        stop.add_note(
-            f"what was tuned is kept: the same command{'' if resume else ' with ⟦resume⟧'} goes on from there"
-        )
-        raise
     keeping.clear(key)
     names = sorted({name for t in tuning.program.layers for name in t.keys})
     changed = _written(tuning.program, state.best) if state.best_step else {}
@@ -131,10 +126,10 @@ def _start(tuning: Tuning) -> State:
 def _taken_up(key: keeping.Key, start: State, resume: bool, tell: Tell | None) -> State:
     left, said = keeping.load(key, start), tell or (lambda line, kind: None)
     if left is not None and resume:
-        said(f"{left.done:,} of {left.planned:,} steps are taken up from an interrupted run", "")
+        said(f"resuming: {left.done:,} of {left.planned:,} steps are done", "")
         return left
     if left is not None:
-        said(spelled(f"an interrupted run left {left.done:,} steps: add ⟦resume⟧ to take them up"), "hint")
+        said(spelled(f"an interrupted run left {left.done:,} steps; ⟦resume⟧ continues it"), "hint")
     return start
 
 
