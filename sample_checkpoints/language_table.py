@@ -6,9 +6,10 @@
     python sample_checkpoints/language_table.py sample_checkpoints/mamba2-kjv runs/narrow --text ... --out ...
 
 The first table has the increase of the perplexity on the test books in percent, with the standard error of the paired
-difference over windows, and the perplexity itself; what is random is a mean over seeds. The second has sizes and speed,
-which depend on what goes and not on how it is chosen: tokens a second of turns of a few batches, on this machine. What
-measures on text does so on rows of the training books, drawn by a seed; the test text judges and chooses nothing.
+difference over windows, and in brackets the perplexity; what is random is a mean over seeds. The second has sizes and
+speed, which depend on what goes and not on how it is chosen: tokens a second of turns of a few batches, on this
+machine. What measures on text does so on rows of the training books, drawn by a seed; the test text judges and chooses
+nothing.
 
 A line of METHODS is one more row. Points are kept in --work, and a run that was killed goes on there. Needs the extras
 `text`, and for the figure `plot`.
@@ -41,11 +42,13 @@ from last_cli.pruning.method import Plan
 from last_cli.pruning.recipe import recipe
 from last_cli.results.evaluation import Increase
 from last_cli.results.sweep import SweepMean, SweepPoint
+from last_cli.tasks.task import PERPLEXITY
 
 RATIOS = (0.25, 0.5)
-ROWS, LENGTH, SEEDS = 128, 256, 3
+ROWS, LENGTH, SEEDS = 96, 256, 2
 """Of the calibration text: rows, and tokens of each; and of what is random."""
-BENCH = {"length": 1024, "batch": 4, "repeat": 10}
+TOKENS, REPEAT = 1024, 15
+"""Of a batch that is timed, and how many of them."""
 
 
 @dataclass(frozen=True)
@@ -76,26 +79,25 @@ def _by(target: str, *criteria: str) -> list[Method]:
 
 
 METHODS = [
+    Method("states", "hinf, data-free", {"criterion": "hinf"}, text=False),
+    *_by("states", "hinf", "fisher", "magnitude", "random", "energy", "taylor"),
+    Method("states", "reconstruct", {"method": "reconstruct"}),
+    *_by("heads", "flap", "taylor", "magnitude", "random"),
+    Method("heads", "flap, refitted", {"criterion": "flap", "refit": True}),
+    Method("heads", "reconstruct", {"method": "reconstruct"}),
+    Method("heads", "reconstruct, global", {"method": "reconstruct", "scope": "global"}),
+    *_by("channels", "fisher", "taylor", "magnitude", "random"),
+    Method("channels", "fisher, refitted", {"criterion": "fisher", "refit": True}),
+    Method("channels", "fisher, global", {"criterion": "fisher", "scope": "global"}),
+    Method("channels", "reconstruct", {"method": "reconstruct"}),
+    Method("channels", "reconstruct, global", {"method": "reconstruct", "scope": "global"}),
+    Method("groups", "merge", {"method": "merge"}, text=False, ratios=(0.5,)),
+    Method("blocks", "loss", {"method": "loss"}),
     Method("weights", "wanda", {"method": "wanda"}),
     Method("weights", "wanda, the paper's code", {"method": "reference-wanda"}),
     Method("weights", "sparsegpt", {"method": "sparsegpt"}),
     Method("weights", "wanda 2:4", {"method": "wanda", "pattern": "2:4"}, ratios=(0.5,)),
     Method("weights", "sparsegpt 2:4", {"method": "sparsegpt", "pattern": "2:4"}, ratios=(0.5,)),
-    Method("states", "hinf, data-free", {"criterion": "hinf"}, text=False),
-    *_by("states", "hinf", "energy", "fisher", "taylor", "magnitude", "reference-magnitude", "random"),
-    Method("states", "reconstruct", {"method": "reconstruct"}),
-    *_by("heads", "flap", "fisher", "taylor", "energy", "magnitude", "random"),
-    Method("heads", "flap, refitted", {"criterion": "flap", "refit": True}),
-    Method("heads", "reconstruct", {"method": "reconstruct"}),
-    Method("heads", "taylor, global", {"criterion": "taylor", "scope": "global"}),
-    Method("heads", "reconstruct, global", {"method": "reconstruct", "scope": "global"}),
-    *_by("channels", "fisher", "taylor", "energy", "magnitude", "random"),
-    Method("channels", "fisher, refitted", {"criterion": "fisher", "refit": True}),
-    Method("channels", "reconstruct", {"method": "reconstruct"}),
-    Method("channels", "fisher, global", {"criterion": "fisher", "scope": "global"}),
-    Method("channels", "reconstruct, global", {"method": "reconstruct", "scope": "global"}),
-    Method("groups", "merge", {"criterion": "merge"}, text=False, ratios=(0.5,)),
-    Method("blocks", "loss", {"criterion": "loss"}),
 ]
 
 
@@ -106,7 +108,7 @@ def main() -> None:
     found = [_measured(path, args) for path in args.models]
     head = f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, last {last.__version__}; calibrated on {ROWS} rows of "
     head += f"{LENGTH} tokens of the training books, judged on the test books"
-    print_to("\n\n".join([head, *(_tables(*one) for one in found)]) + "\n")
+    print_to("\n\n".join([head, _increases(found), _kinds(found)]) + "\n")
     if args.figure:
         _draw(found, args.figure)
 
@@ -131,8 +133,12 @@ class _Model:
         return registry.get("methods", how.method).prepare(self.checkpoint, how, observation)
 
 
-def _measured(path: Path, args: argparse.Namespace) -> tuple[_Model, list[dict[str, Any]], list[dict[str, Any]]]:
-    """A model, its points and its sizes."""
+Found = tuple[_Model, list[dict[str, Any]], list[dict[str, Any]]]
+"""A model, its points and its sizes."""
+
+
+def _measured(path: Path, args: argparse.Namespace) -> Found:
+    """All that the tables say of a model."""
     checkpoint = last.load(path)
     request = Request(str(path / "test.npz"), "test")
     judged = judge(checkpoint, load_split(checkpoint, request), request)
@@ -141,13 +147,13 @@ def _measured(path: Path, args: argparse.Namespace) -> tuple[_Model, list[dict[s
     points = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
     known = {(p["target"], p["criterion"], p["ratio"], p["seed"]) for p in points}
     with kept.open("a") as out:
-        for method in METHODS:
+        for method in [] if args.known else METHODS:
             for point in _points(model, method, known, args.work):
                 points.append(point)
                 print(path.name, json.dumps(point), flush=True)
                 out.write(json.dumps(point) + "\n")
                 out.flush()
-    return model, points, _sizes(model, points, args.work)
+    return model, points, _sizes(model, points, args)
 
 
 def _points(model: _Model, method: Method, known: set[Any], work: Path) -> Iterator[dict[str, Any]]:
@@ -170,24 +176,30 @@ def _points(model: _Model, method: Method, known: set[Any], work: Path) -> Itera
             if not path.exists():
                 last.save(replace(small.checkpoint, report=small.report), path)
             point = SweepPoint(method.name, ratio, seed, small.report.states[1], answers.value, answers.stderr,
-                               answers.loss, change.increase, change.increase_stderr)  # fmt: skip
-            yield {"target": method.target, "shape": method.shape, **vars(point), "path": path.name,
+                               answers.loss, change.increase, change.increase_stderr, method.target,
+                               PERPLEXITY)  # fmt: skip
+            yield {"shape": method.shape, **vars(point), "path": path.name,
                    "zeros": sum(one["zeros"] for one in small.report.zeros.get("weights", ())),
                    "parameters": small.report.parameters[1], "state": (small.report.memory or (0, 0))[1]}  # fmt: skip
 
 
-def _sizes(model: _Model, points: Sequence[Mapping[str, Any]], work: Path) -> list[dict[str, Any]]:
-    """Parameters, bytes and speed of each kind of smaller model."""
+def _sizes(model: _Model, points: Sequence[Mapping[str, Any]], args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Parameters, bytes and speed of each kind of smaller model; speeds at the largest ratio, kept with the points."""
     by_shape = {(p["shape"], p["ratio"]): p for p in points}
-    paths = [model.path, *(work / p["path"] for p in by_shape.values())]
-    speeds = last.bench(*paths, **BENCH)
-    whole = {"shape": "whole model", "ratio": None, "zeros": 0, "parameters": model.checkpoint.parameters,
+    whole = {"shape": "nothing", "ratio": RATIOS[-1], "zeros": 0, "parameters": model.checkpoint.parameters,
              "state": model.checkpoint.memory}  # fmt: skip
-    found = []
-    for point, path, timing in zip([whole, *by_shape.values()], paths, speeds.timings, strict=True):
-        size = sum(file.stat().st_size for file in path.glob("*.safetensors"))
-        found.append({**point, "bytes": size, "speed": timing.throughput * BENCH["length"]})
-    return found
+    found = [(model.path, whole), *((args.work / p["path"], p) for p in by_shape.values())]
+    timed = [path for path, size in found if size["ratio"] == RATIOS[-1]]
+    kept = args.work / f"{model.path.name}.speeds.json"
+    speeds = json.loads(kept.read_text()) if kept.exists() else {}
+    if not args.known and speeds.keys() != {path.name for path in timed}:
+        timings = last.bench(*timed, length=TOKENS, batch=1, repeat=REPEAT).timings
+        speeds = {path.name: one.sequences_per_second * TOKENS for path, one in zip(timed, timings, strict=True)}
+        kept.write_text(json.dumps(speeds))
+    return [
+        {**size, "bytes": sum(one.stat().st_size for one in path.glob("*.safetensors")), "speed": speeds.get(path.name)}
+        for path, size in found
+    ]
 
 
 def _calibration(path: Path, args: argparse.Namespace) -> Path:
@@ -215,31 +227,40 @@ def _means(points: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[fl
     return found
 
 
-def _tables(model: _Model, points: Sequence[Mapping[str, Any]], sizes: Sequence[Mapping[str, Any]]) -> str:
-    base = model.judged.base
-    lines = [f"**{model.path.name}**: perplexity {base.value:.2f} ± {base.stderr:.2f} by token", ""]
-    lines += ["| target | method | 25 %: increase | perplexity | 50 %: increase | perplexity |"]
-    lines += ["| :-- | :-- | --: | --: | --: | --: |"]
-    for (target, name), by_ratio in _means(points).items():
-        cells = [cell for ratio in RATIOS for cell in _cells(by_ratio.get(ratio))]
-        lines.append(f"| {target} | {name} | {' | '.join(cells)} |")
-    lines += ["", "| what goes | ratio | parameters | of them zeros | file | state of a sequence | tokens/s |"]
-    lines += ["| :-- | --: | --: | --: | --: | --: | --: |"]
-    for size in sizes:
-        ratio = "" if size["ratio"] is None else f"{size['ratio']:.0%}"
-        numbers = [f"{size[name]:,}" for name in ("parameters", "zeros")]
-        numbers += [f"{size[name] / 1000:,.0f} kB" for name in ("bytes", "state")]
-        lines.append(f"| {size['shape']} | {ratio} | {' | '.join(numbers)} | {size['speed']:,.0f} |")
+def _increases(found: Sequence[Found]) -> str:
+    """A row a method, and two columns a model."""
+    rows = [_means(points) for _, points, _ in found]
+    heads = [f"{model.path.name}, {ratio:.0%}" for model, *_ in found for ratio in RATIOS]
+    lines = [f"| target | method | {' | '.join(heads)} |", f"| :-- | :-- |{' --: |' * len(heads)}"]
+    whole = [cell for model, *_ in found for cell in ("", f"({model.judged.base.value:.2f})")]
+    lines.append(f"| none | unpruned | {' | '.join(whole)} |")
+    for key in dict.fromkeys(key for own in rows for key in own):
+        cells = [_cell(own.get(key, {}).get(ratio)) for own in rows for ratio in RATIOS]
+        lines.append(f"| {' | '.join(key)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _cells(mean: SweepMean | None) -> list[str]:
+def _cell(mean: SweepMean | None) -> str:
     if mean is None:
-        return ["", ""]
-    return [f"{100 * mean.worse:+.2f} ± {100 * mean.worse_stderr:.2f} %", f"{mean.value:.2f}"]
+        return ""
+    return f"{100 * mean.worse:+.2f} ± {100 * mean.worse_stderr:.2f} ({mean.value:.2f})"
 
 
-def _draw(found: Sequence[tuple[_Model, Sequence[Mapping[str, Any]], Any]], path: Path) -> None:
+def _kinds(found: Sequence[Found]) -> str:
+    """A row for each kind of smaller model."""
+    lines = ["| model | what goes | parameters | of them 0 | file | state of a sequence | tokens/s |"]
+    lines += ["| :-- | :-- | --: | --: | --: | --: | --: |"]
+    for model, _, sizes in found:
+        for size in sizes:
+            what = "nothing" if size["shape"] == "nothing" else f"{size['shape']}, {size['ratio']:.0%}"
+            numbers = [f"{size[name]:,}" for name in ("parameters", "zeros")]
+            numbers += [f"{size[name] / 1000:,.0f} kB" for name in ("bytes", "state")]
+            speed = "" if size["speed"] is None else f"{size['speed']:,.0f}"
+            lines.append(f"| {model.path.name} | {what} | {' | '.join(numbers)} | {speed} |")
+    return "\n".join(lines)
+
+
+def _draw(found: Sequence[Found], path: Path) -> None:
     """The increases at 50 %, a bar a method, models one under the other."""
     from last_cli.display.figures.figure import COLOUR, figure
 
@@ -264,6 +285,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="where the Markdown goes (default: stdout)")
     parser.add_argument("--figure", type=Path, help="draw the increases at 50 %% there: .png, .svg or .pdf")
     parser.add_argument("--work", type=Path, default=Path("runs/language_table"), help="points and smaller models")
+    parser.add_argument("--known", action="store_true", help="show what --work has, and measure no more points")
     return parser.parse_args()
 
 

@@ -35,6 +35,7 @@ from last_cli.pruning.calibration.observe import Observation, observe, refuse_se
 from last_cli.pruning.calibration.request import Calibration, Draw
 from last_cli.pruning.method import Method, Plan, Pruned
 from last_cli.pruning.recipe import Recipe
+from last_cli.pruning.units import units_of
 from last_cli.results.evaluation import Comparison
 from last_cli.results.search import Limited, Rule, Search, SearchPoint
 from last_cli.tasks.find import split_of
@@ -120,7 +121,7 @@ def ratio_or_budget(ratio: float | None, limits: Mapping[Limited, float | None],
     Raises:
         UsageError: none or several are, or a rule of budgets goes with a ratio.
     """
-    given = {name: value for name, value in limits.items() if value is not None}
+    given: dict[Limited, float] = {name: value for name, value in limits.items() if value is not None}
     if (ratio is not None) + len(given) != 1:
         *others, last = (f"⟦{name}⟧" for name in limits)
         several = ratio is not None or given
@@ -199,9 +200,7 @@ def prune_within(
     else:
         assert inputs is not None
         loss = _errors(checkpoint, inputs)
-    weights = recipe.kind is None
-    units = STEPS if weights else sum(int(checkpoint.live(one, recipe.target).sum()) for one in checkpoint.layers)
-    chosen = _search(budget, units, plan, loss, progress)
+    chosen = _search(budget, units_of(checkpoint, recipe), plan, loss, progress)
     return _recorded(plan.at(chosen.chosen), chosen, [*told(checkpoint, found), *loss.warnings])
 
 

@@ -6,7 +6,6 @@ program. Each is spread over all devices, its sequences side by side.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -19,7 +18,7 @@ from last_cli.base.errors import UsageError, resumable, spelled
 from last_cli.base.progress import Progress
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.checkpoint.network import model_spec, network_of
+from last_cli.checkpoint.network import network_of
 from last_cli.evaluation.evaluate import follow_task, load_split
 from last_cli.evaluation.inputs import positive
 from last_cli.evaluation.judge import Judge, judge
@@ -33,6 +32,7 @@ from last_cli.pruning.means import means_of
 from last_cli.pruning.method import Method, Plan
 from last_cli.pruning.recipe import BY_CRITERION, Recipe, named, usual_target
 from last_cli.pruning.score import check_measures
+from last_cli.pruning.units import units_of
 from last_cli.results.sweep import KEYS, SweepPoint, SweepReport, Unpruned
 from last_cli.tasks.find import find
 from last_cli.tasks.task import ACCURACY, Split
@@ -111,7 +111,7 @@ def sweep(
     checkpoint = follow_task(checkpoint, data)
     scope = next((used.scope for used in recipes.values()), recipe.scope)
     common = {"scope": scope, "min_states": recipe.min_states, "shape": recipe.shape}
-    units = {used.target or "states": _units(checkpoint, used) for used in recipes.values()}
+    units = {used.target or "states": units_of(checkpoint, used) for used in recipes.values()}
     common |= {} if [*units] == ["states"] else {"target": ",".join(units)}
     if grid.calibration_file is not None and (inputs := calibration.read(checkpoint, Draw(), progress)):
         common |= {"calibration_file": str(grid.calibration_file), "calibration_digest": inputs.digest}
@@ -185,17 +185,6 @@ def _aimed(
         if lacking := [one for one in own if not any(key[i] == one for key in found)]:
             raise next(error for key, error in refused.items() if key[i] == lacking[0])
     return {name if len(targets) == 1 else f"{target}: {name}": used for (target, name), used in found.items()}
-
-
-def _units(checkpoint: Checkpoint, recipe: Recipe) -> int:
-    """How many a checkpoint has of what a recipe removes."""
-    if recipe.kind is not None:
-        return sum(int(checkpoint.live(layer, recipe.target).sum()) for layer in checkpoint.layers)
-    blockwise, modules = network_of(checkpoint).blockwise, recipe.sparsity["modules"]
-    assert blockwise is not None  # Only such networks lose weights.
-    parts = blockwise.parts(model_spec(checkpoint))
-    names = {f"{part.prefix}.{one.tensor}" for part in parts for one in part.linears if one.module in modules}
-    return sum(math.prod(leaf.shape) for key, leaf in checkpoint.leaves.items() if ".".join(key) in names)
 
 
 def _calibration(grid: Grid, request: Request) -> Calibration:

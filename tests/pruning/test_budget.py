@@ -17,11 +17,13 @@ from random_networks import digits, held
 
 import last_cli as last
 from last_cli.base.errors import AnswerIsNo, UsageError
+from last_cli.display.search import in_words
 from last_cli.evaluation import inputs
 from last_cli.evaluation.judge import selection_request
 from last_cli.pruning import budget as searching
 from last_cli.pruning.calibration import measurements as network
 from last_cli.pruning.calibration import request
+from last_cli.results.search import Search, SearchPoint
 
 curves = st.lists(st.booleans(), min_size=2, max_size=101)
 
@@ -238,7 +240,9 @@ def test_max_increase_takes_the_largest_ratio_whose_upper_limit_fits(
     assert ("also_calibrated_on" in search.measured_on) == ("method" in how)
 
 
-def test_max_increase_wants_a_text_of_enough_windows_and_no_pattern(texts: tuple[Path, str], tmp_path: Path) -> None:
+def test_max_increase_wants_a_text_of_enough_windows_and_no_pattern(
+    texts: tuple[Path, str], tmp_path: Path, run: Run
+) -> None:
     source, rows = texts
     np.savez(tmp_path / "few.npz", x=np.ones((4, 12), int))
     with pytest.raises(AnswerIsNo, match="cannot be shown on 4 windows"):
@@ -249,5 +253,14 @@ def test_max_increase_wants_a_text_of_enough_windows_and_no_pattern(texts: tuple
         last.prune(source, method="sparsegpt", pattern="2:4", max_increase=0.02, calibration_file=rows)
     with pytest.raises(UsageError, match="max_increase is of perplexity"):
         last.prune(digits(), max_increase=0.02, task="digits")
-    with pytest.raises(UsageError, match="several of"):
-        last.prune(source, 0.5, max_increase=0.02)
+    several = fails(run, "prune", str(source), "--max-increase", "2%", "--ratio", "0.5")
+    assert several[0].startswith("error: several of --ratio, --max-drop, --max-increase and --max-error are given")
+
+
+def test_an_increase_is_told_in_percent() -> None:
+    point = SearchPoint(0.3, 0.0123, 0.002, 0.0156, True, "max_increase")
+    search = Search("max_increase", 0.02, "upper limit", {"task": "text.txt"}, 0.01, [point], 0.3)
+    assert in_words(search, point) == "perplexity +1.23% ± 0.20 %, at most 1.56%"
+    assert search.as_json()["points"] == [
+        {"ratio": 0.3, "increase": 0.0123, "stderr": 0.002, "upper": 0.0156, "within": True}
+    ]

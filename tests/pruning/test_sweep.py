@@ -186,13 +186,13 @@ def test_targets_and_criteria_are_drawn_together_weights_included(tmp_path: Path
     np.savez(tmp_path / "text.npz", x=model("hf_groups").recorded["tokens"][0, :40].reshape(4, 10))
     task = str(tmp_path / "text.npz")
     asked = ["sweep", source, "--task", task, "--ratios", "0,0.5", "--seeds", "1", "--calibration-file", task]
-    asked += ["--target", "states,heads,weights", "--criterion"]
-    report = data(run, *asked, "magnitude,flap,wanda", "--plot", "figure.svg", "--out", "out")
-    wanted = ["states: magnitude", "heads: magnitude", "heads: flap", "weights: wanda"]
+    asked += ["--target", "states,heads,weights,blocks", "--criterion"]
+    report = data(run, *asked, "magnitude,flap,wanda,loss", "--plot", "figure.svg", "--out", "out")
+    wanted = ["states: magnitude", "heads: magnitude", "heads: flap", "weights: wanda", "blocks: loss"]
     assert [point["criterion"] for point in report["points"][::2]] == wanted
-    assert [point["target"] for point in report["points"][::2]] == ["states", "heads", "heads", "weights"]
+    assert [point["target"] for point in report["points"][::2]] == ["states", "heads", "heads", "weights", "blocks"]
     units, whole = report["baseline"]["units"], report["points"][6]
-    assert [*units] == ["states", "heads", "weights"] and report["settings"]["target"] == "states,heads,weights"
+    assert report["settings"]["target"] == ",".join(units) == "states,heads,weights,blocks"
     assert whole["states"] == units["weights"] and report["points"][7]["states"] == units["weights"] // 2
     fronts = {mean["target"] for mean in report["means"] if mean["pareto"]}
     assert fronts == {*units}

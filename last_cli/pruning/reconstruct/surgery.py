@@ -126,10 +126,10 @@ def _orders(
     live, found = {own.name: own.live.ravel() for own in scored}, {}
     for block in blocks(checkpoint, observation.inputs):
         for linear in block.part.linears:
-            key = block.keys.get(linear.tensor)
-            if key not in owned:
+            own = owned.get(block.keys.get(linear.tensor, ()))
+            if own is None:
                 continue
-            own, weight = owned[key], block.tensors[linear.tensor].astype(np.float64)
+            weight = block.tensors[linear.tensor].astype(np.float64)
             columns = columns_of(own.units, own.leaf, weight.shape[1])
             found[own.layer] = order_of(weight, block.gram(linear.place), columns, live[own.layer])
             if progress:

@@ -162,7 +162,8 @@ def _summed(
         parts = [np.asarray(a, np.float64) for a in run(*models, *(x[rows] for x in streams), counted[rows])]
         total = parts if total is None else [np.add(one, part, out=one) for one, part in zip(total, parts, strict=True)]
     assert total is not None
-    return Sums(*total[:-1], float(total[-1]))
+    yy, ys, ss, ty, ts, tt = total
+    return Sums(yy, ys, ss, ty, ts, float(tt))
 
 
 @lru_cache(maxsize=8)
