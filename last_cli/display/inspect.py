@@ -83,6 +83,11 @@ def _stamp_rows(found: Inspection) -> list[list[str]]:
     for step in stamp.get("pruned", []):
         kept = sum(_count(layer["kept"]) for layer in step["layers"])
         zeros = sum(array["zeros"] for array in step.get("weights", ()))
+        if step.get("method") == "trained":
+            rows.append(
+                ["trained", f"{len(step.get('trained', ())):,} arrays elsewhere, from {step['source']['path']}"]
+            )
+            continue
         if step.get("method") == "tune":
             rows.append(["tuned", f"{step.get('steps', 0):,} steps, towards {step.get('teacher', {}).get('path')}"])
             continue
