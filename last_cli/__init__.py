@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from last_cli.api.evaluate import bench, compare, evaluate, sweep
     from last_cli.api.open import config, load
     from last_cli.api.prune import prune, score
+    from last_cli.api.tune import tune
     from last_cli.checkpoint.checkpoint import Checkpoint
     from last_cli.checkpoint.convert.export import export_weights
     from last_cli.checkpoint.convert.import_ import import_weights
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AnswerIsNo", "Checkpoint", "CheckpointError", "DataError", "LastError", "OutputError", "UnstableStateError",
     "UsageError", "__version__", "bench", "build_model", "compare", "config", "diff", "evaluate", "export_weights",
-    "import_weights", "inspect", "load", "prune", "save", "score", "sweep", "verify",
+    "import_weights", "inspect", "load", "prune", "save", "score", "sweep", "tune", "verify",
 ]  # fmt: skip
 
 # Where each function stands; its module is imported when it is first asked for.
@@ -60,6 +61,7 @@ _HOMES = {
     "save": "last_cli.checkpoint.save",
     "score": "last_cli.api.prune",
     "sweep": "last_cli.api.evaluate",
+    "tune": "last_cli.api.tune",
     "verify": "last_cli.pruning.verify",
 }
 

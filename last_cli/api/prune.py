@@ -20,7 +20,7 @@ def score(
     shape: Literal["ragged", "rectangular"] = "ragged", allow_unstable: bool = False, horizon: int | None = None,
     target: str | None = None, multiple_of: int | None = None,
     calibration: int | None = None, task: str | None = None, calibration_file: str | Path | None = None,
-    data_dir: str | Path | None = None, progress: Progress | bool | None = True,
+    data_dir: str | Path | None = None, length: int | None = None, progress: Progress | bool | None = True,
 ) -> ScoreReport:  # fmt: skip
     """H-infinity norms and scores of every state, and with a ratio which states would stay.
 
@@ -34,7 +34,8 @@ def score(
         horizon: steps that the criterion `energy` looks ahead; by default the trained length.
         scope, min_states, shape, target, multiple_of: see `prune`.
         calibration: how many sequences, without labels, a criterion such as `gn` runs the network on; see `prune`.
-        task, calibration_file, data_dir: whose, or of which file, and where the task's files are; see `prune`.
+        task, calibration_file, data_dir, length: whose, of which file, where the task's files are, and of how many
+            steps where they are made without data; see `prune`.
         progress: False shows none; or what is called with what is being done, and how many of how many are done.
 
     Raises:
@@ -52,7 +53,7 @@ def score(
         criterion, scope=scope, min_states=min_states, seed=seed, shape=shape, horizon=horizon, target=target,
         multiple_of=multiple_of, allow_unstable=allow_unstable,
     )  # fmt: skip
-    sequences = Calibration(calibration, task, calibration_file, data_dir)
+    sequences = Calibration(calibration, task, calibration_file, data_dir, length)
     with shown(progress) as bar:
         return scoring.score(opened(checkpoint), recipe, ratio=ratio, layer=layer, calibration=sequences, progress=bar)
 
@@ -62,8 +63,9 @@ def prune(
     max_drop: float | None = None, max_increase: float | None = None, max_error: float | None = None,
     strict: bool = False, estimate: bool = False, assume: bool = False, method: str = "criterion", refit: bool = False,
     calibration: int | None = None, task: str | None = None, calibration_file: str | Path | None = None,
-    data_dir: str | Path | None = None, scope: Literal["global", "layer"] | None = None, min_states: int = 1,
-    seed: int = 0, shape: Literal["ragged", "rectangular"] = "ragged", masked: bool = False,
+    data_dir: str | Path | None = None, length: int | None = None,
+    scope: Literal["global", "layer"] | None = None, min_states: int = 1, seed: int = 0,
+    shape: Literal["ragged", "rectangular"] = "ragged", masked: bool = False, tune: bool = False,
     target: str | None = None, multiple_of: int | None = None, stock: bool = False, pattern: str | None = None,
     modules: str | None = None, keep: str | Path | Mapping[str, Any] | None = None, allow_unstable: bool = False,
     horizon: int | None = None, drop: Sequence[str] | str | None = None, progress: Progress | bool | None = True,
@@ -87,12 +89,14 @@ def prune(
         calibration: how many sequences, without labels, to measure the states on; where none of this, task and
             calibration_file is given, they are made without data (length unknown: white inputs in closed form).
         task, data_dir: whose, by default the one that the checkpoint was trained on, and where its files are.
+        length: steps of sequences that are made without data, where nothing says how many the trained ones have.
         calibration_file: or a file of them: .npz of x and lengths; for language models also a text, .txt.
         scope: "global" ranks all layers together, "layer" each alone; by default what the target has.
         min_states: minimum states to keep per layer (0 allows none).
         seed: of the criterion random, of what is drawn from the sequences, and of inputs made without data.
         shape: S4D only: "rectangular" keeps as many states in every channel, "ragged" pads to the widest.
         masked, target: keep all shapes, and zero B and C; what is removed, by default states.
+        tune: then train what stays towards the unpruned network's answers, on the file or training split; see `tune`.
         multiple_of: language models: round what every group keeps up to a multiple; by default 8, below 16 states 1.
         keep: instead of a ratio, exactly these units: a file, another checkpoint of `last`, or what its stamp holds.
         stock: language models: zeros up to the largest layer, for stock classes.
@@ -127,11 +131,20 @@ def prune(
         horizon=horizon, target=target, multiple_of=multiple_of, stock=stock, pattern=pattern, modules=modules,
         allow_unstable=allow_unstable,
     )  # fmt: skip
-    sequences = Calibration(calibration, task, calibration_file, data_dir)
+    sequences = Calibration(calibration, task, calibration_file, data_dir, length)
     whole = without(opened(checkpoint), drop or ())
-    if keep is not None:
-        return kept.prune_kept(whole, keep, how, sequences, (ratio, *limits.values()))
-    with shown(progress) as bar:
+
+    def smaller(sequences: Calibration, bar: Progress | None) -> Checkpoint:
+        if keep is not None:
+            return kept.prune_kept(whole, keep, how, sequences, (ratio, *limits.values()))
         if isinstance(extent, budget.Budget):
             return budget.prune_within(whole, extent, how, sequences, bar)
         return pruning.prune(whole, extent, how, sequences, bar)
+
+    with shown(progress) as bar:
+        if not tune:
+            return smaller(sequences, bar)
+        from last_cli.pruning.tune.after import asked_by_pruning, tuned
+
+        asked = asked_by_pruning(how, whole, sequences, extent.kind if isinstance(extent, budget.Budget) else None)
+        return tuned(smaller(asked, bar), whole, sequences, seed, bar)

@@ -26,6 +26,13 @@ class Sizes(NamedTuple):
     after: int
 
 
+class Change(NamedTuple):
+    """What was measured before and after."""
+
+    before: float
+    after: float
+
+
 class Spread(NamedTuple):
     """Minimum, median and maximum."""
 

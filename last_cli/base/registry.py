@@ -72,6 +72,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
 RESULTS = {
     "score": "last_cli.results.score:ScoreReport",
     "prune": "last_cli.results.prune:PruneReport",
+    "tune": "last_cli.results.tune:TuneReport",
     "eval": "last_cli.results.evaluation:EvalReport",
     "sweep": "last_cli.results.sweep:SweepReport",
     "compare": "last_cli.results.compare:CompareReport",
@@ -90,6 +91,7 @@ RESULTS = {
 VIEWS = {
     "score": "last_cli.display.score:score_view",
     "prune": "last_cli.display.prune:prune_view",
+    "tune": "last_cli.display.tune:tune_view",
     "eval": "last_cli.display.eval:eval_view",
     "sweep": "last_cli.display.sweep:sweep_view",
     "compare": "last_cli.display.compare:compare_view",

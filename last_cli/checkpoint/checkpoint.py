@@ -37,6 +37,7 @@ from last_cli.results.source import Source
 
 if TYPE_CHECKING:
     from last_cli.results.prune import PruneReport
+    from last_cli.results.tune import TuneReport
 
 LAYERS_THAT_HINT = 2  # enough for what their numbers tell
 
@@ -59,6 +60,7 @@ class Checkpoint:
         renamed: keys that leaves on disk get, where these are others; None where one is left out.
         settings: what changes with the arrays in JSON files beside them, by file and by path of keys.
         report: what pruning did, where this is its result.
+        tuned: what tuning did, where this is its result.
         contradictions: what is said of the network around the layers and cannot be, given the tree.
     """
 
@@ -74,6 +76,7 @@ class Checkpoint:
     renamed: Mapping[Key, Key | None] = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
     report: PruneReport | None = None
+    tuned: TuneReport | None = None
     contradictions: tuple[str, ...] = ()
 
     def __repr__(self) -> str:

@@ -7,7 +7,7 @@ import typer
 import last_cli as last
 from last_cli.cli.app import command
 from last_cli.cli.completion import splits
-from last_cli.cli.gates import fraction, tell_gates
+from last_cli.cli.gates import expect_gates, fraction, tell_gates
 from last_cli.cli.options import (
     Ckpt,
     Data,
@@ -59,6 +59,8 @@ def evaluate(
     from last_cli.display.eval import eval_view
     from last_cli.display.terminal import progress_bar
 
+    limits = (gates.min_accuracy, gates.max_drop, gates.max_perplexity, gates.max_increase)
+    expect_gates(general.form, general.report, limits)
     reports = join(processes, place.device)
     quiet = general.quiet or not reports
     checkpoint = load(ckpt, quiet, **vars(step), **vars(model))

@@ -3,14 +3,15 @@
 # No `from __future__ import annotations` here: see options.
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
 
-from last_cli.base.errors import UsageError, spelled
+from last_cli.base.errors import AnswerIsNo, UsageError, spelled
 from last_cli.cli.shared import tell
 from last_cli.display.forms import Format, GateFormat
 from last_cli.display.view import Passed
@@ -69,6 +70,23 @@ def tell_gates(gates: Sequence[Passed], quiet: bool) -> None:
         tell(gate.line, quiet and gate.passed, "ok" if gate.passed else "error")
         if not gate.passed:
             annotate(gate.line)
+
+
+@contextmanager
+def annotated(checkpoint: Path) -> Iterator[None]:
+    """A budget that no ratio meets is annotated, too."""
+    try:
+        yield
+    except AnswerIsNo as no:
+        annotate(f"{checkpoint.name}: {no.message}")
+        raise
+
+
+def expect_gates(form: str, report: Path | None, limits: Sequence[object]) -> None:
+    """Before any work: raises UsageError where the gates shall be shown to JUnit, and there are none."""
+    asked = form == "junit" or (report is not None and report.suffix == ".xml")
+    if asked and all(limit is None for limit in limits):
+        raise UsageError("⟦format junit⟧ shows gates, and there are none", "add one, such as ⟦min_accuracy 0.6⟧")
 
 
 def annotate(line: str) -> None:

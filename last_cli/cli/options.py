@@ -189,6 +189,7 @@ class Way:
     masked: Annotated[bool, how_option("--masked", help="Keep all shapes; set B and C of removed states to zero.")] = (
         False
     )
+    tune: Annotated[bool, how_option("--tune", help="Then train what stays, as `last tune` does.")] = False
 
 
 @options
@@ -213,6 +214,9 @@ class Calibration:
     ] = None
     data_dir: Annotated[
         Path | None, calibration_option(help="Directory of the task's files.", show_default="$LAST_DATA_DIR")
+    ] = None
+    length: Annotated[
+        int | None, calibration_option(help="Steps of sequences made without data.", show_default="the trained length")
     ] = None
 
 

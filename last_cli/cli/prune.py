@@ -5,6 +5,7 @@ from typing import Annotated
 
 import last_cli as last
 from last_cli.cli.app import command
+from last_cli.cli.gates import annotated
 from last_cli.cli.options import (
     Amount,
     BudgetCalibration,
@@ -59,7 +60,7 @@ def prune(
     checkpoint = load(ckpt, quiet, **vars(step), **vars(model))
     if not output.dry_run:
         check_output(out, source=checkpoint.index, force=output.force)
-    with progress_bar(quiet) as progress:
+    with annotated(ckpt), progress_bar(quiet) as progress:
         small = last.prune(
             checkpoint,
             **vars(amount),

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from last_cli.tasks.task import FILE
+
 STATISTICS = {"first batch norm": "from the first batch norm", "uniform": "uniform"}
 
 
 def in_words(said: Mapping[str, Any]) -> str:
     """For example "256 synthetic sequences (length 65, token frequencies from the first batch norm, seed 0)"."""
-    rest = {name: value for name, value in said.items() if not name.startswith("digest")}
+    rest = {name: value for name, value in said.items() if not name.startswith("digest") and value != FILE}
     count = rest.pop("sequences", None)
     some = "sequences" if count is None else f"{count:,} sequences"
     if kind := rest.pop("random", None):

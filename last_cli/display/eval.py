@@ -7,7 +7,7 @@ from typing import Any
 
 from last_cli.display.sheet import Sheet
 from last_cli.display.view import Passed, View
-from last_cli.display.words import base_name
+from last_cli.display.words import base_name, task_in_words
 from last_cli.results.evaluation import Comparison, EvalReport, Gate, Increase, PrecisionLoss
 from last_cli.tasks.task import ACCURACY, PERPLEXITY
 
@@ -48,10 +48,7 @@ def _summary(report: EvalReport) -> str:
         counted = "" if stride == window else f", every {stride:,}"
         what = f"{measured.n:,} tokens in {len(measured.results):,} windows of at most {window:,}{counted}"
     made = " (generated)" if task["source"] == "generated" else ""
-    return (
-        f"{task['name']} v{task['version']}, {task['split']} split{made}, {what} in {measured.seconds:.1f} s on "
-        f"{measured.device}"
-    )
+    return f"{task_in_words(task)}{made}, {what} in {measured.seconds:.1f} s on {measured.device}"
 
 
 def _gate(gate: Gate) -> str:

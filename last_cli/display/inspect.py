@@ -83,6 +83,9 @@ def _stamp_rows(found: Inspection) -> list[list[str]]:
     for step in stamp.get("pruned", []):
         kept = sum(_count(layer["kept"]) for layer in step["layers"])
         zeros = sum(array["zeros"] for array in step.get("weights", ()))
+        if step.get("method") == "tune":
+            rows.append(["tuned", f"{step.get('steps', 0):,} steps, towards {step.get('teacher', {}).get('path')}"])
+            continue
         what = f"{zeros:,} weights 0" if zeros else f"{kept:,} {step.get('target', 'states')} kept"
         rows.append(["pruned", f"{step['criterion']} {step['ratio']:g}, {what}, from {step['source']['path']}"])
     return rows

@@ -8,6 +8,7 @@ from typing import Any
 from last_cli.display.calibration import in_words
 from last_cli.display.search import search_details, search_lines, search_sheet
 from last_cli.display.sheet import Sheet
+from last_cli.display.tune import tune_lines
 from last_cli.display.view import View
 from last_cli.display.words import base_name, byte_size, kept_of, number, short_names
 from last_cli.results.prune import LayerPrune, PruneReport
@@ -41,6 +42,7 @@ def _lines(report: PruneReport) -> list[str]:
         lines.append(f"state per sequence {byte_size(before)} -> {byte_size(after)} ({after / before - 1:+.1%})")
     lines += _zeros_notes(report) + _blocks_notes(report)
     lines += search_lines(report.search) if report.search else []
+    lines += tune_lines(report.tuned) if report.tuned else []
     if "dynamics" in report.changes and report.sliced_copies:
         lines.append("the optimizer arrays belong to the old poles: restart the optimizer")
     return lines
@@ -68,7 +70,7 @@ def prune_hints(report: PruneReport) -> list[str]:
     if report.memory:
         return _language_hints(report)
     hints = []
-    if report.target == "states" and not (report.changes and report.differences):
+    if report.target == "states" and not (report.tuned or (report.changes and report.differences)):
         hints.append("⟦method reconstruct⟧ also refits C and usually loses less accuracy")
     (states, live), (before, after) = report.states, report.bytes
     shrunk = after < before * (1 + live / states) / 2

@@ -12,7 +12,7 @@ from last_cli.display.figures.figure import available
 from last_cli.display.forms import csv_text, json_text, text
 from last_cli.display.sheet import Sheet
 from last_cli.display.view import View
-from last_cli.display.words import base_name
+from last_cli.display.words import base_name, task_in_words
 from last_cli.results.sweep import SweepMean, SweepReport
 from last_cli.tasks.task import PERPLEXITY
 
@@ -45,7 +45,7 @@ def _draw(report: SweepReport, out: Path | io.BytesIO) -> None:
 def _lines(report: SweepReport) -> list[str]:
     """What the numbers are."""
     base, task = report.baseline, report.task
-    name = f"{task['name']} v{task['version']}, {task['split']} split"
+    name = task_in_words(task)
     if report.metric == PERPLEXITY:
         return [
             f"{name}, {base.n:,} tokens on {base.device}; unpruned perplexity per token "

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
+from typing import Any
+
+from last_cli.tasks.task import FILE
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -45,3 +48,10 @@ def short_names(names: Sequence[str]) -> list[str]:
 def _common(paths: Sequence[Sequence[str]]) -> int:
     """How many parts all paths share at the start."""
     return next((i for i, column in enumerate(zip(*paths, strict=False)) if len(set(column)) > 1), 0)
+
+
+def task_in_words(task: Mapping[str, Any]) -> str:
+    """Name, version and split; a file is called one."""
+    if task["split"] == FILE:
+        return f"the file {task['name']}"
+    return f"{task['name']} v{task['version']}, {task['split']} split"

@@ -20,7 +20,7 @@ from last_cli.evaluation.metrics import GATES, compare, expect, precision_loss
 from last_cli.evaluation.resume import Session, Tell
 from last_cli.families.network import Spec, check_precision
 from last_cli.results.evaluation import Comparison, EvalReport, Gate, Increase, Measured, Precision
-from last_cli.tasks.find import find
+from last_cli.tasks.find import find, split_of
 from last_cli.tasks.task import ACCURACY, Split
 from last_cli.tasks.tokenizer import tokenizer_digest
 
@@ -205,7 +205,12 @@ def load_split(checkpoint: Checkpoint, request: Request, progress: Progress | No
 def described(request: Request, data: Split) -> dict[str, Any]:
     """The `task` object of the JSON results."""
     version = find(request.task).version
-    said = {"name": request.task, "version": version, "split": request.split, "source": data.source}
+    said = {
+        "name": request.task,
+        "version": version,
+        "split": split_of(request.task, request.split),
+        "source": data.source,
+    }
     limit = {} if request.limit is None else {"limit": request.limit}
     return said | limit | {"length": data.length}
 

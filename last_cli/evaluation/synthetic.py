@@ -20,7 +20,7 @@ PADDING = 0
 SHORTEST, LONGEST = 0.3, 2.0
 
 
-def sequences(checkpoint: Checkpoint, count: int, *, seed: int = 0) -> Inputs:
+def sequences(checkpoint: Checkpoint, count: int, *, seed: int = 0, length: int | None = None) -> Inputs:
     """`count` sequences of independent steps: of tokens, where a vocabulary or a head of two documents says so.
 
     Tokens are as frequent, and features have the mean and spread, that the first batch norm remembers; else they are
@@ -28,9 +28,9 @@ def sequences(checkpoint: Checkpoint, count: int, *, seed: int = 0) -> Inputs:
     longer ones guard against errors that build up. All others have the trained length.
 
     Raises:
-        UsageError: nothing tells the trained length.
+        UsageError: no length is given, and nothing tells the trained one.
     """
-    spec, length = model_spec(checkpoint), trained_length(checkpoint)
+    spec, length = model_spec(checkpoint), length or trained_length(checkpoint)
     documents = (spec.documents,) if spec.documents > 1 else ()
     padded = bool(documents) or (checkpoint.config.padded and checkpoint.origins["padded"] != "assumed")
     steps = round(LONGEST * length) if padded else length

@@ -213,6 +213,18 @@ def averaged(
     return leaf
 
 
+def owners(shape: tuple[int, ...], units: Units, leaf: str) -> Int[np.ndarray, "..."]:
+    """For each entry of a leaf of this shape the unit that owns it, counted through all groups; -1 where none does."""
+    found = np.zeros(shape, np.int64)
+    numbers = 1 + np.arange(units.groups * units.count).reshape(units.groups, units.count)
+    for segment in units.segments.get(leaf, ()):
+        last = tuple(range(-len(segment.axes), 0))
+        moved = np.moveaxis(found, segment.axes, last)
+        own = _entries(segment, moved.shape[-1], numbers)
+        found = np.moveaxis(np.where(own > 0, own, moved), last, segment.axes)
+    return found - 1
+
+
 def live_units(units: Units, leaves: Mapping[str, Any]) -> Bool[np.ndarray, "G N"] | None:
     """Which units may add something to the output; None where all of them may.
 
@@ -248,10 +260,10 @@ def _runs(segment: Segment, groups: int) -> np.ndarray:
 
 
 def _entries(segment: Segment, size: int, units: np.ndarray) -> np.ndarray:
-    """The mask of units (G, N) as one of entries along the axis, (size,) or (G, size)."""
+    """What is said of units (G, N), of entries along the axis: (size,) or (G, size), 0 where no unit owns one."""
     rows = np.repeat(units, segment.copies, axis=0).reshape(1, -1) if segment.group_axis is None else units
     own = np.tile(np.repeat(rows, segment.block, axis=1), segment.repeat)
-    mask = np.zeros((len(own), size), bool)
+    mask = np.zeros((len(own), size), units.dtype)
     mask[:, segment.start : segment.start + own.shape[1]] = own
     return mask[0] if segment.group_axis is None else mask
 

@@ -38,6 +38,7 @@ from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.units import units_of
 from last_cli.results.evaluation import Comparison
 from last_cli.results.search import Limited, Rule, Search, SearchPoint
+from last_cli.tasks.find import split_of
 from last_cli.tasks.task import Split
 
 STEPS, COARSE, PATIENCE = 100, 10, 2
@@ -311,7 +312,8 @@ def _losses(
             return Lost(found.drop, found.drop_stderr, found.drop_upper)
         return Lost(found.increase, found.increase_stderr, found.increase_upper)
 
-    said: dict[str, Any] = {"task": request.task, "split": request.split, "sequences": len(judged.data.y)}
+    said: dict[str, Any] = {"task": request.task, "split": split_of(request.task, request.split)}
+    said["sequences"] = len(judged.data.y)
     same = all(fitted.get(name) == said[name] for name in ("task", "split"))
     if same or fitted.get("file") == request.task:
         said["also_calibrated_on"] = fitted["sequences"]

@@ -23,6 +23,7 @@ from last_cli.pruning.needs import Needs
 from last_cli.pruning.recipe import BY_CRITERION, Recipe
 from last_cli.pruning.removal import pruned
 from last_cli.pruning.score import able_criterion, score_layers
+from last_cli.pruning.tune.plan import TUNE
 from last_cli.results.prune import PruneReport
 
 KEEP = "keep"
@@ -100,7 +101,7 @@ def _said(keep: str | Path | Mapping[str, Any]) -> tuple[Mapping[str, Any], str]
             f"to keep other units, list them in a file of their own: {FORM}",
         )
     if isinstance(steps := content.get("pruned"), list) and steps:
-        steps = [step for step in steps if not (isinstance(step, Mapping) and step.get("method") == TRAINED)] or steps
+        steps = [s for s in steps if not (isinstance(s, Mapping) and s.get("method") in (TRAINED, TUNE))] or steps
         if len(steps) > 1:
             raise UsageError(f"{where}: {len(steps)} prunings one after the other, expected one", "repeat them in turn")
         content = steps[0]

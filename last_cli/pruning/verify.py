@@ -13,7 +13,7 @@ from last_cli.base.errors import CheckpointError
 from last_cli.base.words import some
 from last_cli.checkpoint.checkpoint import Checkpoint, load, opened
 from last_cli.checkpoint.drop import is_dropped
-from last_cli.checkpoint.trained import TRAINED
+from last_cli.checkpoint.trained import TRAINED, cleared
 from last_cli.families.carriers import carriers
 from last_cli.families.find import Layer
 from last_cli.families.lti.system import System, gain_bound, subtract, transfer_gain
@@ -29,6 +29,7 @@ from last_cli.pruning.made_up import with_room
 from last_cli.pruning.recipe import BLOCKS, WEIGHTS
 from last_cli.pruning.select import stored
 from last_cli.pruning.sparse.verify import zeros_checks
+from last_cli.pruning.tune.plan import TUNE
 from last_cli.results.verify import Check, VerifyReport
 
 STEPS, FEW_STEPS, FREQUENCIES = 64, 16, 257
@@ -138,18 +139,20 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     resizing = Resizing() if masked else resized(against, said)
     cuts = with_rescales(own_cuts(against.layers, said), resizing.arrays)
     refits = {layer.leaves[n] for layer in against.layers for n in _refitted(all_steps) if n in layer.leaves}
-    untouched = _untouched(pruned, against, {*cuts, *refits})
+    cleared = _cleared(pruned, all_steps)
+    also = f", {' and '.join(_refitted(all_steps))} {'tuned' if cleared is not None else 'refitted'}" if refits else ""
+    untouched = [_untouched(pruned, against, {*cuts, *refits, *(cleared or ())}), *_all_zero(pruned, cleared or ())]
     if roles := set().union(*map(_changes, all_steps)):
         new = {layer.leaves[n] for layer in against.layers for n in _new_leaves(layer, against, target, roles)}
-        kept = _bit_equal(pruned, against, {key: cut for key, cut in cuts.items() if key not in new})
-        checks += [replace(kept, name=f"kept entries bit-equal, {_in_words(roles)}"), untouched]
+        kept = _bit_equal(pruned, against, {key: cut for key, cut in cuts.items() if key not in {*new, *refits}})
+        checks += [replace(kept, name=f"kept entries bit-equal, {_in_words(roles)}{also}"), *untouched]
         if len(all_steps) == 1 and since is not None and "gain_bound" in steps[0]:
             checks.append(_new_poles_hold(pruned, against, steps[0]["gain_bound"]))
         return checks
     kept = _bit_equal(pruned, against, {key: cut for key, cut in cuts.items() if key not in refits})
-    kept = replace(kept, name=f"{kept.name}, {' and '.join(_refitted(all_steps))} refitted") if refits else kept
+    kept = replace(kept, name=f"{kept.name}{also}")
     kept = replace(kept, name=f"{kept.name}, means of merged {target} as computed anew") if merged else kept
-    checks += [kept, untouched, *_settings(pruned, against, resizing)]
+    checks += [kept, *untouched, *_settings(pruned, against, resizing)]
     linear = all(layer.family.system is not None for layer in against.layers)
     responding = linear or all(layer.family.respond is not None for layer in against.layers)
     if target == "states" and responding and not refits and all(check.passed for check in checks[1:]):
@@ -223,6 +226,20 @@ def _changes(step: Mapping[str, Any]) -> set[Role]:
 def _refitted(steps: Steps) -> list[str]:
     """The leaves of every layer, by name, that prunings refitted otherwise than by a role."""
     return sorted({name for step in steps for name in step.get("refitted", ())})
+
+
+def _cleared(pruned: Checkpoint, steps: Sequence[Mapping[str, Any]]) -> list[Any] | None:
+    """Keys of the optimizer's moments that a tuning has set to zero; None where nothing was tuned."""
+    names = _refitted([step for step in steps if step.get("method") == TUNE])
+    keys = [layer.leaves[name] for layer in pruned.layers for name in names if name in layer.leaves]
+    return list(cleared(keys, pruned.leaves)) if names else None
+
+
+def _all_zero(pruned: Checkpoint, keys: Collection[Any]) -> list[Check]:
+    if not keys:
+        return []
+    wrong = ["/".join(key) for key in keys if pruned.read([key])[key].any()]
+    return [Check("moments of tuned leaves are 0", not wrong, _seen(wrong, f"{len(keys)} arrays"))]
 
 
 def _in_words(roles: set[Role]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from last_cli.base.record import Record, Result, Sizes
 from last_cli.results.search import Search
 from last_cli.results.source import Source
+from last_cli.results.tune import TuneReport
 
 
 @dataclass(frozen=True, repr=False)
@@ -143,6 +144,7 @@ class PruneReport(Result):
         output: where it was written; null where it was not.
         fillable: zeros in the place of units that went change nothing.
         zeros: of pruned weights: `modules`, `pattern`, and of each array in `weights` how many it has, and are 0.
+        tuned: what tuning did afterwards, where it did.
     """
 
     command = "prune"
@@ -150,10 +152,11 @@ class PruneReport(Result):
     json_keys = (
         "checkpoint", "output", "family", "ratio", "criterion", "target", "scope", "shape", "masked", "seed", "assumed",
         "states", "parameters", "bytes", "state_bytes", "loads", "layers", "zeros", "warnings", "rescaled", "search",
-        "method", "calibration", "settings", "meaning",
+        "tuned", "method", "calibration", "settings", "meaning",
     )  # fmt: skip
     json_optional = (
-        "target", "state_bytes", "loads", "zeros", "rescaled", "search", "method", "calibration", "settings", "meaning",
+        "target", "state_bytes", "loads", "zeros", "rescaled", "search", "tuned", "method", "calibration", "settings",
+        "meaning",
     )  # fmt: skip
     json_open = ("needed",)
 
@@ -185,6 +188,7 @@ class PruneReport(Result):
     rescaled: Mapping[str, Any] = field(default_factory=dict)
     loads: str | None = None
     zeros: Mapping[str, Any] = field(default_factory=dict)
+    tuned: TuneReport | None = None
     fillable: bool = True
     output: str | None = None
 

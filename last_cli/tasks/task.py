@@ -15,6 +15,8 @@ from last_cli.base.progress import Progress
 from last_cli.base.rows import Rows
 
 SPLITS = ("test", "val", "train")
+FILE = "file"
+"""What reports say instead where a task is one file, and has no splits."""
 ACCURACY = "accuracy"
 """The metric that gates, budgets in points and sweeps speak of."""
 PERPLEXITY = "perplexity"

@@ -13,7 +13,7 @@ from commands import DIGITS, S4D, S5, Run, data, fails
 from random_layers import classifier, write
 
 import last_cli as last
-from last_cli.cli.options import share
+from last_cli.cli.gates import share
 
 
 def test_samples_reach_what_they_promise() -> None:
@@ -31,7 +31,7 @@ def test_gates_decide_the_exit_code(run: Run, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     code, _, err = run(*base, "--min-accuracy", "99")
     assert code == 1
-    assert "::error::accuracy" in err
+    assert "::error::s5-listops: gate failed: accuracy" in err
 
 
 def test_a_partial_run_says_so(run: Run) -> None:
@@ -44,7 +44,7 @@ def test_a_partial_run_says_so(run: Run) -> None:
 def test_eval_in_every_form(run: Run) -> None:
     arguments = ("eval", S5, "--task", "listops", "--limit", "50", "--baseline", S5)
     assert "difference (paired)" in run(*arguments)[1]
-    assert run(*arguments, "--format", "md")[1].startswith("|  | accuracy |")
+    assert run(*arguments, "--format", "md")[1].startswith("### last eval s5-listops on listops\n\n|  | accuracy |")
     rows = list(csv.DictReader(io.StringIO(run(*arguments, "--format", "csv")[1])))
     assert float(rows[0]["baseline_drop"]) == 0
     assert (rows[0]["path"], rows[0]["task"], rows[0]["split"]) == (S5, "listops", "test")

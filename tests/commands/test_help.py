@@ -19,7 +19,8 @@ from last_cli.cli.app import built
 from last_cli.cli.options import GROUPS, PROCESSES, Model
 from last_cli.evaluation import measure as measuring
 
-COMMANDS = "score prune eval sweep bench inspect config verify diff list explain doctor cache demo import export"
+COMMANDS = "score prune tune eval sweep compare bench inspect config verify diff "
+COMMANDS += "list explain schema doctor cache demo import export"
 
 
 @pytest.mark.parametrize(

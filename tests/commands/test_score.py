@@ -40,7 +40,7 @@ def test_score_filters_layers_and_writes_csv_and_markdown(run: Run) -> None:
     assert len(rows) == 128
     assert sum(int(row["keep"]) for row in rows) == 64
     _, out, _ = run("score", S5, "--format", "md")
-    assert out.startswith("| layer | states |")
+    assert out.startswith("### last score s5-listops, criterion last\n\n| layer | states |") and out.endswith("\n\n")
     assert "no layer matches" in fails(run, "score", S5, "--layer", "nothing")[0]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from last_cli.display.search import in_words, search_details, search_lines, search_sheet
+from last_cli.display.words import task_in_words
 from last_cli.results.search import Search, SearchPoint
+from last_cli.tasks.find import split_of
 
 POINTS = [SearchPoint(0.5, 0.03, 0.004, None, False), SearchPoint(0.25, 0.0045, 0.002, None, True)]
 
@@ -40,3 +42,11 @@ def test_an_error_is_told_as_it_is() -> None:
         "measured on 256 synthetic sequences (length 65, token frequencies from the first batch norm, seed 0)"
     )
     assert search_sheet(search).rows == [["0.25", "0.0045", "0.002", "yes"], ["0.5", "0.03", "0.004", "no"]]
+
+
+def test_a_file_is_no_split() -> None:
+    search = Search("max_drop", 0.5, "upper limit", {"task": "mine.npz", "split": "file"}, 0.01, POINTS, 0.25)
+    assert search_lines(search)[1] == "measured on sequences of mine.npz"
+    said = {"version": 1, "split": split_of("mine.npz", "test"), "name": "mine.npz"}
+    assert task_in_words(said) == "the file mine.npz"
+    assert task_in_words({**said, "name": "digits", "split": split_of("digits", "test")}) == "digits v1, test split"

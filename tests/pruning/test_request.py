@@ -14,7 +14,9 @@ from random_networks import shared
 
 import last_cli as last
 from last_cli.base.errors import DataError, UsageError
+from last_cli.pruning.calibration.observe import observe
 from last_cli.pruning.calibration.request import Calibration, Draw, from_file, from_task
+from last_cli.pruning.recipe import Recipe
 
 
 def test_the_test_split_never_calibrates() -> None:
@@ -101,3 +103,31 @@ def test_arrays_that_are_no_sequences(tmp_path: Path, arrays: dict[str, np.ndarr
     np.savez(tmp_path / "c.npz", **arrays)  # pyright: ignore[reportArgumentType]
     with pytest.raises(DataError, match=said):
         from_file(tmp_path / "c.npz")
+
+
+def test_a_length_makes_sequences_where_none_is_known() -> None:
+    ck = shared()
+    assert Calibration().inputs(ck, Draw()) is None
+    made = Calibration(length=12).inputs(ck, Draw())
+    assert made is not None and made.length == 12 and made.source["length"] == 12
+    white = observe(ck, Recipe(method="reconstruct"))
+    assert white.inputs is None and "⟦length 64⟧ makes sequences" in white.warnings[0]
+    assert observe(ck, Recipe(method="reconstruct"), Calibration(length=12)).inputs is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (Calibration(length=0), "length is 0"),
+        (Calibration(8, length=12), "made without data, but calibration names some"),
+        (Calibration(calibration_file="x.npz", length=12), "calibration_file names some"),
+    ],
+)
+def test_a_length_is_that_of_made_sequences(given: Calibration, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        given.inputs(shared(), Draw())
+
+
+def test_what_takes_no_sequences_takes_no_length() -> None:
+    with pytest.raises(UsageError, match="length names sequences to measure on"):
+        last.prune(shared(), 0.5, length=12)

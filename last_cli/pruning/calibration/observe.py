@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from last_cli.pruning.calibration.measurements import Measurement
 
 WHITE_HORIZON = 1024
+WHITE = (
+    "nothing says on sequences of which length it was trained: its states are measured on white inputs in closed form, "
+    "and no network is run; ⟦length 64⟧ makes sequences of 64 steps"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +62,8 @@ class Observation:
 
     @property
     def warnings(self) -> list[str]:
-        """A line for each of them."""
-        return told(self.checkpoint, self.guesses)
+        """A line for each of them, and one where no length is known, and so no sequences are made."""
+        return told(self.checkpoint, self.guesses) if self.inputs else [WHITE]
 
     @cached_property
     def measurements(self) -> Mapping[str, Measurement]:

@@ -12,7 +12,7 @@ from last_cli.base.files import open_npz
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.checkpoint.guess import task_guesses
-from last_cli.evaluation.inputs import HINT, SEQUENCES, Inputs, answers_tokens, positive
+from last_cli.evaluation.inputs import HINT, SEQUENCES, Inputs, answers_tokens, positive, trained_length
 from last_cli.tasks.task import Split
 
 WINDOWS = 128
@@ -28,12 +28,14 @@ class Calibration:
         task: by default, where a number is given, the one that the checkpoint was trained on.
         calibration_file: an .npz file, see `from_file`; for language models a text or tokens, see tasks.language.
         data_dir: where the task's files are.
+        length: steps of sequences that are made without data; by default as many as the trained ones have.
     """
 
     calibration: int | None = None
     task: str | None = None
     calibration_file: str | Path | None = None
     data_dir: str | Path | None = None
+    length: int | None = None
 
     @property
     def options(self) -> list[str]:
@@ -48,6 +50,7 @@ class Calibration:
             UsageError: what is given does not go together, or does not say enough.
         """
         count, task, file = self.calibration, self.task, self.calibration_file
+        self._check_length(checkpoint)
         if file is not None:
             if task is not None or self.data_dir is not None:
                 raise UsageError("⟦calibration_file⟧ and ⟦task⟧ are both given", "take the sequences from one of them")
@@ -74,9 +77,21 @@ class Calibration:
         from last_cli.evaluation import synthetic
 
         try:
-            return synthetic.sequences(checkpoint, SEQUENCES, seed=draw.seed + (draw.skip > 0))
+            length = self.length or trained_length(checkpoint)
         except UsageError:
             return None
+        return synthetic.sequences(checkpoint, SEQUENCES, seed=draw.seed + (draw.skip > 0), length=length)
+
+    def _check_length(self, checkpoint: Checkpoint) -> None:
+        """Raises UsageError where a length is given that makes no sense, or beside sequences that have their own."""
+        if self.length is None:
+            return
+        if self.length < 1:
+            raise UsageError(f"⟦length⟧ is {self.length}, expected 1 step or more", "as many as the trained ones have")
+        given = [f"⟦{name}⟧" for name in ("calibration", "task", "calibration_file") if getattr(self, name) is not None]
+        if given or answers_tokens(checkpoint):
+            why = f"{given[0]} names some" if given else "a language model is measured on text"
+            raise UsageError(f"⟦length⟧ is that of sequences made without data, but {why}", "leave out ⟦length⟧")
 
 
 @dataclass(frozen=True)
@@ -115,7 +130,7 @@ def from_task(
     """
     if split == "test":
         raise UsageError("the test split is asked for calibration", "take val or train: what judges must not choose")
-    from last_cli.tasks.find import find
+    from last_cli.tasks.find import find, split_of
 
     source = find(task)
     split = split or source.selection_split or "train"
@@ -126,7 +141,7 @@ def from_task(
     chosen, drawn = draw.of(len(data.x), SEQUENCES if count is None else count)
     lengths = None if data.lengths is None else data.lengths[chosen]
     guessed = tuple(task_guesses(checkpoint, task, data.source, data.length))
-    return Inputs(data.x[chosen], lengths, {"task": task, "split": split, **drawn}, guesses=guessed)
+    return Inputs(data.x[chosen], lengths, {"task": task, "split": split_of(task, split), **drawn}, guesses=guessed)
 
 
 def _windows(data: Split, file: str, count: int, draw: Draw) -> Inputs:
