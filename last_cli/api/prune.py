@@ -100,7 +100,7 @@ def prune(
         multiple_of: language models: round what every group keeps up to a multiple; by default 8, below 16 states 1.
         keep: instead of a ratio, exactly these units: a file, another checkpoint of `last`, or what its stamp holds.
         stock: language models: zeros up to the largest layer, for stock classes.
-        pattern, modules: target weights: "2:4"; whose, of "in_proj,out_proj,mlp", by default of the first.
+        pattern, modules: target weights: "2:4", which is the ratio; whose, of "in_proj,out_proj,mlp": else the first.
         allow_unstable, horizon: proceed despite unstable poles (|lam| >= 1); steps, of the criterion `energy`.
         drop: globs of what is left out because code makes it anew, such as caches and optimizer states: paths in the
             tree, parts of such, or other items of the step.
@@ -121,11 +121,13 @@ def prune(
     from last_cli.checkpoint.drop import without
     from last_cli.pruning import budget, keep as kept, prune as pruning, recipe  # isort: skip
     from last_cli.pruning.calibration.request import Calibration
+    from last_cli.pruning.sparse.pattern import implied
 
     rules = {"strict": strict, "estimate": estimate, "assume": assume}
     limits: dict[Limited, float | None]
     limits = {"max_drop": max_drop, "max_increase": max_increase, "max_error": max_error}
-    extent = 0.0 if keep is not None else budget.ratio_or_budget(ratio, limits, **rules)
+    said = implied(pattern, ratio, limits)
+    extent = 0.0 if keep is not None else budget.ratio_or_budget(said, limits, **rules)
     how = recipe.recipe(
         criterion, method, scope=scope, min_states=min_states, seed=seed, shape=shape, refit=refit, masked=masked,
         horizon=horizon, target=target, multiple_of=multiple_of, stock=stock, pattern=pattern, modules=modules,

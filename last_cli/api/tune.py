@@ -16,7 +16,7 @@ def tune(
     checkpoint: Checkpoint | str | Path, teacher: Checkpoint | str | Path, *, task: str | None = None,
     calibration_file: str | Path | None = None, data_dir: str | Path | None = None, split: str = "train",
     sequences: int = 8000, steps: int | None = None, minutes: float | None = None, seed: int = 0,
-    device: str | None = None, resume: bool = False, progress: Progress | None = None, tell: Tell | None = None,
+    device: str | None = None, resume: bool = False, progress: Progress | bool | None = True, tell: Tell | None = None,
 ) -> Checkpoint:  # fmt: skip
     """A pruned checkpoint with what it keeps trained towards the unpruned one's answers, in memory; `save` writes it.
 
@@ -37,7 +37,8 @@ def tune(
         seed: of the sequences that are drawn, and of their order.
         device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
         resume: take up what an interrupted run of the same tuning left.
-        progress, tell: called with what is being done, and how much of it is done; with a line, and its kind.
+        progress: False shows none; or what is called with what is being done, and how much of it is done.
+        tell: called with a line for the user, and its kind.
 
     Returns:
         The tuned checkpoint. Its `tuned` says what was done.
@@ -48,6 +49,7 @@ def tune(
         UsageError: layers that are no linear systems, a teacher of another network, a test split, or nothing that says
             which sequences.
     """
+    from last_cli.api.progress import shown
     from last_cli.checkpoint.checkpoint import opened
     from last_cli.pruning.tune import tune as tuning
     from last_cli.pruning.tune.plan import Length
@@ -55,4 +57,6 @@ def tune(
 
     inputs = Sequences(sequences, task, calibration_file, data_dir, split, device)
     length = Length(steps, minutes, seed)
-    return tuning.tune(opened(checkpoint), opened(teacher), inputs, length, resume=resume, progress=progress, tell=tell)
+    one, other = opened(checkpoint), opened(teacher)
+    with shown(progress) as bar:
+        return tuning.tune(one, other, inputs, length, resume=resume, progress=bar, tell=tell)

@@ -40,6 +40,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "flap": "last_cli.pruning.criteria.flap:FLAP",
         "gn": "last_cli.pruning.criteria.gn:GN",
         "magnitude": "last_cli.pruning.criteria.magnitude:MAGNITUDE",
+        "reference-magnitude": "last_cli.pruning.criteria.magnitude:REFERENCE_MAGNITUDE",
         "random": "last_cli.pruning.criteria.random:RANDOM",
     },
     "tasks": {

@@ -14,7 +14,7 @@ from last_cli.cli.shared import check_plot, load, show, tell
 
 @command(
     "last compare ckpt/ pruned/ tuned/ --task listops",
-    "last compare dense=run0/,run1/ small=small0/,small1/ --plot seeds.pdf",
+    "last compare dense=run0/,run1/ small=small0/,small1/",
 )
 def compare(
     ckpts: Annotated[

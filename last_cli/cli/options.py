@@ -160,7 +160,9 @@ class Weights:
     pattern: Annotated[
         str | None,
         remove_option(
-            metavar="N:M", help="With --target weights: keep N of every M, such as 2:4.", show_default="any place"
+            metavar="N:M",
+            help="With --target weights: keep N of every M, such as 2:4, which is the ratio.",
+            show_default="any place",
         ),
     ] = None
     modules: Annotated[

@@ -20,7 +20,7 @@ from last_cli.families.followers import followers
 from last_cli.families.layer import Layer, layer_of
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.system import System
-from last_cli.families.near import Node, check_siblings, is_near, nearest, nodes_of, refuse_foreign, refuse_near
+from last_cli.families.near import Node, check_siblings, near_of, nearest, nodes_of, refuse_foreign, refuse_near
 from last_cli.families.target import live_units
 from last_cli.formats import Key, Leaf
 
@@ -54,7 +54,7 @@ def find_layers(leaves: Mapping[Key, Leaf], files: Mapping[str, Any] = MappingPr
         layers.append(_layer(name, found[path], nodes[path], structure))
     if not layers:
         raise _none_found(nodes, families, found, leaves)
-    near = [n for path, n in nodes.items() if path not in found and not is_moment(path) and is_near(n, families)]
+    near = near_of((n for path, n in nodes.items() if path not in found and not is_moment(path)), families)
     if near:  # Most trees have none, and what follows the layers takes a while to tell.
         following = followers(layers, leaves).keys()
         refuse_near([node for node in near if not following >= {*node.names.values()}], families)

@@ -90,14 +90,21 @@ def refuse_foreign(name: str, family: Family, node: Node) -> None:
         )
 
 
-def is_near(node: Node, families: Sequence[Family]) -> bool:
-    """Whether a node has most of a family's leaves, or is of a kind that its own leaves tell."""
-    family = _likest(node, families)
-    shared = _shared(node, family)
-    if len(shared) > 1 and (2 * len(shared) >= len(family.required) or len(shared - _COMMON) > 1):
-        return True
-    relative = _relative(node, families)
-    return relative is not None and relative.alone
+def near_of(nodes: Iterable[Node], families: Sequence[Family]) -> list[Node]:
+    """Those that have most of a family's leaves, or are of a kind that their own leaves tell."""
+    alone = [relative for family in families for relative in family.relatives if relative.alone]
+    known: dict[frozenset[tuple[str, tuple[int, ...]]], bool] = {}
+
+    def is_near(node: Node) -> bool:
+        inside = node.inside
+        if (alike := frozenset(inside.items())) not in known:  # Models repeat their layers.
+            family = _likest(node, families)
+            shared = _shared(node, family)
+            most = len(shared) > 1 and (2 * len(shared) >= len(family.required) or len(shared - _COMMON) > 1)
+            known[alike] = most or any(relative.fits(inside) for relative in alone)
+        return known[alike]
+
+    return [node for node in nodes if is_near(node)]
 
 
 def refuse_near(nodes: Iterable[Node], families: Sequence[Family]) -> None:

@@ -18,6 +18,7 @@ from last_cli.pruning.reconstruct.projection import Projected, ProjectionPlan, t
 from last_cli.pruning.removal import pruned
 from last_cli.pruning.score import score_layers, with_keep
 from last_cli.pruning.slow import slow_warnings
+from last_cli.pruning.unpaired import UNPAIRED, in_stamp, own_readouts, repaired
 from last_cli.results.score import LayerScore
 
 
@@ -65,15 +66,16 @@ class CriterionPlan:
         recipe, needs = self.needs.recipe, self.needs
         scored, masked = with_keep(self.scored, recipe, ratio), recipe.masked or draft
         masks = {s.name: s.keep for s in scored if s.keep is not None}
+        target = recipe.target or "states"
+        readouts = own_readouts(self.checkpoint, needs, self.scored, ratio)
         new, lacking = made_up(self.checkpoint, needs, masks)
         said = {**needs.said, **({"made_up": names_of(new)} if new else {})}
         settings = {**recipe.settings, **said, **({"refitted": names_of(new)} if new else {})}
-        changed = with_leaves(self.checkpoint, new)
+        settings |= in_stamp(self.checkpoint, readouts, target)
+        changed = with_leaves(repaired(self.checkpoint, masks, readouts, target), new)
         found = of_source(pruned(changed, scored, replace(recipe, masked=masked), ratio, settings), self.checkpoint)
-        assumed, warnings = (
-            {**found.report.assumed, **needs.assumed},
-            [*self.warnings, *found.report.warnings, *lacking],
-        )
+        warnings = [*self.warnings, *found.report.warnings, *lacking, *([UNPAIRED] if readouts else [])]
+        assumed = {**found.report.assumed, **needs.assumed}
         return replace(found, report=replace(found.report, assumed=assumed, needed=said, warnings=warnings))
 
 

@@ -24,6 +24,7 @@ from last_cli.pruning.recipe import BY_CRITERION, Recipe
 from last_cli.pruning.removal import pruned
 from last_cli.pruning.score import able_criterion, score_layers
 from last_cli.pruning.tune.plan import TUNE
+from last_cli.pruning.unpaired import READOUTS
 from last_cli.results.prune import PruneReport
 
 KEEP = "keep"
@@ -105,6 +106,8 @@ def _said(keep: str | Path | Mapping[str, Any]) -> tuple[Mapping[str, Any], str]
         if len(steps) > 1:
             raise UsageError(f"{where}: {len(steps)} prunings one after the other, expected one", "repeat them in turn")
         content = steps[0]
+    if isinstance(content, Mapping) and READOUTS in content:
+        raise UsageError(f"{where}: B and C were chosen apart there, and ⟦keep⟧ keeps units as a whole", FORM)
     if not isinstance(content, Mapping) or not isinstance(content.get("layers"), list):
         raise UsageError(f"{where}: lists no `layers`", FORM)
     return content, where

@@ -185,6 +185,8 @@ class Recipe:
                 f"⟦multiple_of⟧ is given, but groups of {self.target} may keep different numbers",
                 "it goes with language models, of which every group of a layer keeps as many",
             )
+        if self.refit and self.scoring.readouts:
+            raise UsageError(f"⟦refit⟧ does not go with {self.criterion}, which pairs B and C anew", "leave one out")
         if self.refit and self.target != "states" and any(layer.family.system for layer in layers):
             raise UsageError(f"⟦refit⟧ removes no {self.target}", "it removes states, and refits C to the others")
         if self.stock and any(layer.family.resized is None for layer in layers):

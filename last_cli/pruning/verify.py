@@ -30,6 +30,7 @@ from last_cli.pruning.recipe import BLOCKS, WEIGHTS
 from last_cli.pruning.select import stored
 from last_cli.pruning.sparse.verify import zeros_checks
 from last_cli.pruning.tune.plan import TUNE
+from last_cli.pruning.unpaired import READOUTS, as_said
 from last_cli.results.verify import Check, VerifyReport
 
 STEPS, FEW_STEPS, FREQUENCIES = 64, 16, 257
@@ -134,7 +135,7 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     if target in AROUND:
         return [*checks, *AROUND[target](pruned, against, steps)]
     merged = any(layer.target(target).merged for layer in against.layers)
-    against = with_room(against, _refitted(all_steps))
+    against = with_room(as_said(against, steps), _refitted(steps))
     said = _kept(against, steps)
     resizing = Resizing() if masked else resized(against, said)
     cuts = with_rescales(own_cuts(against.layers, said), resizing.arrays)
@@ -156,7 +157,7 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
     linear = all(layer.family.system is not None for layer in against.layers)
     responding = linear or all(layer.family.respond is not None for layer in against.layers)
     if target == "states" and responding and not refits and all(check.passed for check in checks[1:]):
-        if all(_kind(step) == _kind(steps[0]) for step in all_steps):
+        if all(_kind(step) == _kind(steps[0]) and READOUTS not in step for step in all_steps):
             against, said = source, _kept(source, all_steps)
         checks.append(_same_outputs(pruned, against, said, np.random.default_rng(seed)))
         checks += [_bound_holds(against, said.masks)] if linear else []
@@ -176,6 +177,7 @@ def _repeated(against: Checkpoint, steps: Steps) -> tuple[Checkpoint, Steps]:
         return against, steps
     for step in steps[:count]:
         target, masked = _kind(step)
+        against = with_room(as_said(against, [step]), _refitted([step]))
         masks = _kept(against, [step]).masks
         against = compact(against, masks, {"target": target, "stock": step.get("stock")}, masked=masked)
     return against, steps[count:]
@@ -206,7 +208,7 @@ def _settings(pruned: Checkpoint, against: Checkpoint, resizing: Resizing) -> li
     return [Check("configuration as expected", not wrong, _seen(wrong, f"{len(wanted)} files"))]
 
 
-def _refuse_trained(pruned: Checkpoint, steps: Sequence[Mapping[str, Any]]) -> None:
+def _refuse_trained(pruned: Checkpoint, steps: Steps) -> None:
     """Raises CheckpointError where any of the weights may be new."""
     if any(step.get("method") == TRAINED for step in steps):
         raise CheckpointError(

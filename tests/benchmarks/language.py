@@ -28,6 +28,8 @@ import numpy as np
 
 Work = Callable[[], float]
 
+SHAPE = {"layers": 24, "width": 768, "vocabulary": 50288, "length": 2048}  # of the 130M model
+
 
 def main() -> None:
     args = _arguments()
@@ -102,7 +104,7 @@ def _serve(part: str, directory: Path) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     tokens = np.load(directory / "tokens.npy")
-    work = _transformers(directory, tokens) if part == "transformers" else _last(part, directory, tokens)
+    work = _transformers(directory, tokens) if part == "transformers" else last(part, directory, tokens)
     work()
     for _ in sys.stdin:
         began = time.process_time()
@@ -126,7 +128,8 @@ def _transformers(directory: Path, tokens: np.ndarray) -> Work:
     return loss
 
 
-def _last(part: str, directory: Path, tokens: np.ndarray) -> Work:
+def last(part: str, directory: Path, tokens: np.ndarray) -> Work:
+    """The mean loss of the tokens by last, as one of the parts."""
     import jax
     from safetensors.numpy import load_file
 
@@ -219,10 +222,10 @@ def _processor() -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layers", type=int, default=24)
-    parser.add_argument("--width", type=int, default=768)
-    parser.add_argument("--vocabulary", type=int, default=50288)
-    parser.add_argument("--length", type=int, default=2048)
+    parser.add_argument("--layers", type=int, default=SHAPE["layers"])
+    parser.add_argument("--width", type=int, default=SHAPE["width"])
+    parser.add_argument("--vocabulary", type=int, default=SHAPE["vocabulary"])
+    parser.add_argument("--length", type=int, default=SHAPE["length"])
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--core", type=int, default=0, help="the one that all parts run on")
     parser.add_argument("--chunks", type=int, nargs="*", default=[], help="other lengths of chunks to measure")

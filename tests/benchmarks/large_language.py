@@ -1,6 +1,9 @@
 """A large language model, 2.7B parameters of Mamba-2 in bfloat16 shards: inspect, score and prune beside `cp -r`.
 
-    python tests/benchmarks/large_language.py [--layers 64] [--width 2560] [--repeat 3] [--dir DIR]
+    python tests/benchmarks/large_language.py [--layers 64] [--width 2560] [--repeat 3] [--dir DIR] [--weights]
+
+With `--weights` WANDA's 2:4 on 128 sequences of 128 tokens instead, whose time is also said by layer: one layer is
+there at a time, so that a few of the full width show time and memory, but for the masks that are kept, a bit a weight.
 
 Makes a model directory of random weights once in DIR (a temporary directory by default), of the shape of mamba2-2.7b as
 transformers has it, then runs every command as a new process and prints the median and range of its wall time, and the
@@ -25,7 +28,7 @@ import numpy as np
 from large import timed
 
 STATES, HEAD_DIM, VOCABULARY, KERNEL = 128, 64, 50288, 4
-LAYERS_A_SHARD = 16
+LAYERS_A_SHARD, WEIGHTS = 16, "last prune 2:4"
 
 
 def main() -> None:
@@ -34,6 +37,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=2560)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--dir", type=Path)
+    parser.add_argument("--weights", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="last-large-language-") as temporary:
         place = args.dir or Path(temporary)
@@ -49,10 +53,18 @@ def main() -> None:
             "last score": [*last, "score", str(model)],
             "last prune": [*last, "prune", str(model), "--ratio", "0.5", "-o", str(out)],
         }
+        if args.weights:
+            np.savez(place / "tokens.npz", x=np.random.default_rng(1).integers(0, VOCABULARY, (128, 128)))
+            asked = ["--target", "weights", "--criterion", "wanda", "--pattern", "2:4"]
+            asked += ["--calibration-file", str(place / "tokens.npz")]
+            commands = {WEIGHTS: [*last, "prune", str(model), *asked, "-o", str(out)]}
         for name, command in commands.items():
             times, memory = zip(*(timed(command, out) for _ in range(args.repeat)), strict=True)
             span = f"({min(times):.2f} to {max(times):.2f})"
-            print(f"{name:14} {statistics.median(times):7.2f} s  {span:18} {max(memory) / 1e3:7.0f} MB", flush=True)
+            each = f"  {statistics.median(times) / args.layers:.1f} s a layer" if name == WEIGHTS else ""
+            print(
+                f"{name:14} {statistics.median(times):7.2f} s  {span:18} {max(memory) / 1e3:7.0f} MB{each}", flush=True
+            )
 
 
 def make(directory: Path, layers: int, width: int) -> None:

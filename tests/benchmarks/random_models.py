@@ -16,7 +16,7 @@ from last_cli.families.lti.presets import preset
 from last_cli.families.lti.system import System
 from last_cli.formats import Key, Leaf
 
-TASKS = {"listops": (20, 10, 2048), "image": (1, 10, 1024)}  # inputs, classes, length
+TASKS = {"listops": (20, 10, 2048), "image": (1, 10, 1024), "pathx": (1, 2, 16384)}  # inputs, classes, length
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """How fast sequences are evaluated, beside the published algorithm written plainly and the matrix products alone.
 
     python tests/benchmarks/speed.py [--repeat 5] [--core 0] [--quick]
+    python tests/benchmarks/speed.py --part length --against ../before    # another checkout's last, in the same run
 
 Prints Markdown: milliseconds a sequence, median and range. Every part is a process of its own; in each, plain and last
 take turns, and calls shorter than a second are timed after an untimed one. The plain S5 runs its published batch of 50
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from last_cli.families.lti.network import fold
 from last_cli.families.lti.network.classifier import CLASSIFIER
 
 PLAIN_BATCH, ROUNDS = 50, 8
+LENGTHS = (1024, 2048, 4096, 8192, 16384)
 HEADER = "| | plain ms | last ms | times faster | limit ms | difference |\n|---|---|---|---|---|---|"
 
 
@@ -43,9 +46,11 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--core", type=int, default=0, help="the one that the one-core parts run on")
     parser.add_argument("--quick", action="store_true", help="one repetition, and ListOps alone on all cores")
-    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=PARTS, help="this one alone")
+    parser.add_argument("--against", type=Path, help="a checkout, whose last runs every part before")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.part:
+    if args.worker:
         jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
         PARTS[args.part](1 if args.quick else args.repeat, args.quick)
         return
@@ -53,15 +58,17 @@ def main() -> None:
     machine = f"{_processor()}, {os.cpu_count()} cores"
     print(f"{time.strftime('%Y-%m-%d')}, {machine}, Python {platform.python_version()}, {versions}", flush=True)
     arguments = ["--repeat", str(args.repeat), *(["--quick"] if args.quick else [])]
-    for part in PARTS:
-        cores = {args.core} if part in ("pruned", "s4d") else os.sched_getaffinity(0)
-        print(f"\n### {PARTS[part].__doc__} ({len(cores)} core{'s' if len(cores) > 1 else ''})\n", flush=True)
-        subprocess.run(
-            [sys.executable, __file__, "--part", part, *arguments],
-            check=True,
-            env=os.environ | {"JAX_PLATFORMS": "cpu"},
-            preexec_fn=lambda cores=cores: os.sched_setaffinity(0, cores),
-        )
+    for part in [args.part] if args.part else PARTS:
+        cores = {args.core} if part in ("pruned", "s4d", "length") else os.sched_getaffinity(0)
+        print(f"\n### {PARTS[part].__doc__} ({len(cores)} core{'s' if len(cores) > 1 else ''})", flush=True)
+        for checkout in (*([args.against] if args.against else []), Path(__file__).parents[2]):
+            print(f"\n{checkout}:\n" if args.against else "", flush=True)
+            subprocess.run(
+                [sys.executable, __file__, "--worker", "--part", part, *arguments],
+                check=True,
+                env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(checkout.resolve())},
+                preexec_fn=lambda cores=cores: os.sched_setaffinity(0, cores),
+            )
 
 
 def all_cores(repeat: int, quick: bool) -> None:
@@ -80,7 +87,7 @@ def pruned(repeat: int, quick: bool) -> None:
         name = f"{removed:.0%} removed"
         _row(name, random_models.s5("image", removed), masked, 4, 1, repeat)
         if removed:
-            print(f"| {name}, masked in last | | {_span(_alone(masked, 4, repeat))} | | | |", flush=True)
+            print(f"| {name}, masked in last | | {span(_alone(masked, 4, repeat))} | | | |", flush=True)
 
 
 def s4d(repeat: int, quick: bool) -> None:
@@ -89,6 +96,35 @@ def s4d(repeat: int, quick: bool) -> None:
     for removed, batch in ((0.0, 4),) if quick else ((0.0, 4), (0.0, 32), (0.33, 32), (0.6, 32), (0.8, 32)):
         model = random_models.s4d(removed)
         _row(f"batch {batch}, {removed:.0%} removed", model, model, batch, batch, repeat)
+
+
+def length(repeat: int, quick: bool) -> None:
+    """S5 of Image's shape on longer and longer sequences, one at a time, and of Path-X's"""
+    print("| | us a step | times the shortest's | MB a sequence |\n|---|---|---|---|")
+    for task, lengths in {"image": (1024, 2048) if quick else LENGTHS, "pathx": () if quick else (16384,)}.items():
+        programs = {steps: _long(replace(random_models.s5(task), length=steps)) for steps in lengths}
+        times: dict[int, list[float]] = {steps: [] for steps in lengths}
+        for _ in range(repeat):  # in turns, and by CPU time, which other work on the machine lengthens less
+            for steps, (call, _) in programs.items():
+                count = max(1, ROUNDS * 1024 // steps)
+                began = time.process_time()
+                for _ in range(count):
+                    call()
+                times[steps].append(1e6 * (time.process_time() - began) / (count * steps))
+        shortest = statistics.median(times[min(lengths)]) if lengths else 1
+        for steps, found in times.items():
+            ratio = statistics.median(found) / shortest
+            print(f"| {task}, {steps:,} steps | {span(found)} | {ratio:.2f} | {programs[steps][1]:.1f} |", flush=True)
+
+
+def _long(model: Model) -> tuple[Callable[[], Any], float]:
+    """last on a sequence, and how many MB that needs besides the parameters."""
+    x, lengths = model.batch(1)
+    params = fold.fold(model.spec, model.variables, model.systems, model.length)
+    batching = program.Batching(x.shape[1:], x.dtype, micro=1, rounds=1)
+    found = program.program(CLASSIFIER, model.spec, params, jax.devices()[:1], batching)
+    found.start(x, lengths)()
+    return lambda: found.start(x, lengths)(), (found.bytes - sum(a.nbytes for a in jax.tree.leaves(params))) / 1e6
 
 
 def first(repeat: int, quick: bool) -> None:
@@ -102,7 +138,7 @@ def first(repeat: int, quick: bool) -> None:
         began = time.perf_counter()
         params = fold.fold(model.spec, model.variables, model.systems, model.length)
         folded = time.perf_counter()
-        run = _predictor(model, params, x, lengths)
+        run = predictor(model, params, x, lengths)
         compiled = time.perf_counter()
         jax.block_until_ready(run(x, lengths))
         ended = time.perf_counter()
@@ -111,7 +147,13 @@ def first(repeat: int, quick: bool) -> None:
         )
 
 
-PARTS: dict[str, Callable[[int, bool], None]] = {"all": all_cores, "pruned": pruned, "s4d": s4d, "first": first}
+PARTS: dict[str, Callable[[int, bool], None]] = {
+    "all": all_cores,
+    "length": length,
+    "pruned": pruned,
+    "s4d": s4d,
+    "first": first,
+}
 
 
 def _row(name: str, ours: Model, theirs: Model, batch: int, plain_batch: int, repeat: int) -> None:
@@ -134,10 +176,10 @@ def _row(name: str, ours: Model, theirs: Model, batch: int, plain_batch: int, re
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeat):
         for key, call in calls.items():
-            times[key].append(1e3 * _seconds(call) / (plain_batch if key == "plain" else many))
+            times[key].append(1e3 * seconds(call) / (plain_batch if key == "plain" else many))
     ratio = statistics.median(times["plain"]) / statistics.median(times["last"])
     print(
-        f"| {name} | {_span(times['plain'])} | {_span(times['last'])} | {ratio:.1f} | {_limit(ours, repeat):.2f} "
+        f"| {name} | {span(times['plain'])} | {span(times['last'])} | {ratio:.1f} | {_limit(ours, repeat):.2f} "
         f"| {difference:.0e} |",
         flush=True,
     )
@@ -146,7 +188,7 @@ def _row(name: str, ours: Model, theirs: Model, batch: int, plain_batch: int, re
 def _alone(model: Model, batch: int, repeat: int) -> list[float]:
     run, many = _engine(model, batch)
     jax.block_until_ready(run())
-    return [1e3 * _seconds(run) / many for _ in range(repeat)]
+    return [1e3 * seconds(run) / many for _ in range(repeat)]
 
 
 def _engine(model: Model, batch: int) -> tuple[Callable[[], Any], int]:
@@ -156,11 +198,11 @@ def _engine(model: Model, batch: int) -> tuple[Callable[[], Any], int]:
     x, lengths = model.batch(batch)
     x, lengths = (np.resize(array, (rounds * devices, *array.shape[1:])) for array in (x, lengths))
     params = fold.fold(model.spec, model.variables, model.systems, model.length)
-    run = _predictor(model, params, x, lengths)
+    run = predictor(model, params, x, lengths)
     return lambda: run(x, lengths), len(x)
 
 
-def _predictor(model: Model, params: Any, x: np.ndarray, lengths: np.ndarray) -> Callable[..., np.ndarray]:
+def predictor(model: Model, params: Any, x: np.ndarray, lengths: np.ndarray) -> Callable[..., np.ndarray]:
     devices, rounds = jax.devices(), len(x) // len(jax.devices())
     batching = program.Batching(x.shape[1:], x.dtype, micro=1, rounds=rounds)
     found = program.program(CLASSIFIER, model.spec, params, devices, batching)
@@ -190,10 +232,10 @@ def _product_seconds(length: int, shape: tuple[int, int], repeat: int) -> float:
     count = devices * ROUNDS
     u = jax.device_put(np.ones((count, length, shape[0]), np.float32), NamedSharding(mesh, data))
     w = jax.device_put(np.ones(shape, np.float32), NamedSharding(mesh, PartitionSpec()))
-    return statistics.median(_seconds(lambda: product(u, w)) for _ in range(2 * repeat + 1)) / count
+    return statistics.median(seconds(lambda: product(u, w)) for _ in range(2 * repeat + 1)) / count
 
 
-def _seconds(call: Callable[[], Any]) -> float:
+def seconds(call: Callable[[], Any]) -> float:
     first = _once(call)
     return first if first > 1 else _once(call)
 
@@ -204,7 +246,7 @@ def _once(call: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def _span(times: list[float]) -> str:
+def span(times: list[float]) -> str:
     return f"{statistics.median(times):.1f} ({min(times):.1f} to {max(times):.1f})"
 
 

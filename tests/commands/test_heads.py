@@ -56,7 +56,7 @@ def test_half_the_heads_go_and_what_they_were_to_the_norms_is_put_right(tmp_path
     assert report.rescaled["settings"] == {
         "config.json": {key: pytest.approx(value) for key, value in rescaled.items()}
     }
-    assert report.as_json(None)["rescaled"] == small.stamp["pruned"][-1]["rescaled"] == report.rescaled
+    assert report.as_json()["rescaled"] == small.stamp["pruned"][-1]["rescaled"] == report.rescaled
 
 
 def test_the_residual_stream_grows_and_the_last_norm_shrinks_for_a_tied_head(tmp_path: Path) -> None:
@@ -117,6 +117,19 @@ def test_what_no_stock_class_holds_goes_with_the_modelling_file(tmp_path: Path) 
     again = last.save(last.prune(out, ratio=0.5, target="heads"), tmp_path / "again")
     assert config(again)["last_layers"] == [{**entry, "heads": 2, "eps": 4e-5}] * 3
     assert all(check.passed for check in last.verify(again, out).checks)
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_states_go_where_each_head_is_left_with_a_group_of_its_own(tmp_path: Path, scope: str) -> None:
+    opened = last.load(source("falcon_h1_norm"))
+    groups = opened.layers[0].units["states"].groups
+    each = opened.layers[0].units["heads"].count
+    kept = [[g * each for g in range(groups)], list(range(groups * each))]
+    kept += [kept[1]] * (len(opened.layers) - 2)
+    first = last.prune(opened, keep={"target": "heads", "layers": [{"kept": one} for one in kept]})
+    one = last.save(first, tmp_path / "one")
+    two = last.save(last.prune(one, 0.5, scope=scope, multiple_of=1), tmp_path / "two")
+    assert (two / FILE).is_file() and last.verify(two, source("falcon_h1_norm")).passed
 
 
 def test_with_stock_it_is_said_how_far_it_is_off(tmp_path: Path) -> None:

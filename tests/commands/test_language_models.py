@@ -109,7 +109,7 @@ def test_a_modelling_file_goes_with_layers_of_other_sizes(tmp_path: Path) -> Non
     assert (out / FILE).read_bytes() == Path(modelling.__file__).with_name(FILE).read_bytes()
     stamp, loads = json.loads((out / "last.json").read_text()), "with trust_remote_code=True (modeling_last.py)"
     assert FILE in stamp["written"]["files"] and stamp["pruned"][0]["loads"] == loads
-    assert small.report is not None and small.report.as_json(None)["loads"] == loads
+    assert small.report is not None and small.report.as_json()["loads"] == loads
     assert f"each is stored at its own, and it loads {loads}; ⟦stock⟧ fills" in prune_hints(small.report)[0]
     assert all(check.passed for check in last.verify(out, source).checks)
     assert [layer.sizes.states for layer in last.load(out).layers] == states

@@ -20,3 +20,11 @@ def test_criteria_and_methods_are_listed(run: Run) -> None:
 def test_every_kind_is_listed(run: Run, kind: str, name: str) -> None:
     assert name in [item["name"] for item in data(run, "list", kind)["items"]]
     assert name in run("list", kind)[1]
+
+
+def test_without_a_kind_all_are_listed(run: Run) -> None:
+    code, out, _ = run("list")
+    kinds = ("criteria", "families", "tasks", "presets", "methods")
+    assert code == 0 and all(f" {kind} " in out for kind in kinds)
+    listed = data(run, "list")
+    assert listed["kind"] is None and {item["kind"] for item in listed["items"]} == {*kinds}

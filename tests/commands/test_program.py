@@ -32,7 +32,7 @@ def test_version_and_no_arguments(run: Run) -> None:
         (["score", S5, "--step-rescale", "0"], "step_rescale is 0.0, expected a positive number", "flag"),
         (["prune", S5, "--ratio", "33"], "ratio is 33", "--ratio 0.33"),
         (["prune", S5, "--ratio", "-0.1"], "ratio is -0.1", "0.33"),
-        (["prune", S5], "none of --ratio, --max-drop and --max-error", "--ratio 0.33"),
+        (["prune", S5], "none of --ratio, --max-drop, --max-increase and --max-error", "--ratio 0.33"),
         (["prune", S5, "--ratio", "0.1", "--max-drop", "1"], "several of --ratio", "--ratio 0.33"),
         (["prune", S5, "--max-drop", "nan"], "--max-drop is nan, expected 0 or more", "half a percentage point"),
         (["prune", S5, "--max-error", "-1"], "--max-error is -1, expected 0 or more", "--max-error 0.004"),

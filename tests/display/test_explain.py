@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from commands import Run, fails
 
+from last_cli.base.json_schema import json_schema
+from last_cli.base.registry import RESULTS, result_of
 from last_cli.cli.app import COMMANDS, built
 from last_cli.display.explain import topics
 
@@ -54,6 +56,17 @@ def test_what_a_page_names_is_there(name: str) -> None:
     assert set(re.findall(r"`last ([a-z]+)", text)) <= {*COMMANDS}
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
     assert [link for link in links if not (TEXTS[name].parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("command", RESULTS)
+def test_the_page_about_json_names_every_key(command: str) -> None:
+    rows = [line.split("|") for line in TEXTS["json"].read_text().splitlines() if line.startswith("| `last.")]
+    (row,) = (keys for _, names, keys, _ in rows if f"`last.{command}/1`" in names)
+    row += "".join(keys for _, names, keys, _ in rows if (other := names.strip()) and other in row)
+    schema = json_schema(result_of(command))
+    keys = {key for one in (schema, *schema["$defs"].values()) for key in one["properties"]}
+    everywhere = {"schema", "last", "checkpoint", "path", "digest", "step", "layout", "item"}
+    assert keys - everywhere <= set(re.findall(r"`(\w+)(?:\[\])?`", row))
 
 
 def test_the_readme_is_read_in_one_sitting() -> None:

@@ -48,14 +48,14 @@ def loss(checkpoint: Any, tokens: Path) -> float:
 
 def said(checkpoint: last.Checkpoint) -> Any:
     assert checkpoint.report is not None
-    return checkpoint.report.as_json(None)["blocks"]
+    return checkpoint.report.as_json()["blocks"]
 
 
 def test_each_time_the_block_goes_that_the_loss_misses_least(tokens: Path, tmp_path: Path) -> None:
     small = pruned(GROUPS, tokens, 0.6)
     found, opened = said(small), last.load(source(GROUPS))
     assert found["search"] == "greedy" and found["loss"] == pytest.approx(loss(opened, tokens), rel=1e-5)
-    left = [0, 1, 2]
+    left, losses = [0, 1, 2], dict[int, float]()
     for step in found["removed"]:
         losses = {i: loss(without(opened, [j for j in left if j != i]), tokens) for i in left}
         gone = min(left, key=losses.__getitem__)
@@ -155,8 +155,16 @@ def test_a_file_of_pytorch_keeps_its_kind_and_what_is_tied(tokens: Path, tmp_pat
         storages = [name for name in archive.namelist() if "/data/" in name]
     opened = last.load(out)
     assert len(storages) == len(opened.leaves) - 1
-    embedding, head = (("backbone", "embedding", "weight"), ("lm_head", "weight"))
-    np.testing.assert_array_equal(*opened.read([embedding, head]).values())
+    embedding, head = opened.read([("backbone", "embedding", "weight"), ("lm_head", "weight")]).values()
+    np.testing.assert_array_equal(embedding, head)
+
+
+def test_a_limit_finds_how_many_go(tokens: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.npz"
+    np.savez(other, x=np.random.default_rng(1).integers(0, 60, (4, 24)))
+    small = last.prune(source(GROUPS), criterion="loss", max_error=1e9, estimate=False, calibration_file=other)
+    assert small.report is not None and small.report.search is not None
+    assert len(said(small)["kept"]) == 1 and len(small.layers) == 1
 
 
 def test_one_of_each_kind_stays_and_so_many_as_asked(tokens: Path) -> None:

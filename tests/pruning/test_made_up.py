@@ -63,7 +63,7 @@ def test_a_model_of_transformers_gets_the_bias(name: str, tmp_path: Path) -> Non
     small = last.prune(whole, 0.5, **options)
     report, step = small.report, small.stamp["pruned"][-1]
     assert report is not None and not report.warnings and report.parameters[0] == whole.parameters
-    assert report.as_json(None)["made_up"] == step["refitted"] == ["out_proj.bias"]
+    assert report.as_json()["made_up"] == step["refitted"] == ["out_proj.bias"]
     assert step["source"]["digest"] == whole.digest
     out = last.load(last.save(small, tmp_path / "small"))
     checks = last.verify(out, whole).checks
@@ -76,6 +76,7 @@ def test_a_model_of_transformers_gets_the_bias(name: str, tmp_path: Path) -> Non
     assert plain.keys() <= out.leaves.keys() and not np.array_equal(run(out, tokens), heads)
     again = last.load(last.save(last.prune(out, 0.5, "random", target="channels"), tmp_path / "again"))
     assert all(("out_proj.bias" in layer.leaves) for layer in again.layers) and last.verify(again, out).passed
+    assert last.verify(again, whole).passed
     if has:
         masked = last.prune(whole, 0.5, masked=True, **options)
         expected = run(masked, tokens)

@@ -184,7 +184,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"criterion": "wanda", "masked": True}, "does not go with"),
     ({"criterion": "wanda", "scope": "global"}, "does not go with"),
     ({"criterion": "magnitude", "pattern": "2:4"}, "magnitude removes no weights"),
-    ({"criterion": "wanda", "ratio": None, "max_error": 0.1}, "max_error searches a number of units"),
+    (
+        {"criterion": "wanda", "ratio": None, "max_error": 0.1, "pattern": "2:4"},
+        "max_error searches a ratio, and pattern",
+    ),
+    ({"criterion": "wanda", "ratio": None, "pattern": "2of4"}, "expected N:M"),
 ]
 
 
@@ -193,6 +197,17 @@ def test_what_makes_no_sense_is_refused(tokens: Path, options: dict[str, Any], s
     with pytest.raises(UsageError) as error:
         last.prune(source(), **{"ratio": 0.5, "calibration_file": tokens, **options})
     assert said in error.value.message and error.value.hint
+
+
+def test_a_pattern_is_a_ratio(tokens: Path) -> None:
+    options: dict[str, Any] = {"criterion": "wanda", "calibration_file": tokens}
+    said, asked = (last.prune(source(), ratio, pattern="1:4", **options) for ratio in (None, 0.75))
+    assert (
+        said.report is not None
+        and said.report.ratio == 0.75
+        and said.report.states.after * 4 == said.report.states.before
+    )
+    assert said.stamp == asked.stamp
 
 
 def test_layers_without_a_language_model_and_scores_are_refused() -> None:

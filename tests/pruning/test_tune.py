@@ -121,7 +121,7 @@ def test_a_killed_tuning_goes_on_to_the_same_numbers(cache: Path, monkeypatch: p
     assert "with ⟦resume⟧ goes on" in caught.value.__notes__[0]
     said: list[str] = []
     found = tuned(resume=True, tell=lambda line, kind: said.append(line))
-    assert said == ["6 of 12 steps are taken up from an interrupted run"]
+    assert said == ["resuming: 6 of 12 steps are done"]
     assert found.tuned is not None and found.tuned.resumed_steps == 6 and found.tuned.steps == 12
     assert found.digest == expected.digest
     assert not list((cache / "arrays").glob("tuning-*"))
@@ -143,11 +143,27 @@ def test_without_resume_it_begins_anew_and_says_so(cache: Path, monkeypatch: pyt
 
 
 def test_what_no_step_betters_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "RATES", (1e3, 1e3))
+    monkeypatch.setattr(plan, "RATES", (-0.01, -0.03))  # uphill
     found = tuned()
     assert found.tuned is not None and found.tuned.best_step == 0
     assert found.tuned.error.after == found.tuned.error.before
     assert found.digest == small("s5-two-directions").digest
+
+
+def test_steps_that_help_nothing_become_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And end when they are too small, long before all of them are made."""
+    seen: list[float] = []
+    batches = loop._batches
+
+    def watched(tuning: Any, state: Any) -> Any:
+        seen.append(state.scale)
+        return batches(tuning, state)
+
+    monkeypatch.setattr(loop, "_batches", watched)
+    monkeypatch.setattr(plan, "RATES", (-0.01, -0.03))  # uphill
+    found = tuned(steps=1000).tuned
+    assert found is not None and found.best_step == 0 and found.steps < 100
+    assert [round(3**i * scale, 6) for i, scale in enumerate(dict.fromkeys(seen))] == [1.0] * 5
 
 
 @pytest.mark.parametrize("kind", ["s5-two-directions", "s5-bilinear", "s5-events"])

@@ -10,6 +10,7 @@ from typing import Any
 from last_cli.base.errors import UsageError
 from last_cli.families.mamba.dialect import Settings, settings
 from last_cli.families.mamba2.modelling import is_ours, with_entries, without_entries
+from last_cli.families.mamba2.stock import differing
 from last_cli.families.resizing import Resizing, Shrinking
 
 FILE = "config.json"
@@ -63,7 +64,7 @@ def _in_stock(
     if len(set(after)) > 1:
         filled = not pruning.layers[0].target(target).inexact
         return {}, (
-            f"layers would keep {min(counts)} to {max(counts)} {target}, and {said.name} has one number for all",
+            f"layers would {differing(counts, target)}, and {said.name} has one number for all",
             ("⟦stock⟧ fills layers up with zeros to the largest; " if filled else "")
             + "⟦scope layer⟧ keeps as many in every layer",
         )

@@ -24,6 +24,7 @@ from last_cli.families.mamba2.norms import (
     head_magnitudes,
     magnitudes,
     measured_energies,
+    part_magnitudes,
     state_energies,
 )
 from last_cli.families.mamba2.table import BIASES, MAMBA2
@@ -75,6 +76,10 @@ def of_settings(said: Settings) -> Family:
             ("hinf", "states"): partial(_hinf, said, state_energies),
             ("hinf", "heads"): partial(_hinf, said, head_energies),
             ("magnitude", "states"): partial(_magnitude, said, magnitudes),
+            **{
+                ("reference-magnitude" + of, "states"): partial(_magnitude, said, partial(part_magnitudes, part))
+                for of, part in (("", "B"), (" readouts", "C"))
+            },
             ("magnitude", "heads"): partial(_magnitude, said, head_magnitudes),
             ("magnitude", "channels"): partial(_magnitude, said, channel_magnitudes),
         },

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from last_cli.base.annotations import Float
+from last_cli.base.errors import UsageError
 from last_cli.families.front import Front, normal, silu
 from last_cli.families.mamba2.mixer import Mixer
 from last_cli.families.mamba2.targets import CONV, IN, NORM, OUT, units
@@ -68,6 +69,16 @@ def magnitudes(sizes: Mixer, arrays: Arrays) -> Float[np.ndarray, "G N"]:
     weight = arrays[IN].astype(np.float64)
     b, c = (np.square(weight[slice(*sizes.rows[part])]).sum(axis=1) for part in ("B", "C"))
     return b.reshape(sizes.groups, sizes.states) + c.reshape(sizes.groups, -1, sizes.states).sum(axis=1)
+
+
+def part_magnitudes(part: str, sizes: Mixer, arrays: Arrays) -> Float[np.ndarray, "G N"]:
+    """|B|^2 or |C|^2 of every state, as the paper's code ranks them apart; raises UsageError where it fails."""
+    if sizes.groups > 1:
+        raise UsageError(
+            f"the paper's code ranks the states of all {sizes.groups} groups for each of them, and removes other rows",
+            "⟦criterion magnitude⟧ ranks B and C of each group together",
+        )
+    return np.square(arrays[IN][slice(*sizes.rows[part])].astype(np.float64)).sum(axis=1)[None]
 
 
 def head_magnitudes(sizes: Mixer, arrays: Arrays) -> Float[np.ndarray, "G H"]:

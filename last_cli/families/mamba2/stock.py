@@ -8,7 +8,7 @@ what it saw: rms(s x; s^2 eps) = rms(x; eps).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from last_cli.base.errors import UsageError
@@ -62,8 +62,9 @@ def in_transformers(change: Change) -> Resizing:
     if stock:
         raise UsageError(*why)
     keys, config = TYPES[change.said.name], files[MAIN]
-    if change.before[0].own_groups and config.get(keys.groups) != config.get(keys.heads):
-        raise UsageError(*why)  # The modelling file tells by these two that groups go with their heads.
+    own = config.get(keys.groups) == config.get(keys.heads)  # By these two the modelling file tells it.
+    if not change.merged and any(w.groups != (w.heads if own else change.said.groups) for w in change.after):
+        raise UsageError(*why)
     told = {"config.json": with_entries(files, entries(change), why)}
     arrays = change.norms(single=True)
     return Resizing(arrays=arrays, settings=told) if arrays else Resizing(told)
@@ -81,7 +82,7 @@ def _sizes(change: Change) -> tuple[Values, tuple[str, str] | None]:
     if not change.alike:
         counts, each = change.pruning.counts, _each(change.pruning.target, before)
         return {}, (
-            f"layers would keep {min(counts)} to {max(counts)} {each}, and {name} has one number for all",
+            f"layers would {differing(counts, each)}, and {name} has one number for all",
             "⟦stock⟧ fills layers up with zeros to the largest; ⟦scope layer⟧ keeps as many in every layer",
         )
     if change.biased and not section(change.pruning.files, MAIN).get(OUT_BIAS_KEYS.get(name, "")):
@@ -123,6 +124,11 @@ def _inexpressible(name: str, before: Widths, after: Widths, width: int) -> tupl
         f"{sizes}, and the configuration of {name} can say no others",
         f"it can of as many {_each(target, before)} as with {ratios}" if fits else "no smaller number is one",
     )
+
+
+def differing(counts: Sequence[int], each: str) -> str:
+    """How layers would differ."""
+    return f"keep {min(counts)} to {max(counts)} {each}" if len(set(counts)) > 1 else "stay of different sizes"
 
 
 def _each(target: str, before: Widths) -> str:

@@ -62,6 +62,8 @@ class Criterion:
             code does; else exactly the asked number is kept.
         scope: within which its scores are to be ranked where nothing else is asked for; None is what the target has.
         min_states: units that every layer keeps at least, whatever was asked for.
+        readouts: what stands for energies of the readouts of units, by which these are chosen apart from them; see
+            `measure`. None where units stay or go as a whole.
         makes_up: a constant is added for the mean of what goes, where the family has one; see Family.made_up.
     """
 
@@ -77,6 +79,7 @@ class Criterion:
     threshold: bool = False
     scope: Literal["global", "layer"] | None = None
     min_states: int = 0
+    readouts: str | None = None
     makes_up: bool = False
 
 

@@ -11,3 +11,13 @@ MAGNITUDE = Criterion(
     energy=lambda system: np.abs(system.lam) * input_norm(system) * output_norm(system),
     measure="magnitude",
 )
+
+REFERENCE_MAGNITUDE = Criterion(
+    name="reference-magnitude",
+    summary="language models: |B|^2 and |C|^2 of states ranked apart, as the paper's code does: pairs are torn",
+    energy=lambda measured: measured,
+    needs=("measured",),
+    targets=("states",),
+    measure="reference-magnitude",
+    readouts="reference-magnitude readouts",
+)

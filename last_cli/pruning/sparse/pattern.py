@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +61,17 @@ def pattern_of(text: str) -> Pattern:
             "2:4 is what GPUs have kernels for; 4:8 leaves more choice",
         )
     return found
+
+
+def implied(pattern: str | None, ratio: float | None, limits: Mapping[str, float | None]) -> float | None:
+    """The ratio that is given; else, where nothing is to find it, the one that a pattern says.
+
+    Raises:
+        UsageError: the pattern is none.
+    """
+    if pattern is None or ratio is not None or any(limit is not None for limit in limits.values()):
+        return ratio
+    return pattern_of(pattern).ratio
 
 
 def check_modules(names: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from last_cli.base.annotations import Bool, Float
-from last_cli.base.errors import spelled
+from last_cli.base.errors import resumable, spelled
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.inputs import Inputs
@@ -29,8 +29,11 @@ from last_cli.results.tune import TunePoint
 
 HELD_OUT, MOST_HELD_OUT = 8, 1000
 """One in so many sequences is held out, and no more than these."""
-EVERY, PATIENCE = 200, 10
-"""Steps from one look at the held-out sequences to the next, and looks without a smaller error that end it."""
+EVERY, PATIENCE = 200, 2
+"""Steps from one look at the held-out sequences to the next, and looks in a row without a smaller error, after which
+the steps go on from the best numbers so far, and are smaller."""
+SMALLER, SMALLEST = 1 / 3, 1 / 100
+"""By how much, and a share of the first rates that is not worth a step."""
 SHARE = 0.9
 """Of the minutes, what steps are planned for: looks take the rest."""
 
@@ -103,13 +106,8 @@ def run(
         CheckpointError: the answers of what is to be tuned are not finite.
     """
     state = _taken_up(key, _start(tuning), resume, tell)
-    try:
+    with resumable(f"progress saved; rerun{' the same command' if resume else ' with ⟦resume⟧'} to continue"):
         warnings = _steps(tuning, state, key, progress)
-    except (KeyboardInterrupt, SystemExit) as stop:
-        stop.add_note(
-            f"what was tuned is kept: the same command{'' if resume else ' with ⟦resume⟧'} goes on from there"
-        )
-        raise
     keeping.clear(key)
     names = sorted({name for t in tuning.program.layers for name in t.keys})
     changed = _written(tuning.program, state.best) if state.best_step else {}
@@ -128,15 +126,15 @@ def _start(tuning: Tuning) -> State:
 def _taken_up(key: keeping.Key, start: State, resume: bool, tell: Tell | None) -> State:
     left, said = keeping.load(key, start), tell or (lambda line, kind: None)
     if left is not None and resume:
-        said(f"{left.done:,} of {left.planned:,} steps are taken up from an interrupted run", "")
+        said(f"resuming: {left.done:,} of {left.planned:,} steps are done", "")
         return left
     if left is not None:
-        said(spelled(f"an interrupted run left {left.done:,} steps: add ⟦resume⟧ to take them up"), "hint")
+        said(spelled(f"an interrupted run left {left.done:,} steps; ⟦resume⟧ continues it"), "hint")
     return start
 
 
 def _steps(tuning: Tuning, state: State, key: keeping.Key, progress: Progress | None) -> list[str]:
-    """Steps until all are done, time is over, or the held-out error no longer falls; returns warnings."""
+    """Steps until all are done, time is over, or no size of step makes the held-out error smaller; returns warnings."""
     program, minutes = tuning.program, tuning.length.minutes
     numbers = _like(program.start, state.numbers)
     moments = _like(program.moments(program.start), state.moments)
@@ -149,6 +147,9 @@ def _steps(tuning: Tuning, state: State, key: keeping.Key, progress: Progress | 
         first, state.done = state.done, min(state.done + CHUNK, state.planned)
         if state.done % EVERY == 0 or state.done == state.planned:
             _look(tuning, state, numbers)
+        if state.waited >= PATIENCE:
+            numbers, moments = _like(program.start, state.best), program.moments(program.start)
+            state.scale, state.waited = SMALLER * state.scale, 0
         state.numbers, state.moments = _flat(numbers), _flat(moments)
         state.seconds += time.monotonic() - began
         if minutes is not None and first > state.resumed:  # the first chunk is compiled as well
@@ -164,13 +165,13 @@ def _steps(tuning: Tuning, state: State, key: keeping.Key, progress: Progress | 
 
 def _is_over(state: State, minutes: float | None) -> bool:
     late = minutes is not None and state.seconds >= 60 * minutes
-    return late or sum(point.step > state.best_step for point in state.points) >= PATIENCE
+    return late or state.scale < SMALLEST
 
 
 def _batches(tuning: Tuning, state: State) -> Batches:
     """What the next chunk reads; behind the last step it goes on, at a rate of 0."""
     index = plan.order(state.done, CHUNK, len(tuning.read.x), tuning.length.seed)
-    rates = plan.rates(state.done, CHUNK, state.planned)
+    rates = np.float32(state.scale) * plan.rates(state.done, CHUNK, state.planned)
     return Batches(tuning.read.x[index], lengths_of(tuning.read)[index], tuning.wanted[index], rates)
 
 
@@ -182,11 +183,12 @@ def _look(tuning: Tuning, state: State, numbers: Numbers) -> None:
         for t in tuning.program.layers
     }
     found = tuning.program.answers(rounded, tuning.held)
+    state.waited += 1
     if not np.isfinite(found).all():
         return
     state.points.append(_point(tuning, state.done, found))
     if state.points[-1].error < state.best_error and _is_stable(tuning.program, stored):
-        state.best, state.best_step = flat, state.done
+        state.best, state.best_step, state.waited = flat, state.done, 0
 
 
 def _point(tuning: Tuning, step: int, found: Float[np.ndarray, "m classes"]) -> TunePoint:

@@ -36,7 +36,9 @@ class State:
         planned: steps at most.
         best_step: after which these were there.
         done: steps that were made.
-        seconds: that they took.
+        waited: looks at the held-out sequences since one that was better, or since the steps became smaller.
+        scale: a factor on the rates.
+        seconds: that the steps took.
         resumed: of these steps, those of an earlier run.
     """
 
@@ -47,6 +49,8 @@ class State:
     planned: int
     best_step: int = 0
     done: int = 0
+    waited: int = 0
+    scale: float = 1.0
     seconds: float = 0.0
     resumed: int = 0
     saved: float = field(default_factory=time.monotonic)
@@ -80,7 +84,8 @@ def load(key: Key, start: State) -> State | None:
         if any(a is None or (a.shape, a.dtype) != (b.shape, b.dtype) for a, b in zip(arrays, own, strict=True)):
             return None
         parts[name] = arrays
-    planned, best_step, done = found["counts"].tolist()
+    planned, best_step, done, waited = found["counts"].tolist()
+    seconds, scale = found["seconds"].tolist()
     points = [TunePoint(int(step), error, same) for step, error, same in found["points"].tolist()]
     return State(
         **parts,
@@ -88,7 +93,9 @@ def load(key: Key, start: State) -> State | None:
         planned=planned,
         best_step=best_step,
         done=done,
-        seconds=float(found["seconds"]),
+        waited=waited,
+        scale=scale,
+        seconds=seconds,
         resumed=done,
     )
 
@@ -100,9 +107,9 @@ def keep(key: Key, state: State) -> None:
     parts = {"numbers": state.numbers, "moments": state.moments, "best": state.best}
     arrays = {f"{name}-{i}": np.asarray(array) for name, own in parts.items() for i, array in enumerate(own)}
     arrays |= {
-        "counts": np.array([state.planned, state.best_step, state.done]),
+        "counts": np.array([state.planned, state.best_step, state.done, state.waited]),
         "points": np.array([[point.step, point.error, point.agreement] for point in state.points], np.float64),
-        "seconds": np.array(state.seconds),
+        "seconds": np.array([state.seconds, state.scale]),
     }
     cache.store(NAME, key, arrays)
     state.saved = time.monotonic()

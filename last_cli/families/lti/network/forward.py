@@ -6,6 +6,9 @@ transposition, and (features, batch, length) where each channel is convolved by 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+from itertools import groupby
 from typing import Any
 
 import jax
@@ -15,8 +18,10 @@ from last_cli.base.annotations import Array, Float, Int, Num
 from last_cli.families.lti.network.convolve import convolve
 from last_cli.families.lti.network.documents import apart, paired
 from last_cli.families.lti.network.fold import Params
-from last_cli.families.lti.network.scan import recur
+from last_cli.families.lti.network.recurrence import Block, product, recurrence
 from last_cli.families.lti.network.spec import LAYER_NORM_EPSILON, BlockSpec, ModelSpec
+
+Blocks = Sequence[tuple[BlockSpec, Params]]
 
 
 def forward(
@@ -39,12 +44,16 @@ def forward(
     on_cpu = (platform or jax.default_backend()) == "cpu"
     x, lengths = apart(spec, x, lengths)
     stream, axis = _encode(params["encoder"], x), -1
-    for block, folded in zip(spec.blocks, params["blocks"], strict=True):
-        wanted = 0 if "parts" in folded["ssm"] else -1
+    for wanted, blocks in groupby(zip(spec.blocks, params["blocks"], strict=True), _axis):
         if wanted != axis:
             stream, axis = jnp.swapaxes(stream, 0, 2), wanted
-        stream = _block(spec, block, folded, stream, axis, on_cpu)
+        run = _convolutions if axis == 0 else _recurrences
+        stream = run(spec, list(blocks), stream, on_cpu)
     return jax.nn.log_softmax(_decode(spec, params["decoder"], _pool(spec, stream, lengths, axis)))
+
+
+def _axis(block: tuple[BlockSpec, Params]) -> int:
+    return 0 if "parts" in block[1]["ssm"] else -1
 
 
 def _encode(encoder: Params, x: Any) -> Float[Array, "length batch features"]:
@@ -55,12 +64,31 @@ def _encode(encoder: Params, x: Any) -> Float[Array, "length batch features"]:
     return x.astype(kernel.dtype) @ kernel + bias
 
 
-def _block(spec: ModelSpec, block: BlockSpec, folded: Params, skip: Any, axis: int, on_cpu: bool) -> Any:
-    prenorm = spec.config.prenorm
-    u = _centred(skip, axis) if prenorm and block.norm == "layer" else skip
-    y = (_convolution if axis == 0 else _recurrence)(folded["ssm"], u, on_cpu)
+def _recurrences(
+    spec: ModelSpec, blocks: Blocks, stream: Float[Array, "length batch features"], on_cpu: bool
+) -> Float[Array, "length batch features"]:
+    def block(of: BlockSpec, folded: Params) -> Block:
+        return Block(folded["ssm"], partial(_enter, spec, of, axis=-1), partial(_leave, spec, of, folded, axis=-1))
+
+    return recurrence([block(*each) for each in blocks], stream, on_cpu)
+
+
+def _convolutions(
+    spec: ModelSpec, blocks: Blocks, stream: Float[Array, "features batch length"], on_cpu: bool
+) -> Float[Array, "features batch length"]:
+    for block, folded in blocks:
+        y = _convolution(folded["ssm"], _enter(spec, block, stream, 0), on_cpu)
+        stream = _leave(spec, block, folded, stream, y, 0)
+    return stream
+
+
+def _enter(spec: ModelSpec, block: BlockSpec, stream: Any, axis: int) -> Any:
+    return _centred(stream, axis) if spec.config.prenorm and block.norm == "layer" else stream
+
+
+def _leave(spec: ModelSpec, block: BlockSpec, folded: Params, skip: Any, y: Any, axis: int) -> Any:
     stream = (skip + _glu(spec.config.activation, folded.get("glu"), y, axis)).astype(skip.dtype)
-    if prenorm:
+    if spec.config.prenorm:
         return stream
     stream = _centred(stream, axis) if block.norm == "layer" else stream
     return (stream * _along(folded["norm"]["scale"], axis) + _along(folded["norm"]["bias"], axis)).astype(skip.dtype)
@@ -71,18 +99,6 @@ def _centred(x: Any, axis: int) -> Any:
     wide = x.astype(jnp.float32)
     wide = wide - wide.mean(axis, keepdims=True)
     return (wide * jax.lax.rsqrt(jnp.square(wide).mean(axis, keepdims=True) + LAYER_NORM_EPSILON)).astype(x.dtype)
-
-
-def _recurrence(
-    folded: Params, u: Float[Array, "length batch features"], on_cpu: bool
-) -> Float[Array, "length batch outputs"]:
-    states = folded["lam"].shape[0]
-    driven = _product(u, folded["drive"], -1) + folded["constant"]
-    driven = jax.lax.complex(driven[..., :states], driven[..., states:])
-    readouts = folded["readout"].shape[0] // (2 * states)
-    xs = [recur(folded["lam"], driven, axis=0, reverse=bool(r), on_cpu=on_cpu) for r in range(readouts)]
-    seen = jnp.concatenate([part for x in xs for part in (x.real, x.imag)], axis=-1)
-    return _product(seen.astype(u.dtype), folded["readout"], -1) + folded["D"] * u + folded["offset"]
 
 
 def _convolution(
@@ -123,13 +139,8 @@ def _decode(spec: ModelSpec, decoder: Params, x: Any) -> Any:
 
 
 def _dense(dense: Params, x: Any, axis: int) -> Any:
-    return _product(x.astype(dense["kernel"].dtype), dense["kernel"], axis) + _along(dense["bias"], axis)
-
-
-def _product(x: Any, weights: Any, axis: int) -> Any:
-    """Of the features with the weights, which come transposed where the features come first."""
-    operands = (x, weights) if axis == -1 else (weights, x)
-    return jnp.tensordot(*operands, 1, preferred_element_type=jnp.float32)
+    x, kernel = x.astype(dense["kernel"].dtype), dense["kernel"]  # which comes transposed where the features come first
+    return (product(x, kernel) if axis == -1 else product(kernel, x)) + _along(dense["bias"], axis)
 
 
 def _along(vector: Float[Array, " features"], axis: int) -> Any:

@@ -110,29 +110,38 @@ def _scan(prepared: Prepared, u: Float[Array, "batch length features"]) -> Float
 
 
 def recur(
-    lam: Complex[Array, " n"], driven: Complex[Array, "i j n"], *, axis: int, reverse: bool, on_cpu: bool
+    lam: Complex[Array, " n"],
+    driven: Complex[Array, "i j n"],
+    *,
+    axis: int,
+    reverse: bool,
+    on_cpu: bool,
+    start: Complex[Array, "m n"] | None = None,
 ) -> Complex[Array, "i j n"]:
-    """x[t] = lam x[t-1] + driven[t] along the axis of time; backwards where `reverse`.
+    """x[t] = lam x[t-1] + driven[t] along the axis of time, from the states `start`; backwards where `reverse`.
 
     A loop over time suits a CPU's cache; a GPU wants the logarithmic depth.
     """
+    start = jnp.zeros_like(jnp.take(driven, 0, axis)) if start is None else start
     if on_cpu:
-        return _recur_in_order(lam, driven, axis, reverse)
+        return _recur_in_order(lam, driven, start, axis, reverse)
+    driven = jnp.moveaxis(driven, axis, 0)
+    driven = driven.at[-1 if reverse else 0].add(lam * start)
     elements = (jnp.broadcast_to(lam, driven.shape), driven)
-    return jax.lax.associative_scan(_combine, elements, reverse=reverse, axis=axis)[1]
+    return jnp.moveaxis(jax.lax.associative_scan(_combine, elements, reverse=reverse)[1], 0, axis)
 
 
 # Compiled once for each shape, also where nothing around it is.
-@partial(jax.jit, static_argnums=(2, 3), inline=True)
+@partial(jax.jit, static_argnums=(3, 4), inline=True)
 def _recur_in_order(
-    lam: Complex[Array, " n"], driven: Complex[Array, "i j n"], axis: int, reverse: bool
+    lam: Complex[Array, " n"], driven: Complex[Array, "i j n"], start: Complex[Array, "m n"], axis: int, reverse: bool
 ) -> Complex[Array, "i j n"]:
     def step(x: Any, b: Any) -> tuple[Any, Any]:
         x = lam * x + b
         return x, x
 
     driven = jnp.moveaxis(driven, axis, 0)
-    return jnp.moveaxis(jax.lax.scan(step, jnp.zeros_like(driven[0]), driven, reverse=reverse)[1], 0, axis)
+    return jnp.moveaxis(jax.lax.scan(step, start, driven, reverse=reverse)[1], 0, axis)
 
 
 def _combine(first: Any, second: Any) -> tuple[Any, Any]:
