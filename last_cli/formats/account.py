@@ -5,6 +5,7 @@ What is to be replaced is only what is accounted for whole; a user's files in th
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,7 @@ from last_cli.formats.locate import locate
 from last_cli.formats.stamp import is_stamp
 from last_cli.formats.types import STAMP_FILE, Location
 
+_DRAWN = re.compile(r"(?:.*/)?[0-9a-f]{32}")
 _ELSEWHERE = "name another output⟨ with ⟦output⟧|⟩, or move {} away yourself"
 
 
@@ -38,6 +40,7 @@ def check_replaceable(out: Path) -> None:
     if _is_run(location) and not stamp:
         raise OutputError(f"{out}: is a run with steps, so it is not replaced", _ELSEWHERE.format("it"))
     named = _named(stamp or {})
+    explained = explained - _not_drawn(out, stamp or {})
     strangers = [
         name
         for name, file in _files(out)
@@ -89,6 +92,18 @@ def _one_checkpoint(out: Path) -> Location:
             f"{out}: is not known as one checkpoint, so it is not replaced: it holds {names}",
             _ELSEWHERE.format("what is there"),
         ) from error
+
+
+def drawn_files(root: Path) -> list[str]:
+    """Files of a database, whose names are drawn at random, so that only a list tells them from a user's."""
+    return [name for name, _ in _files(root) if _DRAWN.fullmatch(name)] if root.is_dir() else []
+
+
+def _not_drawn(out: Path, stamp: Mapping[str, Any]) -> set[str]:
+    """Files with such names that a stamp with a list of them does not have."""
+    written = stamp.get("written")
+    drawn = written.get("drawn") if isinstance(written, dict) else None
+    return {name for name in drawn_files(out) if name not in drawn} if isinstance(drawn, list) else set()
 
 
 def _is_run(location: Location) -> bool:

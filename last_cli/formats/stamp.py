@@ -31,7 +31,7 @@ _FORM: dict[str, Any] = {
             "gain_bound?": {"*": _NUMBER},
         }
     ],
-    "written?": {"arrays": {"*": {"*": str}}, "files": {"*": str}, "stamp": str},
+    "written?": {"arrays": {"*": {"*": str}}, "files": {"*": str}, "stamp": str, "drawn?": [str]},
 }
 
 # What tells the file of a stamp from another `last.json`, where it cannot be read.

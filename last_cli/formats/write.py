@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from last_cli.base.errors import OutputError
-from last_cli.formats.account import stamp_beside
+from last_cli.formats.account import drawn_files, stamp_beside
 from last_cli.formats.digests import array_digests, file_digests, name_of, stamp_digest
 from last_cli.formats.format import NEW, Changes, Format, Resized, format_named
 from last_cli.formats.json_file import read_json_object
@@ -91,6 +91,7 @@ def written_entry(
         "arrays": {place: {name_of(key): digest for key, digest in tree.items()} for place, tree in trees.items()},
         "files": file_digests(root, is_data),
         "stamp": stamp_digest(stamp),
+        **({"drawn": drawn} if (drawn := drawn_files(root)) else {}),
     }
 
 

@@ -93,11 +93,11 @@ CHAINS = [
 
 @pytest.mark.parametrize(("name", "targets"), CHAINS)
 def test_prunings_one_after_the_other_are_made_again_by_verify(tmp_path: Path, name: str, targets: str) -> None:
-    text = {"calibration_file": tmp_path / "text.npz", "criterion": "wanda"}
+    text: dict[str, Any] = {"calibration_file": tmp_path / "text.npz", "criterion": "wanda"}
     np.savez(text["calibration_file"], x=[list(range(1, 20))])
     out = source(name)
     for i, target in enumerate(targets.split()):
-        given = text if target == "weights" else {"criterion": "magnitude"}
+        given: dict[str, Any] = text if target == "weights" else {"criterion": "magnitude"}
         out = last.save(last.prune(out, ratio=0.5, target=target, **given), tmp_path / str(i))
     assert last.verify(out, source(name)).passed
     index = formats.index(out, checked=False)

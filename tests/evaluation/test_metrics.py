@@ -189,4 +189,4 @@ def test_the_strict_gate_judges_the_upper_limit(run: Run) -> None:
 
 def test_students_quantile_is_that_of_tables() -> None:
     for n, wanted in ((5, 2.132), (10, 1.833), (30, 1.699), (1000, 1.646)):
-        assert metrics.student(n) == pytest.approx(wanted, rel=3e-3)
+        assert student(n) == pytest.approx(wanted, rel=3e-3)

@@ -101,6 +101,17 @@ def test_of_a_model_directory_only_what_was_written_is_replaced(tmp_path: Path, 
         last.save(small, shutil.copytree(source, tmp_path / "downloaded"), force=True)
 
 
+def test_a_file_named_like_those_of_a_database_is_a_stranger_where_the_stamp_has_a_list(
+    fixtures: Path, tmp_path: Path
+) -> None:
+    small = last.prune(fixtures / "cur_pytree_ocdbt" / "ckpt", 0.5)
+    out = last.save(small, tmp_path / "out")
+    last.save(small, out, force=True)
+    add(out / "d" / ("0123456789abcdef" * 2))
+    with pytest.raises(OutputError, match=r"more than a checkpoint \(d/0123456789abcdef0123456789abcdef\)"):
+        last.save(small, out, force=True)
+
+
 def test_up_to_three_strangers_are_named(fixtures: Path, tmp_path: Path) -> None:
     out = shutil.copytree(fixtures / "cur_pytree_ocdbt" / "ckpt", tmp_path / "out")
     for name in "aefgh":

@@ -32,7 +32,7 @@ def draw_scores(report: ScoreReport, out: Path | io.BytesIO) -> None:
     places = [[f"disc {row * columns + i}" for i in range(columns)] for row in range(rows)]
     layout = [*places, ["bars"] * columns]
     size = (max(DISC * columns, 4.8) + 0.9, DISC * rows + height + 1.3)
-    ratios = [DISC] * rows + [height]
+    ratios, hollow = [DISC] * rows + [height], "; hollow: removed" if report.ratio is not None else ""
     with figure(out, size, mosaic=layout, height_ratios=ratios) as (made, axes):
         limits = _range(report)
         drawn = [
@@ -46,7 +46,6 @@ def draw_scores(report: ScoreReport, out: Path | io.BytesIO) -> None:
         _bars(axes["bars"], report)
         n = f"n = {report.states:,} {report.target}"
         made.suptitle(f"{named(report.checkpoint)}: discretised poles, {n}", fontsize=9)
-        hollow = "; hollow: removed" if report.ratio is not None else ""
         explain(made, f"circle: |λ| = 1; colour: score by {report.criterion}{hollow}")
 
 

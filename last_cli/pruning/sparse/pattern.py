@@ -63,7 +63,7 @@ def pattern_of(text: str) -> Pattern:
     return found
 
 
-def implied(pattern: str | None, ratio: float | None, limits: Mapping[str, float | None]) -> float | None:
+def implied(pattern: str | None, ratio: float | None, limits: Mapping[Any, float | None]) -> float | None:
     """The ratio that is given; else, where nothing is to find it, the one that a pattern says.
 
     Raises:
