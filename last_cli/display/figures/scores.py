@@ -35,8 +35,8 @@ def draw_scores(report: ScoreReport, out: Path | io.BytesIO) -> None:
     ratios = [DISC] * rows + [height]
     with figure(out, size, mosaic=layout, height_ratios=ratios) as (made, axes):
         low, high = _range(report)
-        named = enumerate(zip(report.layers, _names(report), strict=True))
-        points = [_disc(axes[f"disc {i}"], layer, name, (low, high)) for i, (layer, name) in named]
+        each = enumerate(zip(report.layers, _names(report), strict=True))
+        points = [_disc(axes[f"disc {i}"], layer, name, (low, high)) for i, (layer, name) in each]
         for i in range(len(report.layers), rows * columns):
             axes[f"disc {i}"].set_axis_off()
         discs = [axes[f"disc {i}"] for i in range(len(report.layers))]
