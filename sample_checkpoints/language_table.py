@@ -204,10 +204,10 @@ def _sizes(model: _Model, points: Sequence[Mapping[str, Any]], args: argparse.Na
 
 def _calibration(path: Path, args: argparse.Namespace) -> Path:
     """Rows of the training books in a model's tokens, drawn by a seed."""
-    from tokenizers import Tokenizer  # pyright: ignore[reportMissingImports]
-
     file = args.work / f"{path.name}.npz"
     if not file.exists():
+        from tokenizers import Tokenizer  # pyright: ignore[reportMissingImports]
+
         text = language.books(args.text)["train"]
         tokens = np.array(Tokenizer.from_file(str(path / "tokenizer.json")).encode(text).ids, np.int32)
         rows = tokens[: len(tokens) // LENGTH * LENGTH].reshape(-1, LENGTH)
@@ -234,7 +234,9 @@ def _increases(found: Sequence[Found]) -> str:
     lines = [f"| target | method | {' | '.join(heads)} |", f"| :-- | :-- |{' --: |' * len(heads)}"]
     whole = [cell for model, *_ in found for cell in ("", f"({model.judged.base.value:.2f})")]
     lines.append(f"| none | unpruned | {' | '.join(whole)} |")
-    for key in dict.fromkeys(key for own in rows for key in own):
+    for key in [(method.target, method.name) for method in METHODS]:
+        if not any(key in own for own in rows):
+            continue
         cells = [_cell(own.get(key, {}).get(ratio)) for own in rows for ratio in RATIOS]
         lines.append(f"| {' | '.join(key)} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -265,7 +267,7 @@ def _draw(found: Sequence[Found], path: Path) -> None:
     from last_cli.display.figures.figure import COLOUR, figure
 
     rows = [_means(points) for _, points, _ in found]
-    names = list(dict.fromkeys(key for row in rows for key in row))
+    names = [key for m in METHODS if any((key := (m.target, m.name)) in row for row in rows)]
     with figure(path, (7.5, 0.17 * len(names) + 0.8), ncols=len(found), sharey=True, squeeze=False) as (_, axes):
         for one, own, (model, *_) in zip(axes[0], rows, found, strict=True):
             shown = [(i, own[key][0.5]) for i, key in enumerate(names) if 0.5 in own.get(key, {})]

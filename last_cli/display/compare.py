@@ -8,7 +8,7 @@ from pathlib import Path
 
 from last_cli.display.sheet import Sheet
 from last_cli.display.view import View
-from last_cli.display.words import base_name
+from last_cli.display.words import base_name, task_in_words
 from last_cli.results.compare import ComparedMean, CompareReport
 from last_cli.tasks.task import ACCURACY
 
@@ -27,7 +27,7 @@ def compare_view(report: CompareReport) -> View:
         sheets=[Sheet(columns, [_row(report, mean, seeds) for mean in report.means], drop=(len(columns) - 3,))],
         records=lambda: data["points"],
         lines=[
-            f"{task['name']} v{task['version']}, {task['split']} split, n = {report.n:,} on {report.device}",
+            f"{task_in_words(task)}, n = {report.n:,} on {report.device}",
             f"difference to {base_name(first)} in {unit} ± paired standard error{over}",
             *report.notes,
         ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from last_cli.base.errors import spelled
 from last_cli.display.escape import markdown
@@ -29,5 +29,5 @@ def _rows(sheet: Sheet) -> Iterator[list[str]]:
         yield _cells(row)
 
 
-def _cells(row: object) -> list[str]:
-    return [markdown(spelled(cell)) for cell in row]  # pyright: ignore[reportGeneralTypeIssues]
+def _cells(row: Sequence[str]) -> list[str]:
+    return [markdown(spelled(cell)) for cell in row]

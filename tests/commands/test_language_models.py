@@ -110,7 +110,9 @@ def test_a_modelling_file_goes_with_layers_of_other_sizes(tmp_path: Path) -> Non
     stamp, loads = json.loads((out / "last.json").read_text()), "with trust_remote_code=True (modeling_last.py)"
     assert FILE in stamp["written"]["files"] and stamp["pruned"][0]["loads"] == loads
     assert small.report is not None and small.report.as_json()["loads"] == loads
-    assert f"each is stored at its own, and it loads {loads}; ⟦stock⟧ fills" in prune_hints(small.report)[0]
+    assert (
+        f"layers are stored at sizes of their own, and it loads {loads}; ⟦stock⟧ pads" in prune_hints(small.report)[0]
+    )
     assert all(check.passed for check in last.verify(out, source).checks)
     assert [layer.sizes.states for layer in last.load(out).layers] == states
     assert last.save(small, out, force=True) == out

@@ -140,7 +140,8 @@ def html_text(page: str) -> str:
 
 
 def test_a_figure_is_in_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    def draw(out: io.BytesIO) -> None:
+    def draw(out: Path | io.BytesIO) -> None:
+        assert isinstance(out, io.BytesIO)
         out.write(b"<svg/>")
 
     view = View("t", {}, [SHEET], list, draw=draw)

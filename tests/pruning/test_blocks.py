@@ -114,12 +114,12 @@ def test_lists_of_each_mixer_lose_entries_and_lists_that_do_not_fit_are_named() 
 
 def test_what_is_said_of_it(tokens: Path) -> None:
     from last_cli.display.opened import needed_lines
-    from last_cli.display.prune import prune_hints, prune_summary
+    from last_cli.display.prune import prune_hints, prune_view
 
     report = pruned(GROUPS, tokens).report
     assert report is not None and report.states == (3, 2) and not report.warnings
     assert [line.partition(" file")[0] for line in needed_lines(report.needed)] == ["the network ran on"]
-    assert any(line.startswith("blocks gone, one after the other: layers/") for line in prune_summary(report))
+    assert any(line.startswith("blocks gone, one after the other: layers/") for line in prune_view(report).lines)
     assert prune_hints(report) == ["every layer has the same sizes, and it loads in the stock class"]
 
 

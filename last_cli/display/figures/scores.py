@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import last_cli.display.escape as escape
-from last_cli.display.figures.figure import COLOUR, explain, figure
+from last_cli.display.figures.figure import COLOUR, explain, figure, named
 from last_cli.display.words import short_names
 from last_cli.results.score import LayerScore, ScoreReport
 
@@ -34,13 +34,15 @@ def draw_scores(report: ScoreReport, out: Path | io.BytesIO) -> None:
     size = (max(DISC * columns, 4.8) + 0.9, DISC * rows + height + 1.3)
     ratios = [DISC] * rows + [height]
     with figure(out, size, mosaic=layout, height_ratios=ratios) as (made, axes):
-        low, high = _range(report)
-        each = enumerate(zip(report.layers, _names(report), strict=True))
-        points = [_disc(axes[f"disc {i}"], layer, name, (low, high)) for i, (layer, name) in each]
+        limits = _range(report)
+        drawn = [
+            _disc(axes[f"disc {i}"], layer, name, limits)
+            for i, (layer, name) in enumerate(zip(report.layers, _names(report), strict=True))
+        ]
         for i in range(len(report.layers), rows * columns):
             axes[f"disc {i}"].set_axis_off()
         discs = [axes[f"disc {i}"] for i in range(len(report.layers))]
-        made.colorbar(points[-1], ax=discs, label=f"log10 {report.criterion} score", shrink=0.8, aspect=30)
+        made.colorbar(drawn[0], ax=discs, label=f"log10 {report.criterion} score", shrink=0.8, aspect=30)
         _bars(axes["bars"], report)
         n = f"n = {report.states:,} {report.target}"
         made.suptitle(f"{named(report.checkpoint)}: discretised poles, {n}", fontsize=9)

@@ -264,7 +264,7 @@ def _transformers(config: Mapping[str, Any]) -> Settings:
 
 def _merged(config: Mapping[str, Any]) -> int | None:
     """How many groups of B and C `last_layers` says that mixers have, where it says so."""
-    entries = config.get(LAST_LAYERS)
+    entries = config.get(LAST_LAYERS, ())
     said = [entry["groups"] for entry in entries if "groups" in entry] if _are_entries(entries) else []
     if not said:
         return None

@@ -103,7 +103,7 @@ def _in_library(change: Change) -> Resizing:
     if change.merged and pruning.stock:
         raise UsageError(f"{change.said.name} has as many groups in the gate's norm as of B and C", "leave out ⟦stock⟧")
     if change.merged:  # In its own key the groups of the norm stay, so that no other code takes it for a whole model.
-        values.pop((*library.core, library.groups), None)
+        values.pop((*library.core, library.groups or ""), None)
         values[(NORM_GROUPS,)] = change.after[0].norm_groups
         lists |= {"ngroups_list"}
     values |= {(*library.lists, name): [library.sizes[name](one) for one in change.after] for name in sorted(lists)}
