@@ -1,4 +1,4 @@
-"""`last schema` describes what the commands print; `commands.data` holds what the tests read against it."""
+"""`last schema` describes what the commands print; `commands.data` holds every object that tests read against it."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import numpy as np
 from last_cli.base.annotations import Bool, Float
 from last_cli.base.errors import UsageError
 from last_cli.base.words import suggestion
+from last_cli.results.search import Limited
 
 MODULES = ("in_proj", "out_proj", "mlp")
 """Linear maps that may be pruned; without being named, those of the first."""
@@ -63,7 +64,7 @@ def pattern_of(text: str) -> Pattern:
     return found
 
 
-def implied(pattern: str | None, ratio: float | None, limits: Mapping[Any, float | None]) -> float | None:
+def implied(pattern: str | None, ratio: float | None, limits: Mapping[Limited, float | None]) -> float | None:
     """The ratio that is given; else, where nothing is to find it, the one that a pattern says.
 
     Raises:
