@@ -267,7 +267,8 @@ def _draw(found: Sequence[Found], path: Path) -> None:
     from last_cli.display.figures.figure import COLOUR, figure
 
     rows = [_means(points) for _, points, _ in found]
-    names = [key for m in METHODS if any((key := (m.target, m.name)) in row for row in rows)]
+    keys = [(method.target, method.name) for method in METHODS]
+    names = [key for key in keys if any(key in row for row in rows)]
     with figure(path, (7.5, 0.17 * len(names) + 0.8), ncols=len(found), sharey=True, squeeze=False) as (_, axes):
         for one, own, (model, *_) in zip(axes[0], rows, found, strict=True):
             shown = [(i, own[key][0.5]) for i, key in enumerate(names) if 0.5 in own.get(key, {})]
