@@ -43,6 +43,9 @@ def _lines(report: PruneReport) -> list[str]:
     lines += _zeros_notes(report) + _blocks_notes(report)
     lines += search_lines(report.search) if report.search else []
     lines += tune_lines(report.tuned) if report.tuned else []
+    lines += [f"rescaled: {_rescaled(report.rescaled)}"] if report.rescaled else []
+    if report.sliced_copies:
+        lines.append(f"{report.sliced_copies} optimizer arrays (moments, averages) sliced to match")
     if "dynamics" in report.changes and report.sliced_copies:
         lines.append("the optimizer arrays belong to the old poles: restart the optimizer")
     return lines
@@ -50,11 +53,7 @@ def _lines(report: PruneReport) -> list[str]:
 
 def _details(report: PruneReport) -> list[str]:
     """How it came about, and what the columns mean."""
-    lines = []
-    if report.sliced_copies:
-        lines.append(f"{report.sliced_copies} optimizer arrays (moments, averages) sliced to match")
-    lines += _change_notes(report)
-    lines += [f"rescaled: {_rescaled(report.rescaled)}"] if report.rescaled else []
+    lines = _change_notes(report)
     lines += search_details(report.search) if report.search else []
     if any(layer.gain_bound is not None for layer in report.layers):
         lines.append("gain bound: worst-case gain of the removed states; it does not predict accuracy")
