@@ -19,8 +19,8 @@ def carriers(
 ) -> dict[Key, Layer]:
     """The arrays that have as many entries along an axis as a layer has states, and its place or complex numbers.
 
-    Those of real numbers outside of `params` too, where nothing else in the model is as large; and what holds all
-    parameters in one row, as optax.flatten does.
+    Those of real numbers outside of `params` too, where nothing else in the model is as large, and right beside a layer
+    what it starts from; and what holds all parameters in one row, as optax.flatten does.
 
     Args:
         layers: the layers.
@@ -54,36 +54,51 @@ def carriers(
 
 
 @dataclass(frozen=True)
-class _Outside:
-    """What an array outside of a layer's `params` looks like that holds its states: their number, if it is telling."""
+class _Apart:
+    """What an array apart from a layer looks like that holds its states: their number, if it is telling; its block."""
 
     layer: Layer
     params: Key
+    block: Key
     states: int | None
     total: int
 
     def carries(self, path: Key, leaf: Leaf, *, inside: bool) -> bool:
-        """Whether an array has the states along its last axis, or before one of 2, or all parameters along it."""
-        if "float" not in leaf.dtype or (inside and path[: len(self.params)] == self.params):
+        """Whether an array has the states along its last axis, or before one of 2, or all parameters along it.
+
+        Among the parameters only what stands right beside the layer, and has no other axis.
+        """
+        if "float" not in leaf.dtype:
             return False
+        if inside and path[: len(self.params)] == self.params:
+            return path[:-1] == self.block and _is_start(leaf.shape, self.layer)
         shape = leaf.shape[:-1] if leaf.shape[-1] == 2 and len(leaf.shape) > 2 else leaf.shape
         return leaf.shape[-1] == self.total or (len(shape) > 1 and shape[-1] == self.states)
 
 
-def _outside(layers: Sequence[Layer], model: Structure) -> list[_Outside]:
+def _outside(layers: Sequence[Layer], model: Structure) -> list[_Apart]:
     """One for each layer below `params`; a number of states is telling that no other array there has along an axis."""
     found, sizes = [], {}
     own = {variable(key) for layer in layers for key in layer.leaves.values()}
     for layer in layers:
-        if params := collection(variable(next(iter(layer.leaves.values())))):
+        path = variable(next(iter(layer.leaves.values())))
+        if params := collection(path):
             if params not in sizes:
                 below = model.below(params).items()
-                other = {size for path, shape in below if (*params, *path) not in own for size in shape}
+                other = {size for rest, shape in below if (*params, *rest) not in own for size in shape}
                 sizes[params] = other, sum(math.prod(shape) for _, shape in below)
             other, total = sizes[params]
             taken = {*other, layer.sizes.features, layer.sizes.outputs}
-            found.append(_Outside(layer, params, None if _states(layer) in taken else _states(layer), total))
+            states = None if _states(layer) in taken else _states(layer)
+            found.append(_Apart(layer, params, path[:-2], states, total))
     return found
+
+
+def _is_start(shape: tuple[int, ...], layer: Layer) -> bool:
+    """Whether an array right beside a layer can be the states that it starts from: of no width that its block has."""
+    widths = {n * width for n in (1, 2) for width in (layer.sizes.features, layer.sizes.outputs or 0)}
+    states = _states(layer)
+    return states in shape and states not in widths and {*shape} <= {1, 2, states}
 
 
 def _split(path: Key) -> Key:

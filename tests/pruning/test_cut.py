@@ -121,6 +121,7 @@ def outside(shape: tuple[int, ...], *key: str) -> Arrays:
         outside((sum(array.size for array in tree("params").values()),), "opt_state", "0", "mu"),
         outside((2, STATES), "carry", "layers_0", "re"),
         outside((1, STATES, 2), "rnn_state", "0"),
+        outside((STATES, 2), "params", "layers_0", "x0"),
     ],
     ids=lambda extra: "/".join(next(iter(extra))),
 )
