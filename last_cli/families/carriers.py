@@ -73,7 +73,7 @@ class _Apart:
         if inside and path[: len(self.params)] == self.params:
             return path[:-1] == self.block and _is_start(leaf.shape, self.layer)
         shape = leaf.shape[:-1] if leaf.shape[-1] == 2 and len(leaf.shape) > 2 else leaf.shape
-        return leaf.shape[-1] == self.total or (len(shape) > 1 and shape[-1] == self.states)
+        return leaf.shape[-1:] == (self.total,) or (len(shape) > 1 and shape[-1:] == (self.states,))
 
 
 def _outside(layers: Sequence[Layer], model: Structure) -> list[_Apart]:
