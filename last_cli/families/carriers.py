@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+import math
+import re
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from last_cli.families.copies import Structure, alike, below_params, variable
+from last_cli.families.copies import Structure, alike, below_params, collection, variable
 from last_cli.families.layer import Layer
 from last_cli.formats import Key, Leaf
+
+Shapes = Mapping[Key, tuple[int, ...]]
 
 
 def carriers(
     layers: Iterable[Layer], leaves: Mapping[Key, Leaf], known: Container[Key], parameters: Mapping[Key, Leaf]
 ) -> dict[Key, Layer]:
     """The arrays that have as many entries along an axis as a layer has states, and its place or complex numbers.
+
+    Those of real numbers outside of `params` too, where nothing else in the model is as large, and right beside a layer
+    what it starts from; and what holds all parameters in one row, as optax.flatten does.
 
     Args:
         layers: the layers.
@@ -27,33 +35,94 @@ def carriers(
     for layer in layers:
         node = variable(next(iter(layer.leaves.values())))[:-1]
         places.setdefault(below_params(node), []).append((node, layer))
+    inside, outside = leaves is parameters, _outside(layers, model)
+    cut = {variable(key) for layer in layers for name, key in layer.leaves.items() if layer.carries(name)}
+    apart = {path: shape for path, shape in model.shapes.items() if path not in cut}  # No follower has a joined path.
     for key, leaf in leaves.items():
         if leaf.kind == "array" and leaf.shape and key not in known:
-            layer = _at_a_layer(variable(key), leaf, places, model, inside=leaves is parameters)
+            path = variable(key)
+            layer = _at_a_layer(path, leaf, places, model.shapes, inside=inside)
+            if layer is None and (split := _split(path)) != path:
+                layer = _at_a_layer(split, leaf, places, apart, inside=inside)
             if layer is None and leaf.dtype.startswith("complex") and "params" not in key:
                 layer = next((y for own in places.values() for _, y in own if leaf.shape[-1] == _states(y)), None)
+            if layer is None:
+                layer = next((y.layer for y in outside if y.carries(path, leaf, inside=inside)), None)
             if layer is not None:
                 found[key] = layer
     return found
 
 
+@dataclass(frozen=True)
+class _Apart:
+    """What an array apart from a layer looks like that holds its states: their number, if it is telling; its block."""
+
+    layer: Layer
+    params: Key
+    block: Key
+    states: int | None
+    total: int
+
+    def carries(self, path: Key, leaf: Leaf, *, inside: bool) -> bool:
+        """Whether an array has the states along its last axis, or before one of 2, or all parameters along it.
+
+        Among the parameters only what stands right beside the layer, and has no other axis.
+        """
+        if "float" not in leaf.dtype:
+            return False
+        if inside and path[: len(self.params)] == self.params:
+            return path[:-1] == self.block and _is_start(leaf.shape, self.layer)
+        shape = leaf.shape[:-1] if leaf.shape[-1] == 2 and len(leaf.shape) > 2 else leaf.shape
+        return leaf.shape[-1:] == (self.total,) or (len(shape) > 1 and shape[-1:] == (self.states,))
+
+
+def _outside(layers: Sequence[Layer], model: Structure) -> list[_Apart]:
+    """One for each layer below `params`; a number of states is telling that no other array there has along an axis."""
+    found, sizes = [], {}
+    own = {variable(key) for layer in layers for key in layer.leaves.values()}
+    for layer in layers:
+        path = variable(next(iter(layer.leaves.values())))
+        if params := collection(path):
+            if params not in sizes:
+                below = model.below(params).items()
+                other = {size for rest, shape in below if (*params, *rest) not in own for size in shape}
+                sizes[params] = other, sum(math.prod(shape) for _, shape in below)
+            other, total = sizes[params]
+            taken = {*other, layer.sizes.features, layer.sizes.outputs}
+            states = None if _states(layer) in taken else _states(layer)
+            found.append(_Apart(layer, params, path[:-2], states, total))
+    return found
+
+
+def _is_start(shape: tuple[int, ...], layer: Layer) -> bool:
+    """Whether an array right beside a layer can be the states that it starts from: of no width that its block has."""
+    widths = {n * width for n in (1, 2) for width in (layer.sizes.features, layer.sizes.outputs or 0)}
+    states = _states(layer)
+    return states in shape and states not in widths and {*shape} <= {1, 2, states}
+
+
+def _split(path: Key) -> Key:
+    """A path whose parts may be paths that were joined, as a state over a flat dict of parameters has them."""
+    return tuple(name for part in path for name in re.split(r"[/.,]", part) if name)
+
+
 def _at_a_layer(
-    path: Key, leaf: Leaf, places: Mapping[Key, list[tuple[Key, Layer]]], model: Structure, *, inside: bool
+    path: Key, leaf: Leaf, places: Mapping[Key, list[tuple[Key, Layer]]], shapes: Shapes, *, inside: bool
 ) -> Layer | None:
     """The layer whose place a path leads through, where the array there has its states along and is none of its own."""
     for length in {len(place) for place in places if place}:
         for start in range(len(path) - length):
             for node, layer in places.get(path[start : start + length], ()):
                 own, rest = inside and path[: len(node)] == node, path[start + length :]
-                if not own and _states(layer) in leaf.shape and not _repeats(node, rest, leaf.shape, model):
+                if not own and _states(layer) in leaf.shape and not _repeats(node, rest, leaf.shape, shapes):
                     return layer
     return None
 
 
-def _repeats(node: Key, rest: Key, shape: tuple[int, ...], model: Structure) -> bool:
+def _repeats(node: Key, rest: Key, shape: tuple[int, ...], shapes: Shapes) -> bool:
     """Whether an array is that of the model's layer once more, or a moment of it, and carries no states either."""
     own = ((*node, *rest), (*node, *rest[:-1]))
-    return any(path in model.shapes and alike(shape, model.shapes[path]) for path in own)
+    return any(path in shapes and alike(shape, shapes[path]) for path in own)
 
 
 def _states(layer: Layer) -> int | None:

@@ -136,7 +136,7 @@ class Structure:
         own, other = _apart(of, root)
         if is_moment(root) and is_moment(other):
             return True
-        if not other or (is_moment(of) and is_moment(own)):
+        if not other or (is_moment(of) and is_moment(own)) or _numbered_apart(own, other):
             return False
         if PARAMS in root[: _start(of, root)]:  # Both are parameters of one model, unless one is named after the other.
             return _named_after(other, own) and self.repeats(root, self, of)
@@ -207,6 +207,13 @@ def _named_after(other: Key, own: Key) -> bool:
     words, of = set().union(*map(_words, other)), set().union(*map(_words, own))
     words -= {"mean"}  # The head for a mean, beside one for a deviation, is a module.
     return bool(words & AGAIN) and not of & AGAIN and (words - AGAIN) in (set(), of)
+
+
+def _numbered_apart(own: Key, other: Key) -> bool:
+    """Whether two roots end in different numbers of one stack: the second layer of a model is no copy of the first."""
+    if not own or not other or own[-1] == other[-1]:
+        return False
+    return bool(re.search(r"\d", own[-1])) and re.sub(r"\d+", "#", own[-1]) == re.sub(r"\d+", "#", other[-1])
 
 
 def _start(one: Key, other: Key) -> int:

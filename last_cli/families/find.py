@@ -20,7 +20,17 @@ from last_cli.families.followers import followers
 from last_cli.families.layer import Layer, layer_of
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.lti.system import System
-from last_cli.families.near import Node, check_siblings, near_of, nearest, nodes_of, refuse_foreign, refuse_near
+from last_cli.families.near import (
+    Node,
+    check_siblings,
+    halves_of,
+    near_of,
+    nearest,
+    nodes_of,
+    refuse_foreign,
+    refuse_halves,
+    refuse_near,
+)
 from last_cli.families.target import live_units
 from last_cli.formats import Key, Leaf
 
@@ -54,10 +64,12 @@ def find_layers(leaves: Mapping[Key, Leaf], files: Mapping[str, Any] = MappingPr
         layers.append(_layer(name, found[path], nodes[path], structure))
     if not layers:
         raise _none_found(nodes, families, found, leaves)
-    near = near_of((n for path, n in nodes.items() if path not in found and not is_moment(path)), families)
-    if near:  # Most trees have none, and what follows the layers takes a while to tell.
+    others = [node for path, node in nodes.items() if path not in found and not is_moment(path)]
+    near, halves = near_of(others, families), halves_of(others, layers)
+    if near or halves:  # Most trees have none, and what follows the layers takes a while to tell.
         following = followers(layers, leaves).keys()
         refuse_near([node for node in near if not following >= {*node.names.values()}], families)
+        refuse_halves([half for half in halves if not following >= {*half[0].names.values()}], families)
     check_siblings(layers)
     return layers
 

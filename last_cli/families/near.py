@@ -117,6 +117,23 @@ def refuse_near(nodes: Iterable[Node], families: Sequence[Family]) -> None:
         raise CheckpointError(f"{node.name}: {_difference(node, _likest(node, families), families)}", LOST)
 
 
+def halves_of(nodes: Iterable[Node], layers: Iterable[Layer]) -> list[tuple[Node, Family]]:
+    """Nodes in the place of a stack's layer that have some leaves of the others, however few; and of which family."""
+    stacks = {_place(_path(layer)): layer.family for layer in layers}
+    placed = [(node, stacks[place]) for node in nodes if (place := _place(node.path)) in stacks]
+    return [
+        (node, family)
+        for node, family in placed
+        if any("." not in name and name in family.required | family.optional for name in node.names)
+    ]
+
+
+def refuse_halves(halves: Iterable[tuple[Node, Family]], families: Sequence[Family]) -> None:
+    """Raises CheckpointError where there is a node with some leaves of a layer; says what it lacks."""
+    for node, family in halves:
+        raise CheckpointError(f"{node.name}: {_difference(node, family, families)}", LOST)
+
+
 def nearest(nodes: Mapping[Key, Node], families: Sequence[Family]) -> str | None:
     """The node of a tree without layers that is most like one, and why it is none; None where none is."""
 
@@ -134,13 +151,23 @@ def check_siblings(layers: Iterable[Layer]) -> None:
     """Raises CheckpointError where a layer of a stack lacks a leaf that its neighbours have."""
     stacks: dict[Any, list[Layer]] = {}
     for layer in layers:
-        place = re.sub(r"\d+", "#", "/".join(next(iter(layer.leaves.values()))[:-1]))
-        stacks.setdefault((layer.family.name, place), []).append(layer)
+        stacks.setdefault((layer.family.name, _place(_path(layer))), []).append(layer)
     for stack in stacks.values():
         fullest = max(stack, key=lambda layer: len(layer.leaves))
         for layer in stack:
             if lost := sorted(fullest.leaves.keys() - layer.leaves.keys()):
                 raise CheckpointError(f"{layer.name}: has no {_listed(lost)}, but {fullest.name} has", LOST)
+
+
+def _path(layer: Layer) -> Key:
+    """The node that a layer's own leaves are at."""
+    name, key = next((name, key) for name, key in layer.leaves.items() if "/" not in name)
+    return variable(key)[: -len(name.split("."))]
+
+
+def _place(path: Key) -> str:
+    """A path that all layers of a stack share."""
+    return re.sub(r"\d+", "#", "/".join(path))
 
 
 def _likest(node: Node, families: Iterable[Family]) -> Family:

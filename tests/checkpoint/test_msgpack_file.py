@@ -137,6 +137,22 @@ def test_configuration_task_vocabulary_and_history_come_back(tmp_path: Path, nam
         assert "last" not in msgpack_restore((tmp_path / name).read_bytes())
 
 
+@pytest.mark.parametrize(("name", "header"), [("m.safetensors", True), ("m.safetensors", False), ("m.msgpack", False)])
+def test_a_flipped_bit_of_an_export_is_not_imported(tmp_path: Path, tree: dict, name: str, *, header: bool) -> None:
+    (tmp_path / "source.msgpack").write_bytes(to_bytes(tree))
+    small = last.prune(tmp_path / "source.msgpack", 0.3)
+    export_weights(small, tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little") if name == "m.safetensors" else len(whole) // 2
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, start, 30) if header else rng.integers(start, len(whole), 10):
+        (tmp_path / name).write_bytes(whole[:place] + bytes([whole[place] ^ 1 << rng.integers(8)]) + whole[place + 1 :])
+        with pytest.raises(CheckpointError):
+            import_weights(tmp_path / name, tmp_path / "ckpt")
+    (tmp_path / name).write_bytes(whole)
+    import_weights(tmp_path / name, tmp_path / "ckpt")
+
+
 def test_a_file_that_is_replaced_takes_its_stamp_along(tmp_path: Path, tree: dict) -> None:
     export_weights(SAMPLE, tmp_path / "m.msgpack")
     assert (tmp_path / "m.msgpack.last.json").exists()

@@ -118,6 +118,13 @@ def test_moments_that_may_be_of_either_model_are_refused() -> None:
         followers(find_layers(leaves), leaves)
 
 
+@pytest.mark.parametrize(("one", "other"), [("student", "teacher"), ("params", "ema_params")])
+def test_a_deeper_model_is_no_copy_of_a_shallower_one(one: str, other: str) -> None:
+    leaves = model(one, layers=1) | model(other, layers=2)
+    layers = find_layers(leaves)
+    assert len(layers) == 3 and not followers(layers, leaves)
+
+
 def test_a_model_beside_params_with_another_head_is_a_model() -> None:
     assert len(find_layers(model("params") | model("critic_params", width=1))) == 4
 

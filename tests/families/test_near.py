@@ -98,6 +98,16 @@ def test_a_layer_that_lost_a_leaf_is_refused_beside_whole_ones_and_their_moments
     assert "lost or renamed" in caught.value.hint
 
 
+@pytest.mark.parametrize("left", [{"B", "D", "C1"}, {"D"}, {"Lambda_im"}])
+def test_a_layer_that_lost_most_leaves_is_named_beside_whole_ones(left: set[str]) -> None:
+    leaves = s5_at("params", "layers_0", "seq") | s5_at("params", "layers_1", "seq")
+    leaves = {key: leaf for key, leaf in leaves.items() if key[1] != "layers_1" or key[-1] in left}
+    with pytest.raises(CheckpointError, match=r"^layers_1/seq: has .* of the family s5 but no "):
+        find_layers(leaves)
+    attention = array("params", "layers_1", "seq", "query", "kernel") | array("params", "layers_1", "seq", "scale")
+    assert len(find_layers(s5_at("params", "layers_0", "seq") | attention)) == 1
+
+
 def test_moments_that_are_masked_are_no_layers_that_lost_leaves() -> None:
     leaves = s5_at("params", "ssm")
     masked = {key: leaf for key, leaf in s5_at("opt_state", "0", "mu", "ssm").items() if key[-1] not in ("B", "D")}

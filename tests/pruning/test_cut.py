@@ -109,6 +109,33 @@ def test_hidden_states_of_complex_numbers_are_refused(tmp_path: Path) -> None:
         last.prune(stored(tmp_path / "ckpt.msgpack", arrays), 0.5)
 
 
+def outside(shape: tuple[int, ...], *key: str) -> Arrays:
+    return {key: np.zeros(shape, np.float32)}
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        outside((STATES, 4, 2), "opt_state", "0", "mu", "layers_1/seq/B"),
+        outside((STATES,), "opt_state", "0", "nu", "params.layers_0.seq.log_step"),
+        outside((sum(array.size for array in tree("params").values()),), "opt_state", "0", "mu"),
+        outside((2, STATES), "carry", "layers_0", "re"),
+        outside((1, STATES, 2), "rnn_state", "0"),
+        outside((STATES, 2), "params", "layers_0", "x0"),
+    ],
+    ids=lambda extra: "/".join(next(iter(extra))),
+)
+def test_joined_names_rows_of_all_parameters_and_real_states_are_refused(tmp_path: Path, extra: Arrays) -> None:
+    with pytest.raises(CheckpointError, match="nothing says for certain how to cut it"):
+        last.prune(stored(tmp_path / "ckpt.msgpack", tree("params") | extra), 0.5)
+
+
+@pytest.mark.parametrize("shape", [(STATES,), (5, 4), (STATES, 5)])
+def test_histories_and_statistics_stay_as_they_are(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    arrays = tree("params") | outside(shape, "metrics", "loss")
+    assert last.prune(stored(tmp_path / "ckpt.msgpack", arrays), 0.5).leaves["metrics", "loss"].shape == shape
+
+
 @pytest.mark.parametrize("glob", ["prime", "pri*", "prime/layers_*"])
 def test_what_is_dropped_is_not_in_the_output_and_stands_in_its_stamp(tmp_path: Path, glob: str) -> None:
     checkpoint = stored(tmp_path / "ckpt.msgpack", tree("params") | tree("opt_state", "mu") | CACHE)

@@ -11,9 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from last_cli.base.errors import CheckpointError
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.checkpoint.config import stamp_of
-from last_cli.formats.stamp import check_stamp, read_stamp
+from last_cli.formats import STAMP_FILE
+from last_cli.formats.digests import array_digests, stamp_digest, value_digest
+from last_cli.formats.stamp import STAMP_SCHEMA, check_stamp, read_stamp, without_digests
 
 ENTRY = "last"
 """Of the header's metadata."""
@@ -31,17 +36,65 @@ def carried(checkpoint: Checkpoint, said: Mapping[str, Any]) -> dict[str, Any]:
     return {} if rest == known else {**{name: stamp[name] for name in HEAD}, **rest}
 
 
-def taken_out(src: Path, metadata: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+def sealed(
+    stamp: Mapping[str, Any], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The stamp with digests of the file's arrays by name, of its other metadata and of itself; an empty one stays."""
+    if not stamp:
+        return {}
+    files = {} if metadata is None else {"": _metadata_digest(metadata)}
+    return {**stamp, "written": {"arrays": {"": _digests(arrays)}, "files": files, "stamp": stamp_digest(stamp)}}
+
+
+def taken_out(
+    src: Path, metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]
+) -> tuple[dict[str, Any], dict[str, str]]:
     """The stamp that came with a file of weights, {} where none did, and its other metadata.
 
     Raises:
-        CheckpointError: it is not as `last` writes it.
+        CheckpointError: it is not as `last` writes it, or the arrays are not those that it was written with.
     """
     try:
         stamp = json.loads(metadata.get(ENTRY, "null"))
     except (ValueError, RecursionError):
         stamp = None
     if not isinstance(stamp, dict):
-        return read_stamp([src])[0] or {}, dict(metadata)
+        if any(STAMP_SCHEMA in value or '"written"' in value for value in metadata.values()):
+            raise _damaged(src, "its header")
+        stamp, written = read_stamp([src])
+        if written:
+            _check(src, written.arrays.get("", {}), arrays)
+        return stamp or {}, dict(metadata)
     check_stamp(stamp, src)
-    return stamp, {name: value for name, value in metadata.items() if name != ENTRY}
+    rest = {name: value for name, value in metadata.items() if name != ENTRY}
+    if written := stamp.get("written"):
+        if written["stamp"] != stamp_digest(stamp) or written["files"].get("") != _metadata_digest(rest):
+            raise _damaged(src, "what its header says of the model")
+        _check(src, written["arrays"].get("", {}), arrays)
+    elif any(isinstance(entry, dict) and {"arrays", "stamp"} <= entry.keys() for entry in stamp.values()):
+        raise _damaged(src, "its header")
+    return without_digests(stamp), rest
+
+
+def _check(src: Path, said: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> None:
+    found = _digests(arrays)
+    for name in {**said, **found}:
+        if said.get(name) != found.get(name):
+            raise _damaged(src, f"the array {name}")
+
+
+def _damaged(src: Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{src}: {what} is not as `last export` wrote it",
+        "the file is damaged: copy or export it again; where another program wrote it since, let that leave out the "
+        f"metadata '{ENTRY}', or remove {src.name}.{STAMP_FILE} beside it",
+    )
+
+
+def _digests(arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+    found = array_digests({(name,): array for name, array in arrays.items()})
+    return {name: found[name,] for name in arrays}
+
+
+def _metadata_digest(metadata: Mapping[str, str]) -> str:
+    return value_digest("metadata", sorted(metadata.items()))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -15,12 +15,13 @@ from last_cli.base.errors import CheckpointError, OutputError, UsageError
 from last_cli.base.files import resolved
 from last_cli.base.words import some
 from last_cli.checkpoint.checkpoint import Checkpoint, opened
-from last_cli.checkpoint.convert.carried import ENTRY, carried
+from last_cli.checkpoint.convert.carried import ENTRY, carried, sealed
 from last_cli.checkpoint.convert.keymap import COPIES, Entry, KeyMap, LayerMap, copy_key
 from last_cli.checkpoint.convert.layout import Spec
 from last_cli.checkpoint.convert.names import LAYOUTS
 from last_cli.checkpoint.convert.stock import export_stock
 from last_cli.formats import STAMP_FILE, Key, safetensors, torch_file
+from last_cli.formats.digests import name_of
 from last_cli.formats.stage import staged_file
 from last_cli.results.convert import ExportReport, KeyRow
 
@@ -73,17 +74,11 @@ def export_weights(
     if keymap and (keymap.format == "msgpack") != (format == "msgpack"):
         keymap = None
     stamp = carried(found, keymap.said if keymap else {})
-    with _staged_stamp(dst, stamp if format != "safetensors" else {}, force), staged_file(dst, force=force) as file:
-        if format == "msgpack":
-            rows, left_out = _write_tree(file, found, keymap)
-        else:
-            rows, left_out = _restored(found, keymap) if keymap else _joined(found)
-            tensors = {name: array for name, (_, array, _) in rows.items()}
-            if format == "torch":
-                torch_file.write(file, dst, tensors, keymap.wrapper if keymap else None)
-            else:
-                metadata = keymap.metadata if keymap and keymap.format == "safetensors" else {"format": "pt"}
-                safetensors.write(file, tensors, {**metadata, **({ENTRY: json.dumps(stamp)} if stamp else {})})
+    there = bool(stamp) and format != "safetensors"
+    with _staged_stamp(dst, force, there=there) as beside, staged_file(dst, force=force) as file:
+        rows, left_out, stamp = _write(file, dst, found, keymap, stamp)
+        if beside:
+            beside.write(json.dumps(stamp, indent=1).encode())
     return ExportReport(
         checkpoint=found.source,
         format=format,
@@ -103,18 +98,39 @@ def _directory(found: Checkpoint, dst: Path, to: str, force: bool) -> ExportRepo
     return export_stock(found, dst, force=force)
 
 
+def _write(
+    file: BinaryIO, dst: Path, found: Checkpoint, keymap: KeyMap | None, stamp: dict[str, Any]
+) -> tuple[Rows, list[str], dict[str, Any]]:
+    """Writes the file; returns also the leaves that are not in it, and the stamp with digests of what is."""
+    format = FORMATS[dst.suffix]
+    if format == "msgpack":
+        tree, left_out = _tree(found, keymap)
+        file.write(msgpack_file.pack(tree))
+        arrays = {key: np.asarray(value) for key, value in tree.items() if isinstance(value, np.ndarray | np.generic)}
+        rows: Rows = {_path([key]): (_path([key]), array, "") for key, array in arrays.items()}
+        return rows, left_out, sealed(stamp, {name_of(key): array for key, array in arrays.items()})
+    rows, left_out = _restored(found, keymap) if keymap else _joined(found)
+    tensors = {name: array for name, (_, array, _) in rows.items()}
+    if format == "torch":
+        torch_file.write(file, dst, tensors, keymap.wrapper if keymap else None)
+        return rows, left_out, sealed(stamp, tensors)
+    metadata = dict(keymap.metadata) if keymap and keymap.format == "safetensors" else {"format": "pt"}
+    stamp = sealed(stamp, tensors, metadata)
+    safetensors.write(file, tensors, {**metadata, **({ENTRY: json.dumps(stamp)} if stamp else {})})
+    return rows, left_out, stamp
+
+
 @contextmanager
-def _staged_stamp(dst: Path, stamp: Mapping[str, Any], force: bool) -> Iterator[None]:
+def _staged_stamp(dst: Path, force: bool, *, there: bool) -> Iterator[BinaryIO | None]:
     """The stamp appears beside the file once that is there; one of the file that was replaced goes."""
     beside = dst.with_name(f"{dst.name}.{STAMP_FILE}")
-    if not stamp:
-        yield
+    if not there:
+        yield None
         if force:
             beside.unlink(missing_ok=True)
         return
     with staged_file(beside, force=force) as file:
-        file.write(json.dumps(stamp, indent=1).encode())
-        yield
+        yield file
 
 
 def _warnings(found: Checkpoint, keymap: KeyMap | None, rows: Rows, left_out: list[str]) -> list[str]:
@@ -173,20 +189,13 @@ def _joined(found: Checkpoint) -> tuple[Rows, list[str]]:
     return rows, ["/".join(key) for key in found.leaves if key not in keys]
 
 
-def _write_tree(file: Any, found: Checkpoint, keymap: KeyMap | None) -> tuple[Rows, list[str]]:
+def _tree(found: Checkpoint, keymap: KeyMap | None) -> tuple[dict[Key, Any], list[str]]:
+    """The tree of the file that was imported, or the checkpoint's own."""
     if keymap:
         entries = [(e, _read(found, e.targets)[0] if e.targets else None) for e in keymap.entries]
-        tree = dict(msgpack_file.restore(entry, array) for entry, array in entries)
-        left_out = _unused(found, keymap)
-    else:
-        keys = [key for key, leaf in found.leaves.items() if leaf.kind in ("array", "scalar") and key[:1] != COPIES]
-        tree = dict(zip(keys, _read(found, keys), strict=True))
-        left_out = ["/".join(key) for key in found.leaves if key not in tree]
-    file.write(msgpack_file.pack(tree))
-    arrays = {
-        _path([key]): np.asarray(value) for key, value in tree.items() if isinstance(value, np.ndarray | np.generic)
-    }
-    return {name: (name, array, "") for name, array in arrays.items()}, left_out
+        return dict(msgpack_file.restore(entry, array) for entry, array in entries), _unused(found, keymap)
+    keys = [key for key, leaf in found.leaves.items() if leaf.kind in ("array", "scalar") and key[:1] != COPIES]
+    return dict(zip(keys, _read(found, keys), strict=True)), ["/".join(key) for key in found.leaves if key not in keys]
 
 
 def _read(found: Checkpoint, keys: Iterable[Key]) -> list[np.ndarray]:

@@ -95,13 +95,13 @@ class _Read:
 def _read(src: Path, options: Mapping[str, str]) -> _Read:
     if src.is_file() and src.suffix == ".safetensors":
         tensors, header = safetensors.read(src)
-        stamp, metadata = taken_out(src, header)
+        stamp, metadata = taken_out(src, header, tensors)
         found = _converted(src, tensors, KeyMap("safetensors", (), metadata=metadata), options)
         return replace(found, stamp=stamp)
     if src.is_file() and (src.suffix in TORCH_SUFFIXES or _is_zip(src)):
         file = torch_file.read(src)
         found = _converted(src, file.tensors, KeyMap("torch", (), wrapper=file.wrapper), options, file.left_out)
-        return replace(found, stamp=taken_out(src, {})[0])
+        return replace(found, stamp=taken_out(src, {}, file.tensors)[0])
     index = formats.index(src)
     if index.location.layout != "msgpack":
         raise CheckpointError(
@@ -110,7 +110,7 @@ def _read(src: Path, options: Mapping[str, str]) -> _Read:
         )
     arrays, entries = msgpack_file.read(index)
     if msgpack_file.joined_by(index):
-        return _Read(arrays, KeyMap("msgpack", entries), stamp=taken_out(src, {})[0])
+        return _Read(arrays, KeyMap("msgpack", entries), stamp=index.stamp or {})
     found = load(src)
     said = {name: getattr(found.config, name) for name, origin in found.origins.items() if origin not in OURS}
     return _Read(arrays, KeyMap("msgpack", entries), said, stamp=found.stamp)
