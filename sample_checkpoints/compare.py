@@ -47,7 +47,7 @@ def main() -> None:
                 pruned = [_pruned(ck, ratio, criterion, args.calibration, seed) for seed in seeds]
                 cells.append(_cell([measure(follow_task(p, data), data, request) for p in pruned], base))
             print(
-                f"| {name} | {100 * base.accuracy:.1f} ± {100 * base.stderr:.1f} % | {ratio:.0%} | "
+                f"| {name} | {100 * base.value:.1f} ± {100 * base.stderr:.1f} % | {ratio:.0%} | "
                 + " | ".join(cells)
                 + " |",
                 flush=True,

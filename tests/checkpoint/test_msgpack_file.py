@@ -38,7 +38,7 @@ def tree() -> dict:
 def test_a_tree_comes_back_byte_by_byte(tmp_path: Path, tree: dict) -> None:
     (tmp_path / "m.msgpack").write_bytes(to_bytes(tree))
     report = import_weights(tmp_path / "m.msgpack", tmp_path / "ckpt")
-    assert (report.format, report.family, report.layers) == ("msgpack", "s5", ["encoder/layers_0/seq"])
+    assert (report.source.format, report.family, report.layers) == ("msgpack", "s5", ["encoder/layers_0/seq"])
     export_weights(tmp_path / "ckpt", tmp_path / "back.msgpack")
     assert (tmp_path / "back.msgpack").read_bytes() == to_bytes(tree)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -120,7 +120,7 @@ def test_what_no_stock_class_holds_goes_with_the_modelling_file(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("scope", ["layer", "global"])
-def test_states_go_where_each_head_is_left_with_a_group_of_its_own(tmp_path: Path, scope: str) -> None:
+def test_states_go_where_each_head_is_left_with_a_group_of_its_own(tmp_path: Path, scope: Literal["layer", "global"]) -> None:
     opened = last.load(source("falcon_h1_norm"))
     groups = opened.layers[0].units["states"].groups
     each = opened.layers[0].units["heads"].count

@@ -28,6 +28,7 @@ from last_cli.evaluation.metrics import (
     least_sequences,
     metric_of,
     precision_loss,
+    student,
     upper_limit,
 )
 from last_cli.results.evaluation import Comparison, EvalReport, Increase, Measured

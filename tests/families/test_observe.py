@@ -114,7 +114,9 @@ def test_a_gradient_holds_what_is_within_one_block_at_a_time() -> None:
         x, one = jax.ShapeDtypeStruct((1, steps), jnp.int32), jax.ShapeDtypeStruct((1,), jnp.int32)
         run = jax.jit(lambda *given: LANGUAGE.observed["fisher", "states"](spec, *given))
         tensors = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
-        return run.lower(tensors, x, one, one).compile().memory_analysis().temp_size_in_bytes
+        plan = run.lower(tensors, x, one, one).compile().memory_analysis()
+        assert plan is not None
+        return plan.temp_size_in_bytes
 
     of_one = 4 * steps * (inner + rows + heads)  # what in_proj alone puts out
     assert held(3) - held(2) < of_one / 2

@@ -124,7 +124,7 @@ def _last(
     spec: LanguageSpec, tensors: Tensors, tokens: jax.Array, chunk: int, seen: dict[str, jax.Array] | None = None
 ) -> jax.Array:
     """What the head reads."""
-    x = tensors[f"{spec.embedding}.weight"][tokens] * spec.factors["embedding"]
+    x: Any = tensors[f"{spec.embedding}.weight"][tokens] * spec.factors["embedding"]
     for block in spec.blocks:
         own = below(tensors, f"{block.prefix}.")
         if seen is not None and block.mixer:
