@@ -120,7 +120,9 @@ def test_what_no_stock_class_holds_goes_with_the_modelling_file(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("scope", ["layer", "global"])
-def test_states_go_where_each_head_is_left_with_a_group_of_its_own(tmp_path: Path, scope: Literal["layer", "global"]) -> None:
+def test_states_go_where_each_head_is_left_with_a_group_of_its_own(
+    tmp_path: Path, scope: Literal["layer", "global"]
+) -> None:
     opened = last.load(source("falcon_h1_norm"))
     groups = opened.layers[0].units["states"].groups
     each = opened.layers[0].units["heads"].count
