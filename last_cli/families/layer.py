@@ -32,8 +32,15 @@ class Layer:
         return any(leaf in units.segments for units in self.units.values())
 
     def target(self, name: str | None = None) -> Target:
-        """The kind of unit of this name; by default the usual one."""
-        return next(t for t in self.family.targets if name in (None, t.name))
+        """The kind of unit of this name; by default the usual one.
+
+        Raises:
+            KeyError: the family has none of this name.
+        """
+        found = next((t for t in self.family.targets if name in (None, t.name)), None)
+        if found is None:
+            raise KeyError(name)
+        return found
 
 
 def layer_of(name: str, family: Family, leaves: Mapping[str, Key], shapes: Shapes) -> Layer:

@@ -114,7 +114,7 @@ def test_a_pytorch_file_where_pytorch_is_not_installed(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(builtins, "__import__", without_torch)
     (tmp_path / "m.pt").write_bytes(b"PK")
-    refused(tmp_path / "m.pt", UsageError, "PyTorch is not installed here", "last-cli.torch")
+    refused(tmp_path / "m.pt", UsageError, "PyTorch is not installed here", "pip install torch")
 
 
 def test_a_pytorch_whose_weights_only_is_no_promise_is_not_used(

@@ -223,4 +223,4 @@ def test_a_ratio_that_rounding_makes_nothing_of_is_said() -> None:
     for ratio, said in ((0.3, True), (0.5, False)):
         report = last.prune(source, ratio=ratio).report
         assert report is not None
-        assert ("nothing goes" in prune_hints(report)[0]) is said
+        assert ("nothing is removed" in prune_hints(report)[0]) is said

@@ -186,7 +186,7 @@ def test_refitting_needs_no_data_and_follows_any_criterion(run: Run) -> None:
     assert report["calibration"]["random"] == "tokens"
     _, out, err = run("prune", S5, "--ratio", "0.5", "--refit", "-n", "-v")
     assert "output error" in out
-    assert "C refitted on 256 synthetic sequences (length 65, token frequencies from the first batch norm" in err
+    assert "C refitted on 20 synthetic sequences (length 65, token frequencies from the first batch norm" in err
     assert "--method reconstruct" in run("prune", S5, "--ratio", "0.5", "-n")[2]
 
 

@@ -128,7 +128,7 @@ def test_the_chosen_ratio_was_measured_and_keeps_to_the_budget(
         return searching._Loss(drop, {"task": "none"})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(searching, "_drops", made_up)
+        patch.setattr(searching, "_losses", made_up)
         try:
             small = last.prune(ck, max_drop=budget, estimate=estimate)
         except AnswerIsNo as error:

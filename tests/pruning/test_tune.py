@@ -118,7 +118,7 @@ def test_a_killed_tuning_goes_on_to_the_same_numbers(cache: Path, monkeypatch: p
 
     with pytest.raises(KeyboardInterrupt) as caught:
         tuned(progress=stop)
-    assert "with ⟦resume⟧ goes on" in caught.value.__notes__[0]
+    assert "rerun with ⟦resume⟧ to continue" in caught.value.__notes__[0]
     said: list[str] = []
     found = tuned(resume=True, tell=lambda line, kind: said.append(line))
     assert said == ["resuming: 6 of 12 steps are done"]
@@ -138,7 +138,7 @@ def test_without_resume_it_begins_anew_and_says_so(cache: Path, monkeypatch: pyt
         tuned(progress=stop)
     said: list[str] = []
     found = tuned(steps=12, tell=lambda line, kind: said.append(line))
-    assert said == ["an interrupted run left 2 steps: add resume to take them up"]
+    assert said == ["an interrupted run left 2 steps; resume continues it"]
     assert found.tuned is not None and found.tuned.resumed_steps == 0
 
 
@@ -224,7 +224,7 @@ def test_what_cannot_be_tuned_on_is_refused(entries: dict[str, Any], said: str) 
 
 def test_sequences_must_fit_the_network() -> None:
     kind = "s5-two-directions"
-    with pytest.raises(last.DataError, match="5 features a step, but the encoder takes 3"):
+    with pytest.raises(last.DataError, match="5 features per step, but the encoder takes 3"):
         last.tune(small(kind), whole(kind), calibration_file=inputs(d=5))
 
 

@@ -86,13 +86,14 @@ def text_of(observation: Observation | None) -> Inputs:
     Raises:
         UsageError: there is none, or the network refits nothing.
     """
-    if observation is None or observation.inputs is None:
-        raise UsageError(
-            "a refit needs text for a language model, and none is given", "add ⟦calibration_file corpus.txt⟧"
-        )
+    assert observation is not None
     if network_of(observation.checkpoint).refit is None:
         name = observation.checkpoint.layers[0].family.name
         raise UsageError(f"the family '{name}' cannot refit C, nor what it puts out", "prune it by a criterion")
+    if observation.inputs is None:
+        raise UsageError(
+            "a refit needs text for a language model, and none is given", "add ⟦calibration_file corpus.txt⟧"
+        )
     return observation.inputs
 
 
