@@ -115,7 +115,10 @@ def _language_hints(report: PruneReport) -> list[str]:
     if report.target == "groups" and report.ratio and report.states[0] == report.states[1]:
         return ["nothing is merged, because sizes are rounded up to a divisor; a larger ratio merges some"]
     if report.ratio and report.states[0] == report.states[1]:
-        return ["nothing is removed, because sizes are rounded up; ⟦multiple_of 1⟧ or a larger ratio removes some"]
+        return [
+            "nothing is removed, because sizes are rounded up or ⟦min_states⟧ keeps all of them; ⟦multiple_of 1⟧ or a "
+            "larger ratio removes some"
+        ]
     if len({layer.stored for layer in report.layers if layer.stored}) > 1:
         fill = "; ⟦stock⟧ pads them with zeros for the stock class" if loads and report.fillable else ""
         return [f"layers are stored at sizes of their own{loads}{fill}"]

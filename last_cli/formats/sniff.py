@@ -82,7 +82,11 @@ def refuse_file(path: Path) -> NoReturn:
             "a state-spaces S4D or s5-pytorch model: convert it with `last import`",
         )
     if path.suffix == ".safetensors" or _is_safetensors(path, head):
-        raise CheckpointError(f"{path}: a safetensors file", "convert it with `last import`")
+        raise CheckpointError(
+            f"{path}: a safetensors file",
+            "convert it with `last import`; a language model is a directory that has config.json beside it, and "
+            "model.safetensors.index.json where there are several files",
+        )
     raise CheckpointError(
         f"{path}: not an Orbax or Flax checkpoint",
         "name a checkpoint directory or a msgpack file; `last import` also takes .safetensors, .pt and .pth",

@@ -20,7 +20,7 @@ from last_cli.formats.types import STAMP_FILE
 from last_cli.pruning.calibration.observe import refuse_sequences
 from last_cli.pruning.calibration.request import Calibration
 from last_cli.pruning.needs import Needs
-from last_cli.pruning.recipe import BY_CRITERION, Recipe
+from last_cli.pruning.recipe import BLOCKS, BY_CRITERION, WEIGHTS, Recipe
 from last_cli.pruning.removal import pruned
 from last_cli.pruning.score import able_criterion, score_layers
 from last_cli.pruning.tune.plan import TUNE
@@ -68,6 +68,9 @@ def prune_kept(
         raise UsageError(f"{where}: target is {target!r}, expected a name such as states or heads", FORM)
     if recipe.target not in (None, target):
         raise UsageError(f"⟦target {recipe.target}⟧, but {where} lists {target}", "leave ⟦target⟧ out")
+    kinds = [kind for layer in checkpoint.layers for kind in layer.family.targets if kind.name == target]
+    if target in (WEIGHTS, BLOCKS) or any(kind.merged for kind in kinds):
+        raise UsageError(f"{where}: target is {target}, and a list keeps units that are left out as a whole", FORM)
     recipe = replace(recipe, criterion="random", target=target).on(checkpoint.layers)
     recipe = replace(recipe, criterion=able_criterion(checkpoint, recipe))
     masks = _masks(checkpoint, said, target, where)
@@ -136,7 +139,7 @@ def _mask(layer: Layer, kept: Any, target: str, place: str) -> Bool[np.ndarray, 
     if through and (kind.flat or units.groups == 1):
         rows, width = [kept], units.count * units.groups
     else:
-        rows, width = _once(kept, units.groups), units.count
+        rows, width = _once(kept, layer, units.groups), units.count
         if not isinstance(rows, list) or len(rows) != units.groups or not all(isinstance(row, list) for row in rows):
             raise UsageError(f"{place}: expected a list of {target} for each of {units.groups} groups", FORM)
     mask = np.zeros((len(rows), width), bool)
@@ -153,10 +156,16 @@ def _mask(layer: Layer, kept: Any, target: str, place: str) -> Bool[np.ndarray, 
     return mask
 
 
-def _once(kept: Any, groups: int) -> Any:
+def _once(kept: Any, layer: Layer, groups: int) -> Any:
     """One list for each group, where a file has it for every head of a group that shares its units."""
-    copies = len(kept) // groups if isinstance(kept, list) else 1
-    if copies > 1 and len(kept) == copies * groups and all(row == kept[i - i % copies] for i, row in enumerate(kept)):
+    heads = layer.units.get("heads")
+    copies = heads.groups * heads.count // groups if heads else 1
+    if (
+        isinstance(kept, list)
+        and copies > 1
+        and len(kept) == copies * groups
+        and all(row == kept[i - i % copies] for i, row in enumerate(kept))
+    ):
         return kept[::copies]
     return kept
 

@@ -169,7 +169,8 @@ def check_measures(checkpoint: Checkpoint, recipe: Recipe) -> None:
     every = (registry.get("criteria", name) for name in registry.names("criteria"))
     able = [one.name for one in every if _scores(one, other, target)]
     what = f"has {target}, which the criterion {recipe.criterion} does not score"
-    if not scored.targets or target in scored.targets:
+    measured = bool(scored.measure and other.family.energies)  # No linear system, but of such a criterion's kind.
+    if not measured and (not scored.targets or target in scored.targets):
         kind, none = ("a", "none") if other.family.system else ("no", "one")
         what = f"is {kind} linear system, and the criterion {recipe.criterion} scores {none}"
     raise UsageError(

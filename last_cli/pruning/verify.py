@@ -108,7 +108,7 @@ def _compared(pruned: Checkpoint, against: Checkpoint, seed: int, own: Sequence[
             return _against(pruned, against, seed)
         except (IndexError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise CheckpointError(
-                f"{pruned.source.path}: the stamp does not fit {against.source.path} ({type(error).__name__}: {error})",
+                f"{pruned.source.path}: the stamp does not fit {against.source.path}, which has other layers or units",
                 "is that what it was made from? else last.json was damaged",
             ) from error
     except CheckpointError as error:

@@ -22,7 +22,7 @@ NAMES = ("tokenizer_config.json", "special_tokens_map.json")
 USUAL = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>")
 _LARGEST = 2**31
 SPACE = re.compile(r"(?<!\s)\s")
-TOKENS_INSTEAD = "or give tokens of your own, ⟦task FILE.npz⟧ with x (n, length)"
+TOKENS_INSTEAD = "or give tokens of your own, FILE.npz with x (n, length)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ def tokenizer_digest(model: Path) -> str | None:
 
 
 def _content(path: Path) -> tuple[bytes, str]:
-    hint = f"⟦task⟧ takes a text in UTF-8, {TOKENS_INSTEAD}"
+    hint = f"name a text in UTF-8, {TOKENS_INSTEAD}"
     try:
         raw = regular(path).read_bytes()
     except FileNotFoundError as error:

@@ -134,6 +134,18 @@ def test_states_go_where_each_head_is_left_with_a_group_of_its_own(
     assert (two / FILE).is_file() and last.verify(two, source("falcon_h1_norm")).passed
 
 
+def test_a_head_that_is_all_of_its_group_takes_it_along_and_stock_is_no_way_out(tmp_path: Path) -> None:
+    opened = last.load(source("falcon_h1_norm"))
+    units = opened.layers[0].units["heads"]
+    kept = [[group * units.count for group in range(units.groups)]]
+    kept += [[*range(units.groups * units.count)]] * (len(opened.layers) - 1)
+    small = last.prune(opened, keep={"target": "heads", "layers": [{"kept": one} for one in kept]})
+    one = last.save(small, tmp_path / "one")
+    with pytest.raises(UsageError, match=r"one head in each of its groups, .* falcon_h1 has 2 in all layers") as error:
+        last.prune(one, 0.5, target="heads", criterion="magnitude")
+    assert "stock" not in error.value.hint
+
+
 def test_with_stock_it_is_said_how_far_it_is_off(tmp_path: Path) -> None:
     small = last.prune(source("hf_bf16_sharded"), ratio=0.5, target="heads", stock=True)
     report = small.report

@@ -213,6 +213,11 @@ def test_what_needs_a_system_is_refused(tmp_path: Path) -> None:
             last.prune(source, ratio=0.5, **options)
 
 
+def test_where_a_smallest_number_keeps_all_the_hint_says_so() -> None:
+    report = last.prune(directories() / "hf_base" / "checkpoint", 0.5, min_states=16, multiple_of=1).report
+    assert report is not None and "⟦min_states⟧ keeps all" in prune_hints(report)[0]
+
+
 def test_a_ratio_that_rounding_makes_nothing_of_is_said() -> None:
     source = directories() / "hf_base" / "checkpoint"
     for ratio, said in ((0.3, True), (0.5, False)):

@@ -85,6 +85,12 @@ def test_scores_are_in_the_shape_of_the_units() -> None:
             assert score[~keep].max() <= score[keep].min()
 
 
+@pytest.mark.parametrize("criterion", ["energy", "fisher"])
+def test_a_criterion_that_no_layer_of_the_kind_has_is_not_one_of_linear_systems(criterion: str) -> None:
+    with pytest.raises(UsageError, match=f"has states, which the criterion {criterion} does not score"):
+        last.score(directories() / "mamba1" / "checkpoint", criterion)
+
+
 def test_norms_over_the_states_are_said_and_not_zeroed(tmp_path: Path) -> None:
     source = directories() / "jamba" / "checkpoint"
     report = last.prune(source, ratio=0.5).report

@@ -54,7 +54,7 @@ def test_a_header_whose_length_looks_like_a_map_is_one_of_safetensors(tmp_path: 
         (tmp_path / name).write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
         with pytest.raises(CheckpointError, match=f"{name}: a safetensors file") as caught:
             last.load(tmp_path / name)
-        assert "last import" in caught.value.hint
+        assert "last import" in caught.value.hint and "config.json" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["arrays.npz", "arrays.pt"])

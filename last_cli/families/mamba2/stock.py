@@ -64,10 +64,18 @@ def in_transformers(change: Change) -> Resizing:
     keys, config = TYPES[change.said.name], files[MAIN]
     own = config.get(keys.groups) == config.get(keys.heads)  # By these two the modelling file tells it.
     if not change.merged and any(w.groups != (w.heads if own else change.said.groups) for w in change.after):
-        raise UsageError(*why)
+        raise UsageError(*why if own else _taking_groups(change.said.name, change.said.groups))
     told = {"config.json": with_entries(files, entries(change), why)}
     arrays = change.norms(single=True)
     return Resizing(arrays=arrays, settings=told) if arrays else Resizing(told)
+
+
+def _taking_groups(name: str, groups: int) -> tuple[str, str]:
+    """What is said where an earlier pruning left a head to each group, and some of these are to go."""
+    return (
+        f"a layer has one head in each of its groups, which would go with it, and {name} has {groups} in all layers",
+        "prune the model before to the number of heads that are wanted; ⟦masked⟧ keeps all shapes",
+    )
 
 
 def _inside(files: Mapping[str, Any], values: Values) -> Values:
