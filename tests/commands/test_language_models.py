@@ -224,3 +224,15 @@ def test_a_ratio_that_rounding_makes_nothing_of_is_said() -> None:
         report = last.prune(source, ratio=ratio).report
         assert report is not None
         assert ("nothing is removed" in prune_hints(report)[0]) is said
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("hf_base", "num_heads"), ("hf_base", "state_size"), ("hf_base", "expand"), ("falcon_h1_norm", "mamba_d_ssm")],
+)
+def test_a_configuration_of_other_sizes_is_not_said_to_load(tmp_path: Path, name: str, key: str) -> None:
+    source = shutil.copytree(directories() / name / "checkpoint", tmp_path / "source")
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps({**config, key: 3}))
+    with pytest.raises(CheckpointError, match=f"{key} is 3, and the tensors have"):
+        last.prune(source, ratio=0.5)

@@ -11,8 +11,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from last_cli.base.errors import UsageError
-from last_cli.families.mamba2.dialect import MAIN, TYPES, number, section, type_of
+from last_cli.base.errors import CheckpointError, UsageError
+from last_cli.families.mamba2.dialect import MAIN, TYPES, number, of_language, section, shown, type_of
 from last_cli.families.mamba2.modelling import OURS, entries, is_ours, with_entries, without_entries
 from last_cli.families.mamba2.widths import Change, Widths
 from last_cli.families.resizing import Rescale, Resizing
@@ -50,8 +50,10 @@ def in_transformers(change: Change) -> Resizing:
 
     Raises:
         UsageError: neither the stock class nor our modelling file can load what it becomes.
+        CheckpointError: the configuration says other sizes than the tensors have.
     """
     files, stock = change.pruning.files, change.pruning.stock
+    _refuse_other_sizes(change)
     values, why = _sizes(change)
     if not why:
         sizes = {"config.json": _inside(files, values)}
@@ -68,6 +70,21 @@ def in_transformers(change: Change) -> Resizing:
     told = {"config.json": with_entries(files, entries(change), why)}
     arrays = change.norms(single=True)
     return Resizing(arrays=arrays, settings=told) if arrays else Resizing(told)
+
+
+def _refuse_other_sizes(change: Change) -> None:
+    """Raises CheckpointError where a class would make the model in other sizes than it is stored in."""
+    if is_ours(change.pruning.files):
+        return
+    keys, config, one = TYPES[change.said.name], of_language(change.pruning.files[MAIN]), change.before[0]
+    said = {keys.states: one.states, keys.heads: one.heads, keys.head_dim: one.head_dim}
+    said |= {key: one.inner / change.width if key.endswith("expand") else one.inner for key in keys.inner}
+    for key, found in said.items():
+        if config.get(key, found) not in (found, None):
+            raise CheckpointError(
+                f"config.json: {key} is {shown(config[key])}, and the tensors have {found:g}",
+                "no class loads that: put the configuration right",
+            )
 
 
 def _taking_groups(name: str, groups: int) -> tuple[str, str]:

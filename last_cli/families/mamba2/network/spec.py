@@ -213,7 +213,10 @@ def _block(
 
     found = (named(*NORMS), named(*MIXERS), named(ATTENTION), named(*SECOND_NORMS), named(*FEED_FORWARD))
     if others := sorted(set(parts) - set(found)):
-        raise CheckpointError(f"{prefix}.{others[0]}: no part of a layer that our network runs")
+        raise CheckpointError(
+            f"{prefix}.{others[0]}: no part of a layer that our network runs",
+            f"it runs {', '.join(TYPES)}, none with experts; `last score` and `last prune` need the mixers alone",
+        )
     norm, inner, attention, second, feed = found
     if norm is None or (inner is None and attention is None):
         raise CheckpointError(f"{prefix}: neither a norm with a mixer nor one with attention behind it")
