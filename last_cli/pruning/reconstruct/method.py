@@ -78,7 +78,7 @@ class ReconstructPlan:
 
     Attributes:
         scored: norms of the layers' states before anything is removed.
-        correct: whether a step towards the whole network's logits follows the refit, see correct.
+        correct: whether steps towards the whole network's answers follow the refit, see correct.
     """
 
     fit: Fit
@@ -97,7 +97,7 @@ class ReconstructPlan:
         said = _allocated(chosen)
         if self.correct and ratio and (better := corrected(fit, chosen.keep, C, self.progress)):
             C = better.C
-            said |= {"step_ridge": better.ridge, "held_out_logit_errors": dict(better.errors)}
+            said |= {"step_ridges": list(better.ridges), "held_out_divergences": list(better.errors)}
         return self._pruned("reconstruct", chosen, C, ratio, draft, said)
 
     @solvable("the refit of C")
