@@ -107,6 +107,10 @@ class Model:
         """Whether it was measured."""
         return (self.folder / self.name / cell.file).exists()
 
+    def answered(self, checkpoint: Checkpoint) -> np.ndarray:
+        """Which sequences of the test split a checkpoint of the same shapes answers rightly."""
+        return self._judges[""](checkpoint)
+
     @property
     def calibration(self) -> Calibration:
         """CALIBRATION sequences of the validation split."""
