@@ -78,7 +78,7 @@ def test_the_steps_help_on_sequences_that_they_never_saw(sample: Observation, mo
     chosen = allocate.allocate(fit, 0.8)
     C = [p.readouts(keep) for p, keep in zip(fit.layers, chosen.keep, strict=True)]
     found = correct.corrected(fit, chosen.keep, C)
-    monkeypatch.setattr(correct, "STEPS", 1)
+    monkeypatch.setattr(correct, "MOST_AGAIN", 1)
     first = correct.corrected(fit, chosen.keep, C)
     assert found is not None and first is not None and len(found.ridges) > len(first.ridges) == 1
     assert found.errors[:2] == first.errors and found.errors[-1] < found.errors[1]
