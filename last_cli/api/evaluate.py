@@ -73,7 +73,7 @@ def sweep(
     calibration: int | None = None, calibration_file: str | Path | None = None, split: str | None = None,
     limit: int | None = None, data_dir: str | Path | None = None, batch_size: int | None = None,
     device: str | None = None, scope: Literal["global", "layer"] | None = None, min_states: int = 1,
-    out: str | Path | None = None, shape: Literal["ragged", "rectangular"] = "ragged",
+    out: str | Path | None = None, shape: Literal["rectangular", "ragged"] | None = None,
     progress: Progress | bool | None = True, tell: Callable[[str], None] | None = None,
 ) -> SweepReport:  # fmt: skip
     """How good a checkpoint pruned in several ways, at several ratios, is on the same sequences of a task's split.

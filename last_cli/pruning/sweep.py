@@ -110,7 +110,8 @@ def sweep(
     data = load_split(checkpoint, request, progress)
     checkpoint = follow_task(checkpoint, data)
     scope = next((used.scope for used in recipes.values()), recipe.scope)
-    common = {"scope": scope, "min_states": recipe.min_states, "shape": recipe.shape}
+    shapes = sorted({used.shape or "ragged" for used in recipes.values()})
+    common = {"scope": scope, "min_states": recipe.min_states, "shape": ",".join(shapes)}
     units = {used.target or "states": units_of(checkpoint, used) for used in recipes.values()}
     common |= {} if [*units] == ["states"] else {"target": ",".join(units)}
     if grid.calibration_file is not None and (inputs := calibration.read(checkpoint, Draw(), progress)):
