@@ -127,7 +127,7 @@ class Selection:
     shape: Annotated[
         Literal["rectangular", "ragged"] | None,
         how_option(
-            help="S4D: rectangular keeps as many states in every channel, so that arrays shrink; ragged lets them differ.",
+            help="S4D: rectangular keeps as many states in every channel, so that arrays shrink; ragged does not.",
             show_default="rectangular; ragged with the criterion last-reference",
         ),
     ] = None

@@ -56,7 +56,7 @@ def _details(report: PruneReport) -> list[str]:
     lines = _change_notes(report)
     lines += search_details(report.search) if report.search else []
     if report.other_shape:
-        lines.append("at the same ratio sometimes one shape loses less, sometimes the other: `last compare` measures both")
+        lines.append("at the same ratio now one shape loses less, now the other: `last compare` measures both")
     if any(layer.gain_bound is not None for layer in report.layers):
         lines.append("gain bound: worst-case gain of the removed states; it does not predict accuracy")
     return lines

@@ -79,7 +79,8 @@ class CriterionPlan:
         changed = with_leaves(repaired(self.checkpoint, masks, readouts, target), new)
         found = of_source(pruned(changed, scored, replace(recipe, masked=masked), ratio, settings), self.checkpoint)
         warnings = [*self.warnings, *found.report.warnings, *lacking, *([UNPAIRED] if readouts else [])]
-        report = replace(found.report, needed=said, warnings=warnings, assumed={**found.report.assumed, **needs.assumed})
+        assumed = {**found.report.assumed, **needs.assumed}
+        report = replace(found.report, assumed=assumed, needed=said, warnings=warnings)
         other = other_shape(self.checkpoint, replace(recipe, masked=masked), partial(_kept, self.scored, ratio))
         return replace(found, report=replace(report, other_shape=other))
 
@@ -98,7 +99,8 @@ class RefitPlan:
         masks = [s.keep for s in scored if s.keep is not None]
         found = replace(self.plan, recipe=recipe).refit(masks, ratio, draft=draft)
         said = {} if recipe.needs_network else needs.said  # else the report has them as those of the refit
-        report = replace(found.report, needed=said, assumed={**found.report.assumed, **needs.assumed})
+        assumed = {**found.report.assumed, **needs.assumed}
+        report = replace(found.report, assumed=assumed, needed=said)
         masked = replace(recipe, masked=recipe.masked or draft)
         other = other_shape(self.plan.fit.checkpoint, masked, partial(_kept, self.plan.scored, ratio))
         return replace(found, report=replace(report, other_shape=other))

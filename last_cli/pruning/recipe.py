@@ -241,7 +241,8 @@ class Recipe:
     def rule(self) -> Rule:
         """How scores decide, but for ties."""
         even, usual = (self.kind.even, self.kind.multiple) if self.kind else (False, 1)
-        return Rule(self.scope, self.min_states, self.shape or "ragged", even=even, multiple=self.multiple_of, usual=usual)
+        shape = self.shape or "ragged"
+        return Rule(self.scope, self.min_states, shape, even=even, multiple=self.multiple_of, usual=usual)
 
     @property
     def needs_network(self) -> bool:

@@ -201,6 +201,12 @@ def test_layers_keep_about_what_a_ranking_of_all_states_leaves_them() -> None:
     assert [mask.sum(axis=1).tolist() for mask in even] == [[3, 3], [1, 1]]
 
 
+def test_the_first_states_of_a_layer_count_as_its_best_one() -> None:
+    scores = [np.array([[9.0, 8, 7], [9, 8, 7]]), np.array([[10.0, 1, 1], [0, 0, 0]])]
+    live = [np.ones((2, 3), bool)] * 2
+    assert [int(m.sum()) for m in rectangular(scores, live, 0.5, min_states=0)] == [4, 2]
+
+
 def test_where_every_group_keeps_as_many_rounding_goes_to_the_layers_that_lost_most() -> None:
     scores = [np.arange(9.0).reshape(3, 3), np.arange(9.0).reshape(3, 3) + 0.5]
     live = [np.ones((3, 3), bool)] * 2
