@@ -16,11 +16,11 @@ from commands import S4D, S5, UNSTABLE, Run, data
 from schemas import violations
 
 import last_cli as last
-from last_cli.api.progress import shown
 from last_cli.base import errors, record
 from last_cli.base.record import Result
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.display.figures import figure
+from last_cli.display.terminal import shown
 from last_cli.families.lti.config import ModelConfig
 
 FUNCTIONS = {name: value for name in last.__all__ if inspect.isfunction(value := getattr(last, name))}
