@@ -47,7 +47,7 @@ def test_errors_are_reachable() -> None:
 def test_every_option_is_named_typed_and_described(name: str) -> None:
     function = FUNCTIONS[name]
     signature = inspect.signature(function)
-    described = re.sub(r"\n {12,}", " ", inspect.getdoc(function) or "")
+    described = re.sub(r"\n {8,}", " ", inspect.getdoc(function) or "")
     assert signature.return_annotation is not inspect.Parameter.empty
     for option, parameter in signature.parameters.items():
         assert parameter.kind is not inspect.Parameter.VAR_KEYWORD
