@@ -20,7 +20,7 @@ CHANCE = "random"
 """The recipe that any other has to beat, drawn in grey; no other is."""
 
 SPREAD, APART = 0.45, 1.7
-"""Side by side, the recipes take this share of the room between two ratios, and no more percent each than caps are wide."""
+"""Side by side, the recipes take this share of the room between two ratios, each at most so many percent."""
 
 BARS = "bars: ± 1 standard error of the paired difference to the unpruned model"
 
