@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import series
@@ -98,7 +99,7 @@ class Model:
         right = {label: judge(pruned) for label, judge in self._judges.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part.npz")
-        arrays = {f"right{label}": values for label, values in right.items()}
+        arrays: dict[str, Any] = {f"right{label}": values for label, values in right.items()}
         np.savez(part, checkpoint=self.checkpoint.digest, labels=list(right), seconds=seconds, **arrays)
         part.replace(path)
         return right

@@ -1,8 +1,8 @@
 """Whether budgets hold: what searches by `--max-drop` lose on the test split, which they never see.
 
-    python tests/benchmarks/budgets.py --runs runs --work work [--minutes 30] [MODEL ...]
+    python sample_checkpoints/budgets.py --runs runs --work work [--minutes 30] [MODEL ...]
 
-Each model of sample_checkpoints/measured.py is pruned by reconstruct within 0.5, 1 and 2 points on its validation
+Each model of measured.py is pruned by reconstruct within 0.5, 1 and 2 points on its validation
 split, with each seed, by the default rule (an upper limit of the loss must fit) and by --estimate. Searches are kept in
 --work, and a run that is started again goes on from there; --minutes stops in time. Prints Markdown: the ratio that was
 found, and how many points that won (or lost, if negative) on the test split, with the standard error of that; a search
@@ -16,13 +16,10 @@ import itertools
 import json
 import os
 import platform
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "sample_checkpoints"))
 
 from measured import CALIBRATION, TASKS, Cell, Model, model
 
