@@ -7,7 +7,7 @@ from typing import Any
 
 from last_cli.display.calibration import in_words
 from last_cli.display.search import search_details, search_lines, search_sheet
-from last_cli.display.sheet import Sheet
+from last_cli.display.sheet import EMPTY, FULL, Sheet
 from last_cli.display.tune import tune_lines
 from last_cli.display.view import View
 from last_cli.display.words import base_name, byte_size, kept_of, number, short_names
@@ -225,4 +225,4 @@ def _prune_row(name: str, layer: LayerPrune, padded: bool, bounds: bool) -> list
 
 def _bar(part: int, whole: int) -> str:
     filled = round(BAR * part / whole) if whole else 0
-    return "█" * filled + "░" * (BAR - filled)
+    return FULL * filled + EMPTY * (BAR - filled)

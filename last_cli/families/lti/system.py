@@ -158,9 +158,11 @@ def _largest_gain(system: System, frequencies: np.ndarray) -> float:
 
 
 def _response(system: System, C: np.ndarray, z: np.ndarray) -> Complex[np.ndarray, "f G K M"]:
-    """C diag(z / (z - lam)) B of every system."""
+    """C diag(z / (z - lam)) B of every system, by one product each: BLAS is slow at many small ones."""
     z = z[:, None, None]
-    return (C * (z / (z - system.lam))[:, :, None, :]) @ system.B
+    weighted = np.moveaxis(C * (z / (z - system.lam))[:, :, None, :], 1, 0)
+    G, f, K, N = weighted.shape
+    return np.moveaxis((weighted.reshape(G, f * K, N) @ system.B).reshape(G, f, K, -1), 0, 1)
 
 
 def _over(size: np.ndarray, decay: np.ndarray) -> np.ndarray:
