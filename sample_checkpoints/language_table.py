@@ -81,14 +81,19 @@ def _by(target: str, *criteria: str) -> list[Method]:
 METHODS = [
     Method("states", "hinf, data-free", {"criterion": "hinf"}, text=False),
     *_by("states", "hinf", "fisher", "magnitude", "random", "energy", "taylor"),
+    Method("states", "magnitude, the paper's code", {"criterion": "reference-magnitude"}, text=False),
     Method("states", "reconstruct", {"method": "reconstruct"}),
-    *_by("heads", "flap", "taylor", "magnitude", "random"),
+    *_by("heads", "flap", "fisher", "taylor", "energy", "magnitude", "random"),
+    Method("heads", "flap, the paper's code", {"criterion": "reference-flap"}),
+    Method("heads", "fisher, global", {"criterion": "fisher", "scope": "global"}),
     Method("heads", "flap, refitted", {"criterion": "flap", "refit": True}),
+    Method("heads", "fisher, refitted", {"criterion": "fisher", "refit": True}),
     Method("heads", "reconstruct", {"method": "reconstruct"}),
     Method("heads", "reconstruct, global", {"method": "reconstruct", "scope": "global"}),
-    *_by("channels", "fisher", "taylor", "magnitude", "random"),
-    Method("channels", "fisher, refitted", {"criterion": "fisher", "refit": True}),
+    *_by("channels", "flap", "fisher", "taylor", "energy", "magnitude", "random"),
     Method("channels", "fisher, global", {"criterion": "fisher", "scope": "global"}),
+    Method("channels", "flap, refitted", {"criterion": "flap", "refit": True}),
+    Method("channels", "fisher, refitted", {"criterion": "fisher", "refit": True}),
     Method("channels", "reconstruct", {"method": "reconstruct"}),
     Method("channels", "reconstruct, global", {"method": "reconstruct", "scope": "global"}),
     Method("groups", "merge", {"method": "merge"}, text=False, ratios=(0.5,)),
@@ -96,8 +101,11 @@ METHODS = [
     Method("weights", "wanda", {"method": "wanda"}),
     Method("weights", "wanda, the paper's code", {"method": "reference-wanda"}),
     Method("weights", "sparsegpt", {"method": "sparsegpt"}),
-    Method("weights", "wanda 2:4", {"method": "wanda", "pattern": "2:4"}, ratios=(0.5,)),
-    Method("weights", "sparsegpt 2:4", {"method": "sparsegpt", "pattern": "2:4"}, ratios=(0.5,)),
+    *(
+        Method("weights", f"{name} {pattern}", {"method": name, "pattern": pattern}, ratios=(0.5,))
+        for pattern in ("4:8", "2:4")
+        for name in ("wanda", "sparsegpt")
+    ),
 ]
 
 

@@ -13,7 +13,9 @@ from last_cli.display.figures.figure import COLOURS, GREY, MARKERS, explain, fig
 from last_cli.results.sweep import SweepMean, SweepReport
 from last_cli.tasks.task import ACCURACY
 
-SIZE = (4.8, 3.7)
+SIZE, WIDE = (4.8, 3.7), (7.2, 3.7)
+FEW = len(COLOURS)
+"""More recipes than there are colours have broken lines too, and their names stand beside what is drawn."""
 FRONT = "Pareto-optimal"
 RING: dict[str, Any] = {"s": 62, "facecolors": "none", "edgecolors": "0.15", "linewidths": 0.8}
 CHANCE = "random"
@@ -31,13 +33,14 @@ def draw_sweep(report: SweepReport, out: Path | io.BytesIO) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    with figure(out, SIZE) as (made, axes):
+    many = len(report.criteria) > FEW
+    with figure(out, WIDE if many else SIZE) as (made, axes):
         means, base = report.means, report.baseline.value
         as_share = report.metric == ACCURACY
         scale = 100 if as_share else 1.0
         axes.axhline(scale * base, color="0.55", lw=0.9, ls=(0, (5, 3)), zorder=1, label="unpruned")
         aside = _aside(report.ratios, len(report.criteria))
-        for i, (name, (colour, marker)) in enumerate(_marks(report.criteria).items()):
+        for i, (name, (colour, marker, dashes)) in enumerate(_marks(report.criteria).items()):
             line = sorted((mean for mean in means if mean.criterion == name), key=lambda mean: mean.ratio)
             front = [mean for mean in line if mean.pareto]
             axes.errorbar(
@@ -49,6 +52,7 @@ def draw_sweep(report: SweepReport, out: Path | io.BytesIO) -> None:
                 markeredgecolor="white",
                 markeredgewidth=0.6,
                 lw=1.3,
+                ls=dashes,
                 elinewidth=0.9,
                 capsize=2,
                 label=f"{name} ({line[0].seeds} seeds)" if line[0].seeds > 1 else name,
@@ -62,7 +66,9 @@ def draw_sweep(report: SweepReport, out: Path | io.BytesIO) -> None:
             title=_title(report),
         )
         axes.grid(axis="y", color="0.92", lw=0.6)
-        axes.legend(*_legend(axes), loc="lower left" if as_share else "upper left", frameon=False)
+        place = {"bbox_to_anchor": (1.01, 1.0)} if many else {}
+        corner = "lower left" if as_share and not many else "upper left"
+        axes.legend(*_legend(axes), loc=corner, frameon=False, **place)
         explain(made, BARS + (", seeds included" if any(mean.seeds > 1 for mean in means) else ""))
 
 
@@ -71,11 +77,15 @@ def _title(report: SweepReport) -> str:
     return f"{named(report.checkpoint)}\n{escape.label(task['name'])}, {task['split']} split, n = {n:,}"
 
 
-def _marks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """A colour and a marker for each recipe."""
+def _marks(names: Sequence[str]) -> dict[str, tuple[str, str, Any]]:
+    """A colour, a marker and dashes for each recipe."""
     others = [name for name in names if name != CHANCE]
-    marks = {name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(others)}
-    return {name: marks.get(name, (GREY, "v")) for name in names}
+    marks = {name: (COLOURS[i % FEW], MARKERS[i % FEW], _dashes(i // FEW)) for i, name in enumerate(others)}
+    return {name: marks.get(name, (GREY, "v", "solid")) for name in names}
+
+
+def _dashes(turn: int) -> Any:
+    return "solid" if turn == 0 else (0, (5 / turn, 1.5))
 
 
 def _aside(ratios: Sequence[float], count: int) -> list[float]:
