@@ -55,9 +55,10 @@ class Block:
         # What the first ones read takes no more than a norm; for what others read, the whole block runs.
         first = place == self.part.linears[0].place
         run = _first(self.network, self.part.spec, place) if first else _whole(self.network, self.part.spec)
+        tensors = self.tensors if first else jax.device_put(self.tensors)  # once for all batches
         total = np.zeros(())
         for rows in batches(*self.x.shape[:2], TOKENS):
-            found = run(self.tensors, self.x[rows])
+            found = run(tensors, self.x[rows])
             read = np.asarray(found if first else found[1][place])
             total = total + of((read * self.counts[rows][..., None]).reshape(-1, read.shape[-1]))
         if not np.isfinite(total).all():
@@ -69,9 +70,9 @@ class Block:
 
     def forward(self, *, stream: bool = True) -> None:
         """Let the sequences through, in place; without the residual stream where it is asked for so."""
-        run = _whole(self.network, self.part.spec)
+        run, tensors = _whole(self.network, self.part.spec), jax.device_put(self.tensors)
         for rows in batches(*self.x.shape[:2], TOKENS):
-            y, seen = run(self.tensors, self.x[rows])
+            y, seen = run(tensors, self.x[rows])
             self.x[rows] = y if stream else np.asarray(y) - np.asarray(seen["residual"])
 
 
