@@ -47,7 +47,7 @@ from last_cli.tasks.task import PERPLEXITY
 RATIOS = (0.25, 0.5)
 ROWS, LENGTH, SEEDS = 96, 256, 2
 """Of the calibration text: rows, and tokens of each; and of what is random."""
-TOKENS, REPEAT = 1024, 30
+TOKENS, REPEAT = 1024, 60
 """Of a batch that is timed, and how many of them."""
 
 

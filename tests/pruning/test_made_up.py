@@ -60,7 +60,7 @@ def test_scores_means_kept_heads_and_biases_are_those_that_are_recorded(name: st
 def test_channels_score_what_heads_are_means_of_and_their_bias_is_what_goes(name: str, tmp_path: Path) -> None:
     with np.load(RECORDED) as found:
         heads, means = found[f"{name}/flap"], found[f"{name}/mean"]
-    options = asked(name, tmp_path) | {"target": "channels"}
+    options: dict[str, Any] = {**asked(name, tmp_path), "target": "channels"}
     report = last.score(source(name), ratio=0.5, **options)
     kept = [y.keep for y in report.layers if y.keep is not None]
     for layer, wanted in zip(report.layers, heads, strict=True):

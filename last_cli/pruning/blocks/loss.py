@@ -65,7 +65,7 @@ def losses(model: Model, kept: Sequence[int]) -> tuple[float, Float[np.ndarray, 
     run, leave = _runs(model.network, model.spec)
     total, without = 0.0, np.zeros(len(kept))
     with jax.default_matmul_precision("highest"):
-        for rows in batches(*model.tokens.shape, TOKENS):
+        for rows in batches(model.tokens.shape, TOKENS):
             tokens, counts = model.tokens[rows], model.counts[rows]
             streams = [model.network.enter(model.spec, lambda name: np.asarray(model.rest[name]), tokens)]
             for i in kept:

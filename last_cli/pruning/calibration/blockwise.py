@@ -62,7 +62,8 @@ def counted(inputs: Inputs) -> Float[np.ndarray, "n T"]:
     return found.astype(np.float32)
 
 
-def batches(sequences: int, steps: int, tokens: int) -> list[slice]:
-    """As many sequences in each as have so many tokens, at least one, but for the last."""
+def batches(shape: Sequence[int], tokens: int) -> list[slice]:
+    """Of sequences (n, T, ...) as many in each as have so many tokens, at least one, but for the last."""
+    sequences, steps = shape[:2]
     each = max(1, tokens // steps)
     return [slice(first, min(first + each, sequences)) for first in range(0, sequences, each)]

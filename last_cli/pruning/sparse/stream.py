@@ -57,7 +57,7 @@ class Block:
         run = _first(self.network, self.part.spec, place) if first else _whole(self.network, self.part.spec)
         tensors = self.tensors if first else jax.device_put(self.tensors)  # once for all batches
         total = np.zeros(())
-        for rows in batches(*self.x.shape[:2], TOKENS):
+        for rows in batches(self.x.shape, TOKENS):
             found = run(tensors, self.x[rows])
             read = np.asarray(found if first else found[1][place])
             total = total + of((read * self.counts[rows][..., None]).reshape(-1, read.shape[-1]))
@@ -71,7 +71,7 @@ class Block:
     def forward(self, *, stream: bool = True) -> None:
         """Let the sequences through, in place; without the residual stream where it is asked for so."""
         run, tensors = _whole(self.network, self.part.spec), jax.device_put(self.tensors)
-        for rows in batches(*self.x.shape[:2], TOKENS):
+        for rows in batches(self.x.shape, TOKENS):
             y, seen = run(tensors, self.x[rows])
             self.x[rows] = y if stream else np.asarray(y) - np.asarray(seen["residual"])
 
