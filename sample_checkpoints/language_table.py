@@ -7,9 +7,9 @@
 
 The first table has the increase of the perplexity on the test books in percent, with the standard error of the paired
 difference over windows, and in brackets the perplexity; what is random is a mean over seeds. The second has sizes and
-speed, which depend on what goes and not on how it is chosen: tokens a second of the fastest batch, of many in
-turns, on this machine. What measures on text does so on rows of the training books, drawn by a seed; the test text judges and chooses
-nothing.
+speed, which depend on what goes and not on how it is chosen: tokens a second of the fastest batch of many, in turns, on
+this machine. What measures on text does so on rows of the training books, drawn by a seed; the test text judges and
+chooses nothing.
 
 A line of METHODS is one more row. Points are kept in --work, and a run that was killed goes on there. Needs the extras
 `text`, and for the figure `plot`.
