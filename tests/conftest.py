@@ -29,10 +29,12 @@ threadpoolctl.threadpool_limits(int(os.environ["OPENBLAS_NUM_THREADS"]), "blas")
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_programs(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Each worker compiles a program once, whichever tests need it."""
+    """A program is compiled once, whichever tests and workers need it; what is half-written is compiled again."""
     import jax  # here, and the command line below: the process that hands out the tests needs neither
 
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("programs")))
+    base = tmp_path_factory.getbasetemp()
+    programs = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "programs"
+    jax.config.update("jax_compilation_cache_dir", str(programs))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
