@@ -117,3 +117,6 @@ def test_the_api_refuses_what_makes_no_sense() -> None:
             last.bench(S5, **wrong)  # pyright: ignore[reportArgumentType]
     with pytest.raises(last.UsageError):
         last.bench()
+    with pytest.raises(last.UsageError, match="was changed since it was read") as caught:
+        last.bench(last.prune(S5, 0.5))
+    assert caught.value.hint == "save it first, and give the path"
