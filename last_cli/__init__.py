@@ -130,7 +130,7 @@ def config(
 def score(
     checkpoint: Checkpoint | str | Path, criterion: str = "last", *, ratio: float | None = None,
     layer: str | None = None, scope: Literal["global", "layer"] | None = None, min_states: int = 1, seed: int = 0,
-    shape: Literal["ragged", "rectangular"] = "ragged", allow_unstable: bool = False, horizon: int | None = None,
+    shape: Literal["rectangular", "ragged"] | None = None, allow_unstable: bool = False, horizon: int | None = None,
     target: str | None = None, multiple_of: int | None = None,
     calibration: int | None = None, task: str | None = None, calibration_file: str | Path | None = None,
     data_dir: str | Path | None = None, length: int | None = None, progress: Progress | bool | None = True,
@@ -165,7 +165,7 @@ def prune(
     calibration: int | None = None, task: str | None = None, calibration_file: str | Path | None = None,
     data_dir: str | Path | None = None, length: int | None = None,
     scope: Literal["global", "layer"] | None = None, min_states: int = 1, seed: int = 0,
-    shape: Literal["ragged", "rectangular"] = "ragged", masked: bool = False, tune: bool = False,
+    shape: Literal["rectangular", "ragged"] | None = None, masked: bool = False, tune: bool = False,
     target: str | None = None, multiple_of: int | None = None, stock: bool = False, pattern: str | None = None,
     modules: str | None = None, keep: str | Path | Mapping[str, Any] | None = None, allow_unstable: bool = False,
     horizon: int | None = None, drop: Sequence[str] | str | None = None, progress: Progress | bool | None = True,
@@ -195,7 +195,7 @@ def prune(
         scope: "global" ranks all layers together, "layer" each alone; by default what the target has.
         min_states: minimum states to keep per layer (0 allows none).
         seed: of the criterion random, of what is drawn from the sequences, and of inputs made without data.
-        shape: S4D only: "rectangular" keeps as many states in every channel, "ragged" pads to the widest.
+        shape: S4D: None is "rectangular", as many states in every channel, and "ragged" with "last-reference".
         masked, target: keep all shapes, and zero B and C; what is removed, by default states.
         tune: then train what stays towards the unpruned network's answers, on the file or training split; see `tune`.
         multiple_of: language models: round what every group keeps up to a multiple; by default 8, below 16 states 1.
@@ -308,7 +308,7 @@ def sweep(
     calibration: int | None = None, calibration_file: str | Path | None = None, split: str | None = None,
     limit: int | None = None, data_dir: str | Path | None = None, batch_size: int | None = None,
     device: str | None = None, scope: Literal["global", "layer"] | None = None, min_states: int = 1,
-    out: str | Path | None = None, shape: Literal["ragged", "rectangular"] = "ragged",
+    out: str | Path | None = None, shape: Literal["rectangular", "ragged"] | None = None,
     progress: Progress | bool | None = True, tell: Tell | None = None,
 ) -> SweepReport:  # fmt: skip
     """How good a checkpoint pruned in several ways, at several ratios, is on the same sequences of a task's split.

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Workers side by side leave no core to BLAS threads, which wait for each other spinning.
+# Workers side by side leave no core to BLAS threads, which wait for each other spinning. Processes that start from here
+# read this; in this one a plugin has loaded NumPy before, so that it is told below.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Most programs here are compiled for a few milliseconds of work: what makes them quick costs more than it saves.
 os.environ.setdefault(
@@ -17,10 +18,13 @@ os.environ.setdefault(
 
 import pytest
 import shape_checks  # noqa: F401  (before last_cli)
+import threadpoolctl
 from archives import unpacked
 from cases import CASES, Case, load_case
 from checkpoint_fixtures import DATA
 from commands import Run
+
+threadpoolctl.threadpool_limits(int(os.environ["OPENBLAS_NUM_THREADS"]), "blas")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -125,9 +125,12 @@ class Selection:
     ] = None
     min_states: Annotated[int, remove_option(help="Minimum states to keep per layer (0 allows none).")] = 1
     shape: Annotated[
-        Literal["ragged", "rectangular"],
-        how_option(help="S4D: ragged lets channels differ in size, rectangular keeps them equal."),
-    ] = "ragged"
+        Literal["rectangular", "ragged"] | None,
+        how_option(
+            help="S4D: rectangular keeps as many states in every channel, so that arrays shrink; ragged does not.",
+            show_default="rectangular; ragged with the criterion last-reference",
+        ),
+    ] = None
 
 
 @options

@@ -23,6 +23,7 @@ from last_cli.pruning.needs import Needs
 from last_cli.pruning.recipe import BLOCKS, BY_CRITERION, WEIGHTS, Recipe
 from last_cli.pruning.removal import pruned
 from last_cli.pruning.score import able_criterion, score_layers
+from last_cli.pruning.select import shape_of
 from last_cli.pruning.tune.plan import TUNE
 from last_cli.pruning.unpaired import READOUTS
 from last_cli.results.prune import PruneReport
@@ -72,6 +73,8 @@ def prune_kept(
     scored, warnings = score_layers(checkpoint, Needs(recipe))
     live = sum(layer.states for layer in scored)
     scored = [replace(layer, keep=mask & layer.live) for layer, mask in zip(scored, masks, strict=True)]
+    if recipe.shape == "rectangular":
+        recipe = replace(recipe, shape=shape_of([layer.keep for layer in scored if layer.keep is not None]))
     ratio = 1 - sum(layer.kept or 0 for layer in scored) / max(live, 1)
     settings = {**recipe.settings, "criterion": KEEP}
     found = pruned(checkpoint, scored, replace(recipe, scope="layer"), ratio, settings)

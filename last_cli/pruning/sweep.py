@@ -110,8 +110,7 @@ def sweep(
     keys = list(_keys(recipes, parse_ratios(grid.ratios), grid.seeds))
     data = load_split(checkpoint, request, progress)
     checkpoint = follow_task(checkpoint, data)
-    scope = next((used.scope for used in recipes.values()), recipe.scope)
-    common = {"scope": scope, "min_states": recipe.min_states, "shape": recipe.shape}
+    common = _common(list(recipes.values()), recipe)
     units = {used.target or "states": units_of(checkpoint, used) for used in recipes.values()}
     common |= {} if [*units] == ["states"] else {"target": ",".join(units)}
     if grid.calibration_file is not None and (inputs := calibration.read(checkpoint, Draw(), progress)):
@@ -148,6 +147,13 @@ def sweep(
         notes=[*checkpoint.source.notes, data.note, *_notes(request, grid, recipes)],
         metric=metric.name,
     )
+
+
+def _common(recipes: Sequence[Recipe], given: Recipe) -> dict[str, Any]:
+    """How all recipes choose; of two shapes that of all but the criteria that keep a published one."""
+    scope = next((used.scope for used in recipes), given.scope)
+    shape = "rectangular" if any(used.shape == "rectangular" for used in recipes) else "ragged"
+    return {"scope": scope, "min_states": given.min_states, "shape": shape}
 
 
 def _criteria(grid: Grid, checkpoint: Checkpoint) -> Sequence[str]:

@@ -87,6 +87,24 @@ def test_pruning_twice_chains_the_stamps(run: Run, tmp_path: Path) -> None:
     assert stamp["task"]["name"] == "listops"
 
 
+def test_s4d_shrinks_and_the_report_names_the_sizes_of_both_shapes(run: Run) -> None:
+    report = data(run, "prune", S4D, "--ratio", "0.6")
+    assert report["shape"] == "rectangular"
+    kept = [layer["kept"] for layer in data(run, "score", S4D, "--ratio", "0.6")["layers"]]
+    assert kept == [layer["after"] for layer in report["layers"]]
+    assert kept == [64 * layer["stored"] for layer in report["layers"]]
+    assert report["states"] == {"before": 8192, "after": 3264}  # 3,276 would be exact
+    assert report["bytes"]["after"] < 0.66 * report["bytes"]["before"]
+    ragged = data(run, "prune", S4D, "--ratio", "0.6", "--shape", "ragged", "-n")
+    assert report["other_shape"] == {"shape": "ragged", "states": 3276, "bytes": ragged["bytes"]["after"]}
+    assert ragged["other_shape"] == {"shape": "rectangular", "states": 3264, "bytes": report["bytes"]["after"]}
+    _, out, err = run("prune", S4D, "--ratio", "0.6", "-n")
+    assert "ragged would keep 3,276, in arrays of 310 kB (-9.8%)" in " ".join((out + err).split())
+    page = run("prune", S4D, "--ratio", "0.6", "-n", "--format", "html")[1]
+    assert "ragged would keep 3,276" in page
+    assert "--shape rectangular shrinks them too" in run("prune", S4D, "--ratio", "0.6", "-n", "--shape", "ragged")[2]
+
+
 def test_the_input_is_never_touched(run: Run) -> None:
     before = {f: (f.stat().st_mtime_ns, f.read_bytes()) for f in Path(S5).rglob("*") if f.is_file()}
     run("prune", S5, "--ratio", "0.5")

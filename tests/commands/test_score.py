@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import DATA
+from cases import DATA, SAMPLES
 from commands import DIGITS, S4D, S5, Run, data, fails
 
 import last_cli as last
@@ -56,6 +56,7 @@ def test_score_draws_a_figure(run: Run, tmp_path: Path) -> None:
     assert run("score", S5, "--ratio", "0.33", "--plot", "poles.svg")[0] == 0
     assert (tmp_path / "poles.svg").read_text().startswith("<?xml")
     assert "poles.txt" in fails(run, "score", S5, "--plot", "poles.txt")[0]
+    assert "layers/0/mixer is no linear system" in fails(run, "score", SAMPLES / "mamba2-kjv", "--plot", "poles.svg")[0]
 
 
 def test_score_takes_sequences_and_a_horizon(run: Run, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def test_error_bars_stand_side_by_side() -> None:
     aside = _aside([0.0, 0.1, 0.2, 0.4], 4)
     assert aside == sorted(aside) and len(set(aside)) == 4 and sum(aside) == pytest.approx(0)
     assert aside[-1] - aside[0] < 5  # of ten percent between two ratios
+    assert _aside([0.0, 0.3, 0.6], 3)[-1] < 2  # and beside their place where there is room for more
 
 
 def test_every_layer_has_a_circle_and_the_title_says_of_what() -> None:

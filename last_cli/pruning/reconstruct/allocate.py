@@ -60,7 +60,7 @@ def allocate(fit: Fit, ratio: float, rule: Rule = Rule(), progress: Progress | N
                 values[name].append(one)
             if progress:
                 progress("eliminate", done, len(fit.layers))
-    found = [Allocation(name, scores, _keep(fit, scores, ratio, rule)) for name, scores in values.items()]
+    found = [Allocation(name, scores, kept_by(fit, scores, ratio, rule)) for name, scores in values.items()]
     if fit.probe is None:
         return found[0]
     errors = {}
@@ -90,7 +90,8 @@ def guarded(p: LayerFit, score: np.ndarray) -> np.ndarray:
     return score
 
 
-def _keep(fit: Fit, scores: Sequence[np.ndarray], ratio: float, rule: Rule) -> list[np.ndarray]:
+def kept_by(fit: Fit, scores: Sequence[np.ndarray], ratio: float, rule: Rule) -> list[np.ndarray]:
+    """The masks of the states that such guarded scores keep."""
     live = [p.problem.live for p in fit.layers]
     masks = choose(scores, live, ratio, rule)
     return [m | (np.isinf(s) & alive) for m, s, alive in zip(masks, scores, live, strict=True)]
