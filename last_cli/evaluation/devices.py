@@ -39,8 +39,8 @@ def refuse_useless(precision: str, devices: Sequence[Any]) -> None:
     if precision != "float32" and devices[0].platform == "cpu":
         raise UsageError(
             f"precision is {precision!r} on a CPU, where it is slower and less exact; expected float32",
-            "leave out ⟦precision⟧; it pays on a GPU or a TPU (⟦device gpu⟧). Measured by: "
-            "python tests/benchmarks/speed.py --part precision",
+            "leave out ⟦precision⟧; bfloat16 pays on a GPU or a TPU (⟦device gpu⟧). The part `precision` of "
+            "tests/benchmarks/speed.py measures it",
         )
 
 

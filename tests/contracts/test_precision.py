@@ -28,7 +28,7 @@ def test_on_a_cpu_a_smaller_precision_is_refused(run: Run) -> None:
         code, out, err = run(*command, "--precision", "bfloat16", "--device", "cpu")
         said = " ".join(err.split())
         assert (code, out) == (2, "") and "slower and less exact; expected float32" in said
-        assert "--device gpu" in said and "speed.py --part precision" in said
+        assert "--device gpu" in said and "speed.py measures it" in said
 
 
 def test_the_difference_is_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
