@@ -210,9 +210,9 @@ def _refit_notes(report: PruneReport) -> list[str]:
     if errors := report.settings.get("logit_errors"):
         others = ", ".join(f"{name} {error:.3g}" for name, error in errors.items())
         lines.append(f"states allotted by {report.settings['allocation']}; relative logit errors: {others}")
-    if held := report.settings.get("held_out_logit_errors"):
-        steps = ", ".join(f"{'none' if name == 'none' else f'ridge {name}'} {e:.3g}" for name, e in held.items())
-        lines.append(f"last step, relative errors of the logits on held-out sequences: {steps}")
+    if held := report.settings.get("held_out_divergences"):
+        steps = ", ".join(f"{nats:.3g}" for nats in held)
+        lines.append(f"divergence from the whole network's answers on held-out sequences, step by step: {steps}")
     if report.differences:
         lines.append(f"output error, white error: relative, on those sequences and on white inputs; {PREDICTS}")
         lines.append("|C| growth: far above 1 it warns of cancelling errors")

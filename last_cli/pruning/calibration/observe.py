@@ -129,6 +129,8 @@ def observe(
         DataError: the sequences cannot be read.
         UsageError: what is asked for makes no sense, or a network must run and nothing tells the trained length.
     """
+    if progress:  # before sequences are made and JAX starts, which take seconds
+        progress("calibrate", 0, calibration.calibration or SEQUENCES)
     inputs = calibration.inputs(checkpoint, Draw(recipe.seed), progress)
     refuse_without_text(calibration, recipe)
     if inputs is None and recipe.needs_network:
