@@ -123,6 +123,14 @@ def test_roots_are_those_of_the_divergence() -> None:
     np.testing.assert_allclose(roots @ np.ones(4), 0, atol=1e-12)
 
 
+def test_roots_have_no_rows_for_classes_that_no_answer_hangs_on() -> None:
+    p = np.array([[0.5, 0.5, 0, 0, 0], [0.001, 0, 0, 0, 0.999], [0.3, 0.7, 0, 0, 0]])
+    roots = correct.roots_of(p)
+    assert roots.shape == (3, 1, 5)
+    minded = p[:, :, None] * (np.eye(5) - p[:, None, :])
+    np.testing.assert_allclose(np.swapaxes(roots, 1, 2) @ roots, minded, atol=1e-12)
+
+
 def test_a_step_that_does_not_fit_in_memory_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(correct, "MOST_NUMBERS", 1000)
     assert "step_ridges" not in reconstruct(observed()).at(0.5).checkpoint.stamp["pruned"][-1]

@@ -31,6 +31,8 @@ RIDGES = (0.1, 1.0, 10.0)
 STEPS, WORTH = 3, 0.97
 """Steps at most, and to what share of the one before a divergence falls if another step is worth its time; chosen, like
 F, on S5 networks of one direction that no table is measured on."""
+NEGLIGIBLE = 1e-2
+"""Share of what all answers mind that steps leave out: it takes half of the rows, which the time goes by."""
 MOST_NUMBERS, MOST_AGAIN = 2**28, 2**27
 """Derivatives that are held at once, and that are computed more than once: of more, one step takes long enough."""
 FEWEST_SEQUENCES = 32
@@ -77,16 +79,17 @@ def corrected(fit: Fit, keep: Matrices, C: Matrices, progress: Progress | None =
     from last_cli.pruning.reconstruct.probe import Whitening
 
     whitenings = [Whitening(*_sides(p, mask)) for p, mask in zip(fit.layers, keep, strict=True)]
-    numbers = fit.probe.classes * sum(int(w.columns.sum()) for w in whitenings)
+    roots = roots_of(probabilities(fit.wanted))
+    numbers = roots.shape[1] * sum(int(w.columns.sum()) for w in whitenings)
     sequences = min(len(fit.probe.inputs.x), MOST_NUMBERS // max(numbers, 1))
     if sequences < min(FEWEST_SEQUENCES, len(fit.probe.inputs.x)):
         return None
     held = np.arange(0, len(fit.wanted), HELD_OUT)
-    known = np.flatnonzero(np.repeat(np.arange(sequences) % HELD_OUT > 0, fit.probe.classes))
+    known = np.flatnonzero(np.repeat(np.arange(sequences) % HELD_OUT > 0, roots.shape[1]))
     ridges, errors, last = [], [divergence(fit.probe.logits(C, held), fit.wanted[held])], None
     most = STEPS if numbers * sequences <= MOST_AGAIN else 1
     while len(ridges) < most:
-        equations = _equations(fit, whitenings, C, sequences, progress)
+        equations = _equations(fit, whitenings, C, roots[:sequences], progress)
         tried = []
         for ridge in RIDGES:
             found = _step(fit, whitenings, equations, known, ridge)
@@ -105,11 +108,10 @@ def corrected(fit: Fit, keep: Matrices, C: Matrices, progress: Progress | None =
 
 
 def _equations(
-    fit: Fit, whitenings: Sequence[Any], C: Matrices, sequences: int, progress: Progress | None
+    fit: Fit, whitenings: Sequence[Any], C: Matrices, roots: np.ndarray, progress: Progress | None
 ) -> _Equations:
-    """Those of the first sequences, at these readouts."""
-    wanted, answers = fit.wanted[:sequences], fit.probe.logits(C, np.arange(sequences))
-    roots = roots_of(probabilities(wanted))
+    """Those of the first sequences, of as many as there are roots, at these readouts."""
+    wanted, answers = fit.wanted[: len(roots)], fit.probe.logits(C, np.arange(len(roots)))
     rows = fit.probe.derivatives(C, whitenings, roots, progress)
     missing = np.einsum("nij,nj->ni", roots, wanted - answers).ravel()
     kernel = np.zeros((len(missing), len(missing)), np.float32)
@@ -118,9 +120,16 @@ def _equations(
     return _Equations(C, rows, kernel, missing)
 
 
-def roots_of(p: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, "n classes classes"]:
-    """R with R^T R = diag(p) - p p^T."""
-    return np.sqrt(p)[:, :, None] * (np.eye(p.shape[1]) - p[:, None, :])
+def roots_of(p: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, "n rows classes"]:
+    """R with R^T R = diag(p) - p p^T, in as few rows as leave no more than a share of NEGLIGIBLE out.
+
+    Of a sure answer that is next to nothing, of one between two classes one row: a step costs by the rows.
+    """
+    values, vectors = np.linalg.eigh(p[:, :, None] * (np.eye(p.shape[1]) - p[:, None, :]))
+    values = np.maximum(values, 0)  # rising
+    left_out = np.cumsum(values.sum(axis=0)) <= NEGLIGIBLE * values.sum()
+    kept = slice(min(int(left_out.sum()), p.shape[1] - 1), None)
+    return np.sqrt(values[:, kept, None]) * np.swapaxes(vectors, 1, 2)[:, kept]
 
 
 def _weights(equations: _Equations, known: np.ndarray, ridge: float) -> np.ndarray:
