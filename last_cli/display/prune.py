@@ -126,11 +126,14 @@ def _blocks_notes(report: PruneReport) -> list[str]:
 def _language_hints(report: PruneReport) -> list[str]:
     loads = f", and it loads {report.loads}" if report.loads else ""
     if report.target == "groups" and report.ratio and report.states[0] == report.states[1]:
-        return ["nothing is merged, because sizes are rounded up to a divisor; a larger ratio merges some"]
+        return [
+            "nothing is merged, because sizes are rounded up to a divisor or ⟦min_states⟧ keeps all of them; a larger "
+            "ratio or a smaller ⟦min_states⟧ merges some"
+        ]
     if report.ratio and report.states[0] == report.states[1]:
         return [
-            "nothing is removed, because sizes are rounded up or ⟦min_states⟧ keeps all of them; ⟦multiple_of 1⟧ or a "
-            "larger ratio removes some"
+            "nothing is removed, because sizes are rounded up or ⟦min_states⟧ keeps all of them; ⟦multiple_of 1⟧, a "
+            "larger ratio or a smaller ⟦min_states⟧ removes some"
         ]
     if len({layer.stored for layer in report.layers if layer.stored}) > 1:
         fill = "; ⟦stock⟧ pads them with zeros for the stock class" if loads and report.fillable else ""
@@ -207,9 +210,9 @@ def _refit_notes(report: PruneReport) -> list[str]:
     if errors := report.settings.get("logit_errors"):
         others = ", ".join(f"{name} {error:.3g}" for name, error in errors.items())
         lines.append(f"states allotted by {report.settings['allocation']}; relative logit errors: {others}")
-    if held := report.settings.get("held_out_logit_errors"):
-        steps = ", ".join(f"{'none' if name == 'none' else f'ridge {name}'} {e:.3g}" for name, e in held.items())
-        lines.append(f"last step, relative errors of the logits on held-out sequences: {steps}")
+    if held := report.settings.get("held_out_divergences"):
+        steps = ", ".join(f"{nats:.3g}" for nats in held)
+        lines.append(f"divergence from the whole network's answers on held-out sequences, step by step: {steps}")
     if report.differences:
         lines.append(f"output error, white error: relative, on those sequences and on white inputs; {PREDICTS}")
         lines.append("|C| growth: far above 1 it warns of cancelling errors")

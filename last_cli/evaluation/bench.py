@@ -36,7 +36,7 @@ class BenchRequest:
         batch: sequences in a batch, spread over all devices.
         repeat: how many batches are timed.
         device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
-        precision: "float32" or "bfloat16".
+        precision: "float32", or on a GPU or a TPU "bfloat16".
     """
 
     length: int | None = None

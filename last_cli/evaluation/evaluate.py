@@ -14,7 +14,7 @@ from last_cli.checkpoint.checkpoint import Checkpoint, load, opened
 from last_cli.checkpoint.guess import Guess, guesses, refuse_guesses, task_guesses, told
 from last_cli.checkpoint.network import follow_padding, model_spec, network_of
 from last_cli.evaluation import processes
-from last_cli.evaluation.devices import start_devices
+from last_cli.evaluation.devices import refuse_useless, start_devices
 from last_cli.evaluation.measure import Request, measure
 from last_cli.evaluation.metrics import GATES, compare, expect, precision_loss
 from last_cli.evaluation.resume import Session
@@ -84,10 +84,12 @@ def evaluate(
         CheckpointError: the tree is no model that can be built, or answers with numbers that are not finite.
         DataError: the task's files are missing, or do not fit the model.
         UsageError: unknown names, a gate without its baseline, one of no sense, one that a guess would decide, or one
-            on a task that something else judges.
+            on a task that something else judges; a smaller precision on a CPU.
     """
     _check_limits(limits, baseline is not None)
     check_precision(request.precision)
+    if request.precision != "float32":  # JAX takes its time to start
+        refuse_useless(request.precision, start_devices(request.device))
     judged = () if limits.assume else limits.judged
     if judged:
         refuse_guesses(checkpoint, foreseen(checkpoint, request), judged)

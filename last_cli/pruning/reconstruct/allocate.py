@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from last_cli.base.annotations import Float
 from last_cli.base.progress import Progress
 from last_cli.pruning.reconstruct.fit import Fit, LayerFit
 from last_cli.pruning.select import Rule, choose
@@ -77,6 +78,22 @@ def relative_error(answers: np.ndarray, wanted: np.ndarray) -> float:
     """Of all logits together, as root mean squares."""
     whole = float(np.square(wanted).sum())
     return float(np.sqrt(np.square(answers - wanted).sum() / whole)) if whole else 0.0
+
+
+def divergence(answers: Float[np.ndarray, "n classes"], wanted: Float[np.ndarray, "n classes"]) -> float:
+    """The mean Kullback-Leibler divergence of the probabilities that logits stand for from the wanted ones, in nats."""
+    change = _normal(wanted) - _normal(answers)
+    return float((probabilities(wanted) * change).sum(axis=1).mean())
+
+
+def probabilities(logits: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, "n classes"]:
+    """Of the classes."""
+    return np.exp(_normal(logits))
+
+
+def _normal(logits: np.ndarray) -> np.ndarray:
+    logits = logits - logits.max(axis=1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
 
 def guarded(p: LayerFit, score: np.ndarray) -> np.ndarray:

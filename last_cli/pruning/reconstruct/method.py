@@ -79,7 +79,7 @@ class ReconstructPlan:
 
     Attributes:
         scored: norms of the layers' states before anything is removed.
-        correct: whether a step towards the whole network's logits follows the refit, see correct.
+        correct: whether steps towards the whole network's answers follow the refit, see correct.
     """
 
     fit: Fit
@@ -98,7 +98,7 @@ class ReconstructPlan:
         said = _allocated(chosen)
         if self.correct and ratio and (better := corrected(fit, chosen.keep, C, self.progress)):
             C = better.C
-            said |= {"step_ridge": better.ridge, "held_out_logit_errors": dict(better.errors)}
+            said |= {"step_ridges": list(better.ridges), "held_out_divergences": list(better.errors)}
         found = self._pruned("reconstruct", chosen, C, ratio, draft, said)
         masked = replace(recipe, masked=recipe.masked or draft)
         other = other_shape(fit.checkpoint, masked, lambda used: kept_by(fit, chosen.scores, ratio, used.rule))
