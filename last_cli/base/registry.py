@@ -40,6 +40,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "taylor": "last_cli.pruning.criteria.taylor:TAYLOR",
         "reference-taylor": "last_cli.pruning.criteria.taylor:REFERENCE_TAYLOR",
         "flap": "last_cli.pruning.criteria.flap:FLAP",
+        "reference-flap": "last_cli.pruning.criteria.flap:REFERENCE_FLAP",
         "gn": "last_cli.pruning.criteria.gn:GN",
         "magnitude": "last_cli.pruning.criteria.magnitude:MAGNITUDE",
         "reference-magnitude": "last_cli.pruning.criteria.magnitude:REFERENCE_MAGNITUDE",

@@ -126,11 +126,14 @@ def _blocks_notes(report: PruneReport) -> list[str]:
 def _language_hints(report: PruneReport) -> list[str]:
     loads = f", and it loads {report.loads}" if report.loads else ""
     if report.target == "groups" and report.ratio and report.states[0] == report.states[1]:
-        return ["nothing is merged, because sizes are rounded up to a divisor; a larger ratio merges some"]
+        return [
+            "nothing is merged, because sizes are rounded up to a divisor or ⟦min_states⟧ keeps all of them; a larger "
+            "ratio or a smaller ⟦min_states⟧ merges some"
+        ]
     if report.ratio and report.states[0] == report.states[1]:
         return [
-            "nothing is removed, because sizes are rounded up or ⟦min_states⟧ keeps all of them; ⟦multiple_of 1⟧ or a "
-            "larger ratio removes some"
+            "nothing is removed, because sizes are rounded up or ⟦min_states⟧ keeps all of them; ⟦multiple_of 1⟧, a "
+            "larger ratio or a smaller ⟦min_states⟧ removes some"
         ]
     if len({layer.stored for layer in report.layers if layer.stored}) > 1:
         fill = "; ⟦stock⟧ pads them with zeros for the stock class" if loads and report.fillable else ""

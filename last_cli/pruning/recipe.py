@@ -225,7 +225,7 @@ class Recipe:
     def _usual_shape(self, kind: Target, layers: Sequence[Layer]) -> Shape:
         """See `shape`; of a target whose groups keep as many anyway it says nothing."""
         several = not kind.even and any(layer.units[kind.name].groups > 1 for layer in layers)
-        reproduces = self.method == BY_CRITERION and self.scoring.threshold
+        reproduces = self.method == BY_CRITERION and self.scoring.ties is not None
         return "rectangular" if several and not reproduces else "ragged"
 
     def _text(self, layers: Sequence[Layer]) -> Literal["no", "where given", "always"]:

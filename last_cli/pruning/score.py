@@ -123,7 +123,7 @@ def _at_once(checkpoint: Checkpoint) -> int:
 def with_keep(scored: Sequence[LayerScore], recipe: Recipe, ratio: float) -> list[LayerScore]:
     """The same with the masks of what stays when `ratio` of all live units goes."""
     least = max(recipe.min_states, recipe.scoring.min_states)
-    rule = replace(recipe.rule, min_states=least, ties=recipe.scoring.threshold)
+    rule = replace(recipe.rule, min_states=least, ties=recipe.scoring.ties)
     masks = choose([s.scores for s in scored], [s.live for s in scored], ratio, rule)
     return [replace(s, keep=mask) for s, mask in zip(scored, masks, strict=True)]
 

@@ -16,6 +16,7 @@ from last_cli.families.target import Target
 
 Scope = Literal["global", "layer"]
 Shape = Literal["rectangular", "ragged"]
+Ties = Literal["stay", "go"] | None
 # One axis name for each would tie the sizes of all layers together.
 Scores = Float[np.ndarray, "_ _"]
 Mask = Bool[np.ndarray, "_ _"]
@@ -30,13 +31,13 @@ class Rule:
         multiple: of which the number that a group keeps is rounded up to a multiple then; None is `usual`, where there
             are twice as many units.
 
-    `ties`: what scores at least as much as the last kept unit stays too, as in the released LAST code.
+    `ties`: see select; a rectangular choice has none.
     """
 
     scope: Scope | None = "global"
     min_states: int = 1
     shape: Shape = "ragged"
-    ties: bool = False
+    ties: Ties = None
     even: bool = False
     multiple: int | None = None
     usual: int = 1
@@ -73,13 +74,14 @@ def select(
     *,
     scope: Scope | None = "global",
     min_states: int = 1,
-    ties: bool = False,
+    ties: Ties = None,
 ) -> list[Mask]:
     """Keep masks, one a layer, after removing `ratio` of all live states: those with the lowest scores.
 
     Exactly floor(live * (1 - ratio)) states stay, or more where every layer must keep `min_states`. Among equal scores
     the earlier layer and the lower index stay, so a larger ratio keeps a subset of what a smaller one keeps. With
-    `ties`, everything that scores at least as much as the last kept state stays too, as in the released LAST code.
+    `ties`, a score decides alone: everything that scores at least as much as the last kept state stays too, as in the
+    released LAST code, or that state itself goes and all that score no more, as in that of SSM-FLAP.
 
     Args:
         scores: each layer's, (G, N); higher matters more.
@@ -97,7 +99,8 @@ def select(
     order = np.argsort(-flat, kind="stable")
     keep = np.zeros(flat.size, bool)
     if ties:
-        keep = flat >= flat[order[max(count, 1) - 1]]
+        last = flat[order[max(count, 1) - 1]]
+        keep = flat >= last if ties == "stay" else flat > last
     for start, mask in zip(np.cumsum([0, *sizes]), live, strict=False):
         best = order[(order >= start) & (order < start + mask.size)]
         keep[best[: min(min_states, int(mask.sum()))]] = True

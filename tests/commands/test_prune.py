@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from cases import SAMPLES
 from commands import DIGITS, S4D, S5, UNSTABLE, Run, data, fails
+from random_networks import digits
 
 import last_cli as last
 from last_cli.pruning import prune
@@ -210,13 +211,14 @@ def test_refitting_needs_no_data_and_follows_any_criterion(run: Run) -> None:
 
 @pytest.mark.parametrize("criterion", ["balanced", "gn", "energy"])
 def test_yardsticks_write_what_evaluates_and_verifies(run: Run, criterion: str) -> None:
-    report = data(run, "prune", DIGITS, "--ratio", "0.3", "--criterion", criterion)
+    sample = digits().source.path
+    report = data(run, "prune", sample, "--ratio", "0.3", "--criterion", criterion)
     assert report["criterion"] == criterion
     assert report["states"]["after"] == report["states"]["before"] * 70 // 100
-    assert data(run, "verify", "pruned", "--against", DIGITS)["passed"]
-    hints = run("prune", DIGITS, "--ratio", "0.3", "--criterion", criterion, "-n")[2]
+    assert data(run, "verify", "pruned", "--against", sample)["passed"]
+    hints = run("prune", sample, "--ratio", "0.3", "--criterion", criterion, "-n")[2]
     assert "use --masked" in hints
-    result = data(run, "eval", "pruned", "--task", "digits", "--limit", "100", "--baseline", DIGITS)
+    result = data(run, "eval", "pruned", "--task", "digits", "--limit", "100", "--baseline", sample)
     assert result["baseline"]["agreement"] > 0.9
     assert f"{criterion} 0.3" in run("inspect", "pruned")[1]
 
@@ -224,14 +226,15 @@ def test_yardsticks_write_what_evaluates_and_verifies(run: Run, criterion: str) 
 @pytest.mark.parametrize(
     ("sample", "task", "method"),
     [
-        (DIGITS, "digits", ["--method", "reconstruct", "--calibration", "8"]),
+        (None, "digits", ["--method", "reconstruct", "--calibration", "8"]),
         (S4D, "listops", ["--refit", "--criterion", "aire", "--calibration", "4"]),
-        (DIGITS, "digits", ["--method", "balanced"]),
+        (None, "digits", ["--method", "balanced"]),
     ],
 )
 def test_what_is_changed_at_the_old_shapes_gives_the_same_answers(
-    run: Run, sample: str, task: str, method: list[str]
+    run: Run, sample: str | None, task: str, method: list[str]
 ) -> None:
+    sample = sample or digits().source.path
     run("prune", sample, "--ratio", "0.5", *method)
     masked = data(run, "prune", sample, "--ratio", "0.5", "--masked", "-o", "masked", *method)
     assert masked["masked"] and masked["parameters"]["before"] == masked["parameters"]["after"]

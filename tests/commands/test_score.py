@@ -15,13 +15,13 @@ import last_cli as last
 from last_cli.formats.msgpack import pack_msgpack
 
 
-@pytest.mark.parametrize(("sample", "states"), [(S5, 128), (S4D, 8192), (DIGITS, 128)])
-def test_score_reports_every_layer(run: Run, sample: str, states: int) -> None:
+@pytest.mark.parametrize(("sample", "states", "groups"), [(S5, 128, 1), (S4D, 8192, 64), (DIGITS, 128, 1)])
+def test_score_reports_every_layer(run: Run, sample: str, states: int, groups: int) -> None:
     report = data(run, "score", sample, "--ratio", "0.33", "--per-state")
     assert report["schema"] == "last.score/1"
     assert report["last"] == last.__version__
     assert report["states"] == states == sum(layer["states"] for layer in report["layers"])
-    assert report["kept"] == states * 67 // 100
+    assert report["kept"] == states * 67 // 100 // groups * groups
     assert report["checkpoint"]["digest"].startswith("sha256:")
     for layer in report["layers"]:
         hinf, score = layer["per_state"]["hinf"], layer["per_state"]["score"]

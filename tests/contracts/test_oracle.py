@@ -60,7 +60,7 @@ def test_reference_scores_and_masks_equal_the_released_code(case: Case) -> None:
     np.testing.assert_allclose(case.stack(scores), case.expected["last_scores"], rtol=5e-3)
     live = [np.ones(s.shape, bool) for s in scores]
     for ratio in case.config["ratios"]:
-        masks = selection.select(scores, live, ratio / 100, ties=True)
+        masks = selection.select(scores, live, ratio / 100, ties="stay")
         np.testing.assert_array_equal(case.stack(masks), case.expected[f"last_mask_{ratio}"], err_msg=str(ratio))
 
 

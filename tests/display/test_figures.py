@@ -17,8 +17,13 @@ pytest.importorskip("matplotlib")
 def test_chance_alone_is_grey() -> None:
     names = ["last", "aire", "reconstruct", "hinf", "random", "gn", "energy"]
     marks = _marks(names)
-    assert [name for name, (colour, _) in marks.items() if colour == GREY] == ["random"]
-    assert len({colour for colour, _ in marks.values()}) == len(names) and GREY not in COLOURS
+    assert [name for name, (colour, *_) in marks.items() if colour == GREY] == ["random"]
+    assert len({colour for colour, *_ in marks.values()}) == len(names) and GREY not in COLOURS
+
+
+def test_more_recipes_than_colours_are_told_apart_by_their_lines() -> None:
+    names = [f"{target}: fisher" for target in range(2 * len(COLOURS))]
+    assert len({str(mark) for mark in _marks(names).values()}) == len(names)
 
 
 def test_error_bars_stand_side_by_side() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -191,7 +192,7 @@ def test_masked_keeps_the_same_states_in_either_shape() -> None:
 
 
 @pytest.mark.parametrize("how", [{}, {"criterion": "aire"}, {"method": "balanced"}])
-def test_the_report_has_the_sizes_of_the_other_shape(how: dict[str, str]) -> None:
+def test_the_report_has_the_sizes_of_the_other_shape(how: dict[str, Any]) -> None:
     ck = shared("s4d", states=10, features=4)
     one, other = (last.prune(ck, 0.5, shape=shape, **how).report for shape in ("rectangular", "ragged"))
     assert one is not None and other is not None and one.other_shape is not None and other.other_shape is not None

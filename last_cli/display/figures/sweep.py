@@ -14,6 +14,8 @@ from last_cli.results.sweep import SweepMean, SweepReport
 from last_cli.tasks.task import ACCURACY
 
 SIZE = (6.2, 3.5)
+FEW = len(COLOURS)
+"""More recipes than there are colours have broken lines too."""
 FRONT = "Pareto-optimal"
 RING: dict[str, Any] = {"s": 62, "facecolors": "none", "edgecolors": "0.15", "linewidths": 0.8}
 CHANCE = "random"
@@ -37,7 +39,7 @@ def draw_sweep(report: SweepReport, out: Path | io.BytesIO) -> None:
         scale = 100 if as_share else 1.0
         axes.axhline(scale * base, color="0.55", lw=0.9, ls=(0, (5, 3)), zorder=1, label="unpruned")
         aside = _aside(report.ratios, len(report.criteria))
-        for i, (name, (colour, marker)) in enumerate(_marks(report.criteria).items()):
+        for i, (name, (colour, marker, dashes)) in enumerate(_marks(report.criteria).items()):
             line = sorted((mean for mean in means if mean.criterion == name), key=lambda mean: mean.ratio)
             front = [mean for mean in line if mean.pareto]
             axes.errorbar(
@@ -49,6 +51,7 @@ def draw_sweep(report: SweepReport, out: Path | io.BytesIO) -> None:
                 markeredgecolor="white",
                 markeredgewidth=0.6,
                 lw=1.3,
+                ls=dashes,
                 elinewidth=0.9,
                 capsize=2,
                 label=f"{name} ({line[0].seeds} seeds)" if line[0].seeds > 1 else name,
@@ -71,11 +74,15 @@ def _title(report: SweepReport) -> str:
     return f"{named(report.checkpoint)}\n{escape.label(task['name'])}, {task['split']} split, n = {n:,}"
 
 
-def _marks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """A colour and a marker for each recipe."""
+def _marks(names: Sequence[str]) -> dict[str, tuple[str, str, Any]]:
+    """A colour, a marker and dashes for each recipe."""
     others = [name for name in names if name != CHANCE]
-    marks = {name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(others)}
-    return {name: marks.get(name, (GREY, "v")) for name in names}
+    marks = {name: (COLOURS[i % FEW], MARKERS[i % FEW], _dashes(i // FEW)) for i, name in enumerate(others)}
+    return {name: marks.get(name, (GREY, "v", "solid")) for name in names}
+
+
+def _dashes(turn: int) -> Any:
+    return "solid" if turn == 0 else (0, (5 / turn, 1.5))
 
 
 def _aside(ratios: Sequence[float], count: int) -> list[float]:
