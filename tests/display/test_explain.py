@@ -17,7 +17,7 @@ from last_cli.display.explain import topics
 ROOT = Path(__file__).parents[2]
 PAGES = {topic: ROOT / "last_cli" / "explain" / f"{topic}.md" for topic in topics()}
 TEXTS = {**PAGES, "README": ROOT / "README.md"}
-# Also of scripts that the pages name.
+# Also those of scripts that the pages name.
 OTHERS = {"--help", "--start", "--steps", "--out", "--repeat", "--minutes", "--part", "--weights"}
 
 
