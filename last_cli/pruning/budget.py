@@ -157,7 +157,7 @@ def prune_within(
     if recipe.takes_inputs(bool(asked.options)):
         observation = observe(checkpoint, recipe, asked, progress)
     elif request and str(calibration.calibration_file) != request.task:
-        refuse_sequences(unlabelled, recipe)
+        refuse_sequences(unlabelled, recipe, checkpoint.layers)
     fitted = observation.source if observation else {}
     data = load_split(checkpoint, request, progress) if request else None
     inputs = None if request else _unlabelled(checkpoint, fitted, calibration, recipe.seed, progress)

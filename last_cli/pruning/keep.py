@@ -17,7 +17,6 @@ from last_cli.families.layer import Layer
 from last_cli.formats.digests import stamp_digest
 from last_cli.formats.json_file import read_json_object
 from last_cli.formats.types import STAMP_FILE
-from last_cli.pruning.calibration.observe import refuse_sequences
 from last_cli.pruning.calibration.request import Calibration
 from last_cli.pruning.needs import Needs
 from last_cli.pruning.recipe import BLOCKS, BY_CRITERION, WEIGHTS, Recipe
@@ -57,7 +56,8 @@ def prune_kept(
         raise UsageError("⟦keep⟧ cuts and changes nothing else", "leave out ⟦method⟧ and ⟦refit⟧")
     if recipe.multiple_of is not None:
         raise UsageError("⟦multiple_of⟧ rounds what a ratio keeps, and ⟦keep⟧ lists what stays", "leave one out")
-    refuse_sequences(calibration, recipe)
+    if given := calibration.options:
+        raise UsageError(f"{' and '.join(given)}: ⟦keep⟧ cuts what a list says, and measures nothing", "leave that out")
     said, where = _said(keep)
     target = said.get("target", "states")
     if not isinstance(target, str):

@@ -10,7 +10,8 @@ from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.pruning.calibration.observe import Observation, observe, refuse_sequences
 from last_cli.pruning.calibration.request import Calibration
 from last_cli.pruning.method import Method, Plan
-from last_cli.pruning.recipe import Recipe
+from last_cli.pruning.recipe import BY_CRITERION, Recipe
+from last_cli.pruning.score import check_measures
 from last_cli.pruning.select import check_ratio
 
 
@@ -53,7 +54,9 @@ def _observation(
 ) -> Observation | None:
     if recipe.takes_inputs(bool(calibration.options)):
         return observe(checkpoint, recipe, calibration, progress)
-    refuse_sequences(calibration, recipe)
+    if calibration.options and recipe.method == BY_CRITERION:  # What scores nothing here takes nothing either.
+        check_measures(checkpoint, recipe)
+    refuse_sequences(calibration, recipe, checkpoint.layers)
     return None
 
 

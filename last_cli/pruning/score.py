@@ -69,10 +69,11 @@ def score(
     check_measures(checkpoint, recipe)
     observation = _observed(checkpoint, recipe, calibration, progress) if recipe.takes_inputs(given) else None
     if observation is None and given:
+        from last_cli.pruning.calibration.observe import what_takes_sequences
+
         raise UsageError(
             f"calibration sequences are given, but the criterion {recipe.criterion} takes none",
-            "the criterion gn takes them, and so does `last prune` with ⟦method reconstruct⟧ or ⟦refit⟧; of language "
-            "models last, hinf, energy, fisher and taylor",
+            what_takes_sequences(recipe, checkpoint.layers),
         )
     needs = needs_of(checkpoint, recipe, observation)
     scored, warnings = score_layers(checkpoint, needs)
@@ -187,7 +188,7 @@ def _scores(criterion: Criterion, layer: Layer, target: str) -> bool:
     if name in family.energies or (family.system is None and name in family.on_inputs):
         return True
     if family.system is None:
-        return not {"system", "measured"} & needs
+        return not {"system", "measured", "sensitivity"} & needs
     return "measured" not in needs and ("system" not in needs or not criterion.targets or target in criterion.targets)
 
 

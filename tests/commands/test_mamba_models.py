@@ -148,3 +148,21 @@ def test_a_number_that_is_none_is_named(tmp_path: Path) -> None:
     formats.save(tmp_path / "broken", source=index, changed={key: broken}, stamp={})
     with pytest.raises(CheckpointError, match=r"backbone/layers/1/mixer: dt_proj\.bias has 64 infinite"):
         last.score(tmp_path / "broken")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["--ratio", "0.5"], "the criterion last takes none", "nothing measures layers of the family 'mamba' on text"),
+        (["--ratio", "0.5", "--criterion", "taylor"], "criterion taylor does not score", "score it: last, hinf, mag"),
+        (["--ratio", "0.5", "--method", "reconstruct"], "no network of ours runs", "without a text, such as with"),
+        (["--keep", "no.json"], "--keep cuts what a list says, and measures nothing", "leave that out"),
+    ],
+)
+def test_a_text_that_nothing_takes_is_refused_with_what_helps(
+    run: Run, tmp_path: Path, arguments: list[str], message: str, hint: str
+) -> None:
+    np.savez(tmp_path / "tokens.npz", x=[[1, 2, 3]])
+    source = directories() / "mamba1" / "checkpoint"
+    code, _, said = run("prune", source, "-n", "--calibration-file", tmp_path / "tokens.npz", *arguments)
+    assert code == 2 and message in said and hint in said

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from last_cli.base import registry
 from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.checkpoint.guess import Guess, guesses, told
 from last_cli.evaluation import synthetic
 from last_cli.evaluation.inputs import SEQUENCES, Inputs
+from last_cli.families.layer import Layer
 from last_cli.pruning.calibration.request import Calibration, Draw
 from last_cli.pruning.recipe import Recipe
 
@@ -166,12 +168,22 @@ def _without_text(measures: str) -> UsageError:
     )
 
 
-def refuse_sequences(calibration: Calibration, recipe: Recipe) -> None:
+def refuse_sequences(calibration: Calibration, recipe: Recipe, layers: Sequence[Layer]) -> None:
     """Raises UsageError where any sequences are named to what takes none."""
     if given := calibration.options:
         taker = f"criterion {recipe.criterion}" if recipe.label == recipe.criterion else f"method {recipe.method}"
         raise UsageError(
             f"{' and '.join(given)} name{'s' * (len(given) == 1)} sequences to measure on, but the {taker} takes none",
-            "add ⟦method reconstruct⟧ or ⟦refit⟧, or take the criterion gn; of language models last, hinf, energy, "
-            "fisher or taylor",
+            what_takes_sequences(recipe, layers),
         )
+
+
+def what_takes_sequences(recipe: Recipe, layers: Sequence[Layer]) -> str:
+    """For a hint: what measures such units of these layers on sequences."""
+    if any(layer.family.system is not None for layer in layers):
+        return "`last prune` takes them with ⟦method reconstruct⟧ or ⟦refit⟧, and the criterion gn does"
+    every = [registry.get("criteria", name) for name in registry.names("criteria")]
+    able = [c.name for c in every if all((c.measure, recipe.target) in layer.family.on_inputs for layer in layers)]
+    if not able:
+        return f"nothing measures layers of the family '{layers[0].family.name}' on text: leave that out"
+    return f"`last prune` takes them with ⟦method reconstruct⟧ or ⟦refit⟧, and these criteria do: {', '.join(able)}"

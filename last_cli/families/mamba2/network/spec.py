@@ -33,6 +33,8 @@ ROOTS, HEAD = ("backbone", "model"), "lm_head"
 TYPES = ("mamba2", "mamba_ssm", "phi-mamba", "llamba", "mamba-in-llama", "bamba", "granitemoehybrid", "falcon_h1")
 """The model types that the network runs."""
 
+BY_WEIGHTS = "`last score` and `last prune` work without a text, such as with ⟦criterion last⟧"
+
 _DIGITS = 9  # of the number of a layer
 
 
@@ -171,7 +173,7 @@ def not_run(name: str) -> CheckpointError:
     """That a model type is none of those that run."""
     return CheckpointError(
         f"no network of ours runs the model type '{name}'; it runs {', '.join(TYPES)}",
-        "`last score` and `last prune` need the mixers alone, whatever stands around them",
+        f"{BY_WEIGHTS}, whatever stands around the mixers",
     )
 
 
@@ -215,7 +217,7 @@ def _block(
     if others := sorted(set(parts) - set(found)):
         raise CheckpointError(
             f"{prefix}.{others[0]}: no part of a layer that our network runs",
-            f"it runs {', '.join(TYPES)}, none with experts; `last score` and `last prune` need the mixers alone",
+            f"it runs {', '.join(TYPES)}, none with experts; {BY_WEIGHTS}",
         )
     norm, inner, attention, second, feed = found
     if norm is None or (inner is None and attention is None):
