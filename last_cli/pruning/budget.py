@@ -34,7 +34,7 @@ from last_cli.evaluation.metrics import least_sequences, upper_limit
 from last_cli.pruning.calibration.observe import Observation, observe, refuse_sequences
 from last_cli.pruning.calibration.request import Calibration, Draw
 from last_cli.pruning.method import Method, Plan, Pruned
-from last_cli.pruning.recipe import Recipe
+from last_cli.pruning.recipe import WEIGHTS, Recipe
 from last_cli.pruning.units import units_of
 from last_cli.results.evaluation import Comparison
 from last_cli.results.search import Limited, Rule, Search, SearchPoint
@@ -178,6 +178,8 @@ def prune_within(
         assert inputs is not None
         loss = _errors(checkpoint, inputs)
     chosen = _search(budget, units_of(checkpoint, recipe), plan, loss, progress)
+    if not chosen.chosen:
+        raise _refusal(chosen, recipe)
     return _recorded(plan.at(chosen.chosen), chosen, [*told(checkpoint, found), *loss.warnings])
 
 
@@ -240,10 +242,7 @@ def _search(budget: Budget, units: int, plan: Plan, loss: _Loss, progress: Progr
         return points[-1].within
 
     found = largest(within, steps, 1 if budget.rule == "upper limit" else PATIENCE)
-    chosen = Search(budget.kind, budget.limit, budget.rule, loss.measured_on, 1 / steps, points, found / steps)
-    if not found:
-        raise _refusal(chosen)
-    return chosen
+    return Search(budget.kind, budget.limit, budget.rule, loss.measured_on, 1 / steps, points, found / steps)
 
 
 def _request(checkpoint: Checkpoint, budget: Budget, calibration: Calibration) -> Request | None:
@@ -343,14 +342,17 @@ def _ratio(change: Float[np.ndarray, " n"], size: Float[np.ndarray, " n"]) -> tu
     return ratio, float((change - ratio * size).std(ddof=1) / np.sqrt(len(size)) / size.mean())
 
 
-def _refusal(search: Search) -> AnswerIsNo:
+def _refusal(search: Search, recipe: Recipe) -> AnswerIsNo:
     """The error that says that no measured ratio stays within the budget."""
     least = search.points[0]
+    better = "sparsegpt" if recipe.target == WEIGHTS else "reconstruct"
+    able = recipe.method != better and recipe.target in registry.get("methods", better).targets
+    other = f", or ⟦method {better}⟧," if able else ""
     unit = {"max_drop": " points", "max_increase": " of the perplexity"}.get(search.kind, "")
     return AnswerIsNo(
         f"no ratio stays within the budget of {search.budget:g}{unit}: at ratio {least.ratio:g}, the smallest one, "
         f"{in_words(search, least)}; nothing was written",
-        "a larger budget, or ⟦method reconstruct⟧ where it was not used, may allow one",
+        f"a larger budget{other} may allow one",
     )
 
 

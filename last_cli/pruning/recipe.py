@@ -188,6 +188,8 @@ class Recipe:
                 f"{self.target} are merged, and {self.label} only leaves units out",
                 "⟦criterion merge⟧ gives several in a row their mean",
             )
+        if self.multiple_of is not None and kind.merged:
+            raise UsageError(f"⟦multiple_of⟧: of {self.target} a divisor of their number stays", "leave it out")
         if self.multiple_of is not None and not kind.even:
             raise UsageError(
                 f"⟦multiple_of⟧ is given, but groups of {self.target} may keep different numbers",
@@ -208,6 +210,7 @@ class Recipe:
             does = "scores nor removes weights one by one" if target == WEIGHTS else "scores nor removes whole blocks"
             raise UsageError(f"{self.label} neither {does}", _HINTS[target])
         given = {"masked": self.masked and target == WEIGHTS, "stock": self.stock}
+        given |= {"min_states": self.min_states != 1 and target == WEIGHTS}
         given |= {"multiple_of": self.multiple_of is not None, "shape": self.shape == "rectangular"}
         given |= {"scope global": self.scope == "global" and target == WEIGHTS}
         given |= {"scope layer": self.scope == "layer" and target == BLOCKS}

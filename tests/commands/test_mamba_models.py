@@ -153,7 +153,7 @@ def test_a_number_that_is_none_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [
-        (["--ratio", "0.5"], "the criterion last takes none", "nothing measures layers of the family 'mamba' on text"),
+        (["--ratio", "0.5"], "the criterion last takes none", "nothing measures states of the family 'mamba' on text"),
         (["--ratio", "0.5", "--criterion", "taylor"], "criterion taylor does not score", "score it: last, hinf, mag"),
         (["--ratio", "0.5", "--method", "reconstruct"], "no network of ours runs", "without a text, such as with"),
         (["--keep", "no.json"], "--keep cuts what a list says, and measures nothing", "leave that out"),

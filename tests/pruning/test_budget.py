@@ -23,6 +23,7 @@ from last_cli.evaluation.judge import selection_request
 from last_cli.pruning import budget as searching
 from last_cli.pruning.calibration import measurements as network
 from last_cli.pruning.calibration import request
+from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.select import Shape
 from last_cli.results.search import Search, SearchPoint
 
@@ -228,6 +229,20 @@ def test_budgets_that_make_no_sense(run: Run, arguments: list[str], message: str
 def test_without_a_task_there_is_nothing_to_measure_on(run: Run) -> None:
     lines = fails(run, "prune", DATA / "oracle" / CASES[0] / "ckpt", "--max-drop", "0.5")
     assert "--max-drop needs a task" in lines[0] and "--max-error" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("how", "hint"),
+    [
+        ({"method": "wanda", "target": "weights"}, "a larger budget, or method='sparsegpt', may allow one"),
+        ({"method": "sparsegpt", "target": "weights"}, "a larger budget may allow one"),
+        ({"method": "merge", "target": "groups"}, "a larger budget may allow one"),
+        ({"criterion": "flap", "target": "heads"}, "a larger budget, or method='reconstruct', may allow one"),
+    ],
+)
+def test_the_hint_of_a_missed_budget_removes_such_units(how: dict[str, Any], hint: str) -> None:
+    missed = Search("max_error", 0.1, "estimate", {}, 0.5, [SearchPoint(0.5, 0.2, 0.0, None, False, "max_error")], 0.0)
+    assert searching._refusal(missed, Recipe(**how)).hint.replace('"', "'") == hint
 
 
 @pytest.fixture

@@ -112,6 +112,8 @@ def test_a_merged_entry_that_was_changed_is_seen(tmp_path: Path) -> None:
             "groups are merged, and random only leaves units out",
         ),
         ("hf_groups", {"criterion": "merge", "target": "heads"}, "removes no heads"),
+        ("hf_groups", {"criterion": "merge", "multiple_of": 2}, "of groups a divisor of their number stays"),
+        ("hf_groups", {"criterion": "merge", "calibration_file": "corpus.txt"}, "the method merge takes none"),
         (
             "hf_groups",
             {"criterion": "merge", "stock": True},

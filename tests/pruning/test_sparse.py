@@ -183,6 +183,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"criterion": "wanda", "modules": "mlp"}, "the model has no mlp"),
     ({"criterion": "wanda", "masked": True}, "does not go with"),
     ({"criterion": "wanda", "scope": "global"}, "does not go with"),
+    ({"criterion": "wanda", "min_states": 4}, "min_states does not go with"),
     ({"criterion": "magnitude", "pattern": "2:4"}, "magnitude removes no weights"),
     (
         {"criterion": "wanda", "ratio": None, "max_error": 0.1, "pattern": "2:4"},

@@ -185,5 +185,5 @@ def what_takes_sequences(recipe: Recipe, layers: Sequence[Layer]) -> str:
     every = [registry.get("criteria", name) for name in registry.names("criteria")]
     able = [c.name for c in every if all((c.measure, recipe.target) in layer.family.on_inputs for layer in layers)]
     if not able:
-        return f"nothing measures layers of the family '{layers[0].family.name}' on text: leave that out"
+        return f"nothing measures {recipe.target} of the family '{layers[0].family.name}' on text: leave that out"
     return f"`last prune` takes them with ⟦method reconstruct⟧ or ⟦refit⟧, and these criteria do: {', '.join(able)}"
