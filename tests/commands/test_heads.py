@@ -160,7 +160,7 @@ def test_with_stock_it_is_said_how_far_it_is_off(tmp_path: Path) -> None:
 def test_numbers_of_heads_that_a_configuration_cannot_say_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"6 heads of 8 channels are 48, no multiple of the width 32") as caught:
         last.prune(source("hf_base"), ratio=0.25, target="heads", stock=True)
-    assert "ratio=0.5 (4 of 8)" in caught.value.hint
+    assert 'scope="layer" and ratio=0.5 (4 of 8)' in caught.value.hint  # a choice over all layers has no such number
     small = last.prune(source("hf_base"), ratio=0.25, target="heads")
     assert small.report is not None and str(small.report.loads).startswith("with trust_remote_code")
     core = config(last.save(last.prune(source("phi_mva"), ratio=0.5, target="heads"), tmp_path / "phi"))

@@ -147,7 +147,7 @@ def _inexpressible(name: str, before: Widths, after: Widths, width: int) -> tupl
     sizes = f"{after.heads} heads of {after.head_dim} channels are {after.inner}, no multiple of the width {width}"
     return (
         f"{sizes}, and the configuration of {name} can say no others",
-        f"it can of as many {_each(target, before)} as with {ratios}" if fits else "no smaller number is one",
+        f"it can of as many {_each(target, before)} as with ⟦scope layer⟧ and {ratios}" if fits else "no smaller number is one",
     )
 
 
