@@ -143,11 +143,11 @@ def _inexpressible(name: str, before: Widths, after: Widths, width: int) -> tupl
     target = "heads" if before.heads != after.heads else "channels"
     count = before.heads // before.unit_groups if target == "heads" else before.head_dim
     fits = [n for n in range(1, count) if before.keeping(target, n).inner % width == 0]
-    ratios = ", ".join(f"⟦ratio {round(1 - n / count, 4):g}⟧ ({n} of {count})" for n in fits)
+    ratios = "⟦scope layer⟧ and " + ", ".join(f"⟦ratio {round(1 - n / count, 4):g}⟧ ({n} of {count})" for n in fits)
     sizes = f"{after.heads} heads of {after.head_dim} channels are {after.inner}, no multiple of the width {width}"
     return (
         f"{sizes}, and the configuration of {name} can say no others",
-        f"it can of as many {_each(target, before)} as with ⟦scope layer⟧ and {ratios}" if fits else "no smaller number is one",
+        f"it can of as many {_each(target, before)} as with {ratios}" if fits else "no smaller number is one",
     )
 
 
