@@ -11,9 +11,13 @@ last.evaluate(small, "listops")
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from last_cli.base.signals import early  # isort: skip
 
-from last_cli.base.errors import (
+early()  # Before the other imports: the program may be interrupted from now on.
+
+from typing import TYPE_CHECKING, Any  # noqa: E402
+
+from last_cli.base.errors import (  # noqa: E402
     AnswerIsNo,
     CheckpointError,
     DataError,
@@ -22,7 +26,7 @@ from last_cli.base.errors import (
     UnstableStateError,
     UsageError,
 )
-from last_cli.base.version import __version__
+from last_cli.base.version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
     from last_cli.api.evaluate import bench, compare, evaluate, sweep
