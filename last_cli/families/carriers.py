@@ -7,7 +7,7 @@ import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from last_cli.families.copies import Structure, alike, below_params, collection, variable
+from last_cli.families.copies import Structure, alike, below_params, collection, is_state, variable
 from last_cli.families.layer import Layer
 from last_cli.formats import Key, Leaf
 
@@ -70,28 +70,44 @@ class _Apart:
         """
         if "float" not in leaf.dtype:
             return False
-        if inside and path[: len(self.params)] == self.params:
+        if inside and _is_within(path, self.params):
             return path[:-1] == self.block and _is_start(leaf.shape, self.layer)
         shape = leaf.shape[:-1] if leaf.shape[-1] == 2 and len(leaf.shape) > 2 else leaf.shape
         return leaf.shape[-1:] == (self.total,) or (len(shape) > 1 and shape[-1:] == (self.states,))
 
 
 def _outside(layers: Sequence[Layer], model: Structure) -> list[_Apart]:
-    """One for each layer below `params`; a number of states is telling that no other array there has along an axis."""
+    """One for each layer; a number of states is telling that no other array of its model has along an axis."""
     found, sizes = [], {}
     own = {variable(key) for layer in layers for key in layer.leaves.values()}
+    top = _top([variable(next(iter(layer.leaves.values()))) for layer in layers])
     for layer in layers:
         path = variable(next(iter(layer.leaves.values())))
-        if params := collection(path):
-            if params not in sizes:
-                below = model.below(params).items()
-                other = {size for rest, shape in below if (*params, *rest) not in own for size in shape}
-                sizes[params] = other, sum(math.prod(shape) for _, shape in below)
-            other, total = sizes[params]
-            taken = {*other, layer.sizes.features, layer.sizes.outputs}
-            states = None if _states(layer) in taken else _states(layer)
-            found.append(_Apart(layer, params, path[:-2], states, total))
+        params = collection(path) or top
+        if params not in sizes:
+            below = {path: shape for path, shape in model.shapes.items() if _is_within(path, params)}
+            other = {size for path, shape in below.items() if path not in own for size in shape}
+            sizes[params] = other, sum(map(math.prod, below.values()))
+        other, total = sizes[params]
+        taken = {*other, layer.sizes.features, layer.sizes.outputs}
+        states = None if _states(layer) in taken else _states(layer)
+        found.append(_Apart(layer, params, path[:-2], states, total))
     return found
+
+
+def _top(paths: Sequence[Key]) -> Key:
+    """Below what the model lies whose tree has no `params`: below a key of its own, such as `model`, or nothing.
+
+    A key with a number is that of a block, and one without more parts between it and the leaves that of a layer.
+    """
+    first = paths[0][0]
+    one = all(path[0] == first and len(path) > 3 for path in paths)
+    return (first,) if one and not re.search(r"\d|layer|block|encoder|backbone", first.lower()) else ()
+
+
+def _is_within(path: Key, params: Key) -> bool:
+    """Whether a path is that of a parameter; where the model has no key of its own, all that is no optimizer's is."""
+    return path[: len(params)] == params if params else not is_state(path)
 
 
 def _is_start(shape: tuple[int, ...], layer: Layer) -> bool:

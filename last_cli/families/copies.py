@@ -63,6 +63,11 @@ def is_moment(key: Key) -> bool:
     )
 
 
+def is_state(key: Key) -> bool:
+    """Whether a path in a tree without `params` is that of an optimizer's state, by any of its names."""
+    return is_moment(key) or any(map(_is_of_optimizer, key))
+
+
 def is_optimizer(root: Key, of: Key) -> bool:
     """Whether a copy at `root` of what is at `of` is state of an optimizer, and no other set of weights."""
     _, other = _apart(of, root)
@@ -226,7 +231,11 @@ def _start(one: Key, other: Key) -> int:
 
 def _is_of_state(part: str) -> bool:
     """Whether a part of a path can lie above a moment: an entry of a tuple, or what is named like an optimizer."""
-    return part.isdigit() or bool(_words(part) & OPTIMIZER)
+    return part.isdigit() or _is_of_optimizer(part)
+
+
+def _is_of_optimizer(part: str) -> bool:
+    return bool(_words(part) & OPTIMIZER)
 
 
 @cache
