@@ -50,6 +50,7 @@ def collection(key: Key) -> Key:
     return key[: len(key) - key[::-1].index(PARAMS)] if PARAMS in key else ()
 
 
+@cache
 def is_moment(key: Key) -> bool:
     """Whether a path leads through the state of an optimizer, by names that no model has there.
 
