@@ -44,7 +44,7 @@ def main() -> None:
             cells = []
             for criterion in args.criteria:
                 seeds = range(3) if criterion == "random" else range(1)
-                pruned = [_pruned(ck, ratio, criterion, args.calibration, seed) for seed in seeds]
+                pruned = [_pruned(ck, ratio, criterion, seed, args) for seed in seeds]
                 cells.append(_cell([measure(follow_task(p, data), data, request) for p in pruned], base))
             print(
                 f"| {name} | {100 * base.value:.1f} ± {100 * base.stderr:.1f} % | {ratio:.0%} | "
@@ -54,10 +54,10 @@ def main() -> None:
             )
 
 
-def _pruned(ck: last.Checkpoint, ratio: float, name: str, calibration: int | None, seed: int) -> last.Checkpoint:
+def _pruned(ck: last.Checkpoint, ratio: float, name: str, seed: int, args: argparse.Namespace) -> last.Checkpoint:
     criterion, refit = name.removesuffix("+refit"), name.endswith("+refit")
-    measured = refit or criterion in ("gn", "reconstruct")
-    return last.prune(ck, ratio, criterion, refit=refit, calibration=calibration if measured else None, seed=seed)
+    calibration = args.calibration if refit or criterion in ("gn", "reconstruct") else None
+    return last.prune(ck, ratio, criterion, refit=refit, calibration=calibration, seed=seed, shape=args.shape)
 
 
 def _cell(results: list[Measured], base: Measured) -> str:
@@ -72,6 +72,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("samples", nargs="*", default=list(SAMPLES), help="which samples (default: all)")
     parser.add_argument("--ratios", nargs="*", type=float, default=[0.1, 0.33, 0.5])
     parser.add_argument("--criteria", nargs="*", default=list(CRITERIA), help="criteria, methods, criterion+refit")
+    parser.add_argument("--shape", choices=["rectangular", "ragged"], help="of S4D (default: as `last prune`)")
     parser.add_argument("--calibration", type=int, help="sequences to measure on (default: random ones)")
     return parser.parse_args()
 

@@ -2,45 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 Parameters = dict[str, np.ndarray]
 
 
-def s5_parameters(
-    rng: np.random.Generator, features: int, states: int, blocks: int, dt: tuple[float, float]
-) -> Parameters:
-    """A bidirectional S5 layer of `states` conjugate pairs (Smith et al., ICLR 2023, section 3.3 and appendix B.1).
+@dataclass(frozen=True)
+class Layer:
+    """A layer's form: states that stand for conjugate `pairs`, or for themselves, and the range `dt` of their steps."""
+
+    features: int
+    states: int
+    blocks: int
+    dt: tuple[float, float]
+    directions: int = 2
+    pairs: bool = True
+
+
+def s5_parameters(rng: np.random.Generator, layer: Layer) -> Parameters:
+    """An S5 layer (Smith et al., ICLR 2023, section 3.3 and appendix B.1).
 
     Lambda and the eigenvectors V come from `blocks` copies of the normal part of HiPPO-LegS; B and C are Lecun-normal
-    in the original basis and stored in the eigenbasis, with only the half of the pairs with negative imaginary parts.
+    in the original basis and stored in the eigenbasis, of pairs only the half with negative imaginary parts.
     """
-    size = 2 * states // blocks
+    blocks, features, dt = layer.blocks, layer.features, layer.dt
+    size = (2 if layer.pairs else 1) * layer.states // blocks
     poles, V = _hippo_normal(size)
-    half = size // 2
-    poles, V = np.tile(poles[:half], blocks), np.kron(np.eye(blocks), V[:, :half])
+    stored = layer.states // blocks
+    poles, V = np.tile(poles[:stored], blocks), np.kron(np.eye(blocks), V[:, :stored])
     full = blocks * size
     B = V.conj().T @ rng.normal(0, full**-0.5, (full, features))
-    C = [_complex(rng, full**-0.5, (features, full)) @ V for _ in range(2)]
+    C = [_complex(rng, full**-0.5, (features, full)) @ V for _ in range(layer.directions)]
+    names = ("C1", "C2") if layer.directions == 2 else ("C",)
     return {
         "Lambda_re": np.real(poles),
         "Lambda_im": np.imag(poles),
         "B": _pairs(B),
-        "C1": _pairs(C[0]),
-        "C2": _pairs(C[1]),
+        **{name: _pairs(one) for name, one in zip(names, C, strict=True)},
         "D": rng.normal(0, 1, features),
-        "log_step": rng.uniform(np.log(dt[0]), np.log(dt[1]), (blocks * half, 1)),
+        "log_step": rng.uniform(np.log(dt[0]), np.log(dt[1]), (blocks * stored, 1)),
     }
 
 
-def s4d_parameters(
-    rng: np.random.Generator, features: int, states: int, blocks: int, dt: tuple[float, float]
-) -> Parameters:
-    """A bidirectional S4D-Lin layer of `states` conjugate pairs a channel (Gu et al., NeurIPS 2022, section 4.3)."""
+def s4d_parameters(rng: np.random.Generator, layer: Layer) -> Parameters:
+    """An S4D-Lin layer of `states` conjugate pairs a channel (Gu et al., NeurIPS 2022, section 4.3)."""
+    features, states, dt = layer.features, layer.states, layer.dt
     return {
         "log_A_real": np.full((features, states), np.log(0.5)),
         "A_imag": np.broadcast_to(np.pi * np.arange(states), (features, states)),
-        "C": _pairs(_complex(rng, 0.5**0.5, (2, features, states))),
+        "C": _pairs(_complex(rng, 0.5**0.5, (layer.directions, features, states))),
         "D": rng.normal(0, 1, features),
         "log_dt": rng.uniform(np.log(dt[0]), np.log(dt[1]), features),
     }

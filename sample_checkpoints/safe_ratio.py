@@ -1,79 +1,63 @@
-"""How far the sample checkpoints can be pruned, method by method, for the tables and the figure in the README.
+"""How far checkpoints can be pruned, method by method, for the tables and the figure in the README.
 
-    python sample_checkpoints/safe_ratio.py                 # all samples, Markdown on stdout
+    python sample_checkpoints/safe_ratio.py                 # the samples, Markdown on stdout
     python sample_checkpoints/safe_ratio.py s5-listops --ratios 0.5 0.6 --plot safe_ratio.svg
+    python sample_checkpoints/safe_ratio.py s5-one-listops s5-last-watch ... --runs runs --tune --work work
     python sample_checkpoints/safe_ratio.py --read sample_checkpoints/safe_ratio.md --plot safe_ratio.svg
 
-The first table has the difference to the unpruned checkpoint in percentage points on the same test sequences, with the
-standard error of that paired difference. `calibrated` is the method `reconstruct` with 256 sequences of the validation
-split (200 where it has no more) without their labels, `data-free` the same with 256 random ones; both are means over
-seeds. The lines "3x" are the same pruned checkpoints on sequences three times as long as in training: ListOps of 130 to
-192 tokens; digits with each pixel three times in a row, at a third of the step size ("3x", which is how a
-continuous-time model takes a finer signal), and with the whole image three times in a row ("3x tiled", of which the
-unpruned network itself makes little).
+Models are the samples, and those that train.py has written to RUNS/NAME; of these, none chose a setting of the package.
+What is measured is kept in --work, and a run that is started again goes on from there: --minutes stops in time, and
+prints what is complete.
 
-The second table has the safe ratios: the largest of the grid at which, and below which, no more than half a point is
-lost. The test split judges here and chooses nothing.
+The first table has the difference to the unpruned checkpoint in percentage points on the same test sequences, with the
+standard error of that paired difference. `calibrated`, and `gn`, is with 256 sequences of the validation split (all of
+it where it has no more) without their labels, `data-free` with 256 random ones. Reconstruct's numbers are means over
+seeds, with the smallest and largest in brackets. `tuned` is each pruning of the first seed after `last tune`, on up to
+8,000 sequences of the training split, without labels. The lines "3x" are the same pruned checkpoints on sequences
+three times as long as in training: ListOps of so many tokens; of series and images every step three times in a row, at
+a third of the step size ("3x", which is how a continuous-time model takes a finer signal), and digits with the whole
+image three times in a row ("3x tiled", of which the unpruned network itself makes little).
+
+The second table has the safe ratios: the largest in steps of 10 % at which, and below which, no more than half a point
+is lost. The test split judges here and chooses nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
+import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compare import SAMPLES
+from measured import METHODS, SEEDED, TASKS, TUNED, UNPRUNED, Cell, Model, model
 
 import last_cli as last
-from last_cli.base import registry
-from last_cli.evaluation.evaluate import follow_task, start_devices
-from last_cli.evaluation.inputs import Inputs
-from last_cli.pruning.calibration.request import Calibration
-from last_cli.pruning.prune import prepare
-from last_cli.pruning.recipe import recipe
-from last_cli.pruning.reconstruct.probe import Probe
-from last_cli.tasks.task import Split
+from last_cli.evaluation.evaluate import start_devices
 
-HERE = Path(__file__).parent
-METHODS = ("last", "aire", "reconstruct, data-free", "reconstruct, calibrated")
-LONG = {"min_length": 130, "max_length": 192, "length": 193}
-SAFE, HEADLINE = 0.5, 0.6
+SAMPLES = ("s5-listops", "s4d-listops", "s5-digits")
+SAFE, THIRD = 0.5, 0.33
+HEADLINES = (THIRD, 0.6, 0.8)
+SHORT = {"last": "0.6", "aire": "0.3", "gn": "C2", "reconstruct, data-free": "C0", "reconstruct, calibrated": "C3"}
 
 
 @dataclass(frozen=True)
 class Drop:
-    """Points of accuracy won (or lost, if negative), and the standard error of that."""
+    """Points of accuracy won (or lost, if negative), the standard error of that, and the seeds' range."""
 
     points: float
     error: float
+    spread: tuple[float, float] | None = None
 
     def __str__(self) -> str:
-        return f"{self.points:+.1f} ± {self.error:.1f}"
-
-
-@dataclass(frozen=True, eq=False)
-class Judge:
-    """A split, the program that runs a checkpoint's network on it, and which of its answers are right unpruned."""
-
-    split: Split
-    probe: Probe
-    right: np.ndarray
-
-    def drop(self, pruned: Sequence[last.Checkpoint]) -> Drop:
-        """Mean over checkpoints, which share the sequences, so that no error shrinks by their number."""
-        right = np.mean([self._right(one) for one in pruned], axis=0)
-        change = right - self.right
-        return Drop(100 * float(change.mean()), 100 * float(change.std() / np.sqrt(len(change))))
-
-    def _right(self, masked: last.Checkpoint) -> np.ndarray:
-        logits = self.probe.logits([masked.system(layer).C for layer in masked.layers])
-        return logits.argmax(axis=1) == self.split.y
+        said = f"{self.points:+.1f} ± {self.error:.1f}"
+        return said if self.spread is None else f"{said} ({self.spread[0]:+.1f} to {self.spread[1]:+.1f})"
 
 
 # Drops by ratio, method and split ("", " 3x", " 3x tiled").
@@ -85,97 +69,125 @@ def main() -> None:
     if args.read:
         found = _read(args.read)
         ratios = sorted({ratio for measured in found.values() for ratio, _, _ in measured})
-        _summary(found, ratios)
+        _summary(found, ratios, list(dict.fromkeys(key[1] for measured in found.values() for key in measured)))
         if args.plot:
             _draw(found, ratios, args.plot)
         return
     start_devices("cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        _measured(args, args.work or Path(folder))
+
+
+def _measured(args: argparse.Namespace, work: Path) -> None:
+    """Measure, print the tables of what is complete, and draw."""
     began = time.perf_counter()
+    methods = [*METHODS, *([f"{method}{TUNED}" for method in METHODS] if args.tune else [])]
+    models = [model(name, args.runs, work) for name in args.models]
+    for one, cell in _cells(models, methods, args.ratios, args.seeds):
+        if args.minutes is not None and time.perf_counter() - began > 60 * args.minutes:
+            break
+        one.right(cell)
     print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} CPU cores, last {last.__version__}\n")
-    print("| sample | unpruned | ratio | " + " | ".join(METHODS) + " |")
-    print("| :-- | --: | --: | " + " | ".join("--:" for _ in METHODS) + " |")
-    found = {name: _sample(name, args.ratios, range(args.seeds)) for name in args.samples}
-    _summary(found, args.ratios)
+    print("| sample | unpruned | ratio | " + " | ".join(methods) + " |")
+    print("| :-- | --: | --: | " + " | ".join("--:" for _ in methods) + " |")
+    found = {one.name: _rows(one, methods, args.ratios, args.seeds) for one in models}
+    _summary(found, args.ratios, methods)
     print(f"\n{time.perf_counter() - began:.0f} s")
     if args.plot:
         _draw(found, args.ratios, args.plot)
 
 
-def _read(table: Path) -> dict[str, Measured]:
-    """What a run has printed, to the decimals that it printed."""
-    found: dict[str, Measured] = {}
-    for line in table.read_text().splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        name, _, label = cells[0].partition(" ")
-        if name not in SAMPLES or not cells[2].endswith("%"):
-            continue
-        for method, cell in zip(METHODS, cells[3:], strict=True):
-            points, _, error = cell.partition(" ± ")
-            key = int(cells[2].rstrip("%")) / 100, method, f" {label}" if label else ""
-            found.setdefault(name, {})[key] = Drop(float(points), float(error))
-    return found
+def _cells(
+    models: Sequence[Model], methods: Sequence[str], ratios: Sequence[float], seeds: int
+) -> Iterator[tuple[Model, Cell]]:
+    """All that is to be measured, what is quick and what headlines need first; what was measured is left out."""
+    order = sorted(ratios, key=lambda ratio: (ratio not in HEADLINES, -ratio))
+    for tuned, one in itertools.product((False, True), models):
+        wanted = [Cell(UNPRUNED)]
+        wanted += [cell for ratio in order for method in methods for cell in _seeds(method, ratio, seeds)]
+        yield from ((one, cell) for cell in wanted if cell.method.endswith(TUNED) == tuned and not one.has(cell))
 
 
-def _sample(name: str, ratios: Sequence[float], seeds: range) -> Measured:
-    """Prints the sample's rows as they are measured."""
-    ck, task = last.load(HERE / name), SAMPLES[name]
-    judges = _judges(ck, name, task)
-    free = [prepare(ck, recipe(method="reconstruct", seed=s)) for s in seeds]
-    calibrated = [prepare(ck, recipe(method="reconstruct", seed=s), Calibration(256, task)) for s in seeds]
+def _seeds(method: str, ratio: float, seeds: int) -> list[Cell]:
+    return [Cell(method, ratio, seed) for seed in range(seeds if method in SEEDED else 1)]
+
+
+def _rows(one: Model, methods: Sequence[str], ratios: Sequence[float], seeds: int) -> Measured:
+    """Prints and returns what is complete of a model."""
     measured: Measured = {}
+    if not one.has(Cell(UNPRUNED)):
+        return measured
+    unpruned = one.right(Cell(UNPRUNED))
     for ratio in ratios:
-        pruned = [[last.prune(ck, ratio, criterion, masked=True)] for criterion in ("last", "aire")]
-        pruned += [[plan.at(ratio, draft=True).checkpoint for plan in plans] for plans in (free, calibrated)]
-        for label, judge in judges.items():
-            measured |= {(ratio, method, label): judge.drop(many) for method, many in zip(METHODS, pruned, strict=True)}
-            accuracy = judge.right.mean()
-            error = np.sqrt(accuracy * (1 - accuracy) / len(judge.right))
-            cells = [f"{name}{label}", f"{100 * accuracy:.1f} ± {100 * error:.1f} %", f"{ratio:.0%}"]
-            print("| " + " | ".join([*cells, *(str(measured[ratio, m, label]) for m in METHODS)]) + " |", flush=True)
+        cells = {method: _seeds(method, ratio, seeds) for method in methods}
+        right = {m: [one.right(c) for c in own] for m, own in cells.items() if all(one.has(c) for c in own)}
+        for label, before in unpruned.items():
+            measured |= {(ratio, m, label): _drop(before, [own[label] for own in many]) for m, many in right.items()}
+            accuracy = before.mean()
+            error = np.sqrt(accuracy * (1 - accuracy) / len(before))
+            row = [f"{one.name}{label}", f"{100 * accuracy:.1f} ± {100 * error:.1f} %", f"{ratio:.0%}"]
+            if right:
+                print("| " + " | ".join([*row, *(str(measured.get((ratio, m, label), "")) for m in methods)]) + " |")
     return measured
 
 
-def _judges(ck: last.Checkpoint, name: str, task: str) -> dict[str, Judge]:
-    settings = dict(ck.stamp.get("task", {}))
-    load = registry.get("tasks", task).load
-    short = load("test", settings=settings)
-    if task == "listops":
-        return {"": _judge(ck, short), " 3x": _judge(ck, load("test", settings=settings | LONG))}
-    finer = last.load(HERE / name, step_rescale=ck.config.step_rescale / 3)
-    longer = replace(short, length=3 * short.length)
-    return {
-        "": _judge(ck, short),
-        " 3x": _judge(finer, replace(longer, x=np.repeat(short.x, 3, axis=1))),
-        " 3x tiled": _judge(ck, replace(longer, x=np.tile(short.x, (1, 3, 1)))),
-    }
+def _drop(before: np.ndarray, after: Sequence[np.ndarray]) -> Drop:
+    """Mean over seeds, which share the sequences, so that no error shrinks by their number."""
+    each = [100 * float((one.astype(float) - before).mean()) for one in after]
+    change = np.mean(after, axis=0) - before
+    spread = (min(each), max(each)) if len(each) > 1 else None
+    return Drop(float(np.mean(each)), 100 * float(change.std() / np.sqrt(len(change))), spread)
 
 
-def _judge(ck: last.Checkpoint, split: Split) -> Judge:
-    probe = Probe(follow_task(ck, split), Inputs(split.x[:], split.lengths, {}))
-    logits = probe.logits([ck.system(layer).C for layer in ck.layers])
-    return Judge(split, probe, logits.argmax(axis=1) == split.y)
+def _read(table: Path) -> dict[str, Measured]:
+    """What a run has printed, to the decimals that it printed."""
+    found: dict[str, Measured] = {}
+    methods: list[str] = []
+    for line in table.read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if cells[0] == "sample":
+            methods = cells[3:]
+        name, _, label = cells[0].partition(" ")
+        if name not in TASKS or len(cells) < 3 or not cells[2].endswith("%") or len(cells) != 3 + len(methods):
+            continue
+        for method, cell in zip(methods, cells[3:], strict=True):
+            points, _, rest = cell.partition(" ± ")
+            key = int(cells[2].rstrip("%")) / 100, method, f" {label}" if label else ""
+            if cell:
+                found.setdefault(name, {})[key] = Drop(float(points), float(rest.partition(" ")[0]))
+    return found
 
 
-def _summary(found: dict[str, Measured], ratios: Sequence[float]) -> None:
-    print("\n| safe ratio | " + " | ".join(METHODS) + " |")
-    print("| :-- | " + " | ".join("--:" for _ in METHODS) + " |")
-    safe = {name: [_safe(measured, ratios, method) for method in METHODS] for name, measured in found.items()}
+def _summary(found: dict[str, Measured], ratios: Sequence[float], methods: Sequence[str]) -> None:
+    """Safe ratios; an empty cell where a ratio that they need is missing, and means of full columns alone."""
+    print("\n| safe ratio | " + " | ".join(methods) + " |")
+    print("| :-- | " + " | ".join("--:" for _ in methods) + " |")
+    safe = {name: [_safe(measured, ratios, method) for method in methods] for name, measured in found.items()}
     for name, row in safe.items():
-        print(f"| {name} | " + " | ".join(f"{ratio:.0%}" for ratio in row) + " |")
-    print("| mean | " + " | ".join(f"{ratio:.0%}" for ratio in np.mean(list(safe.values()), axis=0)) + " |")
-    if HEADLINE in ratios:
-        mean = [np.mean([m[HEADLINE, method, ""].points for m in found.values()]) for method in METHODS]
-        print(f"| points lost at {HEADLINE:.0%}, mean | " + " | ".join(f"{points:+.2f}" for points in mean) + " |")
+        print(f"| {name} | " + " | ".join("" if ratio is None else f"{ratio:.0%}" for ratio in row) + " |")
+    columns = list(zip(*safe.values(), strict=True))
+    for name, of in (("mean", np.mean), ("worst", min)):
+        cells = ["" if None in column else f"{float(of(column)):.0%}" for column in columns]
+        print(f"| {name} | " + " | ".join(cells) + " |")
+    for ratio in (ratio for ratio in HEADLINES if ratio in ratios):
+        drops = [[measured.get((ratio, method, "")) for measured in found.values()] for method in methods]
+        points = [[drop.points for drop in column if drop] for column in drops]
+        cells = [f"{np.mean(own):+.2f} ({min(own):+.1f})" if len(own) == len(found) else "" for own in points]
+        print(f"| points at {ratio:.0%}, mean (worst) | " + " | ".join(cells) + " |")
     for name, measured in found.items():
         for label in dict.fromkeys(label for _, _, label in measured if label):
-            at = [measured.get((ratio, method, label)) for ratio, method in zip(safe[name], METHODS, strict=True)]
+            at = [measured.get((ratio or 0, m, label)) for ratio, m in zip(safe[name], methods, strict=True)]
             print(f"| {name}{label}, at its safe ratio | " + " | ".join(str(d) if d else "" for d in at) + " |")
 
 
-def _safe(measured: Measured, ratios: Sequence[float], method: str) -> float:
+def _safe(measured: Measured, ratios: Sequence[float], method: str) -> float | None:
+    """None where a ratio that decides was not measured."""
     safe = 0.0
-    for ratio in sorted(ratios):
-        if measured[ratio, method, ""].points < -SAFE:
+    for ratio in sorted(ratio for ratio in ratios if ratio != THIRD):
+        drop = measured.get((ratio, method, ""))
+        if drop is None:
+            return None
+        if drop.points < -SAFE:
             break
         safe = ratio
     return safe
@@ -192,15 +204,15 @@ def _draw(found: dict[str, Measured], ratios: Sequence[float], path: Path) -> No
         figure, axes = pyplot.subplots(1, len(found), figsize=(2.4 * len(found), 2.3), sharey=True, squeeze=False)
         for axis, (name, measured) in zip(axes[0], found.items(), strict=True):
             axis.axhline(-SAFE, color="0.75", linewidth=0.8)
-            for method, marker, color in zip(METHODS, "osD^", ("0.6", "0.3", "C0", "C3"), strict=True):
-                drops = [measured[ratio, method, ""] for ratio in ratios]
+            for method, marker in zip(METHODS, "osvD^", strict=True):
+                drops = {ratio: measured[ratio, method, ""] for ratio in ratios if (ratio, method, "") in measured}
                 axis.errorbar(
-                    [100 * ratio for ratio in ratios],
-                    [drop.points for drop in drops],
-                    [drop.error for drop in drops],
+                    [100 * ratio for ratio in drops],
+                    [drop.points for drop in drops.values()],
+                    [drop.error for drop in drops.values()],
                     label=method,
                     marker=marker,
-                    color=color,
+                    color=SHORT[method],
                     markersize=3,
                     linewidth=1,
                     capsize=1.5,
@@ -214,9 +226,13 @@ def _draw(found: dict[str, Measured], ratios: Sequence[float], path: Path) -> No
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("samples", nargs="*", default=list(SAMPLES), help="which samples (default: all)")
-    parser.add_argument("--ratios", nargs="*", type=float, default=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+    parser.add_argument("models", nargs="*", default=list(SAMPLES), metavar="MODEL", help="which (default: samples)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where train.py has written the others")
+    parser.add_argument("--ratios", nargs="*", type=float, default=[0.1, 0.2, 0.3, 0.33, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tune", action="store_true", help="each method's first seed tuned as well: slow")
+    parser.add_argument("--work", type=Path, help="keep what is measured in this folder, and go on from there")
+    parser.add_argument("--minutes", type=float, help="measure no longer than this, and print what is complete")
     parser.add_argument("--read", type=Path, metavar="TABLE", help="measure nothing: take a printed table")
     parser.add_argument("--plot", type=Path, help="a figure of it: .svg or .png")
     return parser.parse_args()

@@ -28,11 +28,11 @@ import jax.numpy as jnp
 import language
 import numpy as np
 import optax
+import series
 from flax import serialization
-from init import s4d_parameters, s5_parameters
+from init import Layer, s4d_parameters, s5_parameters
 
 from last_cli import formats
-from last_cli.base import registry
 from last_cli.base.version import __version__
 from last_cli.families.find import find_layers
 from last_cli.families.lti.config import ModelConfig
@@ -67,6 +67,8 @@ class Recipe:
     warmup: float = 0.05
     fast_B: bool = True
     dt: tuple[float, float] = (1e-3, 1e-1)
+    directions: int = 2
+    norm: str = "batch"
     seed: int = 0
 
 
@@ -103,6 +105,97 @@ RECIPES = {
         blocks=2,
         ssm_lr=5e-4,
         dt=SHORT_DT,
+    ),
+    # Models that choose no setting of the package: safe_ratio.py and tests/benchmarks/budgets.py measure on them.
+    "s5-one-listops": Recipe(
+        family="s5",
+        task="listops",
+        settings={"min_length": 20, "max_length": 80, "length": 81, "seed": 3},
+        model=ModelConfig(activation="half_glu2", padded=True, clip_eigs=True),
+        batch_size=32,
+        steps=10_000,
+        ssm_lr=5e-4,
+        dt=SHORT_DT,
+        directions=1,
+        seed=1,
+    ),
+    "s5-last-watch": Recipe(
+        family="s5",
+        task="watch",
+        settings={},
+        model=ModelConfig(activation="half_glu1", mode="last", clip_eigs=True, dropout=0.1),
+        d_input=6,
+        batch_size=32,
+        steps=3000,
+        ssm_lr=5e-4,
+        dt=SHORT_DT,
+        directions=1,
+        norm="layer",
+        seed=2,
+    ),
+    "s5-one-digits": Recipe(
+        family="s5",
+        task="digits",
+        settings={"seed": 1},
+        model=ModelConfig(activation="full_glu", dropout=0.2, clip_eigs=True),
+        d_input=1,
+        batch_size=32,
+        steps=4000,
+        ssm_lr=5e-4,
+        dt=SHORT_DT,
+        directions=1,
+        norm="layer",
+        seed=3,
+    ),
+    "s5-single-vowels": Recipe(
+        family="s5",
+        task="vowels",
+        settings={},
+        model=ModelConfig(activation="half_glu1", conj_sym=False, padded=True, dropout=0.2),
+        d_input=12,
+        batch_size=25,
+        steps=1500,
+        ssm_lr=5e-4,
+        dt=SHORT_DT,
+        seed=4,
+    ),
+    "s5-single-watch": Recipe(
+        family="s5",
+        task="watch",
+        settings={},
+        model=ModelConfig(activation="half_glu2", conj_sym=False, dropout=0.1, clip_eigs=True),
+        d_input=6,
+        batch_size=32,
+        steps=3000,
+        blocks=2,
+        ssm_lr=5e-4,
+        dt=SHORT_DT,
+        directions=1,
+        seed=5,
+    ),
+    "s4d-watch": Recipe(
+        family="s4d",
+        task="watch",
+        settings={},
+        model=ModelConfig(activation="full_glu", dropout=0.1),
+        d_input=6,
+        batch_size=32,
+        steps=3000,
+        dt=SHORT_DT,
+        norm="layer",
+        seed=6,
+    ),
+    "s4d-one-digits": Recipe(
+        family="s4d",
+        task="digits",
+        settings={"seed": 2},
+        model=ModelConfig(activation="full_glu", mode="last", dropout=0.2),
+        d_input=1,
+        batch_size=32,
+        steps=3000,
+        dt=SHORT_DT,
+        directions=1,
+        seed=7,
     ),
     "s5-lra-listops": Recipe(
         family="s5",
@@ -152,8 +245,7 @@ def _train(args: argparse.Namespace) -> None:
     out = args.out or Path("runs") / args.recipe
     if out.exists():
         raise SystemExit(f"error: {out} exists\nhint: choose another --out, or remove it")
-    task = registry.get("tasks", recipe.task)
-    train, val, test = (task.load(s, settings=recipe.settings) for s in ("train", "val", "test"))
+    train, val, test = (series.load(recipe.task, s, recipe.settings) for s in ("train", "val", "test"))
     started = formats.index(args.start) if args.start else None
     leaves = formats.read(started) if started else _initial_leaves(recipe, train.classes)
     known = {key: formats.Leaf(key, value.shape, str(value.dtype), "array") for key, value in leaves.items()}
@@ -309,13 +401,15 @@ def _initial_leaves(recipe: Recipe, classes: int) -> dict[tuple[str, ...], np.nd
     for i in range(recipe.n_layers):
         block = (*top, f"layers_{i}")
         make = s5_parameters if recipe.family == "s5" else s4d_parameters
-        ssm = make(rng, H, recipe.states, recipe.blocks, recipe.dt)
+        form = Layer(H, recipe.states, recipe.blocks, recipe.dt, recipe.directions, recipe.model.conj_sym)
+        ssm = make(rng, form)
         leaves |= {(*block, "seq", name): value for name, value in ssm.items()}
         for gate in gates[recipe.model.activation]:
             dense((*block, gate if recipe.family == "s5" else gate.replace("out1", "out")), H, H)
         leaves |= {(*block, "norm", "scale"): np.ones(H), (*block, "norm", "bias"): np.zeros(H)}
-        stats = ("batch_stats", *block[1:], "norm")
-        leaves |= {(*stats, "mean"): np.zeros(H), (*stats, "var"): np.ones(H)}
+        if recipe.norm == "batch":
+            stats = ("batch_stats", *block[1:], "norm")
+            leaves |= {(*stats, "mean"): np.zeros(H), (*stats, "var"): np.ones(H)}
     return {key: value.astype(np.float32) for key, value in leaves.items()}
 
 
@@ -329,7 +423,7 @@ def _write(
         "schema": "last.stamp/1",
         "last": __version__,
         "model": asdict(recipe.model),
-        "task": {"name": recipe.task} | recipe.settings | vocabulary,
+        **({} if recipe.task in series.READ else {"task": {"name": recipe.task} | recipe.settings | vocabulary}),
         "training": provenance,
         "pruned": (started.stamp or {}).get("pruned", []) if started else [],
     }

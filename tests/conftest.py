@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Workers side by side leave no core to BLAS threads, which wait for each other spinning.
+# Workers side by side leave no core to BLAS threads, which wait for each other spinning. Processes that start from here
+# read this; in this one a plugin has loaded NumPy before, so that it is told below.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Most programs here are compiled for a few milliseconds of work: what makes them quick costs more than it saves.
 os.environ.setdefault(
@@ -17,18 +19,25 @@ os.environ.setdefault(
 
 import pytest
 import shape_checks  # noqa: F401  (before last_cli)
+import threadpoolctl
 from archives import unpacked
 from cases import CASES, Case, load_case
 from checkpoint_fixtures import DATA
 from commands import Run
 
+threadpoolctl.threadpool_limits(int(os.environ["OPENBLAS_NUM_THREADS"]), "blas")
+# Traced programs are many objects that stay: going through all of them again and again takes 7 % of the time.
+gc.set_threshold(20_000, 20, 50)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_programs(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Each worker compiles a program once, whichever tests need it."""
+    """A program is compiled once, whichever tests and workers need it; what is half-written is compiled again."""
     import jax  # here, and the command line below: the process that hands out the tests needs neither
 
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("programs")))
+    base = tmp_path_factory.getbasetemp()
+    programs = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "programs"
+    jax.config.update("jax_compilation_cache_dir", str(programs))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from last_cli.base.errors import UsageError
 from last_cli.base.words import suggestion
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Kind = Literal["families", "criteria", "tasks", "methods"]
 NOUN = {"families": "family", "criteria": "⟨criterion⟩", "tasks": "⟨task⟩", "methods": "⟨method⟩"}
@@ -38,6 +40,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "taylor": "last_cli.pruning.criteria.taylor:TAYLOR",
         "reference-taylor": "last_cli.pruning.criteria.taylor:REFERENCE_TAYLOR",
         "flap": "last_cli.pruning.criteria.flap:FLAP",
+        "reference-flap": "last_cli.pruning.criteria.flap:REFERENCE_FLAP",
         "gn": "last_cli.pruning.criteria.gn:GN",
         "magnitude": "last_cli.pruning.criteria.magnitude:MAGNITUDE",
         "reference-magnitude": "last_cli.pruning.criteria.magnitude:REFERENCE_MAGNITUDE",
@@ -190,4 +193,6 @@ def _loaded(kind: Kind, entry: EntryPoint) -> Any:
 
 @cache
 def _entry_points(kind: Kind) -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # slow to import, and `last --help` asks for none
+
     return {e.name: e for e in entry_points(group=f"last_cli.{kind}")}

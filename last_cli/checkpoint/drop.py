@@ -6,21 +6,24 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 import last_cli.formats as formats
 from last_cli.base.errors import UsageError
-from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.checkpoint.checkpoint import Checkpoint, opened
 from last_cli.families.variables import Collections
 from last_cli.formats import Key
 
 
-def without(checkpoint: Checkpoint, globs: Sequence[str] | str | None) -> Checkpoint:
-    """The checkpoint without what some globs name: leaves, by the path to them or to what they are in, or by a part of
-    it, and other items of the step.
+def without(checkpoint: Checkpoint | str | Path, globs: Sequence[str] | str | None) -> Checkpoint:
+    """The checkpoint, open or at a path, without what some globs name.
+
+    That is leaves, by the path to them or to what they are in, or by a part of it, and other items of the step.
 
     Raises:
         UsageError: a glob names nothing, or a parameter or statistic of the model.
     """
+    checkpoint = opened(checkpoint)
     if not globs:
         return checkpoint
     globs = [globs] if isinstance(globs, str) else globs

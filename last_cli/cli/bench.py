@@ -39,15 +39,9 @@ def bench(
     if plot is not None:
         check_plot(plot)
     with progress_bar(general.quiet) as progress:
+        opened = [last.load(path, **vars(model)) for path in ckpts]
         result = last.bench(
-            *ckpts,
-            length=length,
-            batch=batch,
-            repeat=repeat,
-            device=device,
-            precision=precision,
-            **vars(model),
-            progress=progress,
+            *opened, length=length, batch=batch, repeat=repeat, device=device, precision=precision, progress=progress
         )
     show(bench_view(result), general, result.warnings)
     if plot is not None:

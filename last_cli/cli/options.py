@@ -44,7 +44,7 @@ Device = Annotated[
     Literal["cpu", "gpu", "tpu"] | None, how_option(help="Device to run on.", show_default="JAX's choice")
 ]
 Precision = Annotated[
-    Literal["float32", "bfloat16"], how_option(help="Precision of matmuls and activations; states stay float32.")
+    Literal["float32", "bfloat16"], how_option(help="Of matmuls and activations, not states; bfloat16 is for GPUs.")
 ]
 Unstable = Annotated[bool, model_option("--allow-unstable", help="Proceed despite unstable poles (|λ| >= 1).")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, hints or summaries.")]
@@ -125,9 +125,12 @@ class Selection:
     ] = None
     min_states: Annotated[int, remove_option(help="Minimum states to keep per layer (0 allows none).")] = 1
     shape: Annotated[
-        Literal["ragged", "rectangular"],
-        how_option(help="S4D: ragged lets channels differ in size, rectangular keeps them equal."),
-    ] = "ragged"
+        Literal["rectangular", "ragged"] | None,
+        how_option(
+            help="S4D: rectangular keeps as many states in every channel, so that arrays shrink; ragged does not.",
+            show_default="rectangular; ragged with the criterion last-reference",
+        ),
+    ] = None
 
 
 @options

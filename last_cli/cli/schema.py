@@ -1,6 +1,5 @@
 """`last schema`."""
 
-import json
 import sys
 from typing import Annotated
 
@@ -26,6 +25,8 @@ def schema(
     general: General,
 ) -> None:
     """Print the JSON Schema of what a command writes with --format json."""
+    import json
+
     from last_cli.base import registry
     from last_cli.base.json_schema import json_schema
 

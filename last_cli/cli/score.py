@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import last_cli as last
+from last_cli.base.errors import UsageError
 from last_cli.cli.app import command
 from last_cli.cli.options import (
     Calibration,
@@ -57,6 +58,8 @@ def score(
     if plot is not None:
         check_plot(plot)
     checkpoint = load(ckpt, general.quiet, **vars(step), **vars(model))
+    if plot is not None:
+        _check_poles(checkpoint, units.target)
     with progress_bar(general.quiet) as progress:
         result = last.score(
             checkpoint,
@@ -82,3 +85,13 @@ def score(
         usual = removing(checkpoint.layers[0].target(), checkpoint.layers)
         share = {0.33: "third", 0.5: "half"}.get(usual, "three quarters")
         tell(f"last prune {ckpt} --ratio {usual:g}   # removes the lowest {share}", general.quiet, "next")
+
+
+def _check_poles(checkpoint: last.Checkpoint, target: str | None) -> None:
+    """Before the work: raises UsageError where the units have no poles to draw."""
+    other = next((layer for layer in checkpoint.layers if layer.family.system is None), None)
+    if other is not None or target not in (None, "states"):
+        what = f"{other.name} is no linear system" if other else f"{target} have none"
+        raise UsageError(
+            f"⟦plot⟧ draws the poles of states, and {what}", "leave ⟦plot⟧ out; `last sweep` draws what any units cost"
+        )

@@ -111,7 +111,7 @@ def sweep(
             split=split,
             out=out,
             progress=progress,
-            tell=lambda line: tell(line, quiet),
+            tell=lambda line, kind: tell(line, quiet, kind),
         )
     tell_assumed(result.assumed, quiet)
     show(sweep_view(result), general, result.doubts)

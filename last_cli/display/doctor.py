@@ -18,7 +18,7 @@ def doctor_view(found: Doctor) -> View:
     rows += [[name, value] for name, value in found.settings.items() if name != "LAST_DATA_DIR"]
     data = found.as_json()
     records = [{"key": key, "value": value} for key, value in flat(data)]
-    return View("last doctor", data, [Sheet(["what", "found"], rows, left=2)], lambda: records)
+    return View("last doctor", data, [Sheet(["item", "value"], rows, left=2)], lambda: records)
 
 
 def cache_view(report: CacheReport) -> View:

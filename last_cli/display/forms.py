@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,11 +87,15 @@ def write_report(view: View, path: Path) -> None:
 
 def json_text(data: dict[str, Any]) -> str:
     """One object, its numbers at full precision, infinities as null."""
+    import json
+
     return escape.json_text(json.dumps(as_read(data), indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def csv_text(records: Sequence[Record]) -> str:
     """A row per record under its keys; what is nested gets joined keys."""
+    import csv
+
     rows = [dict(flat(record)) for record in records]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     buffer = io.StringIO()

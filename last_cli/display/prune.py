@@ -7,7 +7,7 @@ from typing import Any
 
 from last_cli.display.calibration import in_words
 from last_cli.display.search import search_details, search_lines, search_sheet
-from last_cli.display.sheet import Sheet
+from last_cli.display.sheet import EMPTY, FULL, Sheet
 from last_cli.display.tune import tune_lines
 from last_cli.display.view import View
 from last_cli.display.words import base_name, byte_size, kept_of, number, short_names
@@ -40,7 +40,7 @@ def _lines(report: PruneReport) -> list[str]:
     if report.memory:
         before, after = report.memory
         lines.append(f"state per sequence {byte_size(before)} -> {byte_size(after)} ({after / before - 1:+.1%})")
-    lines += _zeros_notes(report) + _blocks_notes(report)
+    lines += _shape_notes(report) + _zeros_notes(report) + _blocks_notes(report)
     lines += search_lines(report.search) if report.search else []
     lines += tune_lines(report.tuned) if report.tuned else []
     lines += [f"rescaled: {_rescaled(report.rescaled)}"] if report.rescaled else []
@@ -55,6 +55,8 @@ def _details(report: PruneReport) -> list[str]:
     """How it came about, and what the columns mean."""
     lines = _change_notes(report)
     lines += search_details(report.search) if report.search else []
+    if report.other_shape:
+        lines.append("at the same ratio now one shape loses less, now the other: `last compare` measures both")
     if any(layer.gain_bound is not None for layer in report.layers):
         lines.append("gain bound: worst-case gain of the removed states; it does not predict accuracy")
     return lines
@@ -88,6 +90,17 @@ def _loading_hints(report: PruneReport) -> list[str]:
     return [f"if your code restores into fixed shapes, use ⟦masked⟧{silent}"]
 
 
+def _shape_notes(report: PruneReport) -> list[str]:
+    """What the other shape would give."""
+    if not (other := report.other_shape):
+        return []
+    size = f"{byte_size(other.bytes)} ({other.bytes / report.bytes.before - 1:+.1%})"
+    if other.shape == "ragged":
+        own = "shape rectangular: as many states in every channel of a layer"
+        return [f"{own}; ragged would keep {other.states:,}, in arrays of {size}"]
+    return [f"shape ragged: channels differ; rectangular would keep {other.states:,} states, in arrays of {size}"]
+
+
 def _zeros_notes(report: PruneReport) -> list[str]:
     """How many weights are zero."""
     if not report.zeros:
@@ -113,11 +126,14 @@ def _blocks_notes(report: PruneReport) -> list[str]:
 def _language_hints(report: PruneReport) -> list[str]:
     loads = f", and it loads {report.loads}" if report.loads else ""
     if report.target == "groups" and report.ratio and report.states[0] == report.states[1]:
-        return ["nothing is merged, because sizes are rounded up to a divisor; a larger ratio merges some"]
+        return [
+            "nothing is merged, because sizes are rounded up to a divisor or ⟦min_states⟧ keeps all of them; a larger "
+            "ratio or a smaller ⟦min_states⟧ merges some"
+        ]
     if report.ratio and report.states[0] == report.states[1]:
         return [
-            "nothing is removed, because sizes are rounded up or ⟦min_states⟧ keeps all of them; ⟦multiple_of 1⟧ or a "
-            "larger ratio removes some"
+            "nothing is removed, because sizes are rounded up or ⟦min_states⟧ keeps all of them; ⟦multiple_of 1⟧, a "
+            "larger ratio or a smaller ⟦min_states⟧ removes some"
         ]
     if len({layer.stored for layer in report.layers if layer.stored}) > 1:
         fill = "; ⟦stock⟧ pads them with zeros for the stock class" if loads and report.fillable else ""
@@ -194,9 +210,9 @@ def _refit_notes(report: PruneReport) -> list[str]:
     if errors := report.settings.get("logit_errors"):
         others = ", ".join(f"{name} {error:.3g}" for name, error in errors.items())
         lines.append(f"states allotted by {report.settings['allocation']}; relative logit errors: {others}")
-    if held := report.settings.get("held_out_logit_errors"):
-        steps = ", ".join(f"{'none' if name == 'none' else f'ridge {name}'} {e:.3g}" for name, e in held.items())
-        lines.append(f"last step, relative errors of the logits on held-out sequences: {steps}")
+    if held := report.settings.get("held_out_divergences"):
+        steps = ", ".join(f"{nats:.3g}" for nats in held)
+        lines.append(f"divergence from the whole network's answers on held-out sequences, step by step: {steps}")
     if report.differences:
         lines.append(f"output error, white error: relative, on those sequences and on white inputs; {PREDICTS}")
         lines.append("|C| growth: far above 1 it warns of cancelling errors")
@@ -212,4 +228,4 @@ def _prune_row(name: str, layer: LayerPrune, padded: bool, bounds: bool) -> list
 
 def _bar(part: int, whole: int) -> str:
     filled = round(BAR * part / whole) if whole else 0
-    return "█" * filled + "░" * (BAR - filled)
+    return FULL * filled + EMPTY * (BAR - filled)

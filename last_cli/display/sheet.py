@@ -12,6 +12,7 @@ from last_cli.base.errors import spelled
 from last_cli.display.plain import is_plain, plain_table
 
 WIDE = 4000  # a piped table is never cut
+FULL, EMPTY = "█░"
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Sheet:
 
 def is_bar(cell: str) -> bool:
     """Whether a cell is a picture made of letters, which says nothing that another cell does not."""
-    return bool(cell) and not cell.strip("█░")
+    return bool(cell) and not cell.strip(FULL + EMPTY)
 
 
 def write_table(sheet: Sheet) -> None:

@@ -49,6 +49,16 @@ def progress_bar(quiet: bool) -> Iterator[Progress | None]:
         yield advance
 
 
+@contextmanager
+def shown(progress: Progress | bool | None) -> Iterator[Progress | None]:
+    """The callback that is given; for True bars in a terminal and a line in a notebook; else none."""
+    if progress is True:
+        with progress_bar(quiet=False) as bar:
+            yield bar
+    else:
+        yield progress or None
+
+
 def _line(what: str, done: int, total: int) -> None:
     """One line, written over again, which is gone at the end."""
     line = f"{escape.plain(what)} {done:,} of {total:,}"

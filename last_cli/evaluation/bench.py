@@ -6,9 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from last_cli.base import errors
 from last_cli.base.errors import LastError, UsageError
 from last_cli.base.progress import Progress
-from last_cli.checkpoint.checkpoint import load
+from last_cli.checkpoint.checkpoint import Checkpoint, opened
 from last_cli.checkpoint.guess import guesses, told
 from last_cli.evaluation import inputs
 from last_cli.families.network import check_precision
@@ -36,8 +36,7 @@ class BenchRequest:
         batch: sequences in a batch, spread over all devices.
         repeat: how many batches are timed.
         device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
-        precision: "float32" or "bfloat16".
-        options: of `load`, for what the trees do not say; values that JSON can hold.
+        precision: "float32", or on a GPU or a TPU "bfloat16".
     """
 
     length: int | None = None
@@ -45,10 +44,11 @@ class BenchRequest:
     repeat: int = 20
     device: str | None = None
     precision: str = "float32"
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def bench(checkpoints: Sequence[str | Path], request: BenchRequest, progress: Progress | None = None) -> BenchReport:
+def bench(
+    models: Sequence[Checkpoint | str | Path], request: BenchRequest, progress: Progress | None = None
+) -> BenchReport:
     """Time checkpoints on the same random sequences of a length.
 
     Each runs in a process of its own, so that its peak memory is its own, and they take turns of a few batches, so that
@@ -56,18 +56,19 @@ def bench(checkpoints: Sequence[str | Path], request: BenchRequest, progress: Pr
 
     Raises:
         CheckpointError: one cannot be read or run.
-        UsageError: nothing to time, numbers that make no sense, or nothing tells the length.
+        UsageError: nothing to time, a checkpoint that is not on disk as it is, numbers that make no sense, or nothing
+            tells the length.
     """
+    checkpoints = [opened(model) for model in models]
     _check(checkpoints, request)
     batch, repeat = request.batch, request.repeat
-    opened = [load(path, **request.options) for path in checkpoints]
-    steps = request.length or inputs.random(opened[0], 1).length
+    steps = request.length or inputs.random(checkpoints[0], 1).length
     turns = [min(TURN, repeat - done) for done in range(0, repeat, TURN)]
     asked = asdict(replace(request, length=steps))
-    seconds: list[list[float]] = [[] for _ in opened]
+    seconds: list[list[float]] = [[] for _ in checkpoints]
     with ExitStack() as stack:
         # One after the other up to here, as compiling takes all cores.
-        workers = [stack.enter_context(_worker(str(path), asked)) for path in checkpoints]
+        workers = [stack.enter_context(_worker(checkpoint, asked)) for checkpoint in checkpoints]
         for turn in turns:
             for worker, found in zip(workers, seconds, strict=True):
                 found += worker.ask({"batches": turn})["seconds"]
@@ -84,17 +85,17 @@ def bench(checkpoints: Sequence[str | Path], request: BenchRequest, progress: Pr
             worker.begun["program_bytes"],
             end["peak_bytes"],
         )
-        for checkpoint, worker, found, end in zip(opened, workers, seconds, ends, strict=True)
+        for checkpoint, worker, found, end in zip(checkpoints, workers, seconds, ends, strict=True)
     ]
     warnings = [
         f"{found.source.path}: {line}"
-        for found in opened
+        for found in checkpoints
         for line in (*found.index.warnings, *told(found, guesses(found)))
     ]
     return BenchReport(timings, steps, batch, repeat, request.precision, workers[0].begun["device"], warnings)
 
 
-def _check(checkpoints: Sequence[str | Path], request: BenchRequest) -> None:
+def _check(checkpoints: Sequence[Checkpoint], request: BenchRequest) -> None:
     if not checkpoints:
         raise UsageError("no checkpoint is given", '⟨last bench CKPT...|last.bench("ckpt")⟩')
     for name in ("length", "batch", "repeat"):
@@ -102,6 +103,12 @@ def _check(checkpoints: Sequence[str | Path], request: BenchRequest) -> None:
         if value is not None and value < 1:
             raise UsageError(f"⟨{name}⟩ is {value}, expected at least 1", f"leave out ⟦{name}⟧ for its default")
     check_precision(request.precision)
+    for checkpoint in checkpoints:
+        if checkpoint.changed or checkpoint.renamed:
+            raise UsageError(
+                f"{checkpoint.source.path} was changed since it was read, and each process reads its checkpoint itself",
+                "save it first, and give the path",
+            )
 
 
 @dataclass(frozen=True)
@@ -117,7 +124,9 @@ class _Worker:
 
 
 @contextmanager
-def _worker(path: str, asked: dict[str, Any]) -> Iterator[_Worker]:
+def _worker(checkpoint: Checkpoint, asked: dict[str, Any]) -> Iterator[_Worker]:
+    location, path = checkpoint.index.location, checkpoint.source.path
+    read = {"path": path, "options": {"step": location.step, "item": location.item, **checkpoint.said}}
     # A GPU's memory is taken as it is needed, which several processes can.
     environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | os.environ
     command = [sys.executable, "-m", "last_cli.evaluation.bench_worker"]
@@ -125,7 +134,7 @@ def _worker(path: str, asked: dict[str, Any]) -> Iterator[_Worker]:
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
         try:
-            yield _Worker(path, process, _ask(process, path, {"path": path} | asked))
+            yield _Worker(path, process, _ask(process, path, read | asked))
         finally:
             process.kill()
             with suppress(BrokenPipeError):

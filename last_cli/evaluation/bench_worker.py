@@ -15,7 +15,7 @@ import numpy as np
 from last_cli.base.errors import LastError
 from last_cli.checkpoint.checkpoint import load
 from last_cli.evaluation import inputs
-from last_cli.evaluation.devices import device_name, start_devices
+from last_cli.evaluation.devices import device_name, refuse_useless, start_devices
 from last_cli.evaluation.measure import micro_batch
 
 
@@ -49,6 +49,7 @@ def main() -> None:
 def _prepare(request: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Devices, program and inputs, compiled and run once."""
     devices = start_devices(request["device"])
+    refuse_useless(request["precision"], devices)
     from last_cli.evaluation.program import Batching, build
 
     started, size = time.perf_counter(), request["batch"]

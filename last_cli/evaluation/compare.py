@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from last_cli.base.errors import UsageError
 from last_cli.base.progress import Progress
-from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.evaluation.evaluate import baseline_on, described, follow_task, load_split, warnings_on
+from last_cli.checkpoint.checkpoint import Checkpoint, opened
+from last_cli.evaluation.evaluate import baseline_on, described, follow_task, load_split, trained_on, warnings_on
 from last_cli.evaluation.measure import Request, measure
 from last_cli.evaluation.metrics import compare as paired
 from last_cli.evaluation.metrics import metric_of
@@ -18,8 +19,15 @@ from last_cli.results.evaluation import Measured
 from last_cli.tasks.find import find
 
 
-def several(checkpoints: Sequence[Checkpoint], names: Sequence[str] | None) -> None:
-    """Raises UsageError where there is nothing to compare, or the names are not theirs."""
+def several(
+    checkpoints: Sequence[Checkpoint | str | Path], task: str | None, names: Sequence[str] | None
+) -> tuple[list[Checkpoint], str]:
+    """The checkpoints themselves, and the task that is named, else that of the first one.
+
+    Raises:
+        CheckpointError: none is at such a path.
+        UsageError: there is nothing to compare, no task, or the names are not theirs.
+    """
     if len(checkpoints) < 2:
         raise UsageError(
             f"{len(checkpoints)} checkpoints are given, expected two or more", "`last eval` measures a single one"
@@ -28,6 +36,8 @@ def several(checkpoints: Sequence[Checkpoint], names: Sequence[str] | None) -> N
         raise UsageError(
             f"⟨names⟩ has {len(names)} entries for {len(checkpoints)} checkpoints", "give each checkpoint one name"
         )
+    first, task = trained_on(checkpoints[0], task)
+    return [first, *map(opened, checkpoints[1:])], task
 
 
 def compare(
@@ -47,9 +57,8 @@ def compare(
     Raises:
         CheckpointError: a tree is no model that can be built, or answers with numbers that are not finite.
         DataError: the task's files are missing, or do not fit the models.
-        UsageError: fewer than two, or others' tokens or task settings than the first one's.
+        UsageError: others' tokens or task settings than the first one's.
     """
-    several(checkpoints, names)
     first, *others = checkpoints
     data = load_split(first, request, progress)
     models = [follow_task(first, data), *(baseline_on(other, request, first, data) for other in others)]

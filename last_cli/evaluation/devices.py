@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from last_cli.base.errors import UsageError
@@ -31,6 +32,16 @@ def start_devices(device: str | None) -> list[Any]:
             f"no {device or 'device'} was found by JAX: {str(error).splitlines()[0]}",
             f"{BUILDS.get(device or '', 'another build of JAX may find one')}; ⟦device cpu⟧ always works",
         ) from error
+
+
+def refuse_useless(precision: str, devices: Sequence[Any]) -> None:
+    """Raises UsageError for a smaller precision on a CPU: it loses accuracy there, and gains no time."""
+    if precision != "float32" and devices[0].platform == "cpu":
+        raise UsageError(
+            f"precision is {precision!r} on a CPU, where it is slower and less exact; expected float32",
+            "leave out ⟦precision⟧; bfloat16 pays on a GPU or a TPU (⟦device gpu⟧). The part `precision` of "
+            "tests/benchmarks/speed.py measures it",
+        )
 
 
 def configure(device: str | None) -> None:

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from last_cli.base.errors import CheckpointError, DataError, UsageError, resumable
-from last_cli.base.progress import Progress
+from last_cli.base.progress import Progress, Tell
 from last_cli.base.rows import blocks
-from last_cli.checkpoint.checkpoint import Checkpoint, load
+from last_cli.checkpoint.checkpoint import Checkpoint, load, opened
 from last_cli.checkpoint.guess import Guess, guesses, refuse_guesses, task_guesses, told
 from last_cli.checkpoint.network import follow_padding, model_spec, network_of
 from last_cli.evaluation import processes
-from last_cli.evaluation.devices import start_devices
+from last_cli.evaluation.devices import refuse_useless, start_devices
 from last_cli.evaluation.measure import Request, measure
 from last_cli.evaluation.metrics import GATES, compare, expect, precision_loss
-from last_cli.evaluation.resume import Session, Tell
+from last_cli.evaluation.resume import Session
 from last_cli.families.network import Spec, check_precision
 from last_cli.results.evaluation import Comparison, EvalReport, Gate, Increase, Measured, Precision
 from last_cli.tasks.find import find, split_of
@@ -84,10 +84,12 @@ def evaluate(
         CheckpointError: the tree is no model that can be built, or answers with numbers that are not finite.
         DataError: the task's files are missing, or do not fit the model.
         UsageError: unknown names, a gate without its baseline, one of no sense, one that a guess would decide, or one
-            on a task that something else judges.
+            on a task that something else judges; a smaller precision on a CPU.
     """
     _check_limits(limits, baseline is not None)
     check_precision(request.precision)
+    if request.precision != "float32":  # JAX takes its time to start
+        refuse_useless(request.precision, start_devices(request.device))
     judged = () if limits.assume else limits.judged
     if judged:
         refuse_guesses(checkpoint, foreseen(checkpoint, request), judged)
@@ -126,14 +128,16 @@ def evaluate(
     )
 
 
-def trained_on(checkpoint: Checkpoint, task: str | None = None) -> str:
-    """The task that is named, else the one that a checkpoint was trained on.
+def trained_on(checkpoint: Checkpoint | str | Path, task: str | None = None) -> tuple[Checkpoint, str]:
+    """The checkpoint itself, and the task that is named, else the one that it was trained on.
 
     Raises:
-        UsageError: neither is there.
+        CheckpointError: none is at that path.
+        UsageError: no task is there.
     """
+    checkpoint = opened(checkpoint)
     if name := task or checkpoint.task_name:
-        return name
+        return checkpoint, name
     said = checkpoint.task.get("name")
     trained = f"was trained on {said!r}, which is no task here" if said else "does not say on which it was trained"
     raise UsageError(

@@ -44,7 +44,8 @@ class Request:
         limit: use only the first so many sequences.
         batch_size: sequences that a device takes at a time.
         device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
-        precision: "float32", or "bfloat16": `evaluate` then runs the model in both, and the report compares.
+        precision: "float32", or "bfloat16": `evaluate` then runs the model in both, and the report compares; on a CPU
+            it refuses that.
         window, stride: of tasks of texts; see tasks.language.
 
     Raises:

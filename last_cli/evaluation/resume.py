@@ -9,20 +9,18 @@ matter.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from last_cli.base import cache
 from last_cli.base.annotations import Float, Int, Shaped
+from last_cli.base.progress import Tell
 
 SECONDS = 5.0  # between one shard and the next
-
-Tell = Callable[[str, Literal["", "hint"]], None]
-"""Called with a line for the user, and its kind."""
 
 
 @dataclass(frozen=True)

@@ -115,29 +115,6 @@ class Budget:
         return SearchPoint(ratio, *lost, counts <= self.allowed + 1e-12, self.kind)
 
 
-def ratio_or_budget(ratio: float | None, limits: Mapping[Limited, float | None], **rules: bool) -> float | Budget:
-    """The one that is given: a ratio, or a limit by its kind; the rules are those of Budget.
-
-    Raises:
-        UsageError: none or several are, or a rule of budgets goes with a ratio.
-    """
-    given: dict[Limited, float] = {name: value for name, value in limits.items() if value is not None}
-    if (ratio is not None) + len(given) != 1:
-        *others, last = (f"⟦{name}⟧" for name in limits)
-        several = ratio is not None or given
-        raise UsageError(
-            f"{'several' if several else 'none'} of ⟦ratio⟧, {', '.join(others)} and {last} are given, expected one",
-            "⟦ratio 0.33⟧ removes a third; ⟦max_drop 0.5⟧ as much as costs half a percentage point on validation data",
-        )
-    if ratio is None:
-        ((kind, limit),) = given.items()
-        return Budget(kind, limit, **rules)
-    for rule in ("strict", "estimate"):
-        if rules.get(rule):
-            raise UsageError(f"⟦{rule}⟧ goes with a budget, such as ⟦max_drop⟧", "leave it out")
-    return ratio
-
-
 def prune_within(
     checkpoint: Checkpoint,
     budget: Budget,

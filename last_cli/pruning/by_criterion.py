@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
 
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
@@ -17,6 +20,7 @@ from last_cli.pruning.reconstruct.fit import fit_of
 from last_cli.pruning.reconstruct.projection import Projected, ProjectionPlan, text_of
 from last_cli.pruning.removal import pruned
 from last_cli.pruning.score import score_layers, with_keep
+from last_cli.pruning.shapes import other_shape
 from last_cli.pruning.slow import slow_warnings
 from last_cli.pruning.unpaired import UNPAIRED, in_stamp, own_readouts, repaired
 from last_cli.results.score import LayerScore
@@ -76,7 +80,9 @@ class CriterionPlan:
         found = of_source(pruned(changed, scored, replace(recipe, masked=masked), ratio, settings), self.checkpoint)
         warnings = [*self.warnings, *found.report.warnings, *lacking, *([UNPAIRED] if readouts else [])]
         assumed = {**found.report.assumed, **needs.assumed}
-        return replace(found, report=replace(found.report, assumed=assumed, needed=said, warnings=warnings))
+        report = replace(found.report, assumed=assumed, needed=said, warnings=warnings)
+        other = other_shape(self.checkpoint, replace(recipe, masked=masked), partial(_kept, self.scored, ratio))
+        return replace(found, report=replace(report, other_shape=other))
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,4 +100,11 @@ class RefitPlan:
         found = replace(self.plan, recipe=recipe).refit(masks, ratio, draft=draft)
         said = {} if recipe.needs_network else needs.said  # else the report has them as those of the refit
         assumed = {**found.report.assumed, **needs.assumed}
-        return replace(found, report=replace(found.report, assumed=assumed, needed=said))
+        report = replace(found.report, assumed=assumed, needed=said)
+        masked = replace(recipe, masked=recipe.masked or draft)
+        other = other_shape(self.plan.fit.checkpoint, masked, partial(_kept, self.plan.scored, ratio))
+        return replace(found, report=replace(report, other_shape=other))
+
+
+def _kept(scored: Sequence[LayerScore], ratio: float, recipe: Recipe) -> list[np.ndarray]:
+    return [s.keep for s in with_keep(scored, recipe, ratio) if s.keep is not None]

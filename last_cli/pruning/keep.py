@@ -23,6 +23,7 @@ from last_cli.pruning.needs import Needs
 from last_cli.pruning.recipe import BLOCKS, BY_CRITERION, WEIGHTS, Recipe
 from last_cli.pruning.removal import pruned
 from last_cli.pruning.score import able_criterion, score_layers
+from last_cli.pruning.select import shape_of
 from last_cli.pruning.tune.plan import TUNE
 from last_cli.pruning.unpaired import READOUTS
 from last_cli.results.prune import PruneReport
@@ -39,7 +40,6 @@ def prune_kept(
     keep: str | Path | Mapping[str, Any],
     recipe: Recipe = Recipe(),
     calibration: Calibration = Calibration(),
-    others: Sequence[float | None] = (),
 ) -> Checkpoint:
     """The checkpoint with exactly the units that `keep` lists, and its report, in memory.
 
@@ -48,19 +48,15 @@ def prune_kept(
         keep: a file, a checkpoint of `last`, or what such a file holds.
         recipe: masked, stock and target; how units are chosen is said by `keep` alone.
         calibration: sequences, of which there may be none.
-        others: ratio and budgets, of which there may be none.
 
     Raises:
         CheckpointError: the file is none, or numbers are not finite.
-        UsageError: it does not fit the layers, or something else is given that chooses units.
+        UsageError: it does not fit the layers, or the recipe chooses units or changes some.
     """
-    if any(value is not None for value in others):
-        raise UsageError(
-            "⟦keep⟧ and ⟦ratio⟧ or a budget are given, expected one",
-            "⟦keep FILE⟧ removes exactly what the file does not list",
-        )
     if recipe.changes or recipe.method != BY_CRITERION:
         raise UsageError("⟦keep⟧ cuts and changes nothing else", "leave out ⟦method⟧ and ⟦refit⟧")
+    if recipe.multiple_of is not None:
+        raise UsageError("⟦multiple_of⟧ rounds what a ratio keeps, and ⟦keep⟧ lists what stays", "leave one out")
     refuse_sequences(calibration, recipe)
     said, where = _said(keep)
     target = said.get("target", "states")
@@ -77,6 +73,8 @@ def prune_kept(
     scored, warnings = score_layers(checkpoint, Needs(recipe))
     live = sum(layer.states for layer in scored)
     scored = [replace(layer, keep=mask & layer.live) for layer, mask in zip(scored, masks, strict=True)]
+    if recipe.shape == "rectangular":
+        recipe = replace(recipe, shape=shape_of([layer.keep for layer in scored if layer.keep is not None]))
     ratio = 1 - sum(layer.kept or 0 for layer in scored) / max(live, 1)
     settings = {**recipe.settings, "criterion": KEEP}
     found = pruned(checkpoint, scored, replace(recipe, scope="layer"), ratio, settings)

@@ -39,7 +39,9 @@ class Recipe:
             criterion or the target has.
         min_states: units that every layer keeps at least; with 0 a layer may lose all of them.
         seed: of random choices, and of inputs made without data.
-        shape: "rectangular" keeps as many units in every group of a layer, such as the channels of S4D.
+        shape: "rectangular" keeps as many units in every group of a layer, such as the channels of S4D, so that arrays
+            shrink by the whole ratio; "ragged" lets them differ. None is rectangular where layers have several groups,
+            but for a criterion that reproduces published masks, which are ragged.
         refit: refit C after the criterion's choice.
         masked: keep every array's shape, and set B and C of removed states to zero.
         horizon: steps that the criterion `energy` looks ahead; None is the trained length.
@@ -61,7 +63,7 @@ class Recipe:
     scope: Scope | None = None
     min_states: int = 1
     seed: int = 0
-    shape: Shape = "ragged"
+    shape: Shape | None = None
     refit: bool = False
     masked: bool = False
     horizon: int | None = None
@@ -99,7 +101,7 @@ class Recipe:
     def _check_values(self) -> None:
         """The entries that go with all others."""
         for name, allowed in (("scope", get_args(Scope)), ("shape", get_args(Shape))):
-            if (value := getattr(self, name)) not in allowed and (name, value) != ("scope", None):
+            if (value := getattr(self, name)) is not None and value not in allowed:
                 raise UsageError(
                     f"⟨{name}⟩ is {value!r}, expected {' or '.join(allowed)}", f"the default is {allowed[0]}"
                 )
@@ -166,7 +168,13 @@ class Recipe:
                 )
         kind = layers[0].target(self.target)
         self._check_kind(kind, layers)
-        found = replace(self, scope=self.scope or self.scoring.scope or kind.scope, kind=kind, text=self._text(layers))
+        found = replace(
+            self,
+            scope=self.scope or self.scoring.scope or kind.scope,
+            shape=self.shape or self._usual_shape(kind, layers),
+            kind=kind,
+            text=self._text(layers),
+        )
         if found.text != "no" and self.horizon is not None:
             raise UsageError(
                 "⟦horizon⟧ is given, but the energies of such layers are those on text", "leave out ⟦horizon⟧"
@@ -200,7 +208,7 @@ class Recipe:
             does = "scores nor removes weights one by one" if target == WEIGHTS else "scores nor removes whole blocks"
             raise UsageError(f"{self.label} neither {does}", _HINTS[target])
         given = {"masked": self.masked and target == WEIGHTS, "stock": self.stock}
-        given |= {"multiple_of": self.multiple_of is not None, "shape": self.shape != "ragged"}
+        given |= {"multiple_of": self.multiple_of is not None, "shape": self.shape == "rectangular"}
         given |= {"scope global": self.scope == "global" and target == WEIGHTS}
         given |= {"scope layer": self.scope == "layer" and target == BLOCKS}
         if said := [name for name, is_given in given.items() if is_given]:
@@ -212,7 +220,13 @@ class Recipe:
                 f"'{layers[0].family.name}'",
                 f"what can be removed from it: {', '.join(layers[0].units)}",
             )
-        return replace(self, target=target, scope="layer" if target == WEIGHTS else "global")
+        return replace(self, target=target, scope="layer" if target == WEIGHTS else "global", shape="ragged")
+
+    def _usual_shape(self, kind: Target, layers: Sequence[Layer]) -> Shape:
+        """See `shape`; of a target whose groups keep as many anyway it says nothing."""
+        several = not kind.even and any(layer.units[kind.name].groups > 1 for layer in layers)
+        reproduces = self.method == BY_CRITERION and self.scoring.ties is not None
+        return "rectangular" if several and not reproduces else "ragged"
 
     def _text(self, layers: Sequence[Layer]) -> Literal["no", "where given", "always"]:
         """See `text`."""
@@ -227,7 +241,8 @@ class Recipe:
     def rule(self) -> Rule:
         """How scores decide, but for ties."""
         even, usual = (self.kind.even, self.kind.multiple) if self.kind else (False, 1)
-        return Rule(self.scope, self.min_states, self.shape, even=even, multiple=self.multiple_of, usual=usual)
+        shape = self.shape or "ragged"
+        return Rule(self.scope, self.min_states, shape, even=even, multiple=self.multiple_of, usual=usual)
 
     @property
     def needs_network(self) -> bool:
@@ -258,7 +273,7 @@ class Recipe:
             "scope": self.scope,
             "min_states": self.min_states,
             "seed": self.seed,
-            "shape": self.shape,
+            "shape": self.shape or "ragged",
             "allow_unstable": self.allow_unstable,
         }
         said |= {} if self.multiple_of is None else {"multiple_of": self.multiple_of}

@@ -25,7 +25,7 @@ def report_of(
         criterion=recipe.label,
         ratio=ratio,
         scope=recipe.scope or "global",
-        shape=recipe.shape,
+        shape=recipe.shape or "ragged",
         seed=recipe.seed,
         assumed=before.assumed(before.layer_options),
         each=layers,

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from last_cli.base import registry
 from last_cli.base.annotations import Float
 from last_cli.base.errors import CheckpointError, UnstableStateError, UsageError, inside
 from last_cli.base.progress import Progress
-from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.checkpoint.checkpoint import Checkpoint, opened
 from last_cli.checkpoint.sizes import count
 from last_cli.families.find import Layer
 from last_cli.families.followers import other_weights
@@ -35,7 +36,7 @@ LAYERS_AT_ONCE, BYTES_AT_ONCE = 4, 2**29  # each holds one layer's parameters in
 
 
 def score(
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | str | Path,
     recipe: Recipe,
     *,
     ratio: float | None = None,
@@ -46,7 +47,7 @@ def score(
     """Scores of every unit, norms where these are states of a System, and with a ratio which units would stay.
 
     Args:
-        checkpoint: whose units are scored.
+        checkpoint: whose units are scored, an open one or its path.
         ratio: share of all units that would go.
         progress: called with what is being done, and how many of how many are done.
         recipe: of the method "criterion".
@@ -62,6 +63,7 @@ def score(
     """
     if ratio is not None:
         check_ratio(ratio)
+    checkpoint = opened(checkpoint)
     recipe = recipe.on(checkpoint.layers)
     given = calibration is not None and bool(calibration.options)
     check_measures(checkpoint, recipe)
@@ -121,7 +123,7 @@ def _at_once(checkpoint: Checkpoint) -> int:
 def with_keep(scored: Sequence[LayerScore], recipe: Recipe, ratio: float) -> list[LayerScore]:
     """The same with the masks of what stays when `ratio` of all live units goes."""
     least = max(recipe.min_states, recipe.scoring.min_states)
-    rule = replace(recipe.rule, min_states=least, ties=recipe.scoring.threshold)
+    rule = replace(recipe.rule, min_states=least, ties=recipe.scoring.ties)
     masks = choose([s.scores for s in scored], [s.live for s in scored], ratio, rule)
     return [replace(s, keep=mask) for s, mask in zip(scored, masks, strict=True)]
 

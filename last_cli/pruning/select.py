@@ -15,7 +15,8 @@ from last_cli.families.layer import Layer
 from last_cli.families.target import Target
 
 Scope = Literal["global", "layer"]
-Shape = Literal["ragged", "rectangular"]
+Shape = Literal["rectangular", "ragged"]
+Ties = Literal["stay", "go"] | None
 # One axis name for each would tie the sizes of all layers together.
 Scores = Float[np.ndarray, "_ _"]
 Mask = Bool[np.ndarray, "_ _"]
@@ -30,13 +31,13 @@ class Rule:
         multiple: of which the number that a group keeps is rounded up to a multiple then; None is `usual`, where there
             are twice as many units.
 
-    `ties`: what scores at least as much as the last kept unit stays too, as in the released LAST code.
+    `ties`: see select; a rectangular choice has none.
     """
 
     scope: Scope | None = "global"
     min_states: int = 1
     shape: Shape = "ragged"
-    ties: bool = False
+    ties: Ties = None
     even: bool = False
     multiple: int | None = None
     usual: int = 1
@@ -51,11 +52,9 @@ def choose(scores: Sequence[Scores], live: Sequence[Mask], ratio: float, rule: R
     check_ratio(ratio)
     if rule.even:
         return equal_counts(scores, live, ratio, rule)
-    masks = select(scores, live, ratio, scope=rule.scope, min_states=rule.min_states, ties=rule.ties)
-    if rule.shape == "ragged":
-        return masks
-    even = rectangular(scores, live, masks)
-    return [e if len(e) > 1 else m for e, m in zip(even, masks, strict=True)]
+    if rule.shape == "rectangular" and any(len(mask) > 1 for mask in live):
+        return rectangular(scores, live, ratio, scope=rule.scope, min_states=rule.min_states)
+    return select(scores, live, ratio, scope=rule.scope, min_states=rule.min_states, ties=rule.ties)
 
 
 def check_ratio(ratio: float) -> None:
@@ -75,13 +74,14 @@ def select(
     *,
     scope: Scope | None = "global",
     min_states: int = 1,
-    ties: bool = False,
+    ties: Ties = None,
 ) -> list[Mask]:
     """Keep masks, one a layer, after removing `ratio` of all live states: those with the lowest scores.
 
     Exactly floor(live * (1 - ratio)) states stay, or more where every layer must keep `min_states`. Among equal scores
     the earlier layer and the lower index stay, so a larger ratio keeps a subset of what a smaller one keeps. With
-    `ties`, everything that scores at least as much as the last kept state stays too, as in the released LAST code.
+    `ties`, a score decides alone: everything that scores at least as much as the last kept state stays too, as in the
+    released LAST code, or that state itself goes and all that score no more, as in that of SSM-FLAP.
 
     Args:
         scores: each layer's, (G, N); higher matters more.
@@ -99,7 +99,8 @@ def select(
     order = np.argsort(-flat, kind="stable")
     keep = np.zeros(flat.size, bool)
     if ties:
-        keep = flat >= flat[order[max(count, 1) - 1]]
+        last = flat[order[max(count, 1) - 1]]
+        keep = flat >= last if ties == "stay" else flat > last
     for start, mask in zip(np.cumsum([0, *sizes]), live, strict=False):
         best = order[(order >= start) & (order < start + mask.size)]
         keep[best[: min(min_states, int(mask.sum()))]] = True
@@ -115,12 +116,63 @@ def kept_count(states: int, ratio: float) -> int:
     return math.floor(states * (100 - 100 * ratio) / 100 + 1e-9)
 
 
-def rectangular(scores: Sequence[Scores], live: Sequence[Mask], keep: Sequence[Mask]) -> list[Mask]:
-    """The same number of states in every system of a layer, each system keeping its own best.
+def rectangular(
+    scores: Sequence[Scores],
+    live: Sequence[Mask],
+    ratio: float,
+    *,
+    scope: Scope | None = "global",
+    min_states: int = 1,
+) -> list[Mask]:
+    """Keep masks, one a layer, in which every group of a layer keeps as many units: its own best.
 
-    A layer's number is its kept states over its systems, rounded down; what rounding leaves over goes, one state for
-    each system of a layer, to the layers that lost most by it, never above the total of `keep`. At least one stays
-    wherever `keep` has any.
+    What stays or goes is a column: of every group of a layer the n-th best unit. Of G groups it scores what the n G-th
+    best unit of the layer does, so that layers keep about as many units as `select` leaves them, and all columns are
+    ranked as `select` ranks units. The first one scores what the best unit does: LAST, of which that is 1, empties no
+    layer. The count is that of the most whole columns, of equal layers the largest multiple of their groups, not above
+    the one that `select` keeps exactly, or more where layers must keep `min_states`; a larger ratio keeps a subset; and
+    with one group a layer the choice is that of `select`.
+
+    Of the scores tried for a column this one loses least on `s4d-listops`, mean of last, aire, hinf and gn at 50, 60
+    and 70 % on 1,000 validation sequences: 7.2 points (ragged 5.7), against 7.3 with the geometric mean over the
+    groups, 7.5 with their mean or median, 7.8 with as many columns in each layer, 8.2 and 8.5 with their least and
+    largest. With gn, whose scores differ most between channels, the mean loses 1 to 2 points more.
+
+    Args:
+        scores: see `select`, as all others.
+        live: a group with padding keeps fewer once it has no more.
+        ratio: of all live units.
+        scope: "layer" does it in each layer alone.
+        min_states: rounded up to whole columns.
+    """
+    if scope == "layer":
+        pairs = zip(scores, live, strict=True)
+        return [rectangular([s], [m], ratio, min_states=min_states)[0] for s, m in pairs]
+    sizes = [(mask.sum(axis=1)[:, None] > np.arange(mask.shape[1])).sum(axis=0) for mask in live]
+    forced = np.concatenate([np.cumsum(n) - n < min(min_states, n.sum()) for n in sizes])
+    worth = np.concatenate([_worths(s, m, n) for s, m, n in zip(scores, live, sizes, strict=True)])
+    size, keep = np.concatenate(sizes), forced.copy()
+    order = np.argsort(-worth, kind="stable")
+    order = order[~forced[order]]
+    room = kept_count(int(size.sum()), ratio) - int(size[forced].sum())
+    keep[order[np.cumsum(size[order]) <= room]] = True
+    counts = [int(part.sum()) for part in np.split(keep, np.cumsum([len(n) for n in sizes])[:-1])]
+    return [_best_of_each(s, m, c) for s, m, c in zip(scores, live, counts, strict=True)]
+
+
+def _worths(scores: Scores, live: Mask, sizes: Int[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
+    """Of each column: of all units of the layer the score of the last one that it and those before it have room for."""
+    if not live.any():
+        return np.zeros(len(sizes))
+    return -np.sort(-scores[live])[np.r_[0, np.cumsum(sizes)[1:] - 1]]
+
+
+def _evened(scores: Sequence[Scores], live: Sequence[Mask], keep: Sequence[Mask]) -> list[Mask]:
+    """As many units in every group of a layer as a ranking of all of them has left there, each keeping its own best.
+
+    A layer's number is its kept units over its groups, rounded down; what rounding leaves over goes, one unit for each
+    group of a layer, to the layers that lost most by it, never above the total of `keep`. At least one stays wherever
+    `keep` has any.
     """
     wanted = [mask.sum() / len(mask) for mask in keep]
     counts = [max(int(w), int(w > 0)) for w in wanted]
@@ -142,7 +194,7 @@ def equal_counts(scores: Sequence[Scores], live: Sequence[Mask], ratio: float, r
     if rule.scope == "layer":
         wanted = [kept_count(width, ratio) for width in widths]
     else:
-        masks = rectangular(scores, live, select(scores, live, ratio, min_states=rule.min_states, ties=rule.ties))
+        masks = _evened(scores, live, select(scores, live, ratio, min_states=rule.min_states, ties=rule.ties))
         wanted = [int(m.sum(axis=1).max(initial=0)) for m in masks]
     counts = [_rounded(max(w, rule.min_states), width, rule) for w, width in zip(wanted, widths, strict=True)]
     return [_best_of_each(s, m, c) for s, m, c in zip(scores, live, counts, strict=True)]
@@ -162,6 +214,12 @@ def removing(target: Target, layers: Sequence[Layer]) -> float:
 def _rounded(count: int, width: int, rule: Rule) -> int:
     multiple = rule.multiple or (rule.usual if width >= 2 * rule.usual else 1)
     return min(-(-count // multiple) * multiple, width)
+
+
+def shape_of(masks: Sequence[Mask]) -> Shape:
+    """The shape that a choice has."""
+    even = all((mask.sum(axis=1) == mask[0].sum()).all() for mask in masks)
+    return "rectangular" if even else "ragged"
 
 
 def stored(keep: Mask) -> int:

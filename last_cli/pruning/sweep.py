@@ -15,7 +15,7 @@ from typing import Any
 from last_cli.base import registry
 from last_cli.base.arrays import digest
 from last_cli.base.errors import UsageError, resumable, spelled
-from last_cli.base.progress import Progress
+from last_cli.base.progress import Progress, Tell
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.checkpoint.network import network_of
@@ -67,7 +67,7 @@ class Grid:
     seeds: int = 3
     calibration: int | None = None
     calibration_file: str | Path | None = None
-    targets: Sequence[str] | None = None
+    targets: str | Sequence[str] | None = None
 
 
 def sweep(
@@ -78,7 +78,7 @@ def sweep(
     *,
     out: str | Path | None = None,
     progress: Progress | None = None,
-    tell: Callable[[str], None] = lambda _: None,
+    tell: Tell | None = None,
 ) -> SweepReport:
     """How good a checkpoint pruned in several ways, at several ratios, is on the same sequences of a task's split.
 
@@ -92,13 +92,14 @@ def sweep(
         recipe: what all recipes of the grid have in common: scope, shape and min_states.
         out: a directory for points.jsonl, one line per point. A rerun resumes a sweep that was killed, and one
             with more ratios, criteria or seeds adds to it.
-        tell: called with lines about what the sweep will cost, before it starts.
+        tell: called with lines about what the sweep will cost, before it starts, and their kind.
 
     Raises:
         CheckpointError, DataError: as in `evaluate`.
         UsageError: unknown names, ratios that make no sense, or `out` is of another sweep.
     """
-    recipes = _aimed(recipe, _criteria(grid, checkpoint), grid.targets, checkpoint)
+    said = tell or (lambda line, kind: None)
+    recipes = _aimed(recipe, _criteria(grid, checkpoint), grid, checkpoint)
     if find(request.task).metric not in KEYS:
         expect(find(request.task), ACCURACY, "a sweep")
     metric, calibration = metric_of(find(request.task)), _calibration(grid, request)
@@ -109,8 +110,7 @@ def sweep(
     keys = list(_keys(recipes, parse_ratios(grid.ratios), grid.seeds))
     data = load_split(checkpoint, request, progress)
     checkpoint = follow_task(checkpoint, data)
-    scope = next((used.scope for used in recipes.values()), recipe.scope)
-    common = {"scope": scope, "min_states": recipe.min_states, "shape": recipe.shape}
+    common = _common(list(recipes.values()), recipe)
     units = {used.target or "states": units_of(checkpoint, used) for used in recipes.values()}
     common |= {} if [*units] == ["states"] else {"target": ",".join(units)}
     if grid.calibration_file is not None and (inputs := calibration.read(checkpoint, Draw(), progress)):
@@ -120,10 +120,10 @@ def sweep(
     done = {p.key: p for p in _restored(journal.resume(path, header), metric.name)} if path else {}
     todo = [key for key in keys if key not in done]
     if todo:
-        tell(extent(todo, len(keys), len(data.y)))
+        said(extent(todo, len(keys), len(data.y)), "")
     judged = judge(checkpoint, data, request, progress)
     if todo:
-        tell(duration(todo, judged.base))
+        said(duration(todo, judged.base), "")
     plan, doubts = _plans(checkpoint, recipes, calibration, progress), dict[str, list[str]]()
     made = _Sweep(recipes, plan, judged, units, doubts, progress)
     with resumable(how_to_go_on(out)):
@@ -149,6 +149,13 @@ def sweep(
     )
 
 
+def _common(recipes: Sequence[Recipe], given: Recipe) -> dict[str, Any]:
+    """How all recipes choose; of two shapes that of all but the criteria that keep a published one."""
+    scope = next((used.scope for used in recipes), given.scope)
+    shape = "rectangular" if any(used.shape == "rectangular" for used in recipes) else "ragged"
+    return {"scope": scope, "min_states": given.min_states, "shape": shape}
+
+
 def _criteria(grid: Grid, checkpoint: Checkpoint) -> Sequence[str]:
     if grid.criteria is not None:
         return grid.criteria
@@ -160,13 +167,12 @@ def usual_split(task: str) -> str:
     return find(task).selection_split or "test"
 
 
-def _aimed(
-    recipe: Recipe, names: Sequence[str], targets: Sequence[str] | None, checkpoint: Checkpoint
-) -> dict[str, Recipe]:
+def _aimed(recipe: Recipe, names: Sequence[str], grid: Grid, checkpoint: Checkpoint) -> dict[str, Recipe]:
     """The recipes by name, each with what it removes."""
     recipes = {name: named(name, recipe) for name in names}
     if not recipes:
         return {}
+    targets = [grid.targets] if isinstance(grid.targets, str) else grid.targets
     if not targets:
         target = recipe.target or usual_target(list(recipes.values()), checkpoint.layers)
         return {name: replace(used, target=target).on(checkpoint.layers) for name, used in recipes.items()}

@@ -108,6 +108,21 @@ class ChangedLayer(LayerPrune):
 
 
 @dataclass(frozen=True, repr=False)
+class OtherShape(Record):
+    """What the same scores would give in the other shape.
+
+    Attributes:
+        shape: "ragged" where the pruning is rectangular, "rectangular" where it is ragged.
+        states: live units that would stay.
+        bytes: of all arrays in the checkpoint.
+    """
+
+    shape: str
+    states: int
+    bytes: int
+
+
+@dataclass(frozen=True, repr=False)
 class PruneReport(Result):
     """What `last prune` shows. Sizes are those before and after.
 
@@ -117,7 +132,8 @@ class PruneReport(Result):
         criterion: what chose the units: a criterion, or a method that chooses by itself.
         ratio: share of the units that was to go.
         scope: "global" where all layers were ranked together, "layer" where each was alone.
-        shape: "ragged" or "rectangular"; the channels of S4D.
+        shape: "rectangular" where every channel of an S4D layer keeps as many states, "ragged" where they may differ.
+        other_shape: what the other one would give; absent where layers are one group, or all shapes stayed.
         seed: of what is random.
         assumed: what nothing but our assumption decides.
         each: the layers, without what a change of kept units did to them.
@@ -151,12 +167,12 @@ class PruneReport(Result):
     headline = ("checkpoint", "criterion", "ratio", "states")
     json_keys = (
         "checkpoint", "output", "family", "ratio", "criterion", "target", "scope", "shape", "masked", "seed", "assumed",
-        "states", "parameters", "bytes", "state_bytes", "loads", "layers", "zeros", "warnings", "rescaled", "search",
-        "tuned", "method", "calibration", "settings", "meaning",
+        "states", "parameters", "bytes", "other_shape", "state_bytes", "loads", "layers", "zeros", "warnings",
+        "rescaled", "search", "tuned", "method", "calibration", "settings", "meaning",
     )  # fmt: skip
     json_optional = (
-        "target", "state_bytes", "loads", "zeros", "rescaled", "search", "tuned", "method", "calibration", "settings",
-        "meaning",
+        "target", "other_shape", "state_bytes", "loads", "zeros", "rescaled", "search", "tuned", "method",
+        "calibration", "settings", "meaning",
     )  # fmt: skip
     json_open = ("needed",)
 
@@ -190,6 +206,7 @@ class PruneReport(Result):
     zeros: Mapping[str, Any] = field(default_factory=dict)
     tuned: TuneReport | None = None
     fillable: bool = True
+    other_shape: OtherShape | None = None
     output: str | None = None
 
     @property

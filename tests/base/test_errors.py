@@ -61,7 +61,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str, str]] = {
     "discretization": (lambda: ModelConfig("zho"), "discretization is 'zho'", "correct discretization, or"),
     "step_rescale": (lambda: ModelConfig(step_rescale=0), "step_rescale is 0", "correct step_rescale, or"),
     "calibration": (lambda: positive(0), "calibration is 0", "256 are enough"),
-    "batch": (lambda: bench(["x"], BenchRequest(batch=0)), "batch is 0", "leave out batch"),
+    "batch": (lambda: bench([shared()], BenchRequest(batch=0)), "batch is 0", "leave out batch"),
     "batch_size": (lambda: Request("digits", batch_size=0), "batch_size is 0, expected at least 1", "leave it out"),
     "min_accuracy": (
         lambda: evaluate(shared(), Request("digits"), limits=Limits(60)), "min_accuracy is 6000 %", "0.6 means 60 per",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import metadata
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -19,7 +20,7 @@ from last_cli.pruning.criteria.last import LAST
 def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
     """Entry points as if other packages had them; add to the list before the first look-up."""
     added: list[EntryPoint] = []
-    monkeypatch.setattr(registry, "entry_points", lambda group: [e for e in added if e.group == group])
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [e for e in added if e.group == group])
     registry._entry_points.cache_clear()
     yield added
     registry._entry_points.cache_clear()

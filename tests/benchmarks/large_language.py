@@ -2,8 +2,9 @@
 
     python tests/benchmarks/large_language.py [--layers 64] [--width 2560] [--repeat 3] [--dir DIR] [--weights]
 
-With `--weights` WANDA's 2:4 on 128 sequences of 128 tokens instead, whose time is also said by layer: one layer is
-there at a time, so that a few of the full width show time and memory, but for the masks that are kept, a bit a weight.
+With `--weights` WANDA's 2:4 on 128 sequences of 128 tokens instead, whose time is also said by layer, with what the
+embeddings take: one layer is there at a time, so that a few of the full width show time and memory, but for the masks
+that are kept, a bit a weight.
 
 Makes a model directory of random weights once in DIR (a temporary directory by default), of the shape of mamba2-2.7b as
 transformers has it, then runs every command as a new process and prints the median and range of its wall time, and the
@@ -16,6 +17,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import sys
 import tempfile
@@ -59,12 +61,20 @@ def main() -> None:
             asked += ["--calibration-file", str(place / "tokens.npz")]
             commands = {WEIGHTS: [*last, "prune", str(model), *asked, "-o", str(out)]}
         for name, command in commands.items():
+            began = _cpu()
             times, memory = zip(*(timed(command, out) for _ in range(args.repeat)), strict=True)
             span = f"({min(times):.2f} to {max(times):.2f})"
-            each = f"  {statistics.median(times) / args.layers:.1f} s a layer" if name == WEIGHTS else ""
+            parts = [statistics.median(times) / args.layers, (_cpu() - began) / args.repeat / args.layers]
+            each = "  {:.1f} s a layer, {:.1f} s of CPU".format(*parts) if name == WEIGHTS else ""
             print(
                 f"{name:14} {statistics.median(times):7.2f} s  {span:18} {max(memory) / 1e3:7.0f} MB{each}", flush=True
             )
+
+
+def _cpu() -> float:
+    """Seconds that the commands so far have computed, on all cores together: on a busy machine less than they took."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def make(directory: Path, layers: int, width: int) -> None:

@@ -35,9 +35,11 @@ from random_models import Model
 from last_cli.evaluation import program
 from last_cli.families.lti.network import fold
 from last_cli.families.lti.network.classifier import CLASSIFIER
+from last_cli.families.network import PRECISIONS
 
 PLAIN_BATCH, ROUNDS = 50, 8
 LENGTHS = (1024, 2048, 4096, 8192, 16384)
+BARS = {"s4d": 4.0, "length": 1.1}  # times faster than plain at batch 32; times the price of a step, at most
 HEADER = "| | plain ms | last ms | times faster | limit ms | difference |\n|---|---|---|---|---|---|"
 
 
@@ -59,7 +61,7 @@ def main() -> None:
     print(f"{time.strftime('%Y-%m-%d')}, {machine}, Python {platform.python_version()}, {versions}", flush=True)
     arguments = ["--repeat", str(args.repeat), *(["--quick"] if args.quick else [])]
     for part in [args.part] if args.part else PARTS:
-        cores = {args.core} if part in ("pruned", "s4d", "length") else os.sched_getaffinity(0)
+        cores = {args.core} if part in ONE_CORE else os.sched_getaffinity(0)
         print(f"\n### {PARTS[part].__doc__} ({len(cores)} core{'s' if len(cores) > 1 else ''})", flush=True)
         for checkout in (*([args.against] if args.against else []), Path(__file__).parents[2]):
             print(f"\n{checkout}:\n" if args.against else "", flush=True)
@@ -93,14 +95,19 @@ def pruned(repeat: int, quick: bool) -> None:
 def s4d(repeat: int, quick: bool) -> None:
     """S4D of Image's size, 6 layers of 512 channels and 64 states"""
     print(HEADER)
+    found: dict[int, float] = {}
     for removed, batch in ((0.0, 4),) if quick else ((0.0, 4), (0.0, 32), (0.33, 32), (0.6, 32), (0.8, 32)):
         model = random_models.s4d(removed)
-        _row(f"batch {batch}, {removed:.0%} removed", model, model, batch, batch, repeat)
+        ratio = _row(f"batch {batch}, {removed:.0%} removed", model, model, batch, batch, repeat)
+        found.setdefault(batch, ratio)
+    batch, ratio = max(found.items())
+    print(f"\nBatch {batch}: {ratio:.1f} times faster, {_judged(ratio >= BARS['s4d'], BARS['s4d'])}", flush=True)
 
 
 def length(repeat: int, quick: bool) -> None:
     """S5 of Image's shape on longer and longer sequences, one at a time, and of Path-X's"""
     print("| | us a step | times the shortest's | MB a sequence |\n|---|---|---|---|")
+    said = []
     for task, lengths in {"image": (1024, 2048) if quick else LENGTHS, "pathx": () if quick else (16384,)}.items():
         programs = {steps: _long(replace(random_models.s5(task), length=steps)) for steps in lengths}
         times: dict[int, list[float]] = {steps: [] for steps in lengths}
@@ -111,10 +118,31 @@ def length(repeat: int, quick: bool) -> None:
                 for _ in range(count):
                     call()
                 times[steps].append(1e6 * (time.process_time() - began) / (count * steps))
-        shortest = statistics.median(times[min(lengths)]) if lengths else 1
+        shortest, ratio = statistics.median(times[min(lengths)]) if lengths else 1, 1.0
         for steps, found in times.items():
             ratio = statistics.median(found) / shortest
             print(f"| {task}, {steps:,} steps | {span(found)} | {ratio:.2f} | {programs[steps][1]:.1f} |", flush=True)
+        if len(times) > 1:
+            bar = _judged(ratio <= BARS["length"], BARS["length"])
+            said.append(f"{task}: {ratio:.2f} times the price of a step at {max(times):,}, {bar}")
+    print("\n" + "\n".join(said), flush=True)
+
+
+def precision(repeat: int, quick: bool) -> None:
+    """bfloat16 beside float32, S5"""
+    print("| | float32 ms | bfloat16 ms | times faster | difference |\n|---|---|---|---|---|")
+    for task in ("listops",) if quick else ("listops", "image"):
+        model = random_models.s5(task)
+        calls = {name: _engine(model, len(jax.devices()) if quick else PLAIN_BATCH, name) for name in PRECISIONS}
+        found = {name: np.asarray(call()) for name, (call, _) in calls.items()}
+        times: dict[str, list[float]] = {name: [] for name in calls}
+        for _ in range(repeat):
+            for name, (call, many) in calls.items():
+                times[name].append(1e3 * seconds(call) / many)
+        exact, small = (times[name] for name in PRECISIONS)
+        difference = np.abs(found["float32"] - found["bfloat16"]).max()
+        ratio = statistics.median(exact) / statistics.median(small)
+        print(f"| {task} | {span(exact)} | {span(small)} | {ratio:.2f} | {difference:.0e} |", flush=True)
 
 
 def _long(model: Model) -> tuple[Callable[[], Any], float]:
@@ -153,11 +181,13 @@ PARTS: dict[str, Callable[[int, bool], None]] = {
     "pruned": pruned,
     "s4d": s4d,
     "first": first,
+    "precision": precision,
 }
+ONE_CORE = ("pruned", "s4d", "length")
 
 
-def _row(name: str, ours: Model, theirs: Model, batch: int, plain_batch: int, repeat: int) -> None:
-    """One line: `ours` in last against `theirs` in the plain baseline."""
+def _row(name: str, ours: Model, theirs: Model, batch: int, plain_batch: int, repeat: int) -> float:
+    """One line: `ours` in last against `theirs` in the plain baseline; how many times faster it is."""
     x, lengths = theirs.batch(batch)
     config = theirs.spec.config
     if theirs.spec.blocks[0].family == "s5":
@@ -183,6 +213,11 @@ def _row(name: str, ours: Model, theirs: Model, batch: int, plain_batch: int, re
         f"| {difference:.0e} |",
         flush=True,
     )
+    return ratio
+
+
+def _judged(met: bool, bar: float) -> str:
+    return f"bar {bar:g}: {'met' if met else '**missed**'}"
 
 
 def _alone(model: Model, batch: int, repeat: int) -> list[float]:
@@ -191,13 +226,13 @@ def _alone(model: Model, batch: int, repeat: int) -> list[float]:
     return [1e3 * seconds(run) / many for _ in range(repeat)]
 
 
-def _engine(model: Model, batch: int) -> tuple[Callable[[], Any], int]:
+def _engine(model: Model, batch: int, precision: str = "float32") -> tuple[Callable[[], Any], int]:
     """last on at least so many sequences, as `last eval` runs it, and on how many."""
     devices = len(jax.devices())
     rounds = -(-batch // devices)
     x, lengths = model.batch(batch)
     x, lengths = (np.resize(array, (rounds * devices, *array.shape[1:])) for array in (x, lengths))
-    params = fold.fold(model.spec, model.variables, model.systems, model.length)
+    params = fold.fold(model.spec, model.variables, model.systems, model.length, precision)
     run = predictor(model, params, x, lengths)
     return lambda: run(x, lengths), len(x)
 

@@ -16,11 +16,11 @@ from commands import S4D, S5, UNSTABLE, Run, data
 from schemas import violations
 
 import last_cli as last
-from last_cli.api.progress import shown
 from last_cli.base import errors, record
 from last_cli.base.record import Result
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.display.figures import figure
+from last_cli.display.terminal import shown
 from last_cli.families.lti.config import ModelConfig
 
 FUNCTIONS = {name: value for name in last.__all__ if inspect.isfunction(value := getattr(last, name))}
@@ -47,7 +47,7 @@ def test_errors_are_reachable() -> None:
 def test_every_option_is_named_typed_and_described(name: str) -> None:
     function = FUNCTIONS[name]
     signature = inspect.signature(function)
-    described = re.sub(r"\n {12,}", " ", inspect.getdoc(function) or "")
+    described = re.sub(r"\n {8,}", " ", inspect.getdoc(function) or "")
     assert signature.return_annotation is not inspect.Parameter.empty
     for option, parameter in signature.parameters.items():
         assert parameter.kind is not inspect.Parameter.VAR_KEYWORD

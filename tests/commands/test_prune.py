@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from cases import SAMPLES
 from commands import DIGITS, S4D, S5, UNSTABLE, Run, data, fails
+from random_networks import digits
 
 import last_cli as last
 from last_cli.pruning import prune
@@ -85,6 +86,24 @@ def test_pruning_twice_chains_the_stamps(run: Run, tmp_path: Path) -> None:
     assert stamp["pruned"][1]["source"]["path"] == "once"
     assert stamp["pruned"][1]["source"]["digest"] == data(run, "score", "once")["checkpoint"]["digest"]
     assert stamp["task"]["name"] == "listops"
+
+
+def test_s4d_shrinks_and_the_report_names_the_sizes_of_both_shapes(run: Run) -> None:
+    report = data(run, "prune", S4D, "--ratio", "0.6")
+    assert report["shape"] == "rectangular"
+    kept = [layer["kept"] for layer in data(run, "score", S4D, "--ratio", "0.6")["layers"]]
+    assert kept == [layer["after"] for layer in report["layers"]]
+    assert kept == [64 * layer["stored"] for layer in report["layers"]]
+    assert report["states"] == {"before": 8192, "after": 3264}  # 3,276 would be exact
+    assert report["bytes"]["after"] < 0.66 * report["bytes"]["before"]
+    ragged = data(run, "prune", S4D, "--ratio", "0.6", "--shape", "ragged", "-n")
+    assert report["other_shape"] == {"shape": "ragged", "states": 3276, "bytes": ragged["bytes"]["after"]}
+    assert ragged["other_shape"] == {"shape": "rectangular", "states": 3264, "bytes": report["bytes"]["after"]}
+    _, out, err = run("prune", S4D, "--ratio", "0.6", "-n")
+    assert "ragged would keep 3,276, in arrays of 310 kB (-9.8%)" in " ".join((out + err).split())
+    page = run("prune", S4D, "--ratio", "0.6", "-n", "--format", "html")[1]
+    assert "ragged would keep 3,276" in page
+    assert "--shape rectangular shrinks them too" in run("prune", S4D, "--ratio", "0.6", "-n", "--shape", "ragged")[2]
 
 
 def test_the_input_is_never_touched(run: Run) -> None:
@@ -192,13 +211,14 @@ def test_refitting_needs_no_data_and_follows_any_criterion(run: Run) -> None:
 
 @pytest.mark.parametrize("criterion", ["balanced", "gn", "energy"])
 def test_yardsticks_write_what_evaluates_and_verifies(run: Run, criterion: str) -> None:
-    report = data(run, "prune", DIGITS, "--ratio", "0.3", "--criterion", criterion)
+    sample = digits().source.path
+    report = data(run, "prune", sample, "--ratio", "0.3", "--criterion", criterion)
     assert report["criterion"] == criterion
     assert report["states"]["after"] == report["states"]["before"] * 70 // 100
-    assert data(run, "verify", "pruned", "--against", DIGITS)["passed"]
-    hints = run("prune", DIGITS, "--ratio", "0.3", "--criterion", criterion, "-n")[2]
+    assert data(run, "verify", "pruned", "--against", sample)["passed"]
+    hints = run("prune", sample, "--ratio", "0.3", "--criterion", criterion, "-n")[2]
     assert "use --masked" in hints
-    result = data(run, "eval", "pruned", "--task", "digits", "--limit", "100", "--baseline", DIGITS)
+    result = data(run, "eval", "pruned", "--task", "digits", "--limit", "100", "--baseline", sample)
     assert result["baseline"]["agreement"] > 0.9
     assert f"{criterion} 0.3" in run("inspect", "pruned")[1]
 
@@ -206,14 +226,15 @@ def test_yardsticks_write_what_evaluates_and_verifies(run: Run, criterion: str) 
 @pytest.mark.parametrize(
     ("sample", "task", "method"),
     [
-        (DIGITS, "digits", ["--method", "reconstruct", "--calibration", "8"]),
+        (None, "digits", ["--method", "reconstruct", "--calibration", "8"]),
         (S4D, "listops", ["--refit", "--criterion", "aire", "--calibration", "4"]),
-        (DIGITS, "digits", ["--method", "balanced"]),
+        (None, "digits", ["--method", "balanced"]),
     ],
 )
 def test_what_is_changed_at_the_old_shapes_gives_the_same_answers(
-    run: Run, sample: str, task: str, method: list[str]
+    run: Run, sample: str | None, task: str, method: list[str]
 ) -> None:
+    sample = sample or digits().source.path
     run("prune", sample, "--ratio", "0.5", *method)
     masked = data(run, "prune", sample, "--ratio", "0.5", "--masked", "-o", "masked", *method)
     assert masked["masked"] and masked["parameters"]["before"] == masked["parameters"]["after"]

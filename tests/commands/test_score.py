@@ -8,20 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import DATA
+from cases import DATA, SAMPLES
 from commands import DIGITS, S4D, S5, Run, data, fails
 
 import last_cli as last
 from last_cli.formats.msgpack import pack_msgpack
 
 
-@pytest.mark.parametrize(("sample", "states"), [(S5, 128), (S4D, 8192), (DIGITS, 128)])
-def test_score_reports_every_layer(run: Run, sample: str, states: int) -> None:
+@pytest.mark.parametrize(("sample", "states", "groups"), [(S5, 128, 1), (S4D, 8192, 64), (DIGITS, 128, 1)])
+def test_score_reports_every_layer(run: Run, sample: str, states: int, groups: int) -> None:
     report = data(run, "score", sample, "--ratio", "0.33", "--per-state")
     assert report["schema"] == "last.score/1"
     assert report["last"] == last.__version__
     assert report["states"] == states == sum(layer["states"] for layer in report["layers"])
-    assert report["kept"] == states * 67 // 100
+    assert report["kept"] == states * 67 // 100 // groups * groups
     assert report["checkpoint"]["digest"].startswith("sha256:")
     for layer in report["layers"]:
         hinf, score = layer["per_state"]["hinf"], layer["per_state"]["score"]
@@ -56,6 +56,7 @@ def test_score_draws_a_figure(run: Run, tmp_path: Path) -> None:
     assert run("score", S5, "--ratio", "0.33", "--plot", "poles.svg")[0] == 0
     assert (tmp_path / "poles.svg").read_text().startswith("<?xml")
     assert "poles.txt" in fails(run, "score", S5, "--plot", "poles.txt")[0]
+    assert "layers/0/mixer is no linear system" in fails(run, "score", SAMPLES / "mamba2-kjv", "--plot", "poles.svg")[0]
 
 
 def test_score_takes_sequences_and_a_horizon(run: Run, tmp_path: Path) -> None:

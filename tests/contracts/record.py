@@ -51,7 +51,7 @@ score s5 --format json
 score s5 --per-state --ratio 0.33 --format json
 score s4d --per-state --ratio 0.5 --format json
 score s5
-score s4d --ratio 0.3 --shape rectangular --format json
+score s4d --ratio 0.3 --shape ragged --format json
 score s5 --criterion aire --format json
 score s5 --criterion hinf --scope layer --ratio 0.4 --format csv
 score s5 --criterion magnitude --format md
@@ -77,8 +77,8 @@ score s5 --min-states -1
 prune s5 --ratio 0.33 -o out --format json
 prune s5 --ratio 0.33 -o out
 prune s5 --ratio 0.5 -o out --force --criterion aire --format json
-prune s4d --ratio 0.5 -o s4d-ragged --format json
-prune s4d --ratio 0.5 -o s4d-rect --shape rectangular --format json
+prune s4d --ratio 0.5 -o s4d-ragged --shape ragged --format json
+prune s4d --ratio 0.5 -o s4d-rect --format json
 prune s4d --ratio 0.5 -o s4d-masked --masked --format json
 prune s5 --ratio 0.9 -o emptied --criterion hinf --min-states 0 --format json
 prune s5 --ratio 0.4 -o masked --masked --format json

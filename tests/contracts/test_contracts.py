@@ -294,9 +294,9 @@ def test_a_larger_ratio_keeps_a_subset_and_none_keeps_everything(kind: str, crit
     systems = [LAYERS[kind].system(seed) for seed in range(3)]
     found = [score(criterion, s, seed) for seed, s in enumerate(systems)]
     live = before = [s.live_mask for s in systems]
-    assert all(mask.all() for mask in select(found, live, 0.0, ties=chosen.threshold))
+    assert all(mask.all() for mask in select(found, live, 0.0, ties=chosen.ties))
     for ratio in np.linspace(0, 0.99, 34):
-        after = select(found, live, float(ratio), ties=chosen.threshold)
+        after = select(found, live, float(ratio), ties=chosen.ties)
         for smaller, larger in zip(after, before, strict=True):
             assert not (smaller & ~larger).any()
             assert smaller.any()

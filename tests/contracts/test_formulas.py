@@ -108,4 +108,4 @@ def test_random_is_uniform_and_fixed_by_its_generator() -> None:
 def test_only_the_reference_computes_in_single_precision_and_keeps_ties() -> None:
     for name in registry.names("criteria"):
         criterion = registry.get("criteria", name)
-        assert (criterion.dtype is np.float32, criterion.threshold) == (name == "last-reference",) * 2
+        assert (criterion.dtype is np.float32, criterion.ties == "stay") == (name == "last-reference",) * 2

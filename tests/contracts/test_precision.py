@@ -8,6 +8,7 @@ from commands import DIGITS, S4D, S5, Run, data
 
 import last_cli as last
 from last_cli.base.errors import UsageError
+from last_cli.evaluation import evaluate
 from last_cli.evaluation.evaluate import Request, follow_task, measure
 from last_cli.tasks.find import find
 
@@ -22,7 +23,16 @@ def test_bfloat16_changes_losses_a_little(sample: str, task: str) -> None:
     assert 1e-3 * exact.mean() < np.abs(small - exact).mean() < 0.05  # losses are small where all answers are sure
 
 
-def test_the_difference_is_shown(run: Run) -> None:
+def test_on_a_cpu_a_smaller_precision_is_refused(run: Run) -> None:
+    for command in (("eval", S5, "--task", "listops"), ("bench", S5)):
+        code, out, err = run(*command, "--precision", "bfloat16", "--device", "cpu")
+        said = " ".join(err.split())
+        assert (code, out) == (2, "") and "slower and less exact; expected float32" in said
+        assert "--device gpu" in said and "speed.py measures it" in said
+
+
+def test_the_difference_is_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "refuse_useless", lambda precision, devices: None)
     base = ("eval", S5, "--task", "listops", "--limit", "200")
     exact = data(run, *base)
     assert exact["precision"] == {"name": "float32"}

@@ -16,9 +16,12 @@ WAYS: dict[str, dict[str, Any]] = {
     "last": {"ratio": 0.5},
     "random": {"ratio": 0.5, "target": "channels"},
     "merge": {"ratio": 0.5},
-    "flap": {"ratio": 0.5},
+    "flap": {"ratio": 0.5, "target": "channels"},
+    "fisher": {"ratio": 0.5, "target": "heads", "refit": True},
+    "loss": {"ratio": 0.4},
     "sparsegpt": {"pattern": "2:4"},
 }
+MEASURED = ("flap", "fisher", "loss", "sparsegpt")
 
 
 def source() -> Path:
@@ -28,7 +31,7 @@ def source() -> Path:
 @pytest.mark.parametrize("criterion", WAYS)
 def test_the_same_command_twice_writes_the_same_bytes(criterion: str, tmp_path: Path) -> None:
     options = dict(WAYS[criterion])
-    if criterion in ("flap", "sparsegpt"):
+    if criterion in MEASURED:
         np.savez(tmp_path / "tokens.npz", x=np.random.default_rng(0).integers(0, 60, (4, 24)))
         options["calibration_file"] = tmp_path / "tokens.npz"
     reports, files = [], []
@@ -48,3 +51,9 @@ def test_every_group_keeps_so_many_whatever_the_ratio(target: str, least: int, s
     assert all(mask is not None and (mask.sum(axis=1) == least).all() for mask in (y.keep for y in found.layers))
     alone = last.score(source(), "random", target=target, ratio=0.99, scope=scope)
     assert all(mask is not None and (mask.sum(axis=1) == 1).all() for mask in (y.keep for y in alone.layers))
+
+
+@pytest.mark.parametrize(("least", "kept"), [(1, 1), (2, 2), (3, 4)])
+def test_so_many_groups_stay_rounded_up_to_a_divisor(least: int, kept: int) -> None:
+    report = last.prune(source(), 0.99, "merge", min_states=least).report
+    assert report is not None and [layer.after for layer in report.layers] == [kept] * 3

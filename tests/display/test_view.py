@@ -16,7 +16,9 @@ from commands import S5, Run, fails
 
 import last_cli as last
 from last_cli.base.errors import UsageError
+from last_cli.display.figures.sweep import _xy, draw_sweep
 from last_cli.display.forms import ENDINGS, form_of, show, text
+from last_cli.display.html import figure
 from last_cli.display.sheet import Sheet, write_table
 from last_cli.display.sweep import write_files
 from last_cli.display.view import Passed, View, detailed
@@ -134,6 +136,15 @@ def test_the_report_of_a_sweep_is_one_file_that_loads_nothing(tmp_path: Path) ->
     assert first.keys() == json.loads((tmp_path / "sweep.json").read_text())["points"][0].keys()
 
 
+def test_the_legend_is_outside_the_axes_and_what_is_not_pruned_one_point() -> None:
+    pytest.importorskip("matplotlib")
+    drawn = io.BytesIO()
+    draw_sweep(report(), drawn)
+    (whole,) = ElementTree.fromstring(drawn.getvalue()).iterfind("{*}g")
+    assert {"axes_1", "legend_1"} <= {part.get("id") for part in whole}
+    assert _xy(report(), report().means[:2], 1.0, 0.7)[0] == [0, 50.7]
+
+
 def html_text(page: str) -> str:
     """What stands in the page as it is, without its picture."""
     return re.sub(r'src="data:[^"]*"', "", page)
@@ -146,9 +157,26 @@ def test_a_figure_is_in_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
 
     view = View("t", {}, [SHEET], list, draw=draw)
     monkeypatch.setattr("last_cli.display.figures.figure.available", lambda: True)
-    assert '<img alt="t" src="data:image/svg+xml;base64,PHN2Zy8+">' in text(view, "html")
+    assert '<img alt="t" style="" src="data:image/svg+xml;base64,PHN2Zy8+">' in text(view, "html")
     monkeypatch.setattr("last_cli.display.figures.figure.available", lambda: False)
     assert "<img" not in text(view, "html")
+
+
+def test_a_page_names_its_columns_and_its_checkpoint_and_draws_its_bars() -> None:
+    sheet = Sheet(["layer", "", "H∞ min", "max"], [["a", "██░░", "-1 ± 2 ", "2"]], names={1: "bars", 3: "H∞ max"})
+    page = text(View("t", {"checkpoint": {"path": "<c>", "digest": "sha256:1"}}, [sheet], list), "html")
+    assert "<th>H∞ max</th>" in page and "bars" not in page and "█" not in page
+    assert '<div class="bar"><div style="width: 50%"></div></div>' in page
+    assert "<td>-1 ± 2 </td>" in page and "white-space: pre" in page  # what is right-aligned stays below its like
+    assert "&lt;c&gt;, sha256:1</footer>" in page
+
+
+def test_a_wide_figure_stays_legible_on_a_narrow_page() -> None:
+    def draw(out: Path | io.BytesIO) -> None:
+        assert isinstance(out, io.BytesIO)
+        out.write(b'<svg height="1pt" width="400.5pt"/>')
+
+    assert 'class="scroll"><img alt="t" style="min-width: 300pt"' in figure(draw, "t")
 
 
 @pytest.mark.parametrize("ending", sorted(ENDINGS))

@@ -30,9 +30,9 @@ def test_two_checkpoints_are_timed_on_the_same_inputs(run: Run, tmp_path: Path) 
 
 
 def test_the_report_says_all(run: Run) -> None:
-    report = data(run, "bench", S4D, S4D, "--repeat", "6", "--batch", "3", "--precision", "bfloat16")
+    report = data(run, "bench", S4D, S4D, "--repeat", "6", "--batch", "3")
     assert report["schema"] == "last.bench/1"
-    assert (report["length"], report["batch"], report["repeat"], report["precision"]) == (65, 3, 6, "bfloat16")
+    assert (report["length"], report["batch"], report["repeat"], report["precision"]) == (65, 3, 6, "float32")
     assert report["checkpoint"]["path"] == S4D and "device" in report
     for result in report["results"]:
         seconds = result["seconds"]
@@ -117,3 +117,6 @@ def test_the_api_refuses_what_makes_no_sense() -> None:
             last.bench(S5, **wrong)  # pyright: ignore[reportArgumentType]
     with pytest.raises(last.UsageError):
         last.bench()
+    with pytest.raises(last.UsageError, match="was changed since it was read") as caught:
+        last.bench(last.prune(S5, 0.5))
+    assert caught.value.hint == "save it first, and give the path"

@@ -99,7 +99,7 @@ def test_a_gradient_is_that_of_the_predictions_that_count() -> None:
 
 
 def test_a_gradient_holds_what_is_within_one_block_at_a_time() -> None:
-    width, inner, heads, states, steps = 32, 64, 4, 16, 512
+    width, inner, heads, states, steps = 32, 64, 4, 16, 256
     rows, sizes = inner + 2 * states, {"A_log": (heads,), "D": (heads,), "dt_bias": (heads,), "norm.weight": (inner,)}
     sizes |= {"in_proj.weight": (inner + rows + heads, width), "out_proj.weight": (width, inner)}
     sizes |= {"conv1d.weight": (rows, 1, 4), "conv1d.bias": (rows,)}

@@ -112,3 +112,9 @@ def test_a_state_close_to_the_unit_circle_keeps_its_precision_over_long_sequence
     found = run(scan.single(scan.prepare(system, 2048)), jnp.asarray(u))
     wanted = simulate(system, u[0])
     np.testing.assert_allclose(found[0], wanted, atol=1e-3 * np.abs(wanted).max())
+
+
+def test_the_fft_is_complex_of_the_next_length_that_is_fast() -> None:
+    found = [scan.fast_length(length) for length in (1, 2, 7, 31, 784, 1000, 1024, 1025, 16000, 16001)]
+    assert found == [1, 2, 8, 32, 800, 1000, 1024, 1080, 16000, 16200]
+    assert scan.prepare(KINDS["s4d"].system(), 1000)["spectrum"].shape[-1] == 1000

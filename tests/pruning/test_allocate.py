@@ -45,7 +45,10 @@ def test_stamp_and_report_say_which() -> None:
     small = reconstruct(observed()).at(0.5)
     step = small.checkpoint.stamp["pruned"][-1]
     assert step["logit_errors"][step["allocation"]] == min(step["logit_errors"].values())
-    assert step["held_out_logit_errors"].keys() == {"none", *(f"{r:g}" for r in correct.RIDGES)}
+    assert set(step["step_ridges"]) <= set(correct.RIDGES)
+    held = step["held_out_divergences"]
+    assert len(held) == len(step["step_ridges"]) + 1 <= correct.STEPS + 1
+    assert held == sorted(held, reverse=True)
     notes = " ".join(prune_view(small.report).details)
     assert step["allocation"] in notes and "held-out" in notes
 
@@ -69,16 +72,20 @@ def test_derivatives_are_those_of_finite_differences(fit: Fit) -> None:
     check_derivatives(fit)
 
 
-def test_the_step_helps_on_sequences_that_it_never_saw(sample: Observation) -> None:
-    fit = fit_of(sample)
-    chosen = allocate.allocate(fit, 0.7)
+def test_the_steps_help_on_sequences_that_they_never_saw(sample: Observation, monkeypatch: pytest.MonkeyPatch) -> None:
+    ck = sample.checkpoint
+    fit = fit_of(Observation(ck, from_task(ck, "listops", 96)))
+    chosen = allocate.allocate(fit, 0.8)
     C = [p.readouts(keep) for p, keep in zip(fit.layers, chosen.keep, strict=True)]
     found = correct.corrected(fit, chosen.keep, C)
-    assert found is not None and found.ridge is not None
+    monkeypatch.setattr(correct, "STEPS", 1)
+    first = correct.corrected(fit, chosen.keep, C)
+    assert found is not None and first is not None and len(found.ridges) > len(first.ridges) == 1
+    assert found.errors[:2] == first.errors and found.errors[-1] < found.errors[1]
     other = probe(fit.checkpoint, from_task(fit.checkpoint, "listops", 24, Draw(seed=5)))
     wanted = other.logits([p.system.C for p in fit.layers])
-    before, after = (allocate.relative_error(other.logits(c), wanted) for c in (C, found.C))
-    assert after < 0.95 * before
+    before, once, after = (allocate.divergence(other.logits(c), wanted) for c in (C, first.C, found.C))
+    assert max(once, after) < 0.9 * before
     for new, keep in zip(found.C, chosen.keep, strict=True):
         assert not new[:, :, :, ~keep[0]].any()
 
@@ -96,9 +103,37 @@ def test_three_times_longer_sequences_are_no_worse_than_after_a_plain_criterion(
     assert ours < plain / 2
 
 
+def test_no_step_is_taken_that_the_held_out_sequences_do_not_like(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(correct, "divergence", lambda answers, wanted: 1.0)
+    chosen = allocate.allocate(fit, 0.5)
+    C = [p.readouts(keep) for p, keep in zip(fit.layers, chosen.keep, strict=True)]
+    found = correct.corrected(fit, chosen.keep, C)
+    assert found is not None and not found.ridges and found.errors == [1.0]
+    assert found.C is C
+
+
+def test_roots_are_those_of_the_divergence() -> None:
+    """To second order: half of |R change|^2."""
+    rng = np.random.default_rng(0)
+    wanted, change = rng.normal(size=(5, 4)), 1e-3 * rng.normal(size=(5, 4))
+    roots = correct.roots_of(allocate.probabilities(wanted))
+    moved = np.einsum("nij,nj->ni", roots, change)
+    found = allocate.divergence(wanted + change, wanted)
+    assert found == pytest.approx(np.square(moved).sum(axis=1).mean() / 2, rel=1e-2)
+    np.testing.assert_allclose(roots @ np.ones(4), 0, atol=1e-12)
+
+
+def test_roots_have_no_rows_for_classes_that_no_answer_hangs_on() -> None:
+    p = np.array([[0.5, 0.5, 0, 0, 0], [0.001, 0, 0, 0, 0.999], [0.3, 0.7, 0, 0, 0]])
+    roots = correct.roots_of(p)
+    assert roots.shape == (3, 1, 5)
+    minded = p[:, :, None] * (np.eye(5) - p[:, None, :])
+    np.testing.assert_allclose(np.swapaxes(roots, 1, 2) @ roots, minded, atol=1e-12)
+
+
 def test_a_step_that_does_not_fit_in_memory_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(correct, "MOST_NUMBERS", 1000)
-    assert "step_ridge" not in reconstruct(observed()).at(0.5).checkpoint.stamp["pruned"][-1]
+    assert "step_ridges" not in reconstruct(observed()).at(0.5).checkpoint.stamp["pruned"][-1]
 
 
 def test_a_metric_is_raised_to_be_positive() -> None:

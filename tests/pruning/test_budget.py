@@ -13,7 +13,7 @@ from commands import S5, Run, data, fails
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from language_models import directories
-from random_networks import digits, held
+from random_networks import digits, features, held, shared
 
 import last_cli as last
 from last_cli.base.errors import AnswerIsNo, UsageError
@@ -23,6 +23,7 @@ from last_cli.evaluation.judge import selection_request
 from last_cli.pruning import budget as searching
 from last_cli.pruning.calibration import measurements as network
 from last_cli.pruning.calibration import request
+from last_cli.pruning.select import Shape
 from last_cli.results.search import Search, SearchPoint
 
 curves = st.lists(st.booleans(), min_size=2, max_size=101)
@@ -110,6 +111,18 @@ def test_max_error_needs_no_labels_and_measures_on_other_inputs_than_it_fits(sam
     assert (search["sequences"], search["skipped"], report["calibration"]["sequences"]) == (16, 16, 16)
     assert all((p["error"] <= 0.004) == p["within"] for p in search["points"])
     assert 0.2 < search["chosen"] == report["ratio"]
+
+
+def test_a_budget_is_measured_at_the_shape_that_it_is_asked_for(tmp_path: Path) -> None:
+    ck = shared("s4d", states=10, features=4)
+    np.savez(tmp_path / "x.npz", x=features(8).x)
+    shapes: list[Shape | None] = [None, "ragged"]
+    for shape in shapes:
+        small = last.prune(ck, max_error=0.2, calibration_file=tmp_path / "x.npz", shape=shape, assume=True)
+        report = small.report
+        assert report is not None and report.search is not None and report.ratio == report.search.chosen
+        assert all(layer.after == 4 * layer.stored for layer in report.layers) == (shape is None)
+        assert small.digest == last.prune(ck, report.ratio, shape=shape).digest
 
 
 @given(st.lists(st.floats(-2, 6), min_size=101, max_size=101), st.floats(0, 1), st.floats(1, 4), st.booleans())

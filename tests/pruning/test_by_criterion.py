@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 from random_layers import classifier, write
 from random_networks import shared
+from schemas import violations
 
 import last_cli as last
 from last_cli import formats
 from last_cli.base.errors import UsageError
+from last_cli.display.prune import prune_view
 from last_cli.formats import Key
 
 Arrays = dict[Key, np.ndarray]
@@ -123,13 +127,14 @@ def test_pruning_twice_chains_the_stamps_and_counts_live_states_alone(kind: str,
     once = pruned(ck, tmp_path / "once", 0.5)
     assert last.score(once).states == states // 2
     twice = pruned(once, tmp_path / "twice", 0.5)
-    assert last.score(twice).states == states // 4
+    quarter = states // 4 // ck.layers[0].sizes.groups * ck.layers[0].sizes.groups
+    assert last.score(twice).states == quarter
     first, second = twice.stamp["pruned"]
     assert first == once.stamp["pruned"][0]
     assert second["source"] == {"path": str(tmp_path / "once"), "digest": once.digest, "step": None}
     assert first["source"]["digest"] == ck.digest
     report = last.prune(once, 0.5).report
-    assert report is not None and report.states == (states // 2, states // 4)
+    assert report is not None and report.states == (states // 2, quarter)
 
 
 @every_family
@@ -143,22 +148,75 @@ def test_pruning_in_memory_twice_is_pruning_on_disk_twice(kind: str, tmp_path: P
 
 def test_a_hundred_s4d_states_lose_exactly_the_ratio_over_ragged_channels(tmp_path: Path) -> None:
     ck = shared("s4d", blocks=1, states=25, features=4)
-    small = pruned(ck, tmp_path / "pruned", 0.33)
+    small = pruned(ck, tmp_path / "pruned", 0.33, shape="ragged")
     (layer,) = last.score(small).layers
     counts = layer.live.sum(axis=1)
     assert counts.sum() == 67 and len(set(counts)) > 1
     assert layer.live.shape == (4, counts.max())
 
 
-def test_shape_rectangular_keeps_as_many_in_every_channel(tmp_path: Path) -> None:
-    ck = shared("s4d", states=10, features=4)
-    small = pruned(ck, tmp_path / "pruned", 0.5, shape="rectangular")
+@pytest.mark.parametrize("kind", ["s4d", "s4d-pairs-two-directions"])
+def test_s4d_keeps_as_many_in_every_channel_and_the_arrays_shrink(kind: str, tmp_path: Path) -> None:
+    ck = shared(kind, states=10, features=4)
+    report = last.prune(ck, 0.53).report
+    assert report is not None and report.shape == "rectangular"
+    assert report.states == (80, 36)  # the largest multiple of 4 channels not above the exact 37
+    assert [layer.stored * 4 for layer in report.layers] == [layer.after for layer in report.layers]
+    small = pruned(ck, tmp_path / "pruned", 0.53)
     for layer in last.score(small).layers:
         assert layer.live.all()
-    assert last.score(small).states <= 40
-    report = last.prune(ck, 0.5, shape="rectangular").report
-    assert report is not None
-    assert [layer.stored * 4 for layer in report.layers] == [layer.after for layer in report.layers]
+    assert small.stamp["pruned"][0]["shape"] == "rectangular"
+    sizes = {key: math.prod(leaf.shape) for key, leaf in ck.leaves.items()}
+    along = sum(sizes[y.leaves[leaf]] for y in ck.layers for leaf in y.units["states"].segments if leaf in y.leaves)
+    gone = ck.parameters - small.parameters
+    assert gone == along * (80 - 36) // 80
+    assert last.verify(small, ck).passed
+
+
+def test_the_score_keeps_what_pruning_keeps_in_either_shape() -> None:
+    ck = shared("s4d", states=10, features=4)
+    for shape in (None, "ragged"):
+        stamp = last.prune(ck, 0.53, shape=shape).stamp["pruned"][0]
+        for entry, layer in zip(stamp["layers"], last.score(ck, ratio=0.53, shape=shape).layers, strict=True):
+            assert layer.keep is not None
+            assert entry["kept"] == [np.flatnonzero(row).tolist() for row in layer.keep]
+
+
+def test_masked_keeps_the_same_states_in_either_shape() -> None:
+    ck = shared("s4d", states=10, features=4)
+    for shape in (None, "ragged"):
+        small, masked = (last.prune(ck, 0.53, shape=shape, masked=masked) for masked in (False, True))
+        kept = [[entry["kept"] for entry in one.stamp["pruned"][0]["layers"]] for one in (small, masked)]
+        assert kept[0] == kept[1]
+        assert masked.report is not None and masked.report.other_shape is None
+
+
+@pytest.mark.parametrize("how", [{}, {"criterion": "aire"}, {"method": "balanced"}])
+def test_the_report_has_the_sizes_of_the_other_shape(how: dict[str, Any]) -> None:
+    ck = shared("s4d", states=10, features=4)
+    one, other = (last.prune(ck, 0.5, shape=shape, **how).report for shape in ("rectangular", "ragged"))
+    assert one is not None and other is not None and one.other_shape is not None and other.other_shape is not None
+    assert (one.other_shape.shape, other.other_shape.shape) == ("ragged", "rectangular")
+    assert (one.other_shape.states, one.other_shape.bytes) == (other.states.after, other.bytes.after)
+    assert (other.other_shape.states, other.other_shape.bytes) == (one.states.after, one.bytes.after)
+    assert violations(one.as_json()) == []
+    text = "\n".join(prune_view(one).lines)
+    assert "shape rectangular" in text and "ragged would keep" in text
+
+
+def test_the_reference_keeps_the_published_shape_unasked() -> None:
+    ck = shared("s4d", states=10, features=4)
+    chosen = [last.prune(ck, 0.5, "last-reference", shape=shape) for shape in (None, "ragged", "rectangular")]
+    assert [one.report.shape for one in chosen if one.report] == ["ragged", "ragged", "rectangular"]
+    assert chosen[0].digest == chosen[1].digest != chosen[2].digest
+
+
+def test_kept_states_have_the_shape_of_their_list() -> None:
+    ck = shared("s4d", states=10, features=4)
+    for shape in ("rectangular", "ragged"):
+        small = last.prune(ck, 0.53, shape=shape)
+        report = last.prune(ck, keep=small.stamp).report
+        assert report is not None and report.shape == shape
 
 
 def test_shape_rectangular_changes_nothing_in_s5() -> None:

@@ -14,6 +14,7 @@ from random_networks import features, observed, shared
 import last_cli as last
 from last_cli.base import registry
 from last_cli.base.errors import CheckpointError, UsageError
+from last_cli.evaluation import synthetic
 from last_cli.evaluation.inputs import Inputs
 from last_cli.pruning.calibration import measurements as network
 from last_cli.pruning.calibration import observe, request
@@ -103,6 +104,14 @@ def test_a_tree_that_is_no_classifier_is_refused_as_elsewhere(tmp_path: Path) ->
     ck = trained(last.load(write(tmp_path / "ckpt", arrays)))
     with pytest.raises(CheckpointError, match="no params/decoder/kernel of two axes, so no classifier can be built"):
         last.score(ck, "gn")
+
+
+def test_the_first_progress_comes_before_what_takes_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = list[tuple[Any, ...]]()
+    monkeypatch.setattr(synthetic, "sequences", lambda *_, **__: pytest.fail(f"seen so far: {seen}"))
+    with pytest.raises(pytest.fail.Exception, match="calibrate"):
+        observe.observe(trained(shared()), GN, progress=lambda *done: seen.append(done))
+    assert seen == [("calibrate", 0, 8)]
 
 
 def test_logits_that_overflow_are_counted_in_the_first_batch() -> None:

@@ -154,5 +154,9 @@ def test_nothing_else_may_choose() -> None:
         last.prune(source, ratio=0.5, keep=WRONG["no `kept`"])
     with pytest.raises(UsageError, match="cuts and changes nothing else"):
         last.prune(source, keep=WRONG["no `kept`"], refit=True)
+    with pytest.raises(UsageError, match="multiple_of rounds what a ratio keeps"):
+        last.prune(source, keep=WRONG["no `kept`"], multiple_of=8)
+    with pytest.raises(UsageError, match="strict goes with a budget"):
+        last.prune(source, keep=WRONG["no `kept`"], strict=True)
     with pytest.raises(UsageError, match="no such file"):
         last.prune(source, keep="missing.json")

@@ -56,6 +56,30 @@ def test_scores_means_kept_heads_and_biases_are_those_that_are_recorded(name: st
         np.testing.assert_array_equal(keep, all_ >= np.sort(all_, axis=None)[-keep.sum()])
 
 
+@pytest.mark.parametrize("name", ["ssm_norm_before_gate", "hf_base"])
+def test_channels_score_what_heads_are_means_of_and_their_bias_is_what_goes(name: str, tmp_path: Path) -> None:
+    with np.load(RECORDED) as found:
+        heads, means = found[f"{name}/flap"], found[f"{name}/mean"]
+    options: dict[str, Any] = {**asked(name, tmp_path), "target": "channels"}
+    report = last.score(source(name), ratio=0.5, **options)
+    kept = [y.keep for y in report.layers if y.keep is not None]
+    for layer, wanted in zip(report.layers, heads, strict=True):
+        np.testing.assert_allclose(layer.scores.mean(axis=1), wanted, rtol=1e-3, atol=1e-5)
+    counts = [mask.sum(axis=1) for mask in kept]
+    assert all((count == count[0]).all() for count in counts)  # in every head of a layer as many
+    assert sum(mask.sum() for mask in kept) <= 0.5 * sum(mask.size for mask in kept)
+    whole = last.load(source(name))
+    small = last.prune(whole, 0.5, **options)
+    made = [layer.leaves.get("out_proj.bias") for layer in small.layers]
+    for layer, key, mask, mean in zip(whole.layers, made, kept, means, strict=True):
+        if key is not None:
+            weight = whole.arrays(layer)["out_proj.weight"].astype(np.float64)
+            by_hand = weight @ (mean.ravel() * ~mask.ravel())
+            np.testing.assert_allclose(small.read([key])[key], by_hand, rtol=1e-3, atol=1e-6)
+    assert (made[0] is not None) == (name == "hf_base")  # mamba_ssm has no bias of out_proj alone
+    assert last.verify(last.load(last.save(small, tmp_path / "small")), whole).passed
+
+
 @pytest.mark.parametrize("name", ["hf_base", "hf_bias_noconvbias", "falcon_h1_norm"])
 def test_a_model_of_transformers_gets_the_bias(name: str, tmp_path: Path) -> None:
     options, whole = asked(name, tmp_path), last.load(source(name))

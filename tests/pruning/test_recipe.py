@@ -15,7 +15,7 @@ from last_cli.pruning.recipe import Recipe
     ("options", "message"),
     [
         ({"scope": "foo"}, "scope is 'foo', expected global or layer"),
-        ({"shape": "square"}, "shape is 'square', expected ragged or rectangular"),
+        ({"shape": "square"}, "shape is 'square', expected rectangular or ragged"),
         ({"method": "reconstrukt"}, "unknown method 'reconstrukt'"),
     ],
 )

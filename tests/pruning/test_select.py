@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from random_layers import fixed
 
-from last_cli.pruning.select import indices, kept_count, rectangular, select
+from last_cli.pruning.select import Rule, equal_counts, indices, kept_count, rectangular, select, shape_of
 
 # Few different values, so that there are many ties.
 few_values = st.integers(0, 4).map(float)
 ratios = st.floats(0, 1, exclude_max=True)
+ties_ = st.sampled_from([None, "stay", "go"])
 
 
 @st.composite
@@ -79,8 +80,8 @@ def test_what_stays_scores_at_least_as_much_as_what_goes(drawn: tuple[list, list
 
 
 @fixed
-@given(layers(), ratios, ratios, st.sampled_from(["global", "layer"]), st.integers(0, 2), st.booleans())
-def test_a_larger_ratio_keeps_a_subset(drawn, one: float, other: float, scope, guard: int, ties: bool) -> None:
+@given(layers(), ratios, ratios, st.sampled_from(["global", "layer"]), st.integers(0, 2), ties_)
+def test_a_larger_ratio_keeps_a_subset(drawn, one: float, other: float, scope, guard: int, ties) -> None:
     scores, live = drawn
     low, high = sorted((one, other))
     larger = select(scores, live, low, scope=scope, min_states=guard, ties=ties)
@@ -89,8 +90,8 @@ def test_a_larger_ratio_keeps_a_subset(drawn, one: float, other: float, scope, g
 
 
 @fixed
-@given(layers(), ratios, st.sampled_from(["global", "layer"]), st.booleans())
-def test_padding_is_never_kept_and_never_counted(drawn: tuple[list, list], ratio: float, scope, ties: bool) -> None:
+@given(layers(), ratios, st.sampled_from(["global", "layer"]), ties_)
+def test_padding_is_never_kept_and_never_counted(drawn: tuple[list, list], ratio: float, scope, ties) -> None:
     scores, live = drawn
     keep = select(scores, live, ratio, scope=scope, ties=ties)
     assert not any((k & ~m).any() for k, m in zip(keep, live, strict=True))
@@ -135,7 +136,7 @@ def released_masks(scores: np.ndarray, percent: int) -> np.ndarray:
 @given(hnp.arrays(float, (3, 8), elements=few_values), st.integers(0, 99))
 def test_with_ties_the_choice_is_the_released_codes(scores: np.ndarray, percent: int) -> None:
     rows = [row[None] for row in scores]
-    found = select(rows, [np.ones(r.shape, bool) for r in rows], percent / 100, min_states=0, ties=True)
+    found = select(rows, [np.ones(r.shape, bool) for r in rows], percent / 100, min_states=0, ties="stay")
     np.testing.assert_array_equal(np.concatenate(found), released_masks(scores, percent))
 
 
@@ -143,37 +144,80 @@ channels = st.integers(2, 4).flatmap(lambda rows: layers(rows=rows, padding=Fals
 
 
 @fixed
-@given(channels, ratios)
-def test_rectangular_keeps_as_many_in_every_channel_and_each_its_best(drawn: tuple[list, list], ratio: float) -> None:
+@given(channels, ratios, st.sampled_from(["global", "layer"]), st.integers(0, 5))
+def test_rectangular_keeps_as_many_in_every_channel_and_each_its_best(drawn, ratio: float, scope, guard: int) -> None:
     scores, live = drawn
-    for score, mask in zip(scores, rectangular(scores, live, select(scores, live, ratio)), strict=True):
+    for score, mask in zip(scores, rectangular(scores, live, ratio, scope=scope, min_states=guard), strict=True):
         counts = mask.sum(axis=1)
-        assert (counts == counts[0]).all() and counts[0] >= 1
+        assert (counts == counts[0]).all() and mask.sum() >= min(guard, mask.size)
         for row, kept in zip(score, mask, strict=True):
-            assert kept.all() or row[kept].min() >= row[~kept].max()
+            assert kept.all() or not kept.any() or row[kept].min() >= row[~kept].max()
 
 
 @fixed
-@given(channels, ratios)
-def test_rectangular_keeps_no_more_than_asked_but_for_the_one_state_that_must_stay(drawn, ratio: float) -> None:
+@given(channels, ratios, st.sampled_from(["global", "layer"]), st.integers(0, 5))
+def test_rectangular_keeps_the_largest_multiple_of_the_channels(drawn, ratio: float, scope, guard: int) -> None:
     scores, live = drawn
-    keep = select(scores, live, ratio)
-    forced = sum(max(len(mask) - int(mask.sum()), 0) for mask in keep)
-    assert total(rectangular(scores, live, keep)) <= total(keep) + forced
+    masks, rows = rectangular(scores, live, ratio, scope=scope, min_states=guard), len(live[0])
+    guarded = [rows * math.ceil(min(guard, mask.size) / rows) for mask in live]
+    each = [kept_count(mask.size, ratio) // rows * rows for mask in live]
+    if scope == "layer":
+        assert [int(mask.sum()) for mask in masks] == [max(*pair) for pair in zip(each, guarded, strict=True)]
+    else:
+        assert total(masks) == max(kept_count(total(live), ratio) // rows * rows, sum(guarded))
+
+
+@fixed
+@given(layers(), ratios, ratios, st.sampled_from(["global", "layer"]), st.integers(0, 2))
+def test_rectangular_keeps_a_subset_at_a_larger_ratio(drawn, one: float, other: float, scope, guard: int) -> None:
+    scores, live = drawn
+    low, high = sorted((one, other))
+    larger, smaller = (rectangular(scores, live, r, scope=scope, min_states=guard) for r in (low, high))
+    assert not any((s & ~m).any() for s, m in zip(smaller, larger, strict=True))
+
+
+@fixed
+@given(layers(rows=1), ratios, st.sampled_from(["global", "layer"]), st.integers(0, 2))
+def test_rectangular_is_the_usual_choice_where_layers_are_one_group(drawn, ratio: float, scope, guard: int) -> None:
+    scores, live = drawn
+    pair = (function(scores, live, ratio, scope=scope, min_states=guard) for function in (rectangular, select))
+    for mine, usual in zip(*pair, strict=True):
+        np.testing.assert_array_equal(mine, usual)
 
 
 def test_rectangular_keeps_no_padding_however_it_scores() -> None:
     scores, live = [np.array([[9.0, 2, 3], [1, 2, 3]])], [np.array([[False, True, True], [True, True, True]])]
-    assert rectangular(scores, live, [live[0]])[0].tolist() == [[False, True, True], [False, True, True]]
+    assert rectangular(scores, live, 0.2)[0].tolist() == [[False, True, True], [False, True, True]]
     live = [np.array([[False, False, True], [True, True, True]])]
-    assert rectangular(scores, live, [live[0]])[0].tolist() == [[False, False, True], [False, True, True]]
+    assert rectangular(scores, live, 0.25)[0].tolist() == [[False, False, True], [False, True, True]]
+    live = [np.zeros((2, 3), bool)]
+    assert not rectangular(scores, live, 0.0)[0].any()
 
 
-def test_rectangular_gives_what_rounding_leaves_to_the_layers_that_lost_most() -> None:
-    scores = [np.arange(8.0).reshape(2, 4)[:, ::-1]] * 3
-    live = [np.ones((2, 4), bool)] * 3
-    keep = [np.arange(8).reshape(2, 4) < n for n in (3, 5, 4)]
-    assert [m.sum(axis=1).tolist() for m in rectangular(scores, live, keep)] == [[2, 2], [2, 2], [2, 2]]
+def test_layers_keep_about_what_a_ranking_of_all_states_leaves_them() -> None:
+    high, low = np.arange(8.0).reshape(2, 4) + 5, np.arange(8.0).reshape(2, 4)
+    live = [np.ones((2, 4), bool)] * 2
+    ragged, even = (function([high, low], live, 0.5) for function in (select, rectangular))
+    assert [int(mask.sum()) for mask in ragged] == [7, 1]
+    assert [mask.sum(axis=1).tolist() for mask in even] == [[3, 3], [1, 1]]
+
+
+def test_the_first_states_of_a_layer_count_as_its_best_one() -> None:
+    scores = [np.array([[9.0, 8, 7], [9, 8, 7]]), np.array([[10.0, 1, 1], [0, 0, 0]])]
+    live = [np.ones((2, 3), bool)] * 2
+    assert [int(m.sum()) for m in rectangular(scores, live, 0.5, min_states=0)] == [4, 2]
+
+
+def test_where_every_group_keeps_as_many_rounding_goes_to_the_layers_that_lost_most() -> None:
+    scores = [np.arange(9.0).reshape(3, 3), np.arange(9.0).reshape(3, 3) + 0.5]
+    live = [np.ones((3, 3), bool)] * 2
+    masks = equal_counts(scores, live, 0.5, Rule(even=True))
+    assert [mask.sum(axis=1).tolist() for mask in masks] == [[1, 1, 1], [2, 2, 2]]
+
+
+def test_a_choice_says_its_shape() -> None:
+    even, odd = np.array([[True, False], [False, True]]), np.array([[True, True], [False, True]])
+    assert (shape_of([even, odd]), shape_of([even, np.ones((2, 3), bool)])) == ("ragged", "rectangular")
 
 
 def test_indices_are_in_order_and_padded_with_minus_one() -> None:

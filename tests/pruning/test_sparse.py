@@ -173,7 +173,7 @@ def test_blocks_one_by_one_are_the_network(tmp_path: Path) -> None:
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"criterion": "last", "target": "weights"}, "last neither scores nor removes weights"),
-    ({"criterion": "wanda", "calibration_file": None}, "wanda measures on text"),
+    ({"criterion": "wanda", "calibration_file": None}, "wanda measures the inputs of the weights on text"),
     ({"criterion": "wanda", "target": "heads"}, "removes no heads"),
     ({"criterion": "wanda", "pattern": "4:2"}, "expected N:M"),
     ({"criterion": "wanda", "pattern": "1:4"}, "zeroes 0.75 of the weights"),

@@ -48,6 +48,7 @@ def test_masked_points_are_what_the_compact_checkpoints_give(
     observation = observe(ck, Recipe(), Calibration(8, task))
     monkeypatch.setattr(sweep, "observe", lambda *asked: observation)  # measured once
     report = last.sweep(ck, task, ratios=[0.5], criteria=names, seeds=1, calibration=8, limit=60)
+    assert report.settings["shape"] == ("rectangular" if ck.family == "s4d" else "ragged")
     for point, name in zip(report.points, names, strict=True):
         recipe = named(name, Recipe())
         method: Method = registry.get("methods", recipe.method)

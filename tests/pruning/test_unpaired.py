@@ -99,10 +99,35 @@ def test_the_loss_of_phi_mamba_is_that_of_the_token_just_read(tmp_path: Path) ->
         assert np.abs(layer.scores - other.scores).max() > 0.1 * layer.scores.max()
 
 
-def test_what_the_papers_code_cannot_do_is_refused() -> None:
+@pytest.mark.parametrize("percent", [25, 50])
+def test_flap_of_the_papers_code_keeps_one_head_fewer(percent: int, tmp_path: Path) -> None:
+    file = calibration("hf_base", tmp_path)
+    report = last.score(
+        directories() / "hf_base" / "checkpoint", "reference-flap", ratio=percent / 100, calibration_file=file
+    )
+    with np.load(DATA / "flap.npz") as found:
+        wanted = found[f"hf_base/flap_{percent}"]
+    np.testing.assert_array_equal([y.keep.ravel() for y in report.layers if y.keep is not None], wanted)
+
+
+@pytest.mark.parametrize("percent", [25, 50])
+def test_where_its_hook_never_fires_the_first_head_of_each_layer_is_left(
+    percent: int, source: Path, tmp_path: Path
+) -> None:
+    """As recorded of ssm_base, ssm_no_rmsnorm and ssm_norm_before_gate, whatever was asked for."""
+    file = calibration("ssm_base", tmp_path)
+    small = last.prune(source, percent / 100, "reference-flap", calibration_file=file)
+    assert [layer["kept"] for layer in small.stamp["pruned"][-1]["layers"]] == [[0]] * 2
+    assert last.verify(last.load(last.save(small, tmp_path / "out")), source).passed
+
+
+def test_what_the_papers_code_cannot_do_is_refused(tmp_path: Path) -> None:
     groups = last.load(directories() / "hf_groups" / "checkpoint")
     with pytest.raises(UsageError, match="the paper's code ranks the states of all 4 groups for each of them"):
         last.prune(groups, 0.5, "reference-magnitude")
+    np.savez(tmp_path / "tokens.npz", x=np.arange(24).reshape(2, 12))
+    with pytest.raises(UsageError, match="without regard to the 4 groups that share B and C, and its model"):
+        last.prune(groups, 0.5, "reference-flap", calibration_file=tmp_path / "tokens.npz")
     base = last.load(directories() / "hf_base" / "checkpoint")
     with pytest.raises(UsageError, match="reference-magnitude, which pairs B and C anew"):
         last.prune(base, 0.5, "reference-magnitude", refit=True)

@@ -148,17 +148,20 @@ def report_of(small: last.Checkpoint) -> PruneReport:
 
 
 def check_derivatives(fit: Fit) -> None:
-    """Along the whitened directions of one layer, for every sequence and class."""
+    """Along the whitened directions of one layer, for every sequence and combination of classes."""
     keep = [np.ones(p.system.lam.shape, bool) for p in fit.layers]
     keep[0][0, 2] = False
     C = [p.readouts(mask) for p, mask in zip(fit.layers, keep, strict=True)]
     whitenings = [Whitening(*correct._sides(p, mask)) for p, mask in zip(fit.layers, keep, strict=True)]
-    rows = fit.probe.derivatives(C, whitenings, 8)
+    roots = correct.roots_of(np.random.default_rng(0).dirichlet(np.ones(fit.probe.classes), 8))
+    rows = fit.probe.derivatives(C, whitenings, roots)
     for first in (0, 1):
         along = np.random.default_rng(first).normal(size=rows[first].shape[0]).astype(np.float32)
-        moved = correct._step(fit, whitenings, [r if i == first else 0 * r for i, r in enumerate(rows)], along, C)
+        moved = list(C)
+        moved[first] = correct._moved(fit.layers[first], whitenings[first], along @ rows[first], C[first])
         size = 1e-2 / max(float(np.abs(m - c).max()) for m, c in zip(moved, C, strict=True))
         there, back = ([c + s * size * (m - c) for m, c in zip(moved, C, strict=True)] for s in (1, -1))
-        change = (fit.probe.logits(there) - fit.probe.logits(back))[:8].ravel() / 2
+        change = (fit.probe.logits(there) - fit.probe.logits(back))[:8] / 2
+        change = np.einsum("nij,nj->ni", roots, change).ravel()
         predicted = size * rows[first] @ (along @ rows[first])
         np.testing.assert_allclose(change, predicted, atol=0.02 * np.abs(predicted).max())

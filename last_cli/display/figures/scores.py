@@ -17,6 +17,9 @@ from last_cli.results.score import LayerScore, ScoreReport
 COLUMNS, DISC = 4, 1.9
 """Discs in a row, and the inches of one."""
 
+LOWEST = 0.02
+"""The share of states that has the darkest colour: a single one far below the others would take all colours."""
+
 MANY = 2000
 """More points than this are drawn as a picture, or an SVG would be megabytes."""
 
@@ -42,7 +45,7 @@ def draw_scores(report: ScoreReport, out: Path | io.BytesIO) -> None:
         for i in range(len(report.layers), rows * columns):
             axes[f"disc {i}"].set_axis_off()
         discs = [axes[f"disc {i}"] for i in range(len(report.layers))]
-        made.colorbar(drawn[0], ax=discs, label=f"log10 {report.criterion} score", shrink=0.8, aspect=30)
+        made.colorbar(drawn[0], ax=discs, label=f"log10 {report.criterion} score", shrink=0.8, aspect=30, extend="min")
         _bars(axes["bars"], report)
         n = f"n = {report.states:,} {report.target}"
         made.suptitle(f"{named(report.checkpoint)}: discretised poles, {n}", fontsize=9)
@@ -57,7 +60,9 @@ def _range(report: ScoreReport) -> tuple[float, float]:
     """Of the logarithms of all scores, so that colours compare between layers."""
     found = np.concatenate([layer.scores[layer.live] for layer in report.layers]).astype(float)
     positive = found[found > 0]
-    return (float(np.log10(positive.min())), float(np.log10(positive.max()))) if positive.size else (0.0, 1.0)
+    if not positive.size:
+        return 0.0, 1.0
+    return float(np.log10(np.quantile(positive, LOWEST))), float(np.log10(positive.max()))
 
 
 def _disc(axes: Any, layer: LayerScore, name: str, limits: tuple[float, float]) -> Any:

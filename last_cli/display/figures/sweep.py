@@ -13,14 +13,16 @@ from last_cli.display.figures.figure import COLOURS, GREY, MARKERS, explain, fig
 from last_cli.results.sweep import SweepMean, SweepReport
 from last_cli.tasks.task import ACCURACY
 
-SIZE = (4.8, 3.7)
+SIZE = (6.2, 3.5)
+FEW = len(COLOURS)
+"""More recipes than there are colours have broken lines too."""
 FRONT = "Pareto-optimal"
 RING: dict[str, Any] = {"s": 62, "facecolors": "none", "edgecolors": "0.15", "linewidths": 0.8}
 CHANCE = "random"
 """The recipe that any other has to beat, drawn in grey; no other is."""
 
-SPREAD = 0.45
-"""Side by side, the recipes take this share of the room between two ratios."""
+SPREAD, APART = 0.45, 1.7
+"""Side by side, the recipes take this share of the room between two ratios, each at most so many percent."""
 
 BARS = "bars: ± 1 standard error of the paired difference to the unpruned model"
 
@@ -37,7 +39,7 @@ def draw_sweep(report: SweepReport, out: Path | io.BytesIO) -> None:
         scale = 100 if as_share else 1.0
         axes.axhline(scale * base, color="0.55", lw=0.9, ls=(0, (5, 3)), zorder=1, label="unpruned")
         aside = _aside(report.ratios, len(report.criteria))
-        for i, (name, (colour, marker)) in enumerate(_marks(report.criteria).items()):
+        for i, (name, (colour, marker, dashes)) in enumerate(_marks(report.criteria).items()):
             line = sorted((mean for mean in means if mean.criterion == name), key=lambda mean: mean.ratio)
             front = [mean for mean in line if mean.pareto]
             axes.errorbar(
@@ -49,6 +51,7 @@ def draw_sweep(report: SweepReport, out: Path | io.BytesIO) -> None:
                 markeredgecolor="white",
                 markeredgewidth=0.6,
                 lw=1.3,
+                ls=dashes,
                 elinewidth=0.9,
                 capsize=2,
                 label=f"{name} ({line[0].seeds} seeds)" if line[0].seeds > 1 else name,
@@ -62,7 +65,7 @@ def draw_sweep(report: SweepReport, out: Path | io.BytesIO) -> None:
             title=_title(report),
         )
         axes.grid(axis="y", color="0.92", lw=0.6)
-        axes.legend(*_legend(axes), loc="lower left" if as_share else "upper left", frameon=False)
+        made.legend(*_legend(axes), loc="outside right center", frameon=False)
         explain(made, BARS + (", seeds included" if any(mean.seeds > 1 for mean in means) else ""))
 
 
@@ -71,17 +74,21 @@ def _title(report: SweepReport) -> str:
     return f"{named(report.checkpoint)}\n{escape.label(task['name'])}, {task['split']} split, n = {n:,}"
 
 
-def _marks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """A colour and a marker for each recipe."""
+def _marks(names: Sequence[str]) -> dict[str, tuple[str, str, Any]]:
+    """A colour, a marker and dashes for each recipe."""
     others = [name for name in names if name != CHANCE]
-    marks = {name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(others)}
-    return {name: marks.get(name, (GREY, "v")) for name in names}
+    marks = {name: (COLOURS[i % FEW], MARKERS[i % FEW], _dashes(i // FEW)) for i, name in enumerate(others)}
+    return {name: marks.get(name, (GREY, "v", "solid")) for name in names}
+
+
+def _dashes(turn: int) -> Any:
+    return "solid" if turn == 0 else (0, (5 / turn, 1.5))
 
 
 def _aside(ratios: Sequence[float], count: int) -> list[float]:
     """How far each recipe's points stand aside of their place, in percent, so that their bars do not overlap."""
     gaps = [100 * (b - a) for a, b in pairwise(ratios)]
-    step = SPREAD * min(gaps, default=10.0) / max(count, 1)
+    step = min(SPREAD * min(gaps, default=10.0) / max(count, 1), APART)
     return [(i - (count - 1) / 2) * step for i in range(count)]
 
 
@@ -93,4 +100,6 @@ def _legend(axes: Any) -> tuple[list[Any], list[str]]:
 
 
 def _xy(report: SweepReport, means: Sequence[SweepMean], scale: float, aside: float) -> tuple[list[float], list[float]]:
-    return [100 * report.removed(mean) + aside for mean in means], [scale * mean.value for mean in means]
+    """Places of a recipe's points; where nothing is removed all recipes are one point, without a bar."""
+    shares = [100 * report.removed(mean) for mean in means]
+    return [share + (aside if share else 0.0) for share in shares], [scale * mean.value for mean in means]

@@ -128,7 +128,7 @@ def transfer_gain(system: System, frequencies: Float[np.ndarray, " f"]) -> float
     """The largest gain of the real system at these frequencies (radians a step), all readouts together.
 
     A pair's conjugate answers as well: G(w) = gain / 2 * (H(w) + conj(H(-w))) with H(w) = C (e^iw - lam)^-1 B e^iw; the
-    backward readout sees the conjugate frequency.
+    backward readout sees the conjugate frequency, and what it sees from a lag of 1 on is turned by that step.
     """
     (G, N, M), K = system.B.shape, system.C.shape[2]
     at_once = max(1, RESPONSE_SIZE // (G * K * (N + M)))
@@ -152,14 +152,17 @@ def _largest_gain(system: System, frequencies: np.ndarray) -> float:
     total: Any = 0.0
     for readout, C in enumerate(system.C):
         z = np.exp((-1j if readout else 1j) * frequencies)
-        total = total + system.gain / 2 * (_response(system, C, z) + _response(system, C, z.conj()).conj())
+        turn = z.conj()[:, None, None, None] if readout and system.backward_lag else 1.0
+        total = total + turn * system.gain / 2 * (_response(system, C, z) + _response(system, C, z.conj()).conj())
     return float(np.linalg.norm(total, ord=2, axis=(-2, -1)).max())
 
 
 def _response(system: System, C: np.ndarray, z: np.ndarray) -> Complex[np.ndarray, "f G K M"]:
-    """C diag(z / (z - lam)) B of every system."""
+    """C diag(z / (z - lam)) B of every system, by one product each: BLAS is slow at many small ones."""
     z = z[:, None, None]
-    return (C * (z / (z - system.lam))[:, :, None, :]) @ system.B
+    weighted = np.moveaxis(C * (z / (z - system.lam))[:, :, None, :], 1, 0)
+    G, f, K, N = weighted.shape
+    return np.moveaxis((weighted.reshape(G, f * K, N) @ system.B).reshape(G, f, K, -1), 0, 1)
 
 
 def _over(size: np.ndarray, decay: np.ndarray) -> np.ndarray:

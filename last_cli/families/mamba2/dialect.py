@@ -20,6 +20,8 @@ _SHOWN = 80  # characters of a value that is none
 
 MAIN, MAMBA = "file:config.json", "file:mamba_config.json"
 
+MAMBA_SSM = "mamba_ssm"
+
 EPS_LIST = "norm_eps_list"
 """The key of config.json below which `last` writes the epsilon of each mixer's norm for mamba_ssm, which has one."""
 
@@ -299,7 +301,7 @@ def _mamba_ssm(config: Mapping[str, Any]) -> Settings:
     norm = "norm first" if core.get("norm_before_gate", False) else "gate first"
     groups, own = _groups(config, core.get("ngroups", 1), "ngroups_list", "nheads_list")
     return Settings(
-        "mamba_ssm",
+        MAMBA_SSM,
         groups=groups,
         own_groups=own,
         activation=_activation(core.get("activation", "swish")),

@@ -36,6 +36,8 @@ MULTIPLES = {"states": 8}
 
 ORDERS = ("fisher", "taylor")
 """What the loss on text minds, see network.slopes."""
+UNITS = ("heads", "channels")
+"""What fills columns of out_proj."""
 REFERENCES = ("reference-fisher", "reference-taylor")
 """The same of states as the paper's code has it."""
 
@@ -89,12 +91,16 @@ def of_settings(said: Settings) -> Family:
             ("energy", "states"): lambda leaves, means: means["energy"],
             ("energy", "heads"): partial(_by_unit, said, "heads", "heads"),
             ("energy", "channels"): partial(_by_unit, said, "channels", "channels"),
-            ("flap", "heads"): partial(_flap, said),
+            **{("flap", target): partial(_flap, said, target) for target in UNITS},
+            ("reference-flap", "heads"): partial(_reference_flap, said),
             **{(order, "states"): partial(_of_states, order) for order in (*ORDERS, *REFERENCES)},
-            **{(order, t): partial(_by_unit, said, t, order) for order in ORDERS for t in ("heads", "channels")},
+            **{(order, t): partial(_by_unit, said, t, order) for order in ORDERS for t in UNITS},
         },
         memory=lambda shapes: memory(own(shapes), shapes),
-        made_up={("flap", "heads"): partial(_bias, said)},
+        made_up={
+            **{("flap", target): partial(_bias, said, target) for target in UNITS},
+            ("reference-flap", "heads"): partial(_bias, said, "heads"),
+        },
     )
 
 
@@ -144,18 +150,24 @@ def _by_unit(
     return by_unit(_own(said, leaves), target, means[name], means.get("x"))
 
 
-def _flap(said: Settings, leaves: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray]) -> np.ndarray:
+def _flap(said: Settings, target: str, leaves: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray]) -> np.ndarray:
     from last_cli.families.mamba2.flap import scores
 
-    return scores(_own(said, leaves), leaves, means)
+    return scores(_own(said, leaves), target, leaves, means)
+
+
+def _reference_flap(said: Settings, leaves: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray]) -> np.ndarray:
+    from last_cli.families.mamba2.flap import reference_scores
+
+    return reference_scores(_own(said, leaves), leaves, means)
 
 
 def _bias(
-    said: Settings, leaves: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray], keep: np.ndarray
+    said: Settings, target: str, leaves: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray], keep: np.ndarray
 ) -> dict[str, np.ndarray]:
     from last_cli.families.mamba2.flap import bias
 
-    return {OUT_BIAS: bias(_own(said, leaves), leaves, means, keep)}
+    return {OUT_BIAS: bias(_own(said, leaves), target, leaves, means, keep)}
 
 
 def _magnitude(said: Settings, energies: Callable[..., np.ndarray], leaves: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,8 @@ from last_cli.pruning.numerics import solvable
 from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.report import report_of
 from last_cli.pruning.score import score_layers
-from last_cli.pruning.select import Rule, choose, indices
+from last_cli.pruning.select import choose, indices
+from last_cli.pruning.shapes import other_shape
 from last_cli.results.prune import Difference, LayerPrune
 
 Systems = Sequence[Diagonal | None]
@@ -102,9 +104,7 @@ class BalancedPlan:
         Masked, the new states are in the places of the first old ones, and the poles of the other places stay.
         """
         recipe = replace(self.recipe, masked=self.recipe.masked or draft)
-        rule = Rule(recipe.scope, recipe.min_states, recipe.shape)
-        masks = choose([p.score for p in self.layers], [p.live for p in self.layers], ratio, rule)
-        reduced = [_truncated(p, mask) for p, mask in zip(self.layers, masks, strict=True)]
+        reduced = [_truncated(p, mask) for p, mask in zip(self.layers, self._choice(ratio, recipe), strict=True)]
         keep = {
             p.layer.name: _slots(p.system.live_mask, [r if r is None else len(r.lam) for r in systems])
             for p, systems in zip(self.layers, reduced, strict=True)
@@ -125,9 +125,13 @@ class BalancedPlan:
             for p, before, cut in zip(self.layers, self.before, small.layers, strict=True)
         ]
         report = report_of(self.checkpoint, small, recipe, ratio, layers)
-        report = replace(report, method="balanced", changes=ROLES, meaning=TRUNCATION_MEANING)
+        other = other_shape(self.checkpoint, recipe, partial(self._choice, ratio))
+        report = replace(report, method="balanced", changes=ROLES, meaning=TRUNCATION_MEANING, other_shape=other)
         differences = () if draft else self._differences(reduced, changes)
         return Pruned(small, replace(report, differences=differences, warnings=[*self.warnings, *report.warnings]))
+
+    def _choice(self, ratio: float, recipe: Recipe) -> list[np.ndarray]:
+        return choose([p.score for p in self.layers], [p.live for p in self.layers], ratio, recipe.rule)
 
     def _changes(
         self, small: Checkpoint, reduced: Sequence[Systems], keep: Mapping[str, np.ndarray], masked: bool

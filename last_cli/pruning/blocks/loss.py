@@ -14,9 +14,10 @@ import numpy as np
 from last_cli.base.annotations import Float
 from last_cli.base.errors import CheckpointError
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.checkpoint.network import model_spec, network_of
-from last_cli.evaluation.inputs import Inputs, check_fit
+from last_cli.evaluation.inputs import Inputs
 from last_cli.families.network import Blockwise, Part
+from last_cli.formats import Key
+from last_cli.pruning.calibration.blockwise import batches, counted, in_blocks
 
 TOKENS = 2048
 """That run at once, at least one sequence: what stands in front of every block is held for so many."""
@@ -48,17 +49,11 @@ def model(checkpoint: Checkpoint, inputs: Inputs) -> Model:
         CheckpointError: the tree is no network that can run.
         DataError: the network does not take such sequences.
     """
-    network, spec = network_of(checkpoint).blockwise, model_spec(checkpoint)
-    assert network is not None
-    check_fit(inputs, spec)
-    keys = [key for key, leaf in checkpoint.leaves.items() if leaf.kind == "array"]
-    arrays = {".".join(key): jnp.asarray(a.astype(np.float32)) for key, a in checkpoint.read(keys).items()}
-    parts = network.parts(spec)
-    tensors = []
-    for part in parts:
-        below = f"{part.prefix}."
-        tensors.append({name.removeprefix(below): arrays.pop(name) for name in [*arrays] if name.startswith(below)})
-    return Model(network, spec, parts, tensors, arrays, inputs.x, _counts(inputs))
+    blocks = in_blocks(checkpoint, inputs)
+    tensors = [_read(checkpoint, own) for own in blocks.own]
+    counts = counted(inputs)  # A prediction counts where both its token and the one before it do.
+    rest = _read(checkpoint, blocks.others)
+    return Model(blocks.network, blocks.spec, blocks.parts, tensors, rest, inputs.x, counts[:, 1:] * counts[:, :-1])
 
 
 def losses(model: Model, kept: Sequence[int]) -> tuple[float, Float[np.ndarray, " kept"]]:
@@ -70,7 +65,7 @@ def losses(model: Model, kept: Sequence[int]) -> tuple[float, Float[np.ndarray, 
     run, leave = _runs(model.network, model.spec)
     total, without = 0.0, np.zeros(len(kept))
     with jax.default_matmul_precision("highest"):
-        for rows in _batches(*model.tokens.shape):
+        for rows in batches(model.tokens.shape, TOKENS):
             tokens, counts = model.tokens[rows], model.counts[rows]
             streams = [model.network.enter(model.spec, lambda name: np.asarray(model.rest[name]), tokens)]
             for i in kept:
@@ -90,19 +85,9 @@ def losses(model: Model, kept: Sequence[int]) -> tuple[float, Float[np.ndarray, 
     return total / predictions, without / predictions
 
 
-def _counts(inputs: Inputs) -> Float[np.ndarray, "n steps"]:
-    """A prediction counts where both its token and the one before it do."""
-    places, found = np.arange(inputs.length), np.ones(inputs.x.shape, bool)
-    if inputs.lengths is not None:
-        found &= places < inputs.lengths[:, None]
-    if inputs.skips is not None:
-        found &= places >= inputs.skips[:, None]
-    return (found[:, 1:] & found[:, :-1]).astype(np.float32)
-
-
-def _batches(sequences: int, steps: int) -> list[slice]:
-    each = max(1, TOKENS // steps)
-    return [slice(first, min(first + each, sequences)) for first in range(0, sequences, each)]
+def _read(checkpoint: Checkpoint, keys: Mapping[str, Key]) -> dict[str, Any]:
+    arrays = checkpoint.read(keys.values())
+    return {name: jnp.asarray(arrays[key].astype(np.float32)) for name, key in keys.items()}
 
 
 @lru_cache(maxsize=4)

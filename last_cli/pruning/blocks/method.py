@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from last_cli.base.errors import UsageError
 from last_cli.base.progress import Progress
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.network import Part
 from last_cli.pruning.blocks.shorten import parts_of, shortened, silenced
-from last_cli.pruning.calibration.observe import Observation
+from last_cli.pruning.calibration.observe import Observation, on_text
 from last_cli.pruning.method import Plan, Pruned
 from last_cli.pruning.recipe import BLOCKS, Recipe
 from last_cli.pruning.report import report_of
@@ -46,12 +45,8 @@ class Loss:
     ) -> Plan:
         """Nothing is measured before it is known how many go."""
         recipe = recipe.on(checkpoint.layers)
-        if observation is None or observation.inputs is None:
-            raise UsageError(
-                f"{self.name} measures the loss on text, and none is given",
-                "add ⟦calibration_file corpus.txt⟧, or ⟦calibration_file FILE.npz⟧ of tokens x (n, length)",
-            )
-        return LossPlan(checkpoint, recipe, observation, parts_of(checkpoint), progress)
+        text = on_text(observation, f"{self.name} measures the loss")
+        return LossPlan(checkpoint, recipe, text, parts_of(checkpoint), progress)
 
 
 LOSS = Loss()

@@ -129,6 +129,8 @@ def observe(
         DataError: the sequences cannot be read.
         UsageError: what is asked for makes no sense, or a network must run and nothing tells the trained length.
     """
+    if progress:  # before sequences are made and JAX starts, which take seconds
+        progress("calibrate", 0, calibration.calibration or SEQUENCES)
     inputs = calibration.inputs(checkpoint, Draw(recipe.seed), progress)
     refuse_without_text(calibration, recipe)
     if inputs is None and recipe.needs_network:
@@ -139,10 +141,29 @@ def observe(
 def refuse_without_text(calibration: Calibration, recipe: Recipe) -> None:
     """Raises UsageError where no sequences are named to what measures on text alone."""
     if recipe.text == "always" and not calibration.options:
-        raise UsageError(
-            f"the criterion {recipe.criterion} measures {recipe.target} on text, and none is given",
-            "add ⟦calibration_file corpus.txt⟧, or ⟦calibration_file FILE.npz⟧ of tokens x (n, length)",
-        )
+        raise _without_text(f"the criterion {recipe.criterion} measures {recipe.target}")
+
+
+def on_text(observation: Observation | None, measures: str) -> Observation:
+    """The observation, which has text.
+
+    Args:
+        observation: None where nothing is observed.
+        measures: what measures what, for the error: "wanda measures the inputs of the weights".
+
+    Raises:
+        UsageError: there is no text.
+    """
+    if observation is None or observation.inputs is None:
+        raise _without_text(measures)
+    return observation
+
+
+def _without_text(measures: str) -> UsageError:
+    return UsageError(
+        f"{measures} on text, and none is given",
+        "add ⟦calibration_file corpus.txt⟧, or ⟦calibration_file FILE.npz⟧ of tokens x (n, length)",
+    )
 
 
 def refuse_sequences(calibration: Calibration, recipe: Recipe) -> None:

@@ -88,7 +88,7 @@ def on_all_devices(
     for first in range(start, n, size):
         rows = np.arange(first, first + size)
         index, counts = np.minimum(rows, n - 1), (rows < n).astype(np.float32)
-        batch = [jax.device_put(a, split) for a in (inputs.x[index], lengths[index], each[index], counts)]
+        batch = jax.device_put((inputs.x[index], lengths[index], each[index], counts), split)
         with jax.default_matmul_precision("highest"):
             yield run(variables, *batch)
         if progress:

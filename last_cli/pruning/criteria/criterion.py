@@ -58,8 +58,8 @@ class Criterion:
         measure: what stands for its energies where a layer is no System but has some of this name; see Family.energies
             and Family.on_inputs.
         dtype: precision in which the system is discretised and the energies are computed.
-        threshold: keep every unit that scores at least as much as the last kept one, ties included, as the released
-            code does; else exactly the asked number is kept.
+        ties: whether units that score as much as the last kept one stay, or go together with it, as in released code;
+            None keeps exactly the asked number.
         scope: within which its scores are to be ranked where nothing else is asked for; None is what the target has.
         min_states: units that every layer keeps at least, whatever was asked for.
         readouts: what stands for energies of the readouts of units, by which these are chosen apart from them; see
@@ -76,7 +76,7 @@ class Criterion:
     normalise_measured: Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]] | None = None
     measure: str | None = None
     dtype: type[np.floating] = np.float64
-    threshold: bool = False
+    ties: Literal["stay", "go"] | None = None
     scope: Literal["global", "layer"] | None = None
     min_states: int = 0
     readouts: str | None = None

@@ -25,6 +25,6 @@ LAST_REFERENCE = Criterion(
     energy=_energy,
     normalise=tail_share,
     dtype=np.float32,
-    threshold=True,
+    ties="stay",
     min_states=1,
 )

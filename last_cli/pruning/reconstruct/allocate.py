@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from last_cli.base.annotations import Float
 from last_cli.base.progress import Progress
 from last_cli.pruning.reconstruct.fit import Fit, LayerFit
 from last_cli.pruning.select import Rule, choose
@@ -60,7 +61,7 @@ def allocate(fit: Fit, ratio: float, rule: Rule = Rule(), progress: Progress | N
                 values[name].append(one)
             if progress:
                 progress("eliminate", done, len(fit.layers))
-    found = [Allocation(name, scores, _keep(fit, scores, ratio, rule)) for name, scores in values.items()]
+    found = [Allocation(name, scores, kept_by(fit, scores, ratio, rule)) for name, scores in values.items()]
     if fit.probe is None:
         return found[0]
     errors = {}
@@ -79,6 +80,22 @@ def relative_error(answers: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.sqrt(np.square(answers - wanted).sum() / whole)) if whole else 0.0
 
 
+def divergence(answers: Float[np.ndarray, "n classes"], wanted: Float[np.ndarray, "n classes"]) -> float:
+    """The mean Kullback-Leibler divergence of the probabilities that logits stand for from the wanted ones, in nats."""
+    change = _normal(wanted) - _normal(answers)
+    return float((probabilities(wanted) * change).sum(axis=1).mean())
+
+
+def probabilities(logits: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, "n classes"]:
+    """Of the classes."""
+    return np.exp(_normal(logits))
+
+
+def _normal(logits: np.ndarray) -> np.ndarray:
+    logits = logits - logits.max(axis=1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+
 def guarded(p: LayerFit, score: np.ndarray) -> np.ndarray:
     """The scores with an infinite one in each channel: the last state of a channel that is used is never removed."""
     if len(score) == 1:
@@ -90,7 +107,8 @@ def guarded(p: LayerFit, score: np.ndarray) -> np.ndarray:
     return score
 
 
-def _keep(fit: Fit, scores: Sequence[np.ndarray], ratio: float, rule: Rule) -> list[np.ndarray]:
+def kept_by(fit: Fit, scores: Sequence[np.ndarray], ratio: float, rule: Rule) -> list[np.ndarray]:
+    """The masks of the states that such guarded scores keep."""
     live = [p.problem.live for p in fit.layers]
     masks = choose(scores, live, ratio, rule)
     return [m | (np.isinf(s) & alive) for m, s, alive in zip(masks, scores, live, strict=True)]

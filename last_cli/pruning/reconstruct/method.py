@@ -30,14 +30,15 @@ from last_cli.pruning.method import Plan, Pruned
 from last_cli.pruning.needs import Needs
 from last_cli.pruning.numerics import solvable
 from last_cli.pruning.recipe import Recipe
-from last_cli.pruning.reconstruct.allocate import Allocation, allocate
+from last_cli.pruning.reconstruct.allocate import Allocation, allocate, kept_by
 from last_cli.pruning.reconstruct.correct import corrected
 from last_cli.pruning.reconstruct.fit import Fit, LayerFit, check_families, fit_of
 from last_cli.pruning.reconstruct.projection import ProjectionPlan, text_of
 from last_cli.pruning.reconstruct.surgery import ranked
 from last_cli.pruning.report import report_of
 from last_cli.pruning.score import score_layers
-from last_cli.pruning.select import Rule, indices, stored
+from last_cli.pruning.select import indices, stored
+from last_cli.pruning.shapes import other_shape
 from last_cli.results.prune import Difference, LayerPrune
 from last_cli.results.score import LayerScore
 
@@ -78,7 +79,7 @@ class ReconstructPlan:
 
     Attributes:
         scored: norms of the layers' states before anything is removed.
-        correct: whether a step towards the whole network's logits follows the refit, see correct.
+        correct: whether steps towards the whole network's answers follow the refit, see correct.
     """
 
     fit: Fit
@@ -92,13 +93,16 @@ class ReconstructPlan:
     def at(self, ratio: float, *, draft: bool = False) -> Pruned:
         """See method.Plan."""
         recipe, fit = self.recipe, self.fit
-        chosen = allocate(fit, ratio, Rule(recipe.scope, recipe.min_states, recipe.shape), self.progress)
+        chosen = allocate(fit, ratio, recipe.rule, self.progress)
         C = [p.readouts(mask) for p, mask in zip(fit.layers, chosen.keep, strict=True)]
         said = _allocated(chosen)
         if self.correct and ratio and (better := corrected(fit, chosen.keep, C, self.progress)):
             C = better.C
-            said |= {"step_ridge": better.ridge, "held_out_logit_errors": dict(better.errors)}
-        return self._pruned("reconstruct", chosen, C, ratio, draft, said)
+            said |= {"step_ridges": list(better.ridges), "held_out_divergences": list(better.errors)}
+        found = self._pruned("reconstruct", chosen, C, ratio, draft, said)
+        masked = replace(recipe, masked=recipe.masked or draft)
+        other = other_shape(fit.checkpoint, masked, lambda used: kept_by(fit, chosen.scores, ratio, used.rule))
+        return replace(found, report=replace(found.report, other_shape=other))
 
     @solvable("the refit of C")
     def refit(self, masks: Sequence[np.ndarray], ratio: float, *, draft: bool = False) -> Pruned:

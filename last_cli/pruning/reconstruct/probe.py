@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from last_cli.base.annotations import Complex, Float
+from last_cli.base.annotations import Complex, Float, Int
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.inputs import Inputs
@@ -53,30 +53,34 @@ class Probe:
         """Logits of a sequence."""
         return self._model.spec.d_output
 
-    def logits(self, C: Readouts) -> Float[np.ndarray, "n classes"]:
-        """Centred logits with these readouts."""
-        unused = np.zeros((len(self.inputs.x), 1), np.float32)
-        parts = on_all_devices(self._answers, self._variables(C), self.inputs, unused, None)
-        found = np.concatenate([np.asarray(part) for part in parts])[: len(self.inputs.x)].astype(np.float64)
+    def logits(self, C: Readouts, chosen: Int[np.ndarray, " n"] | None = None) -> Float[np.ndarray, "n classes"]:
+        """Centred logits with these readouts, of all sequences or of those in these places."""
+        inputs = self.inputs if chosen is None else _some(self.inputs, chosen)
+        unused = np.zeros((len(inputs.x), 1), np.float32)
+        parts = on_all_devices(self._answers, self._variables(C), inputs, unused, None)
+        found = np.concatenate([np.asarray(part) for part in parts])[: len(inputs.x)].astype(np.float64)
         return found - found.mean(axis=1, keepdims=True)
 
     def derivatives(
-        self, C: Readouts, whitenings: Sequence[Whitening], sequences: int, progress: Progress | None = None
-    ) -> list[Float[np.ndarray, "rows columns"]]:
-        """Each layer's derivatives of the first centred logits, a row for each sequence and class, whitened."""
-        names = [layer.name for layer in self.checkpoint.layers]
-        some = replace(self.inputs, x=self.inputs.x[:sequences], lengths=_first(self.inputs.lengths, sequences))
+        self,
+        C: Readouts,
+        whitenings: Sequence[Whitening],
+        roots: Float[np.ndarray, "sequences rows classes"],
+        progress: Progress | None = None,
+    ) -> list[Float[np.ndarray, "equations columns"]]:
+        """Each layer's derivatives of the first sequences' logits, which `roots` combine to rows, whitened."""
+        names, sequences = [layer.name for layer in self.checkpoint.layers], len(roots)
+        some = _some(self.inputs, np.arange(sequences))
         sides = {
             name: {"left": jnp.float32(w.left), "right": jnp.float32(w.right)}
             for name, w in zip(names, whitenings, strict=True)
         }
         variables = {"model": self._variables(C), "sides": sides}
         rows: list[list[np.ndarray]] = [[] for _ in names]
-        unused = np.zeros((sequences, 1), np.float32)
-        for found in on_all_devices(self._slopes, variables, some, unused, progress, what="step"):
+        for found in on_all_devices(self._slopes, variables, some, np.float32(roots), progress, what="step"):
             for parts, name, whitening in zip(rows, names, whitenings, strict=True):
                 parts.append(np.asarray(found[name])[:, :, whitening.columns])
-        wanted = sequences * self.classes
+        wanted = sequences * roots.shape[1]
         return [np.concatenate(parts).reshape(-1, parts[0].shape[-1])[:wanted] for parts in rows]
 
     @cached_property
@@ -91,7 +95,7 @@ class Probe:
     @cached_property
     def _slopes(self) -> Callable[..., Any]:
         watch, systems = self._model.watch, self._model.systems
-        return sharded(lambda variables, x, lengths, _, __: _rows(watch, systems, variables, x, lengths))
+        return sharded(lambda variables, x, lengths, roots, _: _rows(watch, systems, variables, (x, lengths), roots))
 
     def _variables(self, C: Readouts) -> Mapping[str, Any]:
         own = self._model
@@ -103,23 +107,22 @@ def probe(checkpoint: Checkpoint, inputs: Inputs) -> Probe:
     """The first sequences of these inputs, in their own order, which is no order where they were drawn by a seed."""
     count = min(len(inputs.x), max(len(jax.devices()), STEPS // (inputs.documents * inputs.length)))
     chosen = np.sort(np.random.default_rng(0).permutation(len(inputs.x))[:count])
-    lengths = None if inputs.lengths is None else inputs.lengths[chosen]
-    return Probe(checkpoint, replace(inputs, x=inputs.x[chosen], lengths=lengths))
+    return Probe(checkpoint, _some(inputs, chosen))
 
 
-def _rows(watch: Watch, systems: Systems, variables: Any, x: Any, lengths: Any) -> dict[str, Any]:
+def _rows(watch: Watch, systems: Systems, variables: Any, inputs: tuple[Any, Any], roots: Any) -> dict[str, Any]:
+    x, lengths = inputs
     answers, pull, seen = jax.vjp(
         lambda added: watch.taps(variables["model"], x, lengths, added), watch.perturbations(x), has_aux=True
     )
-    centred = jnp.eye(answers.shape[1]) - 1 / answers.shape[1]
-    slopes = jax.vmap(lambda one: pull(jnp.broadcast_to(one, answers.shape))[0])(centred)
+    slopes = jax.vmap(lambda one: pull(one)[0])(jnp.moveaxis(roots, 1, 0))
     found = {}
     for name, system in systems.items():
         sides, (G, K) = variables["sides"][name], system.C.shape[1:3]
         f = watch.states(system, seen[name])
         # The documents of a sample follow each other like steps of one: their shares of an answer add up.
         f = jnp.moveaxis(f.reshape(len(answers), -1, *f.shape[2:]), 2, 0)
-        g = jnp.moveaxis(slopes[name].reshape(len(centred), *f.shape[1:3], G, K), 3, 0)
+        g = jnp.moveaxis(slopes[name].reshape(roots.shape[1], *f.shape[1:3], G, K), 3, 0)
         found[name] = jnp.moveaxis(over_systems(_products, f, g, sides["left"], sides["right"]), 0, 2)
     return {name: array.reshape(*array.shape[:2], -1) for name, array in found.items()}
 
@@ -129,5 +132,6 @@ def _products(f: Any, g: Any, left: Any, right: Any) -> Float[jax.Array, "n clas
     return jnp.einsum("cnlj,nle->ncje", g @ left, f @ right)
 
 
-def _first(array: np.ndarray | None, count: int) -> np.ndarray | None:
-    return None if array is None else array[:count]
+def _some(inputs: Inputs, chosen: np.ndarray) -> Inputs:
+    lengths = None if inputs.lengths is None else inputs.lengths[chosen]
+    return replace(inputs, x=inputs.x[chosen], lengths=lengths)

@@ -19,7 +19,7 @@ from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.network import Linear
 from last_cli.families.target import ROLES
-from last_cli.pruning.calibration.observe import Observation
+from last_cli.pruning.calibration.observe import Observation, on_text
 from last_cli.pruning.method import Plan, Pruned
 from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.report import report_of
@@ -52,12 +52,8 @@ class SparseMethod:
     ) -> Plan:
         """Nothing is measured before the ratio is known: what a block reads depends on it."""
         recipe = recipe.on(checkpoint.layers)
-        if observation is None or observation.inputs is None:
-            raise UsageError(
-                f"{self.name} measures on text what weights read, and none is given",
-                "add ⟦calibration_file corpus.txt⟧, or ⟦calibration_file FILE.npz⟧ of tokens x (n, length)",
-            )
-        return SparsePlan(self, checkpoint, recipe, observation, progress)
+        text = on_text(observation, f"{self.name} measures the inputs of the weights")
+        return SparsePlan(self, checkpoint, recipe, text, progress)
 
 
 WANDA = SparseMethod(

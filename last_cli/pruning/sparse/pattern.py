@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,6 @@ import numpy as np
 from last_cli.base.annotations import Bool, Float
 from last_cli.base.errors import UsageError
 from last_cli.base.words import suggestion
-from last_cli.results.search import Limited
 
 MODULES = ("in_proj", "out_proj", "mlp")
 """Linear maps that may be pruned; without being named, those of the first."""
@@ -62,17 +60,6 @@ def pattern_of(text: str) -> Pattern:
             "2:4 is what GPUs have kernels for; 4:8 leaves more choice",
         )
     return found
-
-
-def implied(pattern: str | None, ratio: float | None, limits: Mapping[Limited, float | None]) -> float | None:
-    """The ratio that is given; else, where nothing is to find it, the one that a pattern says.
-
-    Raises:
-        UsageError: the pattern is none.
-    """
-    if pattern is None or ratio is not None or any(limit is not None for limit in limits.values()):
-        return ratio
-    return pattern_of(pattern).ratio
 
 
 def check_modules(names: tuple[str, ...]) -> None:

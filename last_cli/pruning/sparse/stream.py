@@ -16,10 +16,10 @@ import numpy as np
 from last_cli.base.annotations import Float
 from last_cli.base.errors import CheckpointError
 from last_cli.checkpoint.checkpoint import Checkpoint
-from last_cli.checkpoint.network import model_spec, network_of
-from last_cli.evaluation.inputs import Inputs, check_fit
+from last_cli.evaluation.inputs import Inputs
 from last_cli.families.network import Blockwise, Part
 from last_cli.formats import Key
+from last_cli.pruning.calibration.blockwise import batches, counted, in_blocks
 
 TOKENS = 512
 """That run at once, at least one sequence."""
@@ -55,9 +55,10 @@ class Block:
         # What the first ones read takes no more than a norm; for what others read, the whole block runs.
         first = place == self.part.linears[0].place
         run = _first(self.network, self.part.spec, place) if first else _whole(self.network, self.part.spec)
+        tensors = self.tensors if first else jax.device_put(self.tensors)  # once for all batches
         total = np.zeros(())
-        for rows in _batches(*self.x.shape[:2]):
-            found = run(self.tensors, self.x[rows])
+        for rows in batches(self.x.shape, TOKENS):
+            found = run(tensors, self.x[rows])
             read = np.asarray(found if first else found[1][place])
             total = total + of((read * self.counts[rows][..., None]).reshape(-1, read.shape[-1]))
         if not np.isfinite(total).all():
@@ -69,9 +70,9 @@ class Block:
 
     def forward(self, *, stream: bool = True) -> None:
         """Let the sequences through, in place; without the residual stream where it is asked for so."""
-        run = _whole(self.network, self.part.spec)
-        for rows in _batches(*self.x.shape[:2]):
-            y, seen = run(self.tensors, self.x[rows])
+        run, tensors = _whole(self.network, self.part.spec), jax.device_put(self.tensors)
+        for rows in batches(self.x.shape, TOKENS):
+            y, seen = run(tensors, self.x[rows])
             self.x[rows] = y if stream else np.asarray(y) - np.asarray(seen["residual"])
 
 
@@ -82,35 +83,16 @@ def blocks(checkpoint: Checkpoint, inputs: Inputs) -> Iterator[Block]:
         CheckpointError: the tree is no network that can run.
         DataError: the network does not take such sequences.
     """
-    network, spec = network_of(checkpoint).blockwise, model_spec(checkpoint)
-    assert network is not None
-    check_fit(inputs, spec)
-    keys = {".".join(key): key for key, leaf in checkpoint.leaves.items() if leaf.kind == "array"}
-    x = network.enter(spec, lambda name: checkpoint.read([keys[name]])[keys[name]], inputs.x)
-    counts = _counts(inputs)
-    for part in network.parts(spec):
-        below = f"{part.prefix}."
-        own = {name.removeprefix(below): key for name, key in keys.items() if name.startswith(below)}
+    found = in_blocks(checkpoint, inputs)
+    x = found.network.enter(
+        found.spec, lambda name: checkpoint.read([found.others[name]])[found.others[name]], inputs.x
+    )
+    counts = counted(inputs)
+    for part, own in zip(found.parts, found.own, strict=True):
         arrays = checkpoint.read(own.values())
         tensors = {name: arrays.pop(key).astype(np.float32) for name, key in own.items()}
-        yield Block(network, part, own, tensors, x, counts)
+        yield Block(found.network, part, own, tensors, x, counts)
         tensors.clear()  # before the next block's are read
-
-
-def _counts(inputs: Inputs) -> np.ndarray:
-    places = np.arange(inputs.length)
-    found = np.ones(inputs.x.shape, bool)
-    if inputs.lengths is not None:
-        found &= places < inputs.lengths[:, None]
-    if inputs.skips is not None:
-        found &= places >= inputs.skips[:, None]
-    return found.astype(np.float32)
-
-
-def _batches(sequences: int, steps: int) -> list[slice]:
-    """As many sequences in each, but for the last."""
-    each = max(1, TOKENS // steps)
-    return [slice(first, min(first + each, sequences)) for first in range(0, sequences, each)]
 
 
 @lru_cache(maxsize=32)

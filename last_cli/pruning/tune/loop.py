@@ -13,11 +13,10 @@ import numpy as np
 
 from last_cli.base.annotations import Bool, Float
 from last_cli.base.errors import resumable, spelled
-from last_cli.base.progress import Progress
+from last_cli.base.progress import Progress, Tell
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.inputs import Inputs
 from last_cli.evaluation.measure import refuse_broken
-from last_cli.evaluation.resume import Tell
 from last_cli.formats import Key
 from last_cli.pruning.tune import plan
 from last_cli.pruning.tune import state as keeping

@@ -13,20 +13,20 @@ import time
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from last_cli.base.errors import CheckpointError, UsageError
-from last_cli.base.progress import Progress
+from last_cli.base.progress import Progress, Tell
 from last_cli.base.version import __version__
-from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.checkpoint.checkpoint import Checkpoint, opened
 from last_cli.checkpoint.guess import guesses, told
 from last_cli.checkpoint.network import follow_padding, model_spec
 from last_cli.checkpoint.trained import cleared, cleared_beside
 from last_cli.evaluation.devices import start_devices
 from last_cli.evaluation.inputs import check_fit
-from last_cli.evaluation.resume import Tell
 from last_cli.families.layer import Layer
 from last_cli.formats import Key
 from last_cli.pruning.listed import listed
@@ -39,8 +39,8 @@ FEW = 1000
 
 
 def tune(
-    checkpoint: Checkpoint,
-    teacher: Checkpoint,
+    checkpoint: Checkpoint | str | Path,
+    teacher: Checkpoint | str | Path,
     sequences: Sequences = Sequences(),
     length: Length = Length(),
     resume: bool = False,
@@ -64,6 +64,7 @@ def tune(
         UsageError: layers that are no Systems, two networks that do not belong together, a test split, or nothing that
             says which sequences.
     """
+    checkpoint, teacher = opened(checkpoint), opened(teacher)
     _check(checkpoint, teacher)
     inputs = sequences.read(checkpoint, length.seed, progress)
     student, whole = (follow_padding(one, inputs.lengths is not None) for one in (checkpoint, teacher))

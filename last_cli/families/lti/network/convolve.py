@@ -18,38 +18,50 @@ from last_cli.families.lti.network import scan
 from last_cli.families.lti.system import System
 
 CHUNK = 32  # steps
-FFT_COSTS = 24  # states: with more in a channel its FFT is faster (measured on a CPU at lengths of 1,024 and 2,048)
+FFT_COSTS = 16  # states: with more in a channel its FFT is faster (measured on a CPU at a length of 1,024)
 BUCKET = 8  # counts of states are rounded up to multiples of this, so that few shapes occur
 CHANNELS_AT_A_TIME = 64  # whose spectra stay in a CPU's cache
 
 Parts = tuple[dict[str, Any], ...]
 
 
-def split(system: System, length: int) -> Parts:
-    """The channels in groups of about equal counts of live states, each as `convolve` wants it, in double precision."""
+def split(
+    system: System, length: int, scale: Float[np.ndarray, " features"], bias: Float[np.ndarray, " features"]
+) -> Parts:
+    """The channels in groups of about equal counts of live states, each as `convolve` wants it, in double precision.
+
+    Args:
+        system: the layer.
+        length: of the sequences.
+        scale: of each channel; the layer reads scale * stream + bias.
+        bias: of each channel.
+    """
     counts = system.live_mask.sum(axis=1)
     widths = np.minimum(-(-np.maximum(counts, 1) // BUCKET) * BUCKET, system.lam.shape[1])
     if len(system.C) > 1 or length <= CHUNK:
-        return (_transformed(system, np.arange(len(counts)), length),)
+        widths = np.zeros_like(widths)
     widths = np.where(widths > FFT_COSTS, 0, widths)
     groups = {int(width): np.flatnonzero(widths == width) for width in np.unique(widths)}
     return tuple(
-        _chunked(system, channels, width) if width else _transformed(system, channels, length)
+        {"channels": channels, "D": system.D[channels], "scale": scale[channels], "bias": bias[channels]}
+        | (_chunked(system, channels, width) if width else _transformed(system, channels, length))
         for width, channels in groups.items()
     )
 
 
-def convolve(parts: Parts, u: Float[Array, "features batch length"], on_cpu: bool) -> Float[Array, "features b l"]:
-    """Outputs of all channels, feedthrough left out."""
+def convolve(
+    parts: Parts, stream: Float[Array, "features batch length"], on_cpu: bool
+) -> Float[Array, "features batch length"]:
+    """Outputs of all channels, feedthrough included."""
     if len(parts) == 1:
-        return _convolve(parts[0], u, on_cpu)
-    out = jnp.concatenate([_convolve(part, u[part["channels"]], on_cpu) for part in parts])
+        return _outputs(parts[0], stream, on_cpu)
+    out = jnp.concatenate([_outputs(part, stream[part["channels"]], on_cpu) for part in parts])
     return out[jnp.argsort(jnp.concatenate([part["channels"] for part in parts]))]
 
 
 def _transformed(system: System, channels: np.ndarray, length: int) -> dict[str, Any]:
     own = replace(system, lam=system.lam[channels], B=system.B[channels], C=system.C[:, channels])
-    return {"channels": channels, "spectrum": scan.prepare(own, length)["spectrum"]}
+    return {"spectrum": scan.prepare(own, length)["spectrum"]}
 
 
 def _chunked(system: System, channels: np.ndarray, width: int) -> dict[str, Any]:
@@ -64,7 +76,6 @@ def _chunked(system: System, channels: np.ndarray, width: int) -> dict[str, Any]
     lag = np.arange(CHUNK) - np.arange(CHUNK)[:, None]
     entering = np.swapaxes(powers[..., CHUNK - 1 :: -1], 1, 2)
     return {
-        "channels": channels,
         "within": np.where(lag >= 0, kernel[:, np.abs(lag)], 0),
         "enter": np.concatenate([entering.real, entering.imag], axis=2),
         "leave": np.concatenate([answers.real, -answers.imag], axis=1)[..., 1:],
@@ -72,17 +83,19 @@ def _chunked(system: System, channels: np.ndarray, width: int) -> dict[str, Any]
     }
 
 
-def _convolve(part: dict[str, Any], u: Any, on_cpu: bool) -> Any:
-    length = u.shape[-1]
-    if "carry" in part:
-        return _pass_states(part, jnp.pad(u, ((0, 0), (0, 0), (0, -length % CHUNK))))[..., :length]
+def _outputs(part: dict[str, Any], stream: Any, on_cpu: bool) -> Any:
+    def channel(of: tuple[dict[str, Any], Any]) -> Any:
+        part, stream = of
+        u = stream.astype(jnp.float32) * part["scale"] + part["bias"]
+        return scan.filtered(part["spectrum"], u) + part["D"] * u
 
-    def channel(of: tuple[Any, Any]) -> Any:
-        spectrum, u = of
-        return jnp.fft.irfft(jnp.fft.rfft(u, n=2 * length) * spectrum, n=2 * length)[..., :length]
-
-    both = part["spectrum"], u
-    return jax.lax.map(channel, both, batch_size=CHANNELS_AT_A_TIME) if on_cpu else jax.vmap(channel)(both)
+    if "carry" not in part:
+        both = part, stream
+        return jax.lax.map(channel, both, batch_size=CHANNELS_AT_A_TIME) if on_cpu else jax.vmap(channel)(both)
+    D, scale, bias = (part[name][:, None, None] for name in ("D", "scale", "bias"))
+    u = stream.astype(jnp.float32) * scale + bias
+    y = _pass_states(part, jnp.pad(u, ((0, 0), (0, 0), (0, -u.shape[-1] % CHUNK))))
+    return y[..., : u.shape[-1]] + D * u
 
 
 def _pass_states(part: dict[str, Any], u: Any) -> Any:

@@ -91,7 +91,7 @@ def _affine(block: BlockSpec, norm: Mapping[str, Any], stats: Mapping[str, Any])
 def _system(system: System, scale: np.ndarray, bias: np.ndarray, length: int) -> Params:
     if system.B.shape[-1] == system.C.shape[-2] == 1:
         # The response to a constant depends on the step here: the map is cheaper than an array of all steps.
-        return {"parts": convolve.split(system, length), "D": system.D, "scale": scale, "bias": bias}
+        return {"parts": convolve.split(system, length, scale, bias)}
     prepared = scan.prepare(system, length)
     B, D = prepared["B"], _double(prepared["D"])
     return {

@@ -77,7 +77,7 @@ def _convolutions(
     spec: ModelSpec, blocks: Blocks, stream: Float[Array, "features batch length"], on_cpu: bool
 ) -> Float[Array, "features batch length"]:
     for block, folded in blocks:
-        y = _convolution(folded["ssm"], _enter(spec, block, stream, 0), on_cpu)
+        y = convolve(folded["ssm"]["parts"], _enter(spec, block, stream, 0), on_cpu)
         stream = _leave(spec, block, folded, stream, y, 0)
     return stream
 
@@ -99,14 +99,6 @@ def _centred(x: Any, axis: int) -> Any:
     wide = x.astype(jnp.float32)
     wide = wide - wide.mean(axis, keepdims=True)
     return (wide * jax.lax.rsqrt(jnp.square(wide).mean(axis, keepdims=True) + LAYER_NORM_EPSILON)).astype(x.dtype)
-
-
-def _convolution(
-    folded: Params, u: Float[Array, "features batch length"], on_cpu: bool
-) -> Float[Array, "features batch length"]:
-    D, scale, bias = (_along(folded[name], 0) for name in ("D", "scale", "bias"))
-    u = u.astype(jnp.float32) * scale + bias
-    return convolve(folded["parts"], u, on_cpu) + D * u
 
 
 def _glu(activation: str, glu: Params | None, y: Any, axis: int) -> Any:

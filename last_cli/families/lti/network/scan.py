@@ -67,23 +67,58 @@ def _powers(base: Any, count: int) -> Any:
 
 
 def _spectrum(system: System, length: int) -> Any:
-    """Spectrum (G, length + 1) of the kernel, padded to 2 * length; the backward readout wraps round to its end."""
+    """Spectrum (G, n) of the kernels, as `filtered` wants it, with n the next length whose FFT is fast."""
     xp = system.lam.__array_namespace__()
     forward, *backward = kernel(system, length)
-    zeros = xp.zeros_like(forward)
-    padded = xp.concat([forward, zeros], axis=-1)
+    count = fast_length(length)
+    cos, sin = _turns(count)
+    padding = xp.zeros((len(forward), count - length))
+    later = xp.concat([forward, padding], axis=-1)
+    earlier = xp.zeros_like(later)
     if backward:
-        flipped = xp.concat([zeros, xp.flip(backward[0], axis=-1)], axis=-1)
-        padded = padded + xp.roll(flipped, 1 - system.backward_lag, axis=-1)
-    return xp.fft.rfft(padded, axis=-1)
+        # What the backward readout has at no lag is of the same step; from the next on it stands at 1 - count, ..., -1.
+        lag = system.backward_lag
+        later = later + (1 - lag) * backward[0][:, :1] * (xp.arange(count) == 0)
+        behind = xp.flip(backward[0][:, 1 - lag : length - lag], axis=-1)
+        earlier = xp.concat([xp.zeros_like(forward)[:, :1], padding, behind], axis=-1)
+    # z^-count = -i there.
+    return xp.fft.fft((later - 1j * earlier) * (cos + 1j * sin), axis=-1)
+
+
+def filtered(spectrum: Complex[Array, "... n"], u: Float[Array, "... length"]) -> Float[Array, "... length"]:
+    """u convolved with kernels of the same length along the last axis, at the same steps.
+
+    Polynomials are multiplied modulo z^n - i, where what reaches beyond the length comes back times i: it is imaginary,
+    and drops out (right-angle convolution: Crandall & Fagin, Mathematics of Computation 62, 1994). So the complex FFT
+    of n takes the place of a real one of 2 n.
+    """
+    length, n = u.shape[-1], spectrum.shape[-1]
+    cos, sin = (jnp.asarray(turn, u.dtype) for turn in _turns(n))
+    u = jnp.pad(u, [(0, 0)] * (u.ndim - 1) + [(0, n - length)])
+    y = jnp.fft.ifft(jnp.fft.fft(jax.lax.complex(u * cos, u * sin)) * spectrum)
+    return (y.real * cos + y.imag * sin)[..., :length]
+
+
+def fast_length(length: int) -> int:
+    """The smallest 2^a 3^b 5^c that is no less."""
+    best = 1 << (length - 1).bit_length()
+    for five in range(best.bit_length()):
+        for three in range(best.bit_length()):
+            odd = 5**five * 3**three
+            best = min(best, odd << max(0, -(-length // odd) - 1).bit_length())
+    return best
+
+
+def _turns(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines and sines of a quarter turn in so many steps."""
+    angles = np.arange(count) * (np.pi / (2 * count))
+    return np.cos(angles), np.sin(angles)
 
 
 def _convolve(
-    spectrum: Complex[Array, "features frequencies"], u: Float[Array, "batch length features"]
+    spectrum: Complex[Array, "features n"], u: Float[Array, "batch length features"]
 ) -> Float[Array, "batch length features"]:
-    length = u.shape[1]
-    transformed = jnp.fft.rfft(jnp.swapaxes(u, 1, 2), n=2 * length, axis=-1)
-    return jnp.swapaxes(jnp.fft.irfft(transformed * spectrum, n=2 * length, axis=-1)[..., :length], 1, 2)
+    return jnp.swapaxes(filtered(spectrum, jnp.swapaxes(u, 1, 2)), 1, 2)
 
 
 def _matrices(system: System) -> Prepared:

@@ -145,6 +145,7 @@ def _leave(spec: LanguageSpec, tensors: Any, x: Any, tokens: Any) -> Any:
     return left(spec, tensors, x[:, :-1], tokens[:, 1:])
 
 
+FLAPS = (("flap", "heads"), ("flap", "channels"), ("reference-flap", "heads"))
 _OUTPUTS = _on_text("observe.outputs", by_step=True)
 _BY_CHANNEL = {order: _on_text("slopes.channels", order, by_step=False) for order in ORDERS}
 
@@ -170,9 +171,9 @@ LANGUAGE = Network(
         ("energy", "states"): _on_text("observe.energies", by_step=True),
         ("energy", "heads"): _OUTPUTS,
         ("energy", "channels"): _OUTPUTS,
-        ("flap", "heads"): _on_text("observe.fluctuations", by_step=False),
+        **dict.fromkeys(FLAPS, _on_text("observe.fluctuations", by_step=False)),
         **{(order, "states"): _on_text("slopes.states", order, by_step=False) for order in (*ORDERS, *REFERENCES)},
         **{(order, target): _BY_CHANNEL[order] for order in ORDERS for target in ("heads", "channels")},
     },
-    apart=frozenset({("flap", "heads")}),
+    apart=frozenset(FLAPS),
 )
