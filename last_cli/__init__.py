@@ -11,13 +11,10 @@ last.evaluate(small, "listops")
 
 from __future__ import annotations
 
-from last_cli.base.signals import early  # isort: skip
+from last_cli.base import signals as _  # noqa: F401  # isort: skip  # First: it may be interrupted from now on.
+from typing import TYPE_CHECKING, Any, Literal
 
-early()  # Before the other imports: the program may be interrupted from now on.
-
-from typing import TYPE_CHECKING, Any, Literal  # noqa: E402
-
-from last_cli.base.errors import (  # noqa: E402
+from last_cli.base.errors import (
     AnswerIsNo,
     CheckpointError,
     DataError,
@@ -26,8 +23,8 @@ from last_cli.base.errors import (  # noqa: E402
     UnstableStateError,
     UsageError,
 )
-from last_cli.base.version import __version__  # noqa: E402
-from last_cli.display.terminal import shown  # noqa: E402
+from last_cli.base.version import __version__
+from last_cli.display.terminal import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

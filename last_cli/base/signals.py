@@ -1,6 +1,6 @@
 """Signals that end the program: with two lines, whenever they come.
 
-This is imported before all else, and so imports next to nothing itself.
+This is imported before all else, and so imports next to nothing itself. In the program it counts from there on.
 """
 
 from __future__ import annotations
@@ -41,11 +41,10 @@ def came() -> int | None:
     return _came[0] if _came else None
 
 
-def early() -> None:
-    """Signals end this process on the spot, if it is the program and does not only import the package."""
+def is_program() -> bool:
+    """Whether this process is the program, and does not only import the package."""
     name = os.path.basename((getattr(sys, "argv", None) or [""])[0])  # noqa: PTH119
-    if name in _PROGRAMS or (name == "-m" and "last_cli" in sys.orig_argv):
-        at_once()
+    return name in _PROGRAMS or (name == "-m" and "last_cli" in sys.orig_argv)
 
 
 def at_once() -> None:
@@ -90,3 +89,7 @@ def _unheard(found: sys.UnraisableHookArgs) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0.001)
     else:
         sys.__unraisablehook__(found)
+
+
+if is_program():
+    at_once()
