@@ -115,7 +115,7 @@ def test_a_signal_at_any_line_leaves_the_old_or_the_new(
         folder = tmp_path / str(line)
         return {p.relative_to(folder).as_posix(): p.read_text() for p in folder.rglob("*") if p.is_file()}
 
-    found, line = [], 0
+    found, line, old = [], 0, {}
     while not found or found[-1][1]:
         line += 1
         out = tmp_path / str(line) / "out"
