@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import series
@@ -98,7 +99,7 @@ class Model:
         right = {label: judge(pruned) for label, judge in self._judges.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part.npz")
-        arrays = {f"right{label}": values for label, values in right.items()}
+        arrays: dict[str, Any] = {f"right{label}": values for label, values in right.items()}
         np.savez(part, checkpoint=self.checkpoint.digest, labels=list(right), seconds=seconds, **arrays)
         part.replace(path)
         return right
@@ -106,6 +107,10 @@ class Model:
     def has(self, cell: Cell) -> bool:
         """Whether it was measured."""
         return (self.folder / self.name / cell.file).exists()
+
+    def answered(self, checkpoint: Checkpoint) -> np.ndarray:
+        """Which sequences of the test split a checkpoint of the same shapes answers rightly."""
+        return self._judges[""](checkpoint)
 
     @property
     def calibration(self) -> Calibration:

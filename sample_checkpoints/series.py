@@ -37,7 +37,7 @@ def write(task: str, folder: Path) -> dict[str, Path]:
         found[split] = path = folder / f"{task}-{split}.npz"
         if not path.exists():
             data = READ[task](split)
-            lengths = {} if data.lengths is None else {"lengths": data.lengths}
+            lengths: dict[str, Any] = {} if data.lengths is None else {"lengths": data.lengths}
             path.parent.mkdir(parents=True, exist_ok=True)
             np.savez(path, x=data.x[:], y=data.y, **lengths)
     return found

@@ -106,7 +106,7 @@ RECIPES = {
         ssm_lr=5e-4,
         dt=SHORT_DT,
     ),
-    # Models that choose no setting of the package: safe_ratio.py and tests/benchmarks/budgets.py measure on them.
+    # Models that choose no setting of the package: safe_ratio.py and budgets.py measure on them.
     "s5-one-listops": Recipe(
         family="s5",
         task="listops",

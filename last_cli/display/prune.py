@@ -207,9 +207,9 @@ def _refit_notes(report: PruneReport) -> list[str]:
     lines = [f"{refitted} refitted on {in_words(report.refitted_on)}"]
     if report.reused:
         lines.append(f"reused cached measurements ({report.reused:,} sequences)")
-    if errors := report.settings.get("logit_errors"):
+    if errors := report.settings.get("divergences"):
         others = ", ".join(f"{name} {error:.3g}" for name, error in errors.items())
-        lines.append(f"states allotted by {report.settings['allocation']}; relative logit errors: {others}")
+        lines.append(f"states allotted by {report.settings['allocation']}; divergences of the answers: {others}")
     if held := report.settings.get("held_out_divergences"):
         steps = ", ".join(f"{nats:.3g}" for nats in held)
         lines.append(f"divergence from the whole network's answers on held-out sequences, step by step: {steps}")

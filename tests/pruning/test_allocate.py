@@ -38,13 +38,13 @@ def test_the_best_measured_candidate_is_taken(fit: Fit) -> None:
     assert chosen.errors[chosen.name] == min(chosen.errors.values())
     assert sum(int(keep.sum()) for keep in chosen.keep) == 6
     C = [p.readouts(keep) for p, keep in zip(fit.layers, chosen.keep, strict=True)]
-    assert allocate.relative_error(fit.probe.logits(C), fit.wanted) == pytest.approx(chosen.errors[chosen.name])
+    assert allocate.divergence(fit.probe.logits(C), fit.wanted) == pytest.approx(chosen.errors[chosen.name])
 
 
 def test_stamp_and_report_say_which() -> None:
     small = reconstruct(observed()).at(0.5)
     step = small.checkpoint.stamp["pruned"][-1]
-    assert step["logit_errors"][step["allocation"]] == min(step["logit_errors"].values())
+    assert step["divergences"][step["allocation"]] == min(step["divergences"].values())
     assert set(step["step_ridges"]) <= set(correct.RIDGES)
     held = step["held_out_divergences"]
     assert len(held) == len(step["step_ridges"]) + 1 <= correct.STEPS + 1
@@ -78,7 +78,7 @@ def test_the_steps_help_on_sequences_that_they_never_saw(sample: Observation, mo
     chosen = allocate.allocate(fit, 0.8)
     C = [p.readouts(keep) for p, keep in zip(fit.layers, chosen.keep, strict=True)]
     found = correct.corrected(fit, chosen.keep, C)
-    monkeypatch.setattr(correct, "STEPS", 1)
+    monkeypatch.setattr(correct, "MOST_AGAIN", 1)
     first = correct.corrected(fit, chosen.keep, C)
     assert found is not None and first is not None and len(found.ridges) > len(first.ridges) == 1
     assert found.errors[:2] == first.errors and found.errors[-1] < found.errors[1]
@@ -98,7 +98,7 @@ def test_three_times_longer_sequences_are_no_worse_than_after_a_plain_criterion(
     wanted = judge.logits([ck.system(layer).C for layer in ck.layers])
     both = pruned(reconstruct(sample), 0.5, draft=True), last.prune(ck, 0.5, "last", masked=True)
     ours, plain = (
-        allocate.relative_error(judge.logits([one.system(layer).C for layer in one.layers]), wanted) for one in both
+        allocate.divergence(judge.logits([one.system(layer).C for layer in one.layers]), wanted) for one in both
     )
     assert ours < plain / 2
 
@@ -141,3 +141,21 @@ def test_a_metric_is_raised_to_be_positive() -> None:
     assert (np.linalg.eigvalsh(raised(metric)) > 0).all()
     np.testing.assert_allclose(raised(metric)[0, 0, 0], 2 + METRIC_RIDGE)
     assert np.isfinite(np.linalg.cholesky(raised(0 * metric))).all()
+
+
+def test_candidates_are_judged_by_their_answers(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logits of a class that no network answers may be far off."""
+    wanted = np.tile([4.0, 4.0, -8.0], (2, 1))
+    better, worse = wanted + np.array([0.0, 0.0, -4.0]), wanted + np.array([1.0, -1.0, 0.0])
+    assert np.square(better - wanted).sum() > np.square(worse - wanted).sum()
+    assert allocate.divergence(better, wanted) < allocate.divergence(worse, wanted) / 100
+    found = iter([worse, worse, better, worse, worse])
+
+    class Judge:
+        def logits(self, C: object) -> np.ndarray:
+            return next(found)
+
+    judged = replace(fit, probe=Judge())
+    monkeypatch.setitem(judged.__dict__, "wanted", wanted)
+    chosen = allocate.allocate(judged, 0.5)
+    assert chosen.name == list(allocate.CANDIDATES)[2]

@@ -2,7 +2,8 @@
 
 A state's worth combines what its removal costs once C is refitted, when its turn in the greedy elimination comes, and
 the squared change of the logits without any refit (Gauss-Newton). No one combination is best for every network and
-ratio, so each is tried in the network itself, by the relative error of the logits on unlabelled inputs.
+ratio, so each is tried in the network itself, by the divergence of its answers on unlabelled inputs: squared errors of
+the logits are mostly those of classes that neither network would answer.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Allocation:
     Attributes:
         name: of the combination that ranked them.
         scores, keep: of each layer, (G, N).
-        errors: relative logit error of every candidate that was measured; empty where no network was run.
+        errors: divergence from the whole network's answers of every candidate that was measured; empty where no network
+            was run.
     """
 
     name: str
@@ -47,7 +49,7 @@ class Allocation:
 
 
 def allocate(fit: Fit, ratio: float, rule: Rule = Rule(), progress: Progress | None = None) -> Allocation:
-    """The candidate whose logits, with C refitted, come closest to those of the whole network.
+    """The candidate whose answers, with C refitted, come closest to those of the whole network.
 
     Raises:
         UsageError: a ratio outside [0, 1).
@@ -67,17 +69,11 @@ def allocate(fit: Fit, ratio: float, rule: Rule = Rule(), progress: Progress | N
     errors = {}
     for one in found:
         C = [p.readouts(keep) for p, keep in zip(fit.layers, one.keep, strict=True)]
-        errors[one.name] = relative_error(fit.probe.logits(C), fit.wanted)
+        errors[one.name] = divergence(fit.probe.logits(C), fit.wanted)
         if progress:
             progress("allot", len(errors), len(found))
     best = min(found, key=lambda one: errors[one.name])
     return Allocation(best.name, best.scores, best.keep, errors)
-
-
-def relative_error(answers: np.ndarray, wanted: np.ndarray) -> float:
-    """Of all logits together, as root mean squares."""
-    whole = float(np.square(wanted).sum())
-    return float(np.sqrt(np.square(answers - wanted).sum() / whole)) if whole else 0.0
 
 
 def divergence(answers: Float[np.ndarray, "n classes"], wanted: Float[np.ndarray, "n classes"]) -> float:

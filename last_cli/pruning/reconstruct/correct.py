@@ -33,7 +33,8 @@ STEPS, WORTH = 3, 0.97
 F, on S5 networks of one direction that no table is measured on."""
 NEGLIGIBLE = 1e-2
 """Share of what all answers mind that steps leave out: it takes half of the rows, which the time goes by."""
-MOST_NUMBERS = 2**28
+MOST_NUMBERS, MOST_AGAIN = 2**28, 2**27
+"""Derivatives that are held at once, and that are computed more than once: of more, one step takes long enough."""
 FEWEST_SEQUENCES = 32
 HELD_OUT = 4
 
@@ -86,7 +87,8 @@ def corrected(fit: Fit, keep: Matrices, C: Matrices, progress: Progress | None =
     held = np.arange(0, len(fit.wanted), HELD_OUT)
     known = np.flatnonzero(np.repeat(np.arange(sequences) % HELD_OUT > 0, roots.shape[1]))
     ridges, errors, last = [], [divergence(fit.probe.logits(C, held), fit.wanted[held])], None
-    while len(ridges) < STEPS:
+    most = STEPS if numbers * sequences <= MOST_AGAIN else 1
+    while len(ridges) < most:
         equations = _equations(fit, whitenings, C, roots[:sequences], progress)
         tried = []
         for ridge in RIDGES:

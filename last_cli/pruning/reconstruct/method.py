@@ -159,7 +159,7 @@ class ReconstructPlan:
 
 
 def _allocated(chosen: Allocation) -> dict[str, Any]:
-    return {"allocation": chosen.name, "logit_errors": dict(chosen.errors)}
+    return {"allocation": chosen.name, "divergences": dict(chosen.errors)}
 
 
 def _leaves(checkpoint: Checkpoint, layer: Layer, C: np.ndarray, index: np.ndarray | None) -> dict[Key, np.ndarray]:

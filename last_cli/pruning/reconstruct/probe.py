@@ -77,7 +77,7 @@ class Probe:
         }
         variables = {"model": self._variables(C), "sides": sides}
         rows: list[list[np.ndarray]] = [[] for _ in names]
-        for found in on_all_devices(self._slopes, variables, some, np.float32(roots), progress, what="step"):
+        for found in on_all_devices(self._slopes, variables, some, roots.astype(np.float32), progress, what="step"):
             for parts, name, whitening in zip(rows, names, whitenings, strict=True):
                 parts.append(np.asarray(found[name])[:, :, whitening.columns])
         wanted = sequences * roots.shape[1]
