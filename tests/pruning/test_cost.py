@@ -37,7 +37,13 @@ def test_a_sweep_says_what_it_will_cost_before_it_starts(monkeypatch: pytest.Mon
     monkeypatch.setattr(sweep, "_point", stop)
     with pytest.raises(last.LastError, match="stop"):
         last.sweep(
-            digits(), "digits", ratios=[0.5], criteria=["last"], seeds=1, limit=20, tell=lambda line, kind: told.append((line, kind))
+            digits(),
+            "digits",
+            ratios=[0.5],
+            criteria=["last"],
+            seeds=1,
+            limit=20,
+            tell=lambda line, kind: told.append((line, kind)),
         )
     assert [(line.split(" ")[0], kind) for line, kind in told] == [("1", ""), ("about", "")]
 
