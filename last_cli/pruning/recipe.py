@@ -197,6 +197,10 @@ class Recipe:
             )
         if self.refit and self.scoring.readouts:
             raise UsageError(f"⟦refit⟧ does not go with {self.criterion}, which pairs B and C anew", "leave one out")
+        if self.scope == "global" and self.scoring.readouts:  # Over all layers a layer might keep fewer B than C.
+            raise UsageError(
+                f"⟦scope global⟧ does not go with {self.criterion}: B and C are ranked apart", "leave it out"
+            )
         if self.refit and self.target != "states" and any(layer.family.system for layer in layers):
             raise UsageError(f"⟦refit⟧ removes no {self.target}", "it removes states, and refits C to the others")
         if self.stock and any(layer.family.resized is None for layer in layers):

@@ -65,6 +65,8 @@ def test_magnitudes_that_are_ranked_apart_make_the_model_of_the_papers_code(
     assert small.report is not None and any("B and C are chosen apart" in line for line in small.report.warnings)
     with pytest.raises(UsageError, match="B and C were chosen apart there"):
         last.prune(source, keep=small.stamp)
+    with pytest.raises(UsageError, match=r'scope="global" does not go with reference-magnitude'):
+        last.prune(source, 0.5, "reference-magnitude", scope="global", multiple_of=1)
 
 
 def test_a_pair_that_the_stamp_does_not_say_is_seen(source: Path, tmp_path: Path) -> None:
