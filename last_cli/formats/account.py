@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from last_cli.base.errors import CheckpointError, OutputError
 from last_cli.base.words import some
@@ -126,8 +126,16 @@ def _named(stamp: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _files(root: Path) -> Iterator[tuple[str, Path]]:
-    """All that is no directory, and links to directories, by its path below a root."""
-    for folder, folders, files in os.walk(root):
+    """All that is no directory, and links to directories, by its path below a root.
+
+    Raises:
+        OSError: a directory cannot be looked into, so nobody knows what it holds.
+    """
+
+    def unseen(error: OSError) -> NoReturn:
+        raise error
+
+    for folder, folders, files in os.walk(root, onerror=unseen):
         links = [name for name in folders if Path(folder, name).is_symlink()]
         for name in sorted([*files, *links]):
             file = Path(folder, name)
