@@ -11,6 +11,7 @@ last.evaluate(small, "listops")
 
 from __future__ import annotations
 
+from last_cli.base import signals as _  # noqa: F401  # isort: skip  # First: it may be interrupted from now on.
 from typing import TYPE_CHECKING, Any, Literal
 
 from last_cli.base.errors import (

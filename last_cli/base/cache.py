@@ -12,16 +12,17 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from last_cli.base.files import regular
 from last_cli.base.locks import hold, left
 from last_cli.base.rows import Stored, stored_in
+from last_cli.base.unbroken import unbroken
 
 Arrays = dict[str, np.ndarray]
 Entry = dict[str, np.ndarray | Stored]
@@ -120,21 +121,27 @@ def read_arrays(path: Path) -> Arrays | None:
 
 def write_arrays(path: Path, arrays: Arrays) -> None:
     """Write a file that appears whole or not at all."""
-    temporary = None
-    try:
+    with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         _clear_parts(path.parent)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.", suffix=".part", delete=False) as file:
-            temporary = Path(file.name)
-            hold(file.fileno())
+        with _part(path) as file:
             np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
             file.flush()
-            temporary.replace(path)
+            Path(file.name).replace(path)
         _make_room(path)
-    except OSError:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+
+
+@contextlib.contextmanager
+def _part(path: Path) -> Iterator[IO[bytes]]:
+    """A new file beside another, held by this process; it is removed at the end, unless it has another name then."""
+    named = {"dir": path.parent, "prefix": f"{path.name}.", "suffix": ".part"}
+    with unbroken() as heard, tempfile.NamedTemporaryFile(**named, delete=False) as file:
+        hold(file.fileno())
+        try:
+            with heard():
+                yield file
+        finally:
+            Path(file.name).unlink(missing_ok=True)
 
 
 def _open(path: Path, large: str) -> Entry | None:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from last_cli.base import signals
+
 Spelling = Callable[[str], str]
 OPTION = re.compile(r"⟦(\w+)(?: ([^⟧]*))?⟧")
 WORD = re.compile(r"⟨(\w+)⟩")
@@ -108,10 +110,10 @@ class AnswerIsNo(LastError):
 class Interrupted(LastError):
     """A signal ended the program; nothing is left half-written."""
 
-    def __init__(self, stop: BaseException, what: str = "interrupted", code: int = 130) -> None:
-        notes = getattr(stop, "__notes__", ["nothing is left half-written: run it again"])
-        super().__init__(what, notes[-1])
-        self.code = code
+    def __init__(self, stop: BaseException) -> None:
+        number = signals.came() or signals.INTERRUPT
+        super().__init__(signals.ENDS[number], getattr(stop, "__notes__", [signals.AGAIN])[-1])
+        self.code = 128 + number
 
 
 class UsageError(LastError):

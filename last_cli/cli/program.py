@@ -14,6 +14,7 @@ import typer
 from typer.main import get_command
 
 from last_cli.base.errors import Interrupted, LastError, UsageError, spelling
+from last_cli.base.signals import came
 from last_cli.cli.app import COMMANDS, app
 from last_cli.cli.flags import as_flags
 from last_cli.display.escape import plain
@@ -69,6 +70,8 @@ def _parser() -> Callable[..., Any]:
 
 
 def _fail(error: LastError, arguments: Sequence[str]) -> int:
+    if came() and not isinstance(error, Interrupted):
+        error = Interrupted(error)  # An import, or a callback, made an error of its own of it.
     if os.environ.get("LAST_DEBUG") == "1" or {"-v", "--verbose"} & set(arguments):
         sys.stderr.writelines(f"{plain(line)}\n" for line in traceback.format_exc().splitlines())
     sys.stderr.write(f"error: {plain(error.message)}\n")

@@ -87,7 +87,7 @@ def score(
         tell(f"last prune {ckpt} --ratio {usual:g}   # removes the lowest {share}", general.quiet, "next")
 
 
-def _check_poles(checkpoint: last.Checkpoint, target: str | None) -> None:
+def _check_poles(checkpoint: "last.Checkpoint", target: str | None) -> None:
     """Before the work: raises UsageError where the units have no poles to draw."""
     other = next((layer for layer in checkpoint.layers if layer.family.system is None), None)
     if other is not None or target not in (None, "states"):

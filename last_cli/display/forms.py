@@ -11,6 +11,7 @@ from typing import Any, Literal
 import last_cli.display.escape as escape
 from last_cli.base.errors import OutputError, UsageError, spelled
 from last_cli.base.record import as_read
+from last_cli.base.unbroken import unbroken
 from last_cli.display.sheet import write_table
 from last_cli.display.view import Record, View, flat
 
@@ -90,8 +91,10 @@ def write_report(view: View, path: Path) -> None:
     Raises:
         OutputError: it cannot be written.
     """
+    content = text(view, ENDINGS[path.suffix])
     try:
-        path.write_text(text(view, ENDINGS[path.suffix]), encoding="utf-8")
+        with unbroken():
+            path.write_text(content, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror}", "choose another ⟦report⟧") from error
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from last_cli.base.errors import OutputError
+from last_cli.base.unbroken import unbroken
 from last_cli.display.figures.figure import available
 from last_cli.display.forms import csv_text, json_text, text
 from last_cli.display.sheet import Sheet
@@ -70,8 +71,9 @@ def write_files(report: SweepReport, folder: Path) -> list[Path]:
         "report.html": text(view, "html"),
     }
     try:
-        for name, content in texts.items():
-            (folder / name).write_text(content, encoding="utf-8")
+        with unbroken():
+            for name, content in texts.items():
+                (folder / name).write_text(content, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}", "choose another ⟦out⟧") from error
     return [*(folder / name for name in texts), *_figures(report, folder)]

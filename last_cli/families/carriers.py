@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from last_cli.families.copies import Structure, alike, below_params, collection, variable
+from last_cli.families.copies import Structure, alike, below_params, collection, is_state, variable
 from last_cli.families.layer import Layer
 from last_cli.formats import Key, Leaf
 
@@ -47,7 +48,7 @@ def carriers(
             if layer is None and leaf.dtype.startswith("complex") and "params" not in key:
                 layer = next((y for own in places.values() for _, y in own if leaf.shape[-1] == _states(y)), None)
             if layer is None:
-                layer = next((y.layer for y in outside if y.carries(path, leaf, inside=inside)), None)
+                layer = next(filter(None, (each.layer_of(path, leaf, inside=inside) for each in outside)), None)
             if layer is not None:
                 found[key] = layer
     return found
@@ -55,43 +56,68 @@ def carriers(
 
 @dataclass(frozen=True)
 class _Apart:
-    """What an array apart from a layer looks like that holds its states: their number, if it is telling; its block."""
+    """What an array apart from layers of a size looks like that holds their states.
 
-    layer: Layer
+    Attributes:
+        params: below what the model lies.
+        states: how many a layer has, if that number is telling.
+        total: parameters of the model.
+        blocks: what the layers lie right below, and the layers.
+    """
+
     params: Key
-    block: Key
     states: int | None
     total: int
+    blocks: dict[Key, list[Layer]] = field(default_factory=dict)
 
-    def carries(self, path: Key, leaf: Leaf, *, inside: bool) -> bool:
-        """Whether an array has the states along its last axis, or before one of 2, or all parameters along it.
+    def layer_of(self, path: Key, leaf: Leaf, *, inside: bool) -> Layer | None:
+        """Of which layer an array has the states along its last axis, or before one of 2, or all parameters along it.
 
         Among the parameters only what stands right beside the layer, and has no other axis.
         """
         if "float" not in leaf.dtype:
-            return False
-        if inside and path[: len(self.params)] == self.params:
-            return path[:-1] == self.block and _is_start(leaf.shape, self.layer)
+            return None
+        if inside and _is_within(path, self.params):
+            return next((layer for layer in self.blocks.get(path[:-1], ()) if _is_start(leaf.shape, layer)), None)
         shape = leaf.shape[:-1] if leaf.shape[-1] == 2 and len(leaf.shape) > 2 else leaf.shape
-        return leaf.shape[-1:] == (self.total,) or (len(shape) > 1 and shape[-1:] == (self.states,))
+        held = leaf.shape[-1:] == (self.total,) or (len(shape) > 1 and shape[-1:] == (self.states,))
+        return next(iter(self.blocks.values()))[0] if held else None
 
 
 def _outside(layers: Sequence[Layer], model: Structure) -> list[_Apart]:
-    """One for each layer below `params`; a number of states is telling that no other array there has along an axis."""
-    found, sizes = [], {}
+    """One for all layers of a size; a number of states is telling that no other array of the model has as an axis."""
+    found: dict[Any, _Apart] = {}
+    sizes = {}
     own = {variable(key) for layer in layers for key in layer.leaves.values()}
+    top = _top([variable(next(iter(layer.leaves.values()))) for layer in layers])
     for layer in layers:
         path = variable(next(iter(layer.leaves.values())))
-        if params := collection(path):
-            if params not in sizes:
-                below = model.below(params).items()
-                other = {size for rest, shape in below if (*params, *rest) not in own for size in shape}
-                sizes[params] = other, sum(math.prod(shape) for _, shape in below)
-            other, total = sizes[params]
-            taken = {*other, layer.sizes.features, layer.sizes.outputs}
-            states = None if _states(layer) in taken else _states(layer)
-            found.append(_Apart(layer, params, path[:-2], states, total))
-    return found
+        params = collection(path) or top
+        if params not in sizes:
+            below = {path: shape for path, shape in model.shapes.items() if _is_within(path, params)}
+            other = {size for path, shape in below.items() if path not in own for size in shape}
+            sizes[params] = other, sum(map(math.prod, below.values()))
+        other, total = sizes[params]
+        taken = {*other, layer.sizes.features, layer.sizes.outputs}
+        states = None if _states(layer) in taken else _states(layer)
+        apart = found.setdefault((params, states), _Apart(params, states, total))
+        apart.blocks.setdefault(path[:-2], []).append(layer)
+    return list(found.values())
+
+
+def _top(paths: Sequence[Key]) -> Key:
+    """Below what the model lies whose tree has no `params`: below a key of its own, such as `model`, or nothing.
+
+    A key with a number is that of a block, and one without more parts between it and the leaves that of a layer.
+    """
+    first = paths[0][0]
+    one = all(path[0] == first and len(path) > 3 for path in paths)
+    return (first,) if one and not re.search(r"\d|layer|block|encoder|backbone", first.lower()) else ()
+
+
+def _is_within(path: Key, params: Key) -> bool:
+    """Whether a path is that of a parameter; where the model has no key of its own, all that is no optimizer's is."""
+    return path[: len(params)] == params if params else not is_state(path)
 
 
 def _is_start(shape: tuple[int, ...], layer: Layer) -> bool:
@@ -110,7 +136,7 @@ def _at_a_layer(
     path: Key, leaf: Leaf, places: Mapping[Key, list[tuple[Key, Layer]]], shapes: Shapes, *, inside: bool
 ) -> Layer | None:
     """The layer whose place a path leads through, where the array there has its states along and is none of its own."""
-    for length in {len(place) for place in places if place}:
+    for length in {*map(len, places)} - {0}:
         for start in range(len(path) - length):
             for node, layer in places.get(path[start : start + length], ()):
                 own, rest = inside and path[: len(node)] == node, path[start + length :]

@@ -50,6 +50,7 @@ def collection(key: Key) -> Key:
     return key[: len(key) - key[::-1].index(PARAMS)] if PARAMS in key else ()
 
 
+@cache
 def is_moment(key: Key) -> bool:
     """Whether a path leads through the state of an optimizer, by names that no model has there.
 
@@ -61,6 +62,11 @@ def is_moment(key: Key) -> bool:
         or (part.lower() in MOMENTS and (not own or i < own or any(map(_is_of_state, key[own:i]))))
         for i, part in enumerate(key)
     )
+
+
+def is_state(key: Key) -> bool:
+    """Whether a path in a tree without `params` is that of an optimizer's state, by any of its names."""
+    return is_moment(key) or any(map(_is_of_optimizer, key))
 
 
 def is_optimizer(root: Key, of: Key) -> bool:
@@ -226,7 +232,11 @@ def _start(one: Key, other: Key) -> int:
 
 def _is_of_state(part: str) -> bool:
     """Whether a part of a path can lie above a moment: an entry of a tuple, or what is named like an optimizer."""
-    return part.isdigit() or bool(_words(part) & OPTIMIZER)
+    return part.isdigit() or _is_of_optimizer(part)
+
+
+def _is_of_optimizer(part: str) -> bool:
+    return bool(_words(part) & OPTIMIZER)
 
 
 @cache

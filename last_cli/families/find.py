@@ -163,17 +163,21 @@ def _why(family: Family, path: Key, shapes: Mapping[str, tuple[int, ...]], struc
 
 def _leading_axis(size: int, path: Key, structure: Structure) -> str:
     """What an axis too many of all leaves of a layer is: of the whole model, or of this stack of layers."""
-    model = structure.below(collection(path))
-    around = len(model) > len(structure.below(path))
+    root = collection(path)
+    model = {key: shape for key, shape in structure.below(root).items() if shape and not is_moment(key)}
+    inside = path[len(root) :]
+    while inside and all(shape[:1] == (size,) for key, shape in model.items() if key[: len(inside) - 1] == inside[:-1]):
+        inside = inside[:-1]
+    around = [shape[:1] == (size,) for key, shape in model.items() if key[: len(inside)] != inside]
     start = f"all its leaves have one more axis, of {size}: "
     stack = "layers of nn.scan (save each below a key of its own)"
-    if not all(shape[:1] == (size,) for shape in model.values()):
+    if 2 * sum(around) < len(around):
         return start + stack
     several = (
         "the models of several seeds, as jax.vmap makes them (save each alone: jax.tree.map(lambda leaf: leaf[0], "
         "params) is the first), or copies of jax.pmap, which are all equal (save flax.jax_utils.unreplicate(state))"
     )
-    return start + several + ("" if around else f", or {stack}")
+    return start + several + ("" if len(model) > len(structure.below(path)) else f", or {stack}")
 
 
 def _none_found(
@@ -187,8 +191,24 @@ def _none_found(
         return CheckpointError(
             f"{what} but in the state of an optimizer ({first})", "name the item or file that holds the parameters"
         )
+    if mark := _joined_by(leaves, families):
+        return CheckpointError(
+            f"{what}: their names are paths joined by '{mark}'", "`last import FILE CKPT` makes a tree of them"
+        )
     if why := nearest(nodes, families):
         return CheckpointError(f"{what}; nearest is {why}", hint)
     names = ["/".join(key) for key in leaves]
     seen = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
     return CheckpointError(f"{what}; seen: {seen}", hint)
+
+
+def _joined_by(leaves: Mapping[Key, Leaf], families: list[Family]) -> str | None:
+    """The mark at which the names of a flat tree part into paths with layers, if they do."""
+    for mark in "/.,":
+        nodes: dict[Key, set[str]] = {}
+        for key in leaves:
+            *path, name = (part for joined in key for part in joined.split(mark))
+            nodes.setdefault(tuple(path), set()).add(name)
+        if any(family.matches(names) for names in nodes.values() for family in families):
+            return mark
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -101,6 +102,38 @@ def other_weights(layers: Sequence[Layer], found: Mapping[Key, Follower]) -> Ite
             average, again = f"an average of {model}, which loses", f"the weights of {model} once more, which lose"
             said = average if is_average(root, of) else again
             yield f"{'/'.join(root)}: {said} the same states"
+
+
+def check_moments(found: Mapping[Key, Follower], leaves: Mapping[Key, Leaf]) -> None:
+    """Looks for what the moments of a layer lack that those of its neighbours have, or its own other moments.
+
+    Args:
+        found: what follows the layers' parameters among `leaves`.
+        leaves: of a tree.
+
+    Raises:
+        CheckpointError: a leaf was lost; names it.
+    """
+    paths = [variable(key) for key, leaf in leaves.items() if leaf.kind == "array"]
+    there = {*paths, *(path[:-1] for path in paths)}  # Factored moments stand one part below.
+    sets = {(each.root, each.of, each.layer.name): each.layer for each in found.values()}
+    stacks: dict[Key, dict[Key, set[str]]] = {}
+    for (root, of, _), layer in sets.items():
+        if is_optimizer(root, of):
+            own = {name: variable(key)[len(of) :] for name, key in layer.leaves.items()}
+            place = (*root, *next(iter(own.values()))[:-1])
+            have = {name for name, rest in own.items() if (*root, *rest) in there}
+            alike = tuple(re.sub(r"\d+", "#", "mu" if part == "nu" else part) for part in place)
+            stacks.setdefault(alike, {})[place] = have
+    for stack in stacks.values():
+        fullest = max(stack, key=lambda place: len(stack[place]))
+        for place, have in stack.items():
+            if lost := sorted(stack[fullest] - have):
+                raise CheckpointError(
+                    f"{'/'.join(place)}: has no {', '.join(lost)}, but {'/'.join(fullest)} has",
+                    "a leaf was lost on the way here: take another copy, or ⟦drop⟧ the optimizer's state, which "
+                    "training makes anew",
+                )
 
 
 def _matches(

@@ -96,7 +96,7 @@ def _one_checkpoint(out: Path) -> Location:
 
 def drawn_files(root: Path) -> list[str]:
     """Files of a database, whose names are drawn at random, so that only a list tells them from a user's."""
-    return [name for name, _ in _files(root) if _DRAWN.fullmatch(name)] if root.is_dir() else []
+    return [name for name in _names(root) if _DRAWN.fullmatch(name)] if root.is_dir() else []
 
 
 def _not_drawn(out: Path, stamp: Mapping[str, Any]) -> set[str]:
@@ -126,20 +126,21 @@ def _named(stamp: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _files(root: Path) -> Iterator[tuple[str, Path]]:
-    """All that is no directory, and links to directories, by its path below a root.
+    """All that is no directory, and links to directories, by its path below a root."""
+    return ((name, root / name) for name in _names(root))
 
-    Raises:
-        OSError: a directory cannot be looked into, so nobody knows what it holds.
-    """
+
+def _names(root: Path) -> Iterator[str]:
+    """The paths of _files; raises OSError where a directory cannot be looked into, so that nobody knows what it holds."""
 
     def unseen(error: OSError) -> NoReturn:
         raise error
 
+    start = len(os.path.join(root, ""))  # noqa: PTH118 - there may be many files, and a Path takes a while.
     for folder, folders, files in os.walk(root, onerror=unseen):
+        above = f"{folder[start:]}/" if len(folder) >= start else ""
         links = [name for name in folders if Path(folder, name).is_symlink()]
-        for name in sorted([*files, *links]):
-            file = Path(folder, name)
-            yield file.relative_to(root).as_posix(), file
+        yield from (above + name for name in sorted([*files, *links]))
 
 
 def _of_config(strangers: list[str], stamp: Mapping[str, Any] | None) -> str:

@@ -12,6 +12,9 @@ NESTING = 100
 """So many levels has no tree of a model, and no configuration; whatever walks through one may recur so often."""
 
 
+_INNER = (dict, list)
+
+
 def parse_json(content: bytes | str) -> Any:
     """What a JSON text says.
 
@@ -26,10 +29,10 @@ def parse_json(content: bytes | str) -> Any:
 
 def shallow(tree: Any) -> Any:
     """A tree of dicts and lists as it is; raises ValueError where it is nested deeper than NESTING."""
-    level = [tree]
-    for _ in range(NESTING):
-        nodes = (node.values() if isinstance(node, dict) else node for node in level if isinstance(node, (dict, list)))
-        if not (level := [child for node in nodes for child in node]):
+    level = [[tree]]
+    for _ in range(NESTING + 1):
+        nodes = [node.values() if isinstance(node, dict) else node for node in level]
+        if not (level := [child for node in nodes for child in node if isinstance(child, _INNER)]):
             return tree
     raise ValueError(f"nested deeper than {NESTING} levels")
 

@@ -12,7 +12,8 @@ from last_cli.base.errors import CheckpointError
 from last_cli.formats.digests import NUMERIC, array_digests, inline_digests, refuse_damage, refuse_lost
 from last_cli.formats.format import format_named
 from last_cli.formats.locate import locate
-from last_cli.formats.types import Beside, Index, Key, Tree
+from last_cli.formats.stamp import edited
+from last_cli.formats.types import Index, Key, Tree
 
 
 def index(path: Path | str, step: int | None = None, item: str | None = None, *, checked: bool = True) -> Index:
@@ -34,7 +35,7 @@ def index(path: Path | str, step: int | None = None, item: str | None = None, *,
     config = dict(beside.config)
     if tree.custom:
         config["tree_metadata"] = dict(tree.custom)
-    warnings = (*beside.warnings, *_edited(beside), *tree.warnings)
+    warnings = (*beside.warnings, *edited(beside.written), *tree.warnings)
     found = Index(location, tree.leaves, beside.stamp, config, warnings, tree, beside.written, checked, beside.lost)
     refuse_lost(found)
     said = {key: leaf for key, leaf in tree.leaves.items() if leaf.kind not in NUMERIC}
@@ -68,16 +69,6 @@ def read(index: Index, keys: Iterable[Key] | None = None) -> dict[Key, np.ndarra
     if index.checked and index.written:
         refuse_damage(index, index.location.directory, array_digests(arrays), index.tree.names)
     return arrays
-
-
-def _edited(beside: Beside) -> tuple[str, ...]:
-    """A warning where somebody has edited the stamp, or damaged it."""
-    if beside.written is None or beside.written.intact:
-        return ()
-    return (
-        f"{beside.written.file}: is not as `last` wrote it: it was edited or damaged; `last config` writes a "
-        "configuration in, with a new digest",
-    )
 
 
 def without(index: Index, keys: Set[Key], items: Set[str] = frozenset()) -> Index:

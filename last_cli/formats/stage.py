@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from last_cli.base.errors import CheckpointError, OutputError
 from last_cli.base.files import resolved
+from last_cli.base.unbroken import unbroken
 from last_cli.formats.account import check_file_replaceable, check_replaceable, stamp_beside
 from last_cli.formats.remote import remote_url
 from last_cli.formats.swap import exchange, put
@@ -53,16 +54,18 @@ def staged(out: Path, *, source: Path | None, force: bool) -> Iterator[Path]:
             stage.mkdir()
             yield stage
             sync(stage)
-            _appear(stage, out, lambda: exchange(stage, target, place / ASIDE), lambda: _check(out, None, force))
+            with unbroken():
+                _appear(stage, out, lambda: exchange(stage, target, place / ASIDE), lambda: _check(out, None, force))
 
 
 @contextlib.contextmanager
-def staged_file(out: Path, *, force: bool) -> Iterator[BinaryIO]:
+def staged_file(out: Path, *, force: bool, stale: Path | None = None) -> Iterator[BinaryIO]:
     """An open file that becomes `out` when the block ends, and is removed when it fails.
 
     Args:
         out: the file that appears.
         force: replace `out` where it is a file.
+        stale: a file that says what was there, and goes with it.
 
     Raises:
         OutputError: `out` exists and is not to be replaced, or cannot be written.
@@ -76,11 +79,14 @@ def staged_file(out: Path, *, force: bool) -> Iterator[BinaryIO]:
             with stage.open("xb") as file:
                 yield file
             sync_one(stage)
-            _appear(stage, out, lambda: stage.replace(target), lambda: _check_file(out, force))
+            with unbroken():
+                _appear(stage, out, lambda: stage.replace(target), lambda: _check_file(out, force))
+                if stale and force:
+                    stale.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def staged_with_stamp(out: Path, *, source: Path | None, force: bool) -> Iterator[Path]:
+def staged_with_stamp(out: Path, *, source: Path | None, force: bool, exported: bool = False) -> Iterator[Path]:
     """A hidden directory; a file in it of the name of `out` becomes `out`, and its stamp, NAME.last.json, follows.
 
     A writer that is killed between the two leaves the stamp to the next one.
@@ -89,6 +95,7 @@ def staged_with_stamp(out: Path, *, source: Path | None, force: bool) -> Iterato
         out: the file that appears.
         source: the checkpoint that is read meanwhile; `out` may not touch it.
         force: replace `out` and its stamp where they are a checkpoint and its stamp.
+        exported: with `force` whatever files they are.
 
     Raises:
         OutputError: `out` exists and is not to be replaced, or cannot be written.
@@ -97,7 +104,7 @@ def staged_with_stamp(out: Path, *, source: Path | None, force: bool) -> Iterato
     target = out.absolute()
     with _in_words(out, source):
         clear_left(target)
-        _check_with_stamp(out, source, force)
+        _check_with_stamp(out, source, force, exported)
         with workplace(target) as place:
             stage, new = place / "files", place / "new"
             stage.mkdir()
@@ -105,9 +112,10 @@ def staged_with_stamp(out: Path, *, source: Path | None, force: bool) -> Iterato
             sync(stage)
             (stage / out.name).rename(new)
             (stage / stamp_beside(out).name).rename(place / STAMP)
-            _appear(new, out, lambda: new.replace(target), lambda: _check_with_stamp(out, None, force))
-            (place / STAMP).replace(stamp_beside(target))
-            sync_one(target.parent)
+            with unbroken():
+                _appear(new, out, lambda: new.replace(target), lambda: _check_with_stamp(out, None, force, exported))
+                (place / STAMP).replace(stamp_beside(target))
+                sync_one(target.parent)
 
 
 def check(out: Path, *, source: Path | None, force: bool, file: bool = False) -> None:
@@ -144,10 +152,13 @@ def _check(out: Path, source: Path | None, force: bool) -> None:
     check_replaceable(out)
 
 
-def _check_with_stamp(out: Path, source: Path | None, force: bool) -> None:
+def _check_with_stamp(out: Path, source: Path | None, force: bool, exported: bool = False) -> None:
     _check_place(out, source)
     _check_file(out, force)
-    check_file_replaceable(out)
+    if exported:
+        _check_file(stamp_beside(out), force)
+    else:
+        check_file_replaceable(out)
 
 
 def _check_place(out: Path, source: Path | None) -> None:

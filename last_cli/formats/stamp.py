@@ -60,6 +60,16 @@ def without_digests(stamp: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in stamp.items() if key != "written"}
 
 
+def edited(written: Written | None) -> tuple[str, ...]:
+    """A warning where somebody has edited the stamp, or damaged it."""
+    if written is None or written.intact:
+        return ()
+    return (
+        f"{written.file}: is not as `last` wrote it: it was edited or damaged; `last config` writes a "
+        "configuration in, with a new digest",
+    )
+
+
 def renewed(stamp: Mapping[str, Any]) -> dict[str, Any]:
     """The content of a stamp's file after an edit: where it holds digests, that of the stamp itself is made anew."""
     written = stamp.get("written")

@@ -99,7 +99,8 @@ def reason_of(error: Exception) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     if named := dict.fromkeys(re.findall(r"GLOBAL ([\w.]+)", text)):
         return f"it asks for {', '.join(named)}"
-    sentence = re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0]
+    said = re.sub(r"^\[enforce fail at [^]]*\] ?\. ?", "", " ".join(text.split()))
+    sentence = re.split(r"(?<=[.!?])(?<!\b[ie]\.[eg]\.) (?=[A-Z])", said, maxsplit=1)[0]
     return sentence if 0 < len(sentence) <= LONGEST else type(error).__name__
 
 

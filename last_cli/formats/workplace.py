@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from last_cli.base.locks import hold, is_old, left
+from last_cli.base.unbroken import unbroken
 from last_cli.formats.types import stamp_file
 
 ASIDE = "old"
@@ -25,19 +26,21 @@ _SYNCS = 16
 @contextlib.contextmanager
 def workplace(target: Path) -> Iterator[Path]:
     """A hidden directory beside `target` that this process holds; it is removed at the end, with all that is in it."""
-    place, lock = _made(target)
-    try:
-        yield place
-    finally:
-        _remove(place)
-        os.close(lock)
+    with unbroken() as heard:
+        place, lock = _made(target)
+        try:
+            with heard():
+                yield place
+        finally:
+            _remove(place)
+            os.close(lock)
 
 
 def clear_left(target: Path) -> None:
     """Removes what dead writers left beside `target`; brings back what one had moved aside, finishes what it began."""
     beside = target.parent.iterdir() if target.parent.is_dir() else ()
     for place in [entry for entry in beside if entry.name.startswith(_prefix(target)) and not entry.is_symlink()]:
-        with _left(place) as dead:
+        with unbroken(), _left(place) as dead:
             if dead:
                 if (place / ASIDE).exists() and not os.path.lexists(target):
                     (place / ASIDE).rename(target)

@@ -82,9 +82,10 @@ def written_entry(
         stamp: what else stands in the stamp.
     """
 
+    places = [root / tree for tree in trees]
+
     def is_data(file: Path) -> bool:
         """Whether it holds nothing but arrays that have digests of their own."""
-        places = (root / tree for tree in trees)
         return any(place in file.parents and format.is_data(place, file) for place in places)
 
     return {

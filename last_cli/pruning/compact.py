@@ -15,7 +15,7 @@ from last_cli.base.errors import CheckpointError, UsageError
 from last_cli.base.version import __version__
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.families.carriers import carriers
-from last_cli.families.followers import followers
+from last_cli.families.followers import check_moments, followers
 from last_cli.families.layer import Layer, layer_of
 from last_cli.families.resizing import Resizing, Shrinking
 from last_cli.formats import Key, Leaf, index, read
@@ -112,6 +112,7 @@ def _copied(checkpoint: Checkpoint, kept: Kept, leaves: Mapping[Key, Leaf]) -> d
     """What becomes of the arrays of a tree, the layers' own or another item's, that follow the layers' parameters."""
     shared = leaves is checkpoint.leaves
     following = checkpoint.following if shared else followers(checkpoint.layers, leaves, checkpoint.leaves)
+    check_moments(following, leaves)
     cuts = copied_cuts(following, kept, checkpoint.leaves)
     own = {key for layer in checkpoint.layers for key in layer.leaves.values()}
     known = {*following, *(own if shared else ())}

@@ -10,6 +10,7 @@ from typing import Any
 
 from last_cli.base.errors import OutputError, UsageError
 from last_cli.base.files import regular
+from last_cli.base.unbroken import unbroken
 
 Record = dict[str, Any]
 
@@ -27,7 +28,8 @@ def resume(path: Path, header: Mapping[str, Any]) -> list[Record]:
         text = regular(path).read_bytes() if path.exists() else b""
         whole = text[: text.rfind(b"\n") + 1]
         if not whole:
-            path.write_text(json.dumps(header) + "\n", encoding="utf-8")
+            with unbroken():
+                path.write_text(json.dumps(header) + "\n", encoding="utf-8")
             return []
         found, *records = _parsed(path, whole)
         _check(path, found, header)
@@ -41,7 +43,7 @@ def resume(path: Path, header: Mapping[str, Any]) -> list[Record]:
 def append(path: Path, record: Mapping[str, Any]) -> None:
     """One more line, on disk when this returns."""
     try:
-        with path.open("a", encoding="utf-8") as file:
+        with unbroken(), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
             file.flush()
             os.fsync(file.fileno())

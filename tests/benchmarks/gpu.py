@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import language
+import language_speed
 import numpy as np
 import plain
 import random_models
@@ -142,10 +142,10 @@ def _last(model: Model, x: np.ndarray, lengths: np.ndarray, precision: str) -> C
 
 def _mamba2(quick: bool) -> None:
     """A Mamba-2 language model's tokens a second, which has no plain baseline here."""
-    shape = {"layers": 1, "width": 64, "vocabulary": 64, "length": 16} if quick else language.SHAPE
+    shape = {"layers": 1, "width": 64, "vocabulary": 64, "length": 16} if quick else language_speed.SHAPE
     with tempfile.TemporaryDirectory(prefix="gpu-benchmark-") as place:
-        language.write(Path(place), argparse.Namespace(**shape))
-        work = language.last("last", Path(place), np.load(Path(place) / "tokens.npy"))
+        language_speed.write(Path(place), argparse.Namespace(**shape))
+        work = language_speed.last("last", Path(place), np.load(Path(place) / "tokens.npy"))
         work()
         times = []
         for _ in range(1 if quick else REPEAT):

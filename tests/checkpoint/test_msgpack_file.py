@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from random_layers import s5_arrays
 import last_cli as last
 from last_cli.base.errors import CheckpointError, OutputError, UsageError
 from last_cli.checkpoint.convert import export_weights, import_weights
+from last_cli.formats.digests import array_digests
 
 SAMPLE = Path(__file__).parents[2] / "sample_checkpoints" / "s5-listops"
 
@@ -115,7 +117,7 @@ def test_an_export_spoils_nothing(tmp_path: Path, tree: dict) -> None:
         export_weights(SAMPLE, tmp_path / "m.msgpack")
     with pytest.raises(OutputError, match="inside the checkpoint"):
         export_weights(SAMPLE, SAMPLE / "m.msgpack")
-    with pytest.raises(OutputError, match="cannot be written: No such file or directory"):
+    with pytest.raises(OutputError, match="there is no directory"):
         export_weights(SAMPLE, tmp_path / "no" / "m.msgpack")
     assert [path.name for path in tmp_path.iterdir()] == ["m.msgpack"]
     export_weights(SAMPLE, tmp_path / "m.msgpack", force=True)
@@ -163,6 +165,21 @@ def test_a_file_that_is_replaced_takes_its_stamp_along(tmp_path: Path, tree: dic
     with pytest.raises(OutputError, match=r"n\.msgpack\.last\.json: exists already"):
         export_weights(SAMPLE, tmp_path / "n.msgpack")
     assert not (tmp_path / "n.msgpack").exists()
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "joined.msgpack"])
+def test_a_stamp_beside_a_file_that_was_edited_is_said(tmp_path: Path, name: str) -> None:
+    layer, path = s5_arrays(np.random.default_rng(0)), tmp_path / name
+    if name == "joined.msgpack":
+        path.write_bytes(to_bytes({f"params/seq/{leaf}": array for leaf, array in layer.items()}))
+    else:
+        write_safetensors(path, {f"seq.{leaf}": array for leaf, array in layer.items()}, {})
+    stamp: dict[str, Any] = {"schema": "last.stamp/1", "last": last.__version__, "model": {"activation": "gelu"}}
+    digests = array_digests({(f"seq.{leaf}",): array for leaf, array in layer.items()})
+    arrays = {name: digest for (name,), digest in digests.items()}
+    stamp["written"] = {"arrays": {"": arrays} if name != "joined.msgpack" else {}, "files": {}, "stamp": "sha256:0"}
+    path.with_name(f"{name}.last.json").write_text(json.dumps(stamp))
+    assert "last.json: is not as `last` wrote it: it was edited" in import_weights(path, tmp_path / "ckpt").warnings[0]
 
 
 def test_a_header_that_is_not_ours_stays_as_it_is(tmp_path: Path) -> None:

@@ -84,23 +84,35 @@ def test_interrupting_exits_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     assert run("score", S5, "-q") == (130, "", "error: interrupted\nhint: nothing is left half-written: run it again\n")
 
 
-# Sends itself a signal when a module is first imported, or when the first arrays have been written.
+# Sends itself a signal when a module is first imported, when arrays have been written, or where no exception is heard.
 SIGNALLED = """
-import os, sys
-from last_cli.__main__ import run
+import os, sys, time
 
 moment, number, *sys.argv[1:] = sys.argv[1:]
+sys.argv[0] = "last"
 
 class Finder:
     def find_spec(self, name, *_):
         if name == moment:
             os.kill(os.getpid(), int(number))
 
+class Lost:
+    def __del__(self):
+        os.kill(os.getpid(), int(number))
+
 sys.meta_path.insert(0, Finder())
+from last_cli.__main__ import run
+
 if moment == "writing":
     import last_cli.formats.orbax.mirror as mirror
     write = mirror.write_arrays
     mirror.write_arrays = lambda *given: (write(*given), os.kill(os.getpid(), int(number)))
+if moment == "lost":
+    import last_cli.formats.orbax.mirror as mirror
+    def lost(*given):
+        Lost()
+        time.sleep(60)
+    mirror.write_arrays = lost
 sys.exit(run())
 """
 
@@ -108,7 +120,9 @@ sys.exit(run())
 @pytest.mark.parametrize(
     ("number", "moment", "line"),
     [
+        (signal.SIGINT, "last_cli.base.errors", "interrupted"),
         (signal.SIGINT, "typer", "interrupted"),
+        (signal.SIGTERM, "lost", "ended by SIGTERM"),
         (signal.SIGINT, "writing", "interrupted"),
         (signal.SIGTERM, "writing", "ended by SIGTERM"),
     ],

@@ -139,6 +139,6 @@ def test_each_example_is_used_here() -> None:
 
 def test_each_command_of_the_page_is_one_that_can_be_typed() -> None:
     commands = re.findall(r"`python ([^`]*)`", PAGE.read_text())
-    assert len(commands) == 13
+    assert len(commands) == 14
     for command in commands:
         assert (ROOT / shlex.split(command)[0]).is_file(), command

@@ -18,7 +18,7 @@ from last_cli.base.errors import CheckpointError, LastError, UsageError
 from last_cli.pruning.prune import prune
 from last_cli.pruning.recipe import Recipe
 from last_cli.pruning.score import score
-from last_cli.pruning.sweep import _aimed
+from last_cli.pruning.sweep import Grid, _aimed
 
 FAMILIES = ("NONLINEAR", "LINEAR", "HEADS_ONLY", "LINEAR_HEADS_ONLY")
 every_family = pytest.mark.parametrize("family", FAMILIES)
@@ -172,7 +172,7 @@ def test_what_changes_a_system_is_refused_in_words_where_there_is_none(opened, f
 def test_all_recipes_of_a_sweep_remove_the_same_units(opened) -> None:
     ck = opened("LINEAR")
     for names, target in ((["random"], "heads"), (["random", "last"], "states"), (["random", "balanced"], "states")):
-        recipes = _aimed(Recipe(), names, None, ck)
+        recipes = _aimed(Recipe(), names, Grid(), ck)
         assert {used.target for used in recipes.values()} == {target}
 
 

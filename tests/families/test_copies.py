@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from trees import array, s5_at
 
 from last_cli.base.errors import CheckpointError
 from last_cli.families.find import find_layers
-from last_cli.families.followers import followers, other_weights
+from last_cli.families.followers import check_moments, followers, other_weights
 from last_cli.formats import Key, Leaf
 
 CARRIED = 6  # Lambda_re, Lambda_im, B, C1, C2, log_step
@@ -170,3 +172,32 @@ def test_other_weights_are_said_and_moments_are_not() -> None:
         "target_params: the weights of params once more, which lose the same states",
         "1/ema: an average of params, which loses the same states",
     ]
+
+
+def moments(name: str, layers: int, without: Key = ()) -> dict[Key, Leaf]:
+    """State of an optimizer for `model`; one leaf is lost."""
+    leaves = {("opt_state", "0", name, *key): leaf for key, leaf in model(layers=layers).items()}
+    return {key: leaf for key, leaf in leaves.items() if not without or key[-len(without) :] != without}
+
+
+@pytest.mark.parametrize("leaf", ["D", "B", "log_step"])
+@pytest.mark.parametrize(
+    ("states", "said"),
+    [
+        (lambda leaf: moments("mu", 2, ("layers_1", "seq", leaf)), "mu/layers_1/seq: has no {}, but .*mu/layers_0/seq"),
+        (lambda leaf: moments("mu", 1) | moments("nu", 1, ("seq", leaf)), "nu/layers_0/seq: has no {}, but .*mu/layer"),
+        (lambda leaf: moments("trace", 3, ("layers_0", "seq", leaf)), "trace/layers_0/seq: has no {}, but "),
+    ],
+)
+def test_a_moment_that_lost_a_leaf_is_named(states: Callable[[str], dict[Key, Leaf]], said: str, leaf: str) -> None:
+    state = states(leaf)
+    leaves = model("params", layers=len({key[3] for key in state if "layers" in key[3]})) | state
+    with pytest.raises(CheckpointError, match=said.format(leaf)):
+        check_moments(followers(find_layers(leaves), leaves), leaves)
+
+
+def test_moments_that_all_layers_lack_are_masked() -> None:
+    state = moments("mu", 2, ("seq", "D")) | moments("nu", 2, ("seq", "D"))
+    frozen = {key: leaf for key, leaf in state.items() if "layers_0" not in key}
+    for leaves in (model("params") | state, model("params") | frozen):
+        check_moments(followers(find_layers(leaves), leaves), leaves)

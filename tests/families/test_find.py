@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -115,6 +116,15 @@ def test_a_tree_without_layers_is_refused_with_what_was_seen() -> None:
     ) as caught:
         find_layers(array("params", "dense", "kernel"))
     assert "last list families" in caught.value.hint
+
+
+@pytest.mark.parametrize("mark", "/.,")
+def test_names_that_are_joined_paths_are_for_import(mark: str) -> None:
+    tree = s5_at("params", "layers_0", "seq") | array("params", "decoder", "kernel")
+    leaves = {(mark.join(key),): leaf for key, leaf in tree.items()}
+    with pytest.raises(CheckpointError, match=f"their names are paths joined by '{re.escape(mark)}'") as caught:
+        find_layers(leaves)
+    assert "last import" in caught.value.hint
 
 
 def test_a_long_tree_without_layers_is_not_listed_in_full() -> None:

@@ -63,6 +63,7 @@ RELATIVES = {
         C_D_conv__D__bias=(6,),
     ),
     "step_proj": s5_at("params", "S7_0") | array("params", "S7_0", "step_proj", "kernel", shape=(4, 12)),
+    "S7": s5_at("params", "ssm") | array("params", "ssm", "Delta", "kernel", shape=(4, 12)),
     "Mamba": node("params", "mixer", A_log=(24, 16), D=(24,), in_proj__kernel=(12, 48)),
     "RG-LRU": node("params", "rg_lru", a_param=(16,), input_gate__w=(2, 8, 8), a_gate__w=(2, 8, 8)),
     "two directions": node(
@@ -124,6 +125,18 @@ def test_a_leading_axis_is_explained_by_what_has_it(around: tuple | None, said: 
     with pytest.raises(CheckpointError) as caught:
         find_layers(leaves)
     assert said in caught.value.hint and not_said not in caught.value.hint
+
+
+@pytest.mark.parametrize("root", [(), ("params",), ("model",)])
+def test_models_of_several_seeds_are_told_beside_what_has_no_such_axis(root: Key) -> None:
+    """Counters, the state of an optimizer, and a table that all share."""
+    leaves = s5_at(*root, "layers_0", "seq") | s5_at(*root, "layers_1", "seq")
+    leaves |= array(*root, "encoder", "kernel", shape=(3, 4)) | array(*root, "decoder", "kernel", shape=(4, 2))
+    leaves = {key: Leaf(key, (5, *leaf.shape), leaf.dtype, leaf.kind) for key, leaf in leaves.items()}
+    leaves |= array("step", shape=()) | array(*root, "table", shape=(7, 3)) | array("opt_state", "mu", "x", shape=(2,))
+    with pytest.raises(CheckpointError) as caught:
+        find_layers(leaves)
+    assert "jax.vmap" in caught.value.hint and "nn.scan" not in caught.value.hint
 
 
 def test_a_matrix_of_feedthrough_is_one_of_other_outputs() -> None:

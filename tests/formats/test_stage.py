@@ -8,15 +8,20 @@ import fcntl
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import kills
 import pytest
 
 from last_cli import formats
-from last_cli.base import locks
+from last_cli.base import locks, unbroken
 from last_cli.base.errors import OutputError
 from last_cli.formats import stage, swap, workplace
 
@@ -38,6 +43,94 @@ def test_an_interrupt_leaves_nothing(fixtures: Path, tmp_path: Path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         formats.save(tmp_path / "out", source=source, changed={}, stamp={})
     assert not list(tmp_path.iterdir())
+
+
+class Stopped(BaseException):
+    """What the handler of a signal raises."""
+
+
+@pytest.fixture
+def stopping(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[], None], int], bool]]:
+    """Runs a function, with a signal at the n-th line of what makes outputs appear; returns whether it has so many."""
+    watched, monitored = {module.__file__ for module in (stage, workplace, swap, unbroken)}, sys.gettrace()
+    for name in ("sync", "sync_one", "check_replaceable"):
+        monkeypatch.setattr(stage, name, lambda _: None)
+
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    def run(function: Callable[[], None], line: int) -> bool:
+        left = line
+
+        def local(_: FrameType, event: str, __: object) -> Callable[..., Any]:
+            nonlocal left
+            left -= event == "line"
+            if left == 0 and event == "line":
+                signal.raise_signal(signal.SIGTERM)
+            return local
+
+        sys.settrace(lambda frame, *_: local if frame.f_code.co_filename in watched else None)
+        try:
+            function()
+        except Stopped:
+            return True
+        else:
+            return left <= 0
+        finally:
+            sys.settrace(monitored)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+def new_directory(out: Path) -> None:
+    with stage.staged(out, source=None, force=True) as made:
+        (made / "a").write_text("new")
+
+
+def new_file(out: Path) -> None:
+    with stage.staged_file(out, force=True, stale=out.with_name("out.last.json")) as made:
+        made.write(b"new")
+
+
+def new_with_stamp(out: Path) -> None:
+    with stage.staged_with_stamp(out, source=None, force=True, exported=True) as made:
+        (made / "out").write_text("new")
+        (made / "out.last.json").write_text("new")
+
+
+@pytest.mark.parametrize(("write", "swaps"), [(new_directory, False), (new_file, True), (new_with_stamp, False)])
+def test_a_signal_at_any_line_leaves_the_old_or_the_new(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stopping: Callable[[Callable[[], None], int], bool],
+    write: Callable[[Path], None],
+    swaps: bool,
+) -> None:
+    if not swaps:
+        monkeypatch.setattr(swap, "_renamed", lambda *_: False)
+
+    def there(line: int) -> dict[str, str]:
+        folder = tmp_path / str(line)
+        return {p.relative_to(folder).as_posix(): p.read_text() for p in folder.rglob("*") if p.is_file()}
+
+    found, line, old = [], 0, {}
+    while not found or found[-1][1]:
+        line += 1
+        out = tmp_path / str(line) / "out"
+        out.parent.mkdir()
+        if write is new_directory:
+            out.mkdir()
+        for file in (out / "a",) if write is new_directory else (out, out.with_name("out.last.json")):
+            file.write_text("old")
+        old = there(line)
+        stopped = stopping(partial(write, out), line)
+        found.append((there(line), stopped))
+        assert not [name for name in out.parent.iterdir() if name.name.startswith(".")], line
+    new = there(line)
+    assert [(number, each) for number, (each, _) in enumerate(found, 1) if each not in (old, new)] == []
+    assert (found[0][0], set(new.values()), line > 50) == (old, {"new"}, True)
 
 
 @pytest.mark.filterwarnings("ignore")  # Of the event loop that Orbax leaves when it fails.

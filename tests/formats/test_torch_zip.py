@@ -14,6 +14,7 @@ import pytest
 
 from last_cli.base.errors import CheckpointError
 from last_cli.formats import torch_zip
+from last_cli.formats.torch_file import reason_of
 
 
 class _Storage:
@@ -209,3 +210,24 @@ def test_one_tensor_is_stored_in_another_type(tmp_path: Path) -> None:
         "other": "float32",
     }
     assert again.read("tied").tolist() == [[9, 9], [9, 9]] and again.read("other").tolist() == [[0, 1], [2, 3], [4, 5]]
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            "[enforce fail at inline_container.cc:208] . file not found: archive/data.pkl",
+            "file not found: archive/data.pkl",
+        ),
+        ("It is no archive. Please save it again.", "It is no archive."),
+        (
+            "A type, e.g. A list, is not allowed (see v. 2.4 of it)",
+            "A type, e.g. A list, is not allowed (see v. 2.4 of it)",
+        ),
+        ("Found \x1b[1mtwo\x1b[0m\n  trees, i.e. no state. Sorry", "Found two trees, i.e. no state."),
+        (f"A sentence of {'many ' * 40} words", "RuntimeError"),
+        ("", "RuntimeError"),
+    ],
+)
+def test_what_pytorch_says_is_passed_on_in_whole_sentences(said: str, shown: str) -> None:
+    assert reason_of(RuntimeError(said)) == shown

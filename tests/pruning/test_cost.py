@@ -33,11 +33,19 @@ def test_a_sweep_says_what_it_will_cost_before_it_starts(monkeypatch: pytest.Mon
     def stop(*_: object) -> None:
         raise last.LastError("stop")
 
-    told: list[str] = []
+    told: list[tuple[str, str]] = []
     monkeypatch.setattr(sweep, "_point", stop)
     with pytest.raises(last.LastError, match="stop"):
-        last.sweep(digits(), "digits", ratios=[0.5], criteria=["last"], seeds=1, limit=20, tell=told.append)
-    assert [line.split(" ")[0] for line in told] == ["1", "about"]
+        last.sweep(
+            digits(),
+            "digits",
+            ratios=[0.5],
+            criteria=["last"],
+            seeds=1,
+            limit=20,
+            tell=lambda line, kind: told.append((line, kind)),
+        )
+    assert [(line.split(" ")[0], kind) for line, kind in told] == [("1", ""), ("about", "")]
 
 
 def test_an_interrupted_sweep_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

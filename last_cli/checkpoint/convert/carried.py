@@ -18,7 +18,7 @@ from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.checkpoint.config import stamp_of
 from last_cli.formats import STAMP_FILE
 from last_cli.formats.digests import array_digests, stamp_digest, value_digest
-from last_cli.formats.stamp import STAMP_SCHEMA, check_stamp, read_stamp, without_digests
+from last_cli.formats.stamp import STAMP_SCHEMA, check_stamp, edited, read_stamp, without_digests
 
 ENTRY = "last"
 """Of the header's metadata."""
@@ -48,8 +48,8 @@ def sealed(
 
 def taken_out(
     src: Path, metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """The stamp that came with a file of weights, {} where none did, and its other metadata.
+) -> tuple[dict[str, Any], dict[str, str], tuple[str, ...]]:
+    """The stamp that came with a file of weights, {} where none did; its other metadata; what is to be said of them.
 
     Raises:
         CheckpointError: it is not as `last` writes it, or the arrays are not those that it was written with.
@@ -64,7 +64,7 @@ def taken_out(
         stamp, written = read_stamp([src])
         if written:
             _check(src, written.arrays.get("", {}), arrays)
-        return stamp or {}, dict(metadata)
+        return stamp or {}, dict(metadata), edited(written)
     check_stamp(stamp, src)
     rest = {name: value for name, value in metadata.items() if name != ENTRY}
     if written := stamp.get("written"):
@@ -73,7 +73,7 @@ def taken_out(
         _check(src, written["arrays"].get("", {}), arrays)
     elif any(isinstance(entry, dict) and {"arrays", "stamp"} <= entry.keys() for entry in stamp.values()):
         raise _damaged(src, "its header")
-    return without_digests(stamp), rest
+    return without_digests(stamp), rest, ()
 
 
 def _check(src: Path, said: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> None:

@@ -20,9 +20,10 @@ from last_cli.checkpoint.convert.keymap import COPIES, Entry, KeyMap, LayerMap, 
 from last_cli.checkpoint.convert.layout import Spec
 from last_cli.checkpoint.convert.names import LAYOUTS
 from last_cli.checkpoint.convert.stock import export_stock
-from last_cli.formats import STAMP_FILE, Key, safetensors, torch_file
+from last_cli.formats import Key, safetensors, torch_file
+from last_cli.formats.account import stamp_beside
 from last_cli.formats.digests import name_of
-from last_cli.formats.stage import staged_file
+from last_cli.formats.stage import staged_file, staged_with_stamp
 from last_cli.results.convert import ExportReport, KeyRow
 
 FORMATS = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".msgpack": "msgpack"}
@@ -75,10 +76,10 @@ def export_weights(
         keymap = None
     stamp = carried(found, keymap.said if keymap else {})
     there = bool(stamp) and format != "safetensors"
-    with _staged_stamp(dst, force, there=there) as beside, staged_file(dst, force=force) as file:
+    with _staged(dst, force, stamped=there) as (file, beside):
         rows, left_out, stamp = _write(file, dst, found, keymap, stamp)
         if beside:
-            beside.write(json.dumps(stamp, indent=1).encode())
+            beside.write_text(json.dumps(stamp, indent=1))
     return ExportReport(
         checkpoint=found.source,
         format=format,
@@ -121,16 +122,15 @@ def _write(
 
 
 @contextmanager
-def _staged_stamp(dst: Path, force: bool, *, there: bool) -> Iterator[BinaryIO | None]:
-    """The stamp appears beside the file once that is there; one of the file that was replaced goes."""
-    beside = dst.with_name(f"{dst.name}.{STAMP_FILE}")
-    if not there:
-        yield None
-        if force:
-            beside.unlink(missing_ok=True)
+def _staged(dst: Path, force: bool, *, stamped: bool) -> Iterator[tuple[BinaryIO, Path | None]]:
+    """An open file that becomes `dst`, and where its stamp is written; that of the file that was replaced goes."""
+    if not stamped:
+        with staged_file(dst, force=force, stale=stamp_beside(dst)) as file:
+            yield file, None
         return
-    with staged_file(beside, force=force) as file:
-        yield file
+    both = staged_with_stamp(dst, source=None, force=force, exported=True)
+    with both as stage, (stage / dst.name).open("xb") as file:
+        yield file, stage / stamp_beside(dst).name
 
 
 def _warnings(found: Checkpoint, keymap: KeyMap | None, rows: Rows, left_out: list[str]) -> list[str]:

@@ -68,6 +68,7 @@ def import_weights(
     read = _read(src, options)
     layers = _layers(src, read.arrays)
     formats.save(out, source=None, changed=read.arrays, stamp=_stamp(read), force=force)
+    left = [f"{src}: {', '.join(read.left_out)} beside the weights: left out"] if read.left_out else []
     return ImportReport(
         source=File(str(src), read.keymap.format),
         output=str(out),
@@ -76,7 +77,7 @@ def import_weights(
         keys=[_row(entry) for entry in read.keymap.entries],
         assumed={name: value for name, value in read.assumed.items() if name not in _said(read.stamp)},
         left_out=read.left_out,
-        warnings=[f"{src}: {', '.join(read.left_out)} beside the weights: left out"] if read.left_out else [],
+        warnings=[*read.warnings, *left],
     )
 
 
@@ -90,18 +91,20 @@ class _Read:
     assumed: Mapping[str, Any] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
     stamp: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def _read(src: Path, options: Mapping[str, str]) -> _Read:
     if src.is_file() and src.suffix == ".safetensors":
         tensors, header = safetensors.read(src)
-        stamp, metadata = taken_out(src, header, tensors)
+        stamp, metadata, warnings = taken_out(src, header, tensors)
         found = _converted(src, tensors, KeyMap("safetensors", (), metadata=metadata), options)
-        return replace(found, stamp=stamp)
+        return replace(found, stamp=stamp, warnings=warnings)
     if src.is_file() and (src.suffix in TORCH_SUFFIXES or _is_zip(src)):
         file = torch_file.read(src)
         found = _converted(src, file.tensors, KeyMap("torch", (), wrapper=file.wrapper), options, file.left_out)
-        return replace(found, stamp=taken_out(src, {}, file.tensors)[0])
+        stamp, _, warnings = taken_out(src, {}, file.tensors)
+        return replace(found, stamp=stamp, warnings=warnings)
     index = formats.index(src)
     if index.location.layout != "msgpack":
         raise CheckpointError(
@@ -110,10 +113,10 @@ def _read(src: Path, options: Mapping[str, str]) -> _Read:
         )
     arrays, entries = msgpack_file.read(index)
     if msgpack_file.joined_by(index):
-        return _Read(arrays, KeyMap("msgpack", entries), stamp=index.stamp or {})
+        return _Read(arrays, KeyMap("msgpack", entries), stamp=index.stamp or {}, warnings=index.warnings)
     found = load(src)
     said = {name: getattr(found.config, name) for name, origin in found.origins.items() if origin not in OURS}
-    return _Read(arrays, KeyMap("msgpack", entries), said, stamp=found.stamp)
+    return _Read(arrays, KeyMap("msgpack", entries), said, stamp=found.stamp, warnings=index.warnings)
 
 
 def _converted(

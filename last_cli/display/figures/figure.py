@@ -11,6 +11,7 @@ from typing import Any
 
 import last_cli.display.escape as escape
 from last_cli.base.errors import OutputError, UsageError
+from last_cli.base.unbroken import unbroken
 from last_cli.display.words import base_name
 from last_cli.results.source import Source
 
@@ -84,7 +85,11 @@ def figure(out: Path | io.BytesIO, size: tuple[float, float], **grid: Any) -> It
         axes = made.subplot_mosaic(**grid) if "mosaic" in grid else made.subplots(**grid)
         try:
             yield made, axes
-            made.savefig(out, format=form, dpi=300, metadata={"Date": None} if form == "svg" else None)
+            drawn = io.BytesIO() if isinstance(out, Path) else out
+            made.savefig(drawn, format=form, dpi=300, metadata={"Date": None} if form == "svg" else None)
+            if isinstance(out, Path):
+                with unbroken():
+                    out.write_bytes(drawn.getvalue())
         except OSError as error:
             raise OutputError(
                 f"{out}: the figure cannot be written: {error.strerror}", "choose another place"

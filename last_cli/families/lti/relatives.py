@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from last_cli.families.family import Relative
 from last_cli.families.target import Shapes
 
 POLES = re.compile(r"Lambda(_re|_im)?|(log_|inv_)?(A|w)_(re|im|real|imag)|A_re|A_im|log_dt|inv_dt|log_step")
-STEP = re.compile(r"(step|dt|delta|timestep)_?(proj|net|mlp|dense|linear|layer|head|rank|kernel|bias).*")
+STEP = re.compile(
+    r"(step|dt|delta|timestep)(_?(proj|net|mlp|dense|linear|layer|head|rank|kernel|bias).*)?", re.IGNORECASE
+)
 
 
 def _has(shapes: Shapes, names: Iterable[str]) -> bool:
@@ -29,7 +31,16 @@ def _convolutions(shapes: Shapes) -> bool:
 
 
 def _step_of_the_input(shapes: Shapes) -> bool:
-    return any(STEP.fullmatch(part) for path in shapes for part in path.split("/"))
+    """A module makes the step, or a matrix of its own: `Delta/kernel`, `step_proj`."""
+    matches = [(STEP.fullmatch(part), rest) for path in shapes for part, rest in _parts(path)]
+    return any(match and (rest or match[2]) for match, rest in matches)
+
+
+def _parts(path: str) -> Iterator[tuple[str, bool]]:
+    """The parts of a path, and whether more follows."""
+    *above, last = path.split("/")
+    yield from ((part, True) for part in above)
+    yield last, False
 
 
 def _dense(shapes: Shapes) -> bool:

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from last_cli.formats.orbax.store import (
 from last_cli.formats.types import dtype_of
 
 # How much is on its way at a time, twice over: with the decoded copies, the memory that any checkpoint takes.
-_BATCH_BYTES = 64 * 2**20
+_BATCH_BYTES = 32 * 2**20
 _THREADS = 4
 
 # As Orbax writes its databases: small values inside the tree, the tree in one node, the manifest in one file.
@@ -61,25 +61,29 @@ def write_arrays(store: ZarrStore, directory: Path, changed: Mapping[str, Callab
     pending: list[Any] = []
     digests: dict[str, str] = {}
 
-    def start(name: str) -> None:
-        """Begins to write one array."""
-        if name in changed:
-            array = changed[name]()
-            pending.append(_write(store, name, array, target))
-        elif ocdbt:
-            values = _encoded(store, name)
-            pending.extend(_copy(values, target))
-            array = _decoded(store, name, values, memory)
-        else:
-            copy_array(store.directory / name, directory / name)
-            array = store.read([name])[name]
+    def change(name: str) -> None:
+        """Begins to write a changed array."""
+        array = changed[name]()
+        pending.append(_write(store, name, array, target))
         digests[name] = array_digest(array)
+
+    def copy(names: list[str]) -> dict[str, np.ndarray]:
+        """Begins to copy the others; returns what they hold."""
+        if not ocdbt:
+            list(pool.map(lambda name: copy_array(store.directory / name, directory / name), names))
+            return store.read(names)
+        values = _encoded(store, names)
+        pending.extend(_copy(values, target))
+        return _decoded(store, names, values, memory)
 
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
             for batch in _batches(store):
                 before = len(pending)
-                list(pool.map(start, batch))
+                changing = pool.map(change, [name for name in batch if name in changed])
+                copied = copy([name for name in batch if name not in changed])
+                digests |= zip(copied, pool.map(array_digest, copied.values()), strict=True)
+                list(changing)
                 with writing(store.directory):
                     for write in pending[:before]:
                         write.result()
@@ -104,10 +108,14 @@ def _write(store: ZarrStore, name: str, array: np.ndarray, target: Any) -> Any:
         return opened.write(array, can_reference_source_data_indefinitely=True)
 
 
-def _encoded(store: ZarrStore, name: str) -> dict[str, bytes]:
-    with readable(store.directory, f"array data of leaf {name}"):
-        reading = {key: store.database.read(key) for key in store.keys.get(name, ())}
-        return {key: future.result().value for key, future in reading.items()}
+def _encoded(store: ZarrStore, names: Iterable[str]) -> dict[str, bytes]:
+    """What a database has of these arrays, all of it read at once."""
+    reading = {name: {key: store.database.read(key) for key in store.keys.get(name, ())} for name in names}
+    found = {}
+    for name, futures in reading.items():
+        with readable(store.directory, f"array data of leaf {name}"):
+            found |= {key: future.result().value for key, future in futures.items()}
+    return found
 
 
 def _copy(values: Mapping[str, bytes], target: Any) -> list[Any]:
@@ -115,14 +123,14 @@ def _copy(values: Mapping[str, bytes], target: Any) -> list[Any]:
         return [target.write(key, value) for key, value in values.items()]
 
 
-def _decoded(store: ZarrStore, name: str, values: Mapping[str, bytes], memory: Any) -> np.ndarray:
-    """An array from its values in memory: the disk is not read twice, and what was read is what is copied."""
-    for key, value in values.items():
-        memory.write(key, value).result()
-    array = replace(store, database=memory).read([name])[name]
-    for key in values:
-        memory.write(key, None).result()  # Removes it.
-    return array
+def _decoded(store: ZarrStore, names: Iterable[str], values: Mapping[str, bytes], memory: Any) -> dict[str, np.ndarray]:
+    """Arrays from their values in memory: the disk is not read twice, and what was read is what is copied."""
+    for write in [memory.write(key, value) for key, value in values.items()]:
+        write.result()
+    arrays = replace(store, database=memory).read(names)
+    for removal in [memory.write(key, None) for key in values]:
+        removal.result()
+    return arrays
 
 
 def _batches(store: ZarrStore) -> Iterator[list[str]]:

@@ -1,7 +1,7 @@
 """How fast a Mamba-2 language model is evaluated, beside transformers on the same core and the matrix products alone.
 
-    python tests/benchmarks/language.py [--layers 24] [--width 768] [--length 2048] [--repeat 3] [--core 0]
-    python tests/benchmarks/language.py --transformers ENV/bin/python     # where torch and transformers live elsewhere
+    python tests/benchmarks/language_speed.py [--layers 24] [--width 768] [--length 2048] [--repeat 3] [--core 0]
+    python tests/benchmarks/language_speed.py --transformers ENV/bin/python  # where torch and transformers live
 
 Prints Markdown: tokens per CPU second of the loss of one sequence, median and range. Each part is a process of its own
 that loads the same random weights, by default of the 130M shape, and they take turns on one core. `products` is the
