@@ -131,7 +131,7 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _names(root: Path) -> Iterator[str]:
-    """The paths of _files; raises OSError where a directory cannot be looked into, so that nobody knows what it holds."""
+    """The paths of _files; raises OSError where a directory cannot be looked into."""
 
     def unseen(error: OSError) -> NoReturn:
         raise error
