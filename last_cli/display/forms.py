@@ -63,12 +63,26 @@ def form_of(path: Path, forms: Sequence[str]) -> Any:
 
     Raises:
         UsageError: it names none of `forms`.
+        OutputError: a JSON file is there that is no report.
     """
     form = ENDINGS.get(path.suffix)
     if form not in forms:
         able = ", ".join(ending for ending, known in ENDINGS.items() if known in forms)
         raise UsageError(f"{path}: expected a name that ends with one of {able}", "for example ⟦report report.html⟧")
+    if form == "json" and not _is_report(path):
+        raise OutputError(f"{path}: is no report of `last`, so it is not replaced", "choose another ⟦report⟧")
     return form
+
+
+def _is_report(path: Path) -> bool:
+    """Whether there is nothing to lose: a stamp or a configuration beside arrays has the ending of a report, too."""
+    from last_cli.formats.json_file import read_aside
+    from last_cli.formats.stamp import is_stamp
+
+    if not path.is_file() or not path.stat().st_size:
+        return True
+    content = read_aside(path)[0]
+    return str(content.get("schema", "")).startswith("last.") and not is_stamp(content)
 
 
 def write_report(view: View, path: Path) -> None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from last_cli.base.errors import CheckpointError, OutputError
 from last_cli.base.words import some
@@ -131,8 +131,13 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _names(root: Path) -> Iterator[str]:
+    """The paths of _files; raises OSError where a directory cannot be looked into."""
+
+    def unseen(error: OSError) -> NoReturn:
+        raise error
+
     start = len(os.path.join(root, ""))  # noqa: PTH118 - there may be many files, and a Path takes a while.
-    for folder, folders, files in os.walk(root):
+    for folder, folders, files in os.walk(root, onerror=unseen):
         above = f"{folder[start:]}/" if len(folder) >= start else ""
         links = [name for name in folders if Path(folder, name).is_symlink()]
         yield from (above + name for name in sorted([*files, *links]))

@@ -133,9 +133,10 @@ def test_a_tree_without_an_encoder_is_refused(nested: bool, name: str) -> None:
 
 
 def pair_head(*shape: int) -> Leaves:
-    leaves = without(tree(features=4), "params", "decoder", "kernel")
+    leaves = {key: leaf for key, leaf in tree(features=4).items() if key[:2] != ("params", "decoder")}
     shapes = {"layer1": shape, "layer2": (4, 2)}
     keys = {("params", "decoder", name, "kernel"): shape for name, shape in shapes.items()}
+    keys |= {("params", "decoder", name, "bias"): shape[1:] for name, shape in shapes.items()}
     return leaves | {key: Leaf(key, shape, "float32", "array") for key, shape in keys.items()}
 
 
@@ -153,3 +154,29 @@ def test_layers_in_another_place_than_a_classifiers_are_refused() -> None:
     leaves = {tuple("mixer" if part == "seq" else part for part in key): leaf for key, leaf in tree().items()}
     with pytest.raises(CheckpointError, match="encoder/layers_0/mixer: expected encoder/layers_0/seq"):
         spec_of(leaves)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ("params", "decoder", "bias"),
+        ("params", "encoder", "encoder", "bias"),
+        ("params", "encoder", "layers_1", "norm", "bias"),
+        ("params", "encoder", "layers_1", "out2", "bias"),
+        ("batch_stats", "encoder", "layers_0", "norm", "mean"),
+        ("batch_stats", "encoder", "layers_1", "norm", "var"),
+    ],
+    ids="/".join,
+)
+def test_a_classifier_that_lost_an_array_is_refused(key: Key) -> None:
+    with pytest.raises(CheckpointError, match=f"no {'/'.join(key)}, so"):
+        spec_of(without(tree(), *key))
+
+
+@pytest.mark.parametrize(
+    "path", ["encoder/layers_0/seq/D_new", "encoder/layers_1/mlp/kernel", "encoder/positions", "decoder_2/kernel"]
+)
+def test_parameters_that_the_classifier_would_run_without_are_refused(path: str) -> None:
+    key = ("params", *path.split("/"))
+    with pytest.raises(CheckpointError, match=f"no S5 or S4D classifier has: {path}"):
+        spec_of(tree() | {key: Leaf(key, (4,), "float32", "array")})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -220,3 +221,20 @@ def test_a_copy_of_a_copy_names_its_own_files(fixtures: Path, tmp_path: Path) ->
     written = formats.index(tmp_path / "b").written
     assert written is not None and "config.json" not in written.files
     assert "written" not in (tmp_path / "b" / "_CHECKPOINT_METADATA").read_text()
+
+
+def test_what_cannot_be_looked_into_is_not_replaced(
+    fixtures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = shutil.copytree(fixtures / "cur_pytree_ocdbt" / "ckpt", tmp_path / "out")
+    (out / "private").mkdir()
+    scan = os.scandir
+
+    def refusing(path: str | Path) -> object:
+        if Path(path).name == "private":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(PermissionError, match="private"):
+        check_replaceable(out)

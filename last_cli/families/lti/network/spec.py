@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from last_cli.base.errors import CheckpointError
+from last_cli.base.words import some
 from last_cli.families.find import Layer
 from last_cli.families.lti.config import ModelConfig
 from last_cli.families.variables import Collections
@@ -95,7 +96,8 @@ def read_spec(leaves: Mapping[Key, Leaf], layers: Sequence[Layer], config: Model
     Raises:
         CheckpointError: its tree is not one of an S5 or annotated S4D classifier; says what is missing.
     """
-    variables = Collections.of(layers).variables(leaves)
+    collections = Collections.of(layers)
+    variables = collections.variables(leaves)
     nested = layers[0].name.startswith("encoder/")
     encoder = ("params", *(["encoder"] if nested else []), "encoder", "kernel")
     pairs = _pairs(variables)
@@ -113,7 +115,37 @@ def read_spec(leaves: Mapping[Key, Leaf], layers: Sequence[Layer], config: Model
                 f"decoder/layer1 has shape {found}, expected {(4 * d_model, d_model)}: four features of two documents",
                 HINT,
             )
+    around = (encoder[:-1], decoder[:-1], *([("params", "decoder", "layer1")] if pairs else []))
+    _check_whole(variables, blocks, around, bare=not collections.params)
     return ModelSpec(blocks, nested, d_input, d_model, variables[decoder].shape[1], config, documents=2 if pairs else 1)
+
+
+def _check_whole(
+    variables: Mapping[Key, Leaf], blocks: Sequence[BlockSpec], around: Sequence[Key], *, bare: bool
+) -> None:
+    """Refuses a tree that lacks an array of the classifier, or has parameters that it would run without.
+
+    Args:
+        variables: the tree's.
+        blocks: of the classifier.
+        around: nodes of the encoder and of the head.
+        bare: the parameters stand below no `params`.
+    """
+    above = around[0][1:-1]
+    own = {(*node, name) for node in around for name in ("kernel", "bias")}
+    for block in blocks:
+        node = ("params", *above, block.name)
+        own |= {(*node, "seq", name) for name, _ in block.leaves}
+        own |= {(*node, product, name) for product in block.glu for name in ("kernel", "bias")}
+        own |= {(*node, block.norm_name, name) for name in ("scale", "bias")}
+        if any(other.norm == "batch" for other in blocks):
+            own |= {("batch_stats", *above, block.name, block.norm_name, name) for name in ("mean", "var")}
+    if lost := sorted("/".join(key) for key in own - variables.keys()):
+        raise CheckpointError(f"the tree has no {some(lost)}, so no classifier can be built", HINT)
+    tops = {key[1] for key in own}  # Beside them in a tree without `params` stand optimizer states and counters, too.
+    arrays = (key for key in variables.keys() - own if key[0] == "params" and variables[key].kind == "array")
+    if more := sorted("/".join(key[1:]) for key in arrays if not bare or key[1] in tops):
+        raise CheckpointError(f"the tree has parameters that no S5 or S4D classifier has: {some(more)}", HINT)
 
 
 def _block_spec(variables: Mapping[Key, Leaf], layer: Layer, nested: bool, config: ModelConfig) -> BlockSpec:
