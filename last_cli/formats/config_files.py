@@ -52,7 +52,7 @@ def configurations(folders: Sequence[Path], passed: Sequence[str] = ()) -> tuple
         except CheckpointError as error:
             warnings.append(f"{error.args[0]}; passed over")
             continue
-        if content:
+        if content and not _is_report(content):
             found[name] = content
     return found, warnings
 
@@ -106,6 +106,11 @@ def _files(folders: Sequence[Path], passed: Sequence[str]) -> Iterator[tuple[str
 def _is_stamp(file: Path) -> bool:
     """Whether it is a checkpoint's stamp: of the directory, or of another file in it."""
     return file.name == STAMP_FILE or file.name.endswith(f".{STAMP_FILE}")
+
+
+def _is_report(content: dict[str, Any]) -> bool:
+    """Whether it is what a command of `last` has written: it tells of a configuration, and may have guessed it."""
+    return str(content.get("schema", "")).startswith("last.")
 
 
 def _in(folder: Path) -> list[Path]:

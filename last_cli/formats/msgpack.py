@@ -100,7 +100,7 @@ def without_leaves(tree: Any, keys: Set[tuple[str, ...]], path: tuple[str, ...] 
 def _fault(error: Exception) -> str:
     if "incomplete input" in str(error):
         return "the msgpack file is truncated"
-    return f"not a msgpack tree as flax writes it ({error or type(error).__name__})"
+    return f"not a msgpack tree as flax writes it ({str(error) or type(error).__name__})"
 
 
 def _unpack_ext(code: int, data: bytes) -> Any:

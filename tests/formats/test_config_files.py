@@ -61,6 +61,11 @@ def test_what_is_called_like_a_configuration_is_read_above(tmp_path: Path, name:
     assert [*configurations([tmp_path / "ckpt"])[0]] == [f"../{name}"]
 
 
+def test_a_report_of_the_program_is_no_configuration(tmp_path: Path) -> None:
+    (tmp_path / "scores.json").write_text('{"schema": "last.score/1", "assumed": {"discretization": "zoh"}}')
+    assert configurations([tmp_path]) == ({}, [])
+
+
 def test_a_link_leads_to_where_the_run_is(tmp_path: Path) -> None:
     (tmp_path / "run" / "ckpt").mkdir(parents=True)
     (tmp_path / "run" / "config.yaml").write_text("x: 1")
