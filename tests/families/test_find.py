@@ -127,6 +127,11 @@ def test_names_that_are_joined_paths_are_for_import(mark: str) -> None:
     assert "last import" in caught.value.hint
 
 
+def test_a_single_array_has_no_name_to_part() -> None:
+    with pytest.raises(CheckpointError, match="no SSM layer found among 1 leaves"):
+        find_layers({(): array("kernel")["kernel",]})
+
+
 def test_a_long_tree_without_layers_is_not_listed_in_full() -> None:
     leaves = {}
     for i in range(100):
