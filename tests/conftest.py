@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -16,6 +17,9 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
 )
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # As a shell has it of what runs in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Programs that start from here are interrupted by tests.
 
 import pytest
 import shape_checks  # noqa: F401  (before last_cli)

@@ -206,7 +206,7 @@ def _joined_by(leaves: Mapping[Key, Leaf], families: list[Family]) -> str | None
     """The mark at which the names of a flat tree part into paths with layers, if they do."""
     for mark in "/.,":
         nodes: dict[Key, set[str]] = {}
-        for key in filter(None, leaves):  # A tree that is a single array has a leaf without a name.
+        for key in filter(None, leaves):
             *path, name = (part for joined in key for part in joined.split(mark))
             nodes.setdefault(tuple(path), set()).add(name)
         if any(family.matches(names) for names in nodes.values() for family in families):

@@ -50,7 +50,7 @@ def nodes_of(leaves: Mapping[Key, Leaf], structure: Structure, families: Iterabl
     deep = {name for family in families for name in (*family.required, *family.optional, *family.absent) if "." in name}
     names: dict[Key, dict[str, Key]] = {}
     for key, leaf in leaves.items():
-        if leaf.kind == "array":
+        if leaf.kind == "array" and key:  # A tree that is a single array has a leaf without a name.
             *path, name = variable(key)
             names.setdefault(tuple(path), {})[name] = key
             if deep and path and (two := f"{path[-1]}.{name}") in deep:

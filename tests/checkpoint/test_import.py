@@ -74,6 +74,12 @@ def test_a_file_that_is_not_understood(tmp_path: Path, tensors: Callable[[], Ten
     refused(src, CheckpointError, message)
 
 
+def test_a_file_of_an_empty_tree(tmp_path: Path) -> None:
+    src = tmp_path / "m.msgpack"
+    src.write_bytes(b"\x80")
+    refused(src, CheckpointError, "no SSM layer found")
+
+
 def test_a_layer_without_its_d(tmp_path: Path) -> None:
     tensors = minimal()
     del tensors["s4_layers.0.D"]

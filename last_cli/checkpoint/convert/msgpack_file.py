@@ -37,7 +37,7 @@ def read(index: Index) -> tuple[dict[Key, np.ndarray], tuple[Entry, ...]]:
 
 def joined_by(index: Index) -> str | None:
     """What joins the names of a file without a tree, at its top or below one collection; None where it has a tree."""
-    names = [key[-1] for key in index.leaves]
+    names = [key[-1] for key in index.leaves if key]
     if not names or len({key[:-1] for key in index.leaves}) > 1 or len(next(iter(index.leaves))) > 2:
         return None
     mark = separator_of(names)
