@@ -7,19 +7,20 @@
 
 Models are the samples, and those that train.py has written to RUNS/NAME; of these, none chose a setting of the package.
 What is measured is kept in --work, and a run that is started again goes on from there: --minutes stops in time, and
-prints what is complete.
+prints what is complete. --methods takes some of the columns, so that two runs can share the work.
 
 The first table has the difference to the unpruned checkpoint in percentage points on the same test sequences, with the
 standard error of that paired difference. `calibrated`, and `gn`, is with 256 sequences of the validation split (all of
 it where it has no more) without their labels, `data-free` with 256 random ones. Reconstruct's numbers are means over
 seeds, with the smallest and largest in brackets. `tuned` is each pruning of the first seed after `last tune`, on up to
-8,000 sequences of the training split, without labels. The lines "3x" are the same pruned checkpoints on sequences
+8,000 sequences of the training split, without labels; of ratios below 60 % it has the next one alone where the one above
+loses more than half a point, and a third. The lines "3x" are the same pruned checkpoints on sequences
 three times as long as in training: ListOps of so many tokens; of series and images every step three times in a row, at
 a third of the step size ("3x", which is how a continuous-time model takes a finer signal), and digits with the whole
 image three times in a row ("3x tiled", of which the unpruned network itself makes little).
 
 The second table has the safe ratios: the largest in steps of 10 % at which, and below which, no more than half a point
-is lost. The test split judges here and chooses nothing.
+is lost, as far down as was measured. The test split judges here and chooses nothing.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ from last_cli.evaluation.evaluate import start_devices
 SAMPLES = ("s5-listops", "s4d-listops", "s5-digits")
 SAFE, THIRD = 0.5, 0.33
 HEADLINES = (THIRD, 0.6, 0.8)
+HIGH = 0.6
+"""From here on every ratio is tuned."""
 SHORT = {"last": "0.6", "aire": "0.3", "gn": "C2", "reconstruct, data-free": "C0", "reconstruct, calibrated": "C3"}
 
 
@@ -81,7 +84,7 @@ def main() -> None:
 def _measured(args: argparse.Namespace, work: Path) -> None:
     """Measure, print the tables of what is complete, and draw."""
     began = time.perf_counter()
-    methods = [*METHODS, *([f"{method}{TUNED}" for method in METHODS] if args.tune else [])]
+    methods = [*args.methods, *([f"{method}{TUNED}" for method in args.methods] if args.tune else [])]
     models = [model(name, args.runs, work) for name in args.models]
     for one, cell in _cells(models, methods, args.ratios, args.seeds):
         if args.minutes is not None and time.perf_counter() - began > 60 * args.minutes:
@@ -101,11 +104,20 @@ def _cells(
     models: Sequence[Model], methods: Sequence[str], ratios: Sequence[float], seeds: int
 ) -> Iterator[tuple[Model, Cell]]:
     """All that is to be measured, what is quick and what headlines need first; what was measured is left out."""
+    yield from ((one, Cell(UNPRUNED)) for one in models if not one.has(Cell(UNPRUNED)))
     order = sorted(ratios, key=lambda ratio: (ratio not in HEADLINES, -ratio))
-    for tuned, one in itertools.product((False, True), models):
-        wanted = [Cell(UNPRUNED)]
-        wanted += [cell for ratio in order for method in methods for cell in _seeds(method, ratio, seeds)]
-        yield from ((one, cell) for cell in wanted if cell.method.endswith(TUNED) == tuned and not one.has(cell))
+    plain, tuned = [[m for m in methods if m.endswith(TUNED) == wanted] for wanted in (False, True)]
+    for one, method, ratio in itertools.product(models, plain, order):
+        yield from ((one, cell) for cell in _seeds(method, ratio, seeds) if not one.has(cell))
+    for ratio, one, method in itertools.product(order, models, tuned):
+        if ratio in HEADLINES or ratio >= HIGH or not _held(one, method, ratio, ratios):
+            yield from ((one, cell) for cell in _seeds(method, ratio, seeds) if not one.has(cell))
+
+
+def _held(one: Model, method: str, ratio: float, ratios: Sequence[float]) -> bool:
+    """Whether the next higher ratio, which was measured or held in its turn, lost no more than is safe."""
+    above = Cell(method, min(other for other in ratios if other > ratio))
+    return not one.has(above) or _drop(one.right(Cell(UNPRUNED))[""], [one.right(above)[""]]).points >= -SAFE
 
 
 def _seeds(method: str, ratio: float, seeds: int) -> list[Cell]:
@@ -181,11 +193,13 @@ def _summary(found: dict[str, Measured], ratios: Sequence[float], methods: Seque
 
 
 def _safe(measured: Measured, ratios: Sequence[float], method: str) -> float | None:
-    """None where a ratio that decides was not measured."""
-    safe = 0.0
-    for ratio in sorted(ratio for ratio in ratios if ratio != THIRD):
+    """None where a ratio that decides was not measured; a tuned one decides from HIGH on, and below if that lost."""
+    safe, steps = 0.0, sorted(ratio for ratio in ratios if ratio != THIRD)
+    for ratio in steps:
         drop = measured.get((ratio, method, ""))
         if drop is None:
+            if method.endswith(TUNED) and ratio < HIGH:
+                continue
             return None
         if drop.points < -SAFE:
             break
@@ -229,6 +243,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("models", nargs="*", default=list(SAMPLES), metavar="MODEL", help="which (default: samples)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where train.py has written the others")
     parser.add_argument("--ratios", nargs="*", type=float, default=[0.1, 0.2, 0.3, 0.33, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=METHODS, metavar="METHOD")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tune", action="store_true", help="each method's first seed tuned as well: slow")
     parser.add_argument("--work", type=Path, help="keep what is measured in this folder, and go on from there")
