@@ -2,7 +2,7 @@
 
     python sample_checkpoints/budgets.py --runs runs --work work [--minutes 30] [MODEL ...]
 
-Each model of measured.py is pruned by reconstruct within 0.5, 1 and 2 points on its validation
+Each model of measured.py is pruned by reconstruct, calibrated, within 0.5, 1 and 2 points on its validation
 split, with each seed, by the default rule (an upper limit of the loss must fit) and by --estimate. Searches are kept in
 --work, and a run that is started again goes on from there; --minutes stops in time. Prints Markdown: the ratio that was
 found, and how many points that won (or lost, if negative) on the test split, with the standard error of that; a search
@@ -17,18 +17,22 @@ import json
 import os
 import platform
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from measured import CALIBRATION, TASKS, Cell, Model, model
+from measured import TASKS, UNPRUNED, Cell, Model, model
 
 import last_cli as last
-from last_cli.base.errors import AnswerIsNo
-from last_cli.evaluation.evaluate import start_devices
-from last_cli.pruning.budget import Budget, prune_within
-from last_cli.pruning.calibration.request import Calibration
-from last_cli.pruning.recipe import recipe
+from last_cli.checkpoint.checkpoint import Checkpoint
+from last_cli.evaluation.evaluate import load_split, start_devices
+from last_cli.evaluation.judge import Judge, judge, selection_request
+from last_cli.pruning.budget import PATIENCE, STEPS, Budget, Lost, largest
+from last_cli.pruning.method import Plan
+from last_cli.pruning.recipe import Recipe, recipe
+from last_cli.pruning.units import units_of
+from last_cli.results.evaluation import Comparison
 
 BUDGETS = (0.5, 1.0, 2.0)
 RULES = ("upper limit", "estimate")
@@ -63,16 +67,18 @@ def main() -> None:
     start_devices("cpu")
     began, found = time.perf_counter(), []
     models = [model(name, args.runs, args.work) for name in args.models]
-    for one, seed, budget, rule in itertools.product(models, range(args.seeds), BUDGETS, RULES):
-        file = args.work / "budgets" / f"{one.name}-{seed}-{budget:g}-{rule.replace(' ', '-')}.json"
-        late = args.minutes is not None and time.perf_counter() - began > 60 * args.minutes
-        if not file.exists() and not late:
-            said = vars(_search(one, seed, budget, rule))
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.with_suffix(".part").write_text(json.dumps(said))
-            file.with_suffix(".part").replace(file)
-        if file.exists():
-            found.append(Found(**json.loads(file.read_text())))
+    for seed, one in itertools.product(range(args.seeds), models):
+        searches = Searches(one, seed)
+        for budget, rule in itertools.product(BUDGETS, RULES):
+            file = args.work / "budgets" / f"{one.name}-{seed}-{budget:g}-{rule.replace(' ', '-')}.json"
+            late = args.minutes is not None and time.perf_counter() - began > 60 * args.minutes
+            if not file.exists() and not late:
+                said = vars(searches.found(budget, rule))
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.with_suffix(".part").write_text(json.dumps(said))
+                file.with_suffix(".part").replace(file)
+            if file.exists():
+                found.append(Found(**json.loads(file.read_text())))
     print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} CPU cores, last {last.__version__}\n")
     show(found)
 
@@ -95,29 +101,50 @@ def show(found: list[Found]) -> None:
     print(f"| {len(rows)} searches | | {' | '.join(counted[rule] for rule in RULES)} |")
 
 
-def _search(one: Model, seed: int, budget: float, rule: str) -> Found:
-    task = one.calibration.calibration_file or TASKS[one.name]
-    wanted = Budget("max_drop", budget, estimate=rule == "estimate")
-    try:
-        small = prune_within(
-            one.checkpoint,
-            wanted,
-            recipe("reconstruct", seed=seed, masked=True),
-            Calibration(CALIBRATION, str(task)),
-        )
-    except AnswerIsNo:
-        return Found(one.name, seed, budget, rule, None)
-    assert small.report is not None
-    change = one.answered(small).astype(float) - one.right(Cell("unpruned"))[""]
-    return Found(
-        one.name,
-        seed,
-        budget,
-        rule,
-        float(small.report.ratio),
-        100 * float(change.mean()),
-        100 * float(change.std() / len(change) ** 0.5),
-    )
+@dataclass(frozen=True, eq=False)
+class Searches:
+    """All searches of one model with one seed, which share what they measure: a ratio is measured once."""
+
+    one: Model
+    seed: int
+    known: dict[float, Lost] = field(default_factory=dict)
+
+    def found(self, budget: float, rule: str) -> Found:
+        """As `last prune --max-drop` searches."""
+        wanted = Budget("max_drop", budget, estimate=rule == "estimate")
+        steps = min(STEPS, units_of(self.one.checkpoint, self._recipe))
+        patience = 1 if wanted.rule == "upper limit" else PATIENCE
+        step = largest(lambda n: wanted.judged(n / steps, self._lost(n / steps)).within, steps, patience)
+        if not step:
+            return Found(self.one.name, self.seed, budget, rule, None)
+        change = self.one.answered(self._pruned(step / steps)).astype(float) - self.one.right(Cell(UNPRUNED))[""]
+        points, error = 100 * float(change.mean()), 100 * float(change.std() / len(change) ** 0.5)
+        return Found(self.one.name, self.seed, budget, rule, step / steps, points, error)
+
+    def _lost(self, ratio: float) -> Lost:
+        """On the validation split."""
+        if ratio not in self.known:
+            compared = self._judge.compare(self._judge.answers(self._pruned(ratio)))
+            assert isinstance(compared, Comparison)
+            self.known[ratio] = Lost(compared.drop, compared.drop_stderr, compared.drop_upper)
+        return self.known[ratio]
+
+    def _pruned(self, ratio: float) -> Checkpoint:
+        return self._plan.at(ratio, draft=True).checkpoint
+
+    @cached_property
+    def _plan(self) -> Plan:
+        return self.one.plan(Cell("reconstruct, calibrated", seed=self.seed))
+
+    @cached_property
+    def _recipe(self) -> Recipe:
+        return recipe("reconstruct", seed=self.seed).on(self.one.checkpoint.layers)
+
+    @cached_property
+    def _judge(self) -> Judge:
+        task = str(self.one.calibration.calibration_file or TASKS[self.one.name])
+        request = selection_request(self.one.checkpoint, task, None, "max_drop")
+        return judge(self.one.checkpoint, load_split(self.one.checkpoint, request), request)
 
 
 def _arguments() -> argparse.Namespace:

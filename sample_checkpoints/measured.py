@@ -119,24 +119,24 @@ class Model:
             return Calibration(CALIBRATION, calibration_file=files["val"])
         return Calibration(CALIBRATION, TASKS[self.name])
 
-    def _pruned(self, cell: Cell) -> Checkpoint:
-        if cell.method == UNPRUNED:
-            return self.checkpoint
-        untuned = replace(cell, method=cell.method.removesuffix(TUNED))
-        small = self._plan(untuned).at(cell.ratio, draft=True).checkpoint
-        if untuned == cell:
-            return small
-        files = self._files
-        sequences = Sequences(task=TASKS[self.name]) if files is None else Sequences(file=files["train"])
-        return tune(small, self.checkpoint, sequences, Length(seed=cell.seed))
-
-    def _plan(self, cell: Cell) -> Plan:
+    def plan(self, cell: Cell) -> Plan:
         """What the method measures, whatever the ratio; kept."""
         if (key := (cell.method, cell.seed)) not in self._plans:
             name, calibrated = METHODS[cell.method]
             given = self.calibration if calibrated else Calibration()
             self._plans[key] = prepare(self.checkpoint, recipe(name, seed=cell.seed), given)
         return self._plans[key]
+
+    def _pruned(self, cell: Cell) -> Checkpoint:
+        if cell.method == UNPRUNED:
+            return self.checkpoint
+        untuned = replace(cell, method=cell.method.removesuffix(TUNED))
+        small = self.plan(untuned).at(cell.ratio, draft=True).checkpoint
+        if untuned == cell:
+            return small
+        files = self._files
+        sequences = Sequences(task=TASKS[self.name]) if files is None else Sequences(file=files["train"])
+        return tune(small, self.checkpoint, sequences, Length(seed=cell.seed))
 
     @cached_property
     def _plans(self) -> dict[tuple[str, int], Plan]:
