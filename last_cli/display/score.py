@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +43,7 @@ def _score_sheet(report: ScoreReport) -> Sheet:
     names = short_names([layer.name for layer in report.layers])
     columns = ["layer", report.target, *(["kept"] if kept else [])]
     spreads = [*(["H∞"] if norms else []), report.criterion.upper()]
-    full = {len(columns) + i: f"{one} {part}" for i, (one, part) in enumerate(product(spreads, SPREAD))}
-    columns += [f"{one} {part}" if part == SPREAD[0] else part for one in spreads for part in SPREAD]
+    columns += [f"{one} {part}" for one in spreads for part in SPREAD]
     columns += ["max |λ|"] if norms else []
     rows = [
         [name, f"{layer.states:,}", *([f"{layer.kept:,}"] if kept else []), *_spreads(layer, norms)]
@@ -55,8 +53,8 @@ def _score_sheet(report: ScoreReport) -> Sheet:
     if kept:
         total.append(f"{sum(layer.kept or 0 for layer in report.layers):,}")
     last = len(columns) - 1
-    drop = (last - 1, last - 5, last - 2) if norms else (last - 1,)
-    return Sheet(columns, rows, [*total, *[""] * (len(columns) - len(total))], drop=drop, names=full)
+    drop = (last - 1, last - 3, last - 5, last - 2) if norms else (last - 1, last - 2)
+    return Sheet(columns, rows, [*total, *[""] * (len(columns) - len(total))], drop=drop)
 
 
 def _spreads(layer: LayerScore, norms: bool) -> list[str]:

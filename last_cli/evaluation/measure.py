@@ -21,7 +21,7 @@ from last_cli.checkpoint.network import flat_variables, model_spec, network_of, 
 from last_cli.evaluation import processes
 from last_cli.evaluation.devices import device_name, start_devices
 from last_cli.evaluation.metrics import Metric, metric_of
-from last_cli.evaluation.resume import Batch, Kept, Session
+from last_cli.evaluation.resume import NOTHING_LEFT, Batch, Kept, Session
 from last_cli.families.network import Network
 from last_cli.results.evaluation import Measured
 from last_cli.tasks.find import find
@@ -177,7 +177,7 @@ def _take_up(
     }
     if not kept.own:
         rows = f"resuming {what}: {_rows_of(found):,} of {len(data.y):,} sequences are done"
-        session.tell(rows if found else "no interrupted run found; starting from the beginning", "")
+        session.tell(rows if found else NOTHING_LEFT, "")
     return kept, found
 
 
