@@ -14,6 +14,8 @@ from last_cli.display.words import base_name, kept_of, number, short_names
 from last_cli.results.score import LayerScore, ScoreReport
 
 SPREAD = ("min", "median", "max")
+HEADINGS = {"hinf": "H∞", "abs_lambda": "|λ|"}
+"""Of columns that CSV has under the keys of JSON."""
 
 
 def score_view(report: ScoreReport, per_state: bool = False, per_unit: bool = False) -> View:
@@ -90,7 +92,9 @@ def _states_sheet(report: ScoreReport) -> Sheet:
     keep = columns[-1] == "keep"
     values = len(columns) - keep
     text = [[*map(str, row[:3]), *(number(v, 6) for v in row[3:values]), *_yes(row[values:])] for row in rows]
-    return Sheet(columns, text)
+    shown = [i for i in range(len(columns)) if any(row[i] for row in text)]  # one system has no channels
+    headings = [HEADINGS.get(columns[i], columns[i]) for i in shown]
+    return Sheet(headings, [[row[i] for i in shown] for row in text])
 
 
 def _yes(keep: Sequence[int]) -> list[str]:

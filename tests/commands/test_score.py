@@ -49,6 +49,8 @@ def test_tables_are_whole_when_piped_and_plain(run: Run) -> None:
     _, out, err = run("score", S4D, "--ratio", "0.33")
     spreads = [f"{what} {part}" for what in ("H∞", "LAST") for part in ("min", "median", "max")]
     assert re.split(r" {2,}", out.splitlines()[1].strip()) == ["layer", "states", "kept", *spreads, "max |λ|"]
+    _, per_state, _ = run("score", S5, "--per-state", "--ratio", "0.33")
+    assert per_state.splitlines()[1].split() == ["layer", "state", "H∞", "score", "|λ|", "keep"]
     assert "…" not in out
     assert "\x1b" not in out + err
     assert "s4d, 4 layers of 32 states per channel" in err
