@@ -66,7 +66,7 @@ REFERENCE_WANDA = SparseMethod(
 )
 SPARSEGPT = SparseMethod(
     "sparsegpt",
-    "method of pruning weights: optimal brain surgery: zeros, and kept weights that compensate for them",
+    "method of pruning weights: optimal brain surgery; kept weights compensate for the zeros",
     changes="new values of kept weights",
     refits=True,
 )
