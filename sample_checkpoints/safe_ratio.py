@@ -13,11 +13,11 @@ The first table has the difference to the unpruned checkpoint in percentage poin
 standard error of that paired difference. `calibrated`, and `gn`, is with 256 sequences of the validation split (all of
 it where it has no more) without their labels, `data-free` with 256 random ones. Reconstruct's numbers are means over
 seeds, with the smallest and largest in brackets. `tuned` is each pruning of the first seed after `last tune`, on up to
-8,000 sequences of the training split, without labels; of ratios below 60 % it has the next one alone where the one above
-loses more than half a point, and a third. The lines "3x" are the same pruned checkpoints on sequences
-three times as long as in training: ListOps of so many tokens; of series and images every step three times in a row, at
-a third of the step size ("3x", which is how a continuous-time model takes a finer signal), and digits with the whole
-image three times in a row ("3x tiled", of which the unpruned network itself makes little).
+8,000 sequences of the training split, without labels; of ratios below 60 % it has 33 %, and the next one alone where
+the one above loses more than half a point. The lines "3x" are the same pruned checkpoints on sequences three times as
+long as in training: ListOps of so many tokens; of series and images every step three times in a row, at a third of the
+step size ("3x", which is how a continuous-time model takes a finer signal), and digits with the whole image three times
+in a row ("3x tiled", of which the unpruned network itself makes little).
 
 The second table has the safe ratios: the largest in steps of 10 % at which, and below which, no more than half a point
 is lost, as far down as was measured. The test split judges here and chooses nothing.

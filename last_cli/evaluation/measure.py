@@ -101,14 +101,16 @@ def measure(
         todo = [number for number in mine if number not in found]
         if not todo:
             return 0.0
-        advance(what, _rows_of(found), total)
+        done = _rows_of(found)
+        advance(what, done, total)
         program = _program(checkpoint, data, request, devices, size)
         started = time.perf_counter()
         for number, batch in _answers(program, data, todo, judged):
             found[number] = batch
             if kept:
                 kept.add(number, _digest(data, number, size), batch)
-            advance(what, _rows_of(found), total)
+            done += len(batch.losses)
+            advance(what, done, total)
         return time.perf_counter() - started
 
     try:

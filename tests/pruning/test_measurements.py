@@ -11,10 +11,12 @@ from random_layers import LAYOUTS, simulate
 from random_networks import features, shared
 
 import last_cli as last
+from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.inputs import Inputs
 from last_cli.pruning.calibration import measurements as network
-from last_cli.pruning.calibration import resume, watch
+from last_cli.pruning.calibration import resume, states, watch
 from last_cli.pruning.moments import energy, readout_matrix
+from last_cli.pruning.reconstruct.probe import Whitening, probe
 
 
 @pytest.mark.parametrize("kind", LAYOUTS)
@@ -33,6 +35,34 @@ def test_measured_moments_are_those_of_the_states(kind: str) -> None:
     measured = network.measurements(ck, x)[ck.layers[0].name]
     np.testing.assert_allclose(energy(readout_matrix(system), measured.moments).ravel(), wanted, rtol=1e-4)
     assert (measured.sensitivity >= 0).all() and np.isfinite(measured.weighted).all()
+
+
+def test_what_is_held_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of S4D, channel by channel as all channels together; of states and of slopes."""
+    ck, x = shared("s4d"), features(5, 9)
+    whole, slopes = network.measurements(ck, x), _slopes(ck, x)
+    monkeypatch.setattr(states, "AT_A_TIME", 1)
+    for name, one in network.measurements(ck, x).items():
+        for found, wanted in zip(_arrays(one), _arrays(whole[name]), strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6 * np.abs(wanted).max())
+    for found, wanted in zip(_slopes(ck, x), slopes, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+def _arrays(one: network.Measurement) -> list[np.ndarray]:
+    return [one.moments, one.weighted, one.sensitivity, one.metric]
+
+
+def _slopes(ck: Checkpoint, x: Inputs) -> list[np.ndarray]:
+    """Derivatives of the logits by every readout."""
+    seen, systems = probe(ck, x), [ck.system(layer) for layer in ck.layers]
+    sides = []
+    for system in systems:
+        G, K, d = readout_matrix(system).shape
+        left, right = np.tile(np.eye(K), (G, 1, 1)), np.tile(np.eye(d), (G, 1, 1))
+        sides.append(Whitening(left, right, np.ones(G * K * d, bool)))
+    roots = np.tile(np.eye(seen.classes), (len(seen.inputs.x), 1, 1))
+    return seen.derivatives([system.C for system in systems], sides, roots)
 
 
 class Killed(Exception):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -25,10 +25,10 @@ from last_cli.evaluation.measure import refuse_broken
 from last_cli.families.lti.system import System
 from last_cli.families.network import Network, Spec, Watch
 from last_cli.pruning.calibration import resume
+from last_cli.pruning.calibration.states import over_states
 from last_cli.pruning.calibration.watch import chunk, model, on_all_devices, sharded
 from last_cli.pruning.moments import readout_matrix
 
-STATES_AT_A_TIME = 2**22
 LOGITS = "logits"
 """What is summed of the network's outputs, beside the sums of its layers."""
 
@@ -85,8 +85,7 @@ def measurements(
     save = resume.saver(key, len(inputs.x))
     with resumable(lambda: resume.how_to_go_on(key)):
         for sums in on_all_devices(sharded(run), ready.variables, inputs, signs, progress, done):
-            part = jax.tree.map(lambda a: np.asarray(a, np.float64).sum(axis=0), sums)
-            totals = part if totals is None else jax.tree.map(np.add, totals, part)
+            totals = _added(totals, sums)
             done = min(done + chunk(), len(inputs.x))
             refuse_broken(checkpoint, int(totals[LOGITS]["broken"]), done, "calibration")
             save(totals, done)
@@ -116,51 +115,34 @@ def _answers(network: Network, spec: Spec) -> Callable[..., Any]:
     return sharded(lambda variables, x, lengths, _, __: logits(variables, x, lengths))
 
 
-def _sums(watch: Watch, system: System, u: Any, slope: Any, counts: Any) -> dict[str, Any]:
-    """Sums over one batch; `counts` is 0 for samples that only fill it up. Channels go a few at a time."""
-    G, N, M = system.B.shape
-    K, samples, (sequences, length) = system.C.shape[2], len(counts), u.shape[:2]
-    documents = sequences // samples
-    weight = jnp.square(slope).sum(axis=-1).reshape(-1, 1)
+def _added(totals: Any, sums: Any) -> Any:
+    """Sums of every device added to the totals, in double precision, in place: S4D's are large."""
+    if totals is None:
+        totals = jax.tree.map(lambda a: np.zeros(a.shape[1:]), sums)
+    for total, part in zip(jax.tree.leaves(totals), jax.tree.leaves(sums), strict=True):
+        for one in np.asarray(part):
+            np.add(total, one, out=total)
+    return totals
 
-    def one(rows: Any, slopes: Any, W: Any) -> dict[str, Any]:
-        shares = (rows * (slopes @ W)).reshape(samples, documents * length, N, -1).sum(axis=(1, 3))
+
+def _sums(watch: Watch, system: System, u: Any, slope: Any, counts: Any) -> dict[str, Any]:
+    """Sums over one batch; `counts` is 0 for samples that only fill it up."""
+    samples, N, K = len(counts), system.lam.shape[1], system.C.shape[2]
+    weight = jnp.square(slope).sum(axis=-1).reshape(-1, 1)
+    filled = jnp.repeat(counts, len(weight) // samples)[:, None]
+
+    def one(f: Any, slopes: Any, W: Any) -> dict[str, Any]:
+        apart = [array.reshape(samples, len(f) // samples, -1) for array in (slopes[0], f)]
+        shares = (jnp.einsum("nlk,nld->nkd", *apart) * W).reshape(samples, K, N, -1).sum(axis=(1, 3))
         return {
-            "moments": rows.T @ rows,
-            "weighted": rows.T @ (rows * weight),
+            "moments": f.T @ (f * filled),
+            "weighted": f.T @ (f * weight),
             "sensitivity": jnp.square(shares).sum(axis=0),
-            "metric": slopes.T @ slopes,
+            "metric": slopes[0].T @ slopes[0],
         }
 
-    at_a_time = max(1, STATES_AT_A_TIME // (sequences * length * N))
-    parts = []
-    for first in range(0, G, at_a_time):
-        last = min(first + at_a_time, G)
-        part = replace(
-            system,
-            lam=system.lam[first:last],
-            B=system.B[first:last],
-            C=system.C[:, first:last],
-            live=system.live_mask[first:last],
-        )
-        f = watch.states(part, u[..., first * M : last * M]) * jnp.repeat(counts, documents)[:, None, None, None]
-        slopes = slope[..., first * K : last * K].reshape(sequences, length, last - first, K)
-        W = jnp.asarray(readout_matrix(part), jnp.float32)
-        parts.append(over_systems(one, _by_system(f), _by_system(slopes), W))
-    joined = jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
-    return joined | {"weight": weight.sum()}
-
-
-def over_systems(one: Callable[..., Any], *arrays: Float[jax.Array, "G ..."]) -> Any:
-    """`jax.vmap(one)(*arrays)`. XLA makes less of a batch of one: a layer that is a single system goes without."""
-    if len(arrays[0]) > 1:
-        return jax.vmap(one)(*arrays)
-    return jax.tree.map(lambda found: found[None], one(*(array[0] for array in arrays)))
-
-
-def _by_system(rows: Float[jax.Array, "batch length G d"]) -> Float[jax.Array, "G steps d"]:
-    G, d = rows.shape[2:]
-    return rows.reshape(1, -1, d) if G == 1 else jnp.moveaxis(rows, 2, 0).reshape(G, -1, d)
+    W = jnp.asarray(readout_matrix(system), jnp.float32)
+    return over_states(watch, system, u, slope[None], one, W) | {"weight": weight.sum()}
 
 
 def _mean(total: dict[str, Any], inputs: Inputs, reused: int) -> Measurement:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -20,7 +20,7 @@ from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.inputs import Inputs
 from last_cli.families.network import Systems, Watch
-from last_cli.pruning.calibration.measurements import over_systems
+from last_cli.pruning.calibration.states import over_states
 from last_cli.pruning.calibration.watch import Model, model, on_all_devices, sharded
 
 Readouts = Sequence[Complex[np.ndarray, "R G K N"]]
@@ -77,9 +77,10 @@ class Probe:
         }
         variables = {"model": self._variables(C), "sides": sides}
         rows: list[list[np.ndarray]] = [[] for _ in names]
+        places = [np.flatnonzero(w.columns) for w in whitenings]
         for found in on_all_devices(self._slopes, variables, some, roots.astype(np.float32), progress, what="step"):
-            for parts, name, whitening in zip(rows, names, whitenings, strict=True):
-                parts.append(np.asarray(found[name])[:, :, whitening.columns])
+            for parts, name, kept in zip(rows, names, places, strict=True):
+                parts.append(np.asarray(found[name]).take(kept, axis=2))
         wanted = sequences * roots.shape[1]
         return [np.concatenate(parts).reshape(-1, parts[0].shape[-1])[:wanted] for parts in rows]
 
@@ -118,18 +119,24 @@ def _rows(watch: Watch, systems: Systems, variables: Any, inputs: tuple[Any, Any
     slopes = jax.vmap(lambda one: pull(one)[0])(jnp.moveaxis(roots, 1, 0))
     found = {}
     for name, system in systems.items():
-        sides, (G, K) = variables["sides"][name], system.C.shape[1:3]
-        f = watch.states(system, seen[name])
-        # The documents of a sample follow each other like steps of one: their shares of an answer add up.
-        f = jnp.moveaxis(f.reshape(len(answers), -1, *f.shape[2:]), 2, 0)
-        g = jnp.moveaxis(slopes[name].reshape(roots.shape[1], *f.shape[1:3], G, K), 3, 0)
-        found[name] = jnp.moveaxis(over_systems(_products, f, g, sides["left"], sides["right"]), 0, 2)
-    return {name: array.reshape(*array.shape[:2], -1) for name, array in found.items()}
+        sides = variables["sides"][name]
+        products = partial(_products, len(answers))
+        parts = over_states(watch, system, seen[name], slopes[name], products, sides["left"], sides["right"])
+        found[name] = jnp.moveaxis(parts, 0, 2).reshape(*roots.shape[:2], -1)
+    return found
 
 
-def _products(f: Any, g: Any, left: Any, right: Any) -> Float[jax.Array, "n classes K d"]:
-    """Of states f (n, length, d) and slopes g (classes, n, length, K), each on its side of the whitening."""
-    return jnp.einsum("cnlj,nle->ncje", g @ left, f @ right)
+def _products(samples: int, f: Any, g: Any, left: Any, right: Any) -> Float[jax.Array, "n rows K d"]:
+    """Of states f (steps, d) and slopes g (rows, steps, K), each on its side of the whitening.
+
+    The documents of a sample follow each other like steps of one: their shares of an answer add up. A side is
+    multiplied to the steps or to their sum, whichever are fewer: a channel of its own has a sum of one row.
+    """
+    (rows, _, K), length = g.shape, len(f) // samples
+    early = rows * K > length
+    f = (f @ right if early else f).reshape(samples, length, -1)
+    products = jnp.einsum("cnlj,nle->ncje", (g @ left).reshape(rows, samples, length, K), f)
+    return products if early else products @ right
 
 
 def _some(inputs: Inputs, chosen: np.ndarray) -> Inputs:

@@ -9,7 +9,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from last_cli.base.annotations import Float
 from last_cli.base.arrays import nested
@@ -68,7 +67,7 @@ def states(system: System, u: Float[jax.Array, "batch length inputs"]) -> Float[
     """The coordinates f of all states for inputs u, in single precision as the engine runs; padding is zero."""
     G, N, M = system.B.shape
     lam = jnp.asarray(system.lam, jnp.complex64).reshape(-1)
-    B = jnp.asarray(np.where(system.live_mask[..., None], system.B, 0), jnp.complex64)
+    B = jnp.where(system.live_mask[..., None], jnp.asarray(system.B, jnp.complex64), 0)
     driven = jnp.einsum("blgm,gnm->blgn", u.reshape(*u.shape[:2], G, M).astype(jnp.complex64), B)
     driven = driven.reshape(*u.shape[:2], G * N)
     on_cpu = jax.default_backend() == "cpu"
