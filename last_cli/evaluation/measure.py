@@ -124,7 +124,6 @@ def measure(
     results = processes.concatenate([part.results for part in parts], len(data.y), np.float64)
     refuse_broken(checkpoint, int((~np.isfinite(losses)).sum()), len(losses), what)
     weights = np.ones(len(losses), np.int64) if data.weights is None else data.weights.astype(np.int64)
-    text = {unit: int(counts.sum()) for unit, counts in data.text.items()}
     every = processes.gather(np.array([seconds, resumed, len(devices)], np.float64))
     return Measured(
         metric.name,
@@ -137,7 +136,7 @@ def measure(
         device=device_name(devices[0], int(every[:, 2].sum()), len(every)),
         resumed=int(every[:, 1].sum()),
         weights=weights,
-        said=metric.said(results, weights, text),
+        said=metric.said(results, weights, {unit: int(counts.sum()) for unit, counts in data.text.items()}),
     )
 
 
