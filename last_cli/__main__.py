@@ -16,6 +16,8 @@ def run() -> int:
     except (KeyboardInterrupt, signals.Ended) as stop:
         code = _tell(stop)
     signals.ignore()
+    if signals.came():
+        signals.leave(code)
     return code
 
 

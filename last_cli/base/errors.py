@@ -86,12 +86,13 @@ def inside(path: object) -> Iterator[None]:
 
 
 @contextmanager
-def resumable(how: str) -> Iterator[None]:
-    """Where a signal ends the block, the last line says how to go on; what surrounds it may know better."""
+def resumable(how: Callable[[], str | None]) -> Iterator[None]:
+    """Where a signal ends the block, the last line says how to go on, if there is anything to go on from."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
-        stop.add_note(how)
+        if line := how():
+            stop.add_note(line)
         raise
 
 

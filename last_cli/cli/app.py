@@ -50,7 +50,13 @@ class GroupedCommand(TyperCommand):
         for param in params:
             if param.param_type_name == "option":
                 param.rich_help_panel = param.rich_help_panel or GENERAL  # pyright: ignore[reportAttributeAccessIssue]
+            elif param.nargs != 1:
+                param.display_type_rich = _no_type  # of a list, Python's name
         return sorted(params, key=_place)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """What is required stands bare, as in manuals; braces would announce a choice."""
+        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
 
 
 app = typer.Typer(
@@ -101,6 +107,10 @@ def _without_types_of_flags(params: list[Any]) -> list[Any]:
         if getattr(param, "is_flag", False):
             param.metavar = ""
     return params
+
+
+def _no_type(ctx: Any) -> None:
+    """Shows a name without a type."""
 
 
 def _place(param: Any) -> int:

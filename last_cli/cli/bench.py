@@ -15,7 +15,7 @@ from last_cli.cli.shared import check_plot, show, tell
 def bench(
     ckpts: Annotated[
         list[Path],
-        typer.Argument(metavar="CKPT...", help="Paths of checkpoints; the first is the baseline.", show_default=False),
+        typer.Argument(metavar="CKPT", help="Paths of checkpoints; the first is the baseline.", show_default=False),
     ],
     *,
     length: Annotated[

@@ -20,7 +20,7 @@ def compare(
     ckpts: Annotated[
         list[str],
         typer.Argument(
-            metavar="CKPT...",
+            metavar="CKPT",
             help="Paths of checkpoints, or NAME=CKPT,CKPT for the seeds of one model; the first is the baseline.",
             show_default=False,
         ),

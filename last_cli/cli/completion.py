@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from last_cli.base.registry import Kind
@@ -61,6 +61,17 @@ def targets(incomplete: str) -> list[str]:
 def several_targets(incomplete: str) -> list[str]:
     """Kinds of units, separated by commas."""
     return _next(_units(), incomplete)
+
+
+def layers(ctx: Any, incomplete: str) -> list[str]:
+    """Layers of the checkpoint that the line names, if it names one."""
+    import last_cli as last
+
+    path = next(iter(ctx.args), None)  # an option without its value keeps the parser from taking it
+    try:
+        return _begun([layer.name for layer in last.load(path).layers], incomplete) if path else []
+    except last.LastError:
+        return []
 
 
 def topics(incomplete: str) -> list[str]:

@@ -18,7 +18,9 @@ SAMPLES = {"s5": "s5-listops", "mamba2": "mamba2-kjv"}
 def demo(
     model: Annotated[
         Literal["s5", "mamba2"],
-        typer.Argument(help="Bundled model: s5, a classifier, or mamba2, a language model.", show_default="s5"),
+        typer.Argument(
+            metavar="MODEL", help="Bundled model: s5, a classifier, or mamba2, a language model.", show_default="s5"
+        ),
     ] = "s5",
     ratio: Annotated[float, remove_option(help="Share of all states to remove.")] = 0.33,
     quiet: Quiet = False,

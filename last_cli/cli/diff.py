@@ -7,6 +7,7 @@ import typer
 
 import last_cli as last
 from last_cli.cli.app import command
+from last_cli.cli.gates import annotate_failed
 from last_cli.cli.options import Gated
 from last_cli.cli.shared import load, show
 
@@ -21,5 +22,7 @@ def diff(
     from last_cli.display.diff import diff_view
 
     result = last.diff(load(one, general.quiet), load(other, general.quiet))
-    show(diff_view(result), general)
+    view = diff_view(result)
+    show(view, general)
+    annotate_failed(view.gates)
     raise typer.Exit(0 if result.same else 1)

@@ -68,6 +68,12 @@ def tell_gates(gates: Sequence[Passed], quiet: bool) -> None:
     """A line for each gate; one that fails is told where quiet, too."""
     for gate in gates:
         tell(gate.line, quiet and gate.passed, "ok" if gate.passed else "error")
+    annotate_failed(gates)
+
+
+def annotate_failed(gates: Sequence[Passed]) -> None:
+    """Under GitHub Actions, an annotation per gate or check that does not hold."""
+    for gate in gates:
         if not gate.passed:
             annotate(gate.line)
 

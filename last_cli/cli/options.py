@@ -44,7 +44,7 @@ Device = Annotated[
     Literal["cpu", "gpu", "tpu"] | None, how_option(help="Device to run on.", show_default="JAX's choice")
 ]
 Precision = Annotated[
-    Literal["float32", "bfloat16"], how_option(help="Of matmuls and activations, not states; bfloat16 is for GPUs.")
+    Literal["float32", "bfloat16"], how_option(help="Precision of matmuls and activations; states stay float32.")
 ]
 Unstable = Annotated[bool, model_option("--allow-unstable", help="Proceed despite unstable poles (|λ| >= 1).")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, hints or summaries.")]

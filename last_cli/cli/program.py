@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -49,13 +50,23 @@ def _run(arguments: Sequence[str]) -> int:
             kind = type(error).__name__
             message = f"internal error: {kind}: {str(error).splitlines()[0] if str(error) else 'no message'}"
             return _fail(LastError(message, _REPORT), arguments)
-        message = error.format_message().replace("\n", " ").replace("Value error, ", "").removesuffix(".")  # pyright: ignore[reportAttributeAccessIssue]
+        message = _plainly(error.format_message())  # pyright: ignore[reportAttributeAccessIssue]
         if not message:  # no arguments at all: the help was shown
             return 2
         command = next((a for a in arguments if a in COMMANDS), "")
         return _fail(
             UsageError(message[:1].lower() + message[1:], f"last {command} --help".replace("  ", " ")), arguments
         )
+
+
+def _plainly(said: str) -> str:
+    """The parser's message on one line, in our words."""
+    said = re.sub(r", unable to parse[^.]*", "", said.replace("\n", " ").replace("Value error, ", ""))
+    return (
+        said.replace("Input should be a valid", "expected a valid")
+        .replace("Input should be", "expected a value")
+        .removesuffix(".")
+    )
 
 
 def _called() -> str:

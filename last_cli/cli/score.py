@@ -6,6 +6,7 @@ from typing import Annotated
 import last_cli as last
 from last_cli.base.errors import UsageError
 from last_cli.cli.app import command
+from last_cli.cli.completion import layers
 from last_cli.cli.options import (
     Calibration,
     Ckpt,
@@ -36,7 +37,10 @@ def score(
     units: Units,
     calibration: Calibration,
     layer: Annotated[
-        str | None, output_option(metavar="GLOB", help="Show only layers whose name matches.", show_default="all")
+        str | None,
+        output_option(
+            metavar="GLOB", help="Show only layers whose name matches.", show_default="all", autocompletion=layers
+        ),
     ] = None,
     per_state: Annotated[bool, output_option("--per-state", help="One row per state.")] = False,
     per_unit: Annotated[

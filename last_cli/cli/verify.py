@@ -7,7 +7,7 @@ import typer
 
 import last_cli as last
 from last_cli.cli.app import command
-from last_cli.cli.gates import annotate
+from last_cli.cli.gates import annotate_failed
 from last_cli.cli.options import Gated, gate_option
 from last_cli.cli.shared import load, show, tell, tell_read
 
@@ -32,9 +32,7 @@ def verify(
     result = last.verify(opened, None if against is None else load(against, general.quiet))
     view = verify_view(result)
     show(view, general, result.warnings)
-    for check in view.gates:
-        if not check.passed:
-            annotate(check.line)
+    annotate_failed(view.gates)
     if not result.passed:
         tell(verify_failure(result), False, "error")
         raise typer.Exit(1)

@@ -15,8 +15,8 @@ from last_cli.results.bench import BenchReport, Timing
 def bench_view(report: BenchReport) -> View:
     """One row per checkpoint, with the ratios to the first."""
     data = report.as_json()
-    columns = ["", "parameters", "compile s", "median ms", "quartiles", "range", "sequences/s", "speed"]
-    columns += ["program", "peak memory"]
+    columns = ["", "parameters", "compile (s)", "latency (ms)", "quartiles (ms)", "range (ms)", "sequences/s", "speed"]
+    columns += ["program memory", "peak memory"]
     rows = [_row(timing, ratios["ratios"]) for timing, ratios in zip(report.timings, data["results"], strict=True)]
     first = base_name(report.timings[0].checkpoint.path)
     return View(
@@ -33,7 +33,8 @@ def _summary(report: BenchReport) -> str:
     """On what it was measured."""
     return (
         f"{report.repeat} batches of {report.batch} random sequences of length {report.length:,} on {report.device}, "
-        f"{report.precision}, the checkpoints in turns; ratios are to {report.timings[0].checkpoint.path}"
+        f"{report.precision}, the checkpoints in turns; latencies are medians, ratios are to "
+        f"{report.timings[0].checkpoint.path}"
     )
 
 

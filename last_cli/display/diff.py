@@ -11,7 +11,7 @@ from last_cli.results.diff import DiffReport, LayerDiff
 
 def diff_view(report: DiffReport) -> View:
     """One row per layer."""
-    columns = ["layer", "states A", "states B", "median H∞ A", "median H∞ B", "same"]
+    columns = ["layer", "states A", "states B", "H∞ median A", "H∞ median B", "same"]
     rows = [
         [
             layer.name,

@@ -34,7 +34,8 @@ def list_view(kind: str | None) -> View:
 def _named(kind: str) -> dict[str, str]:
     if kind == "presets":
         return {
-            p.name: f"{p.model['activation']}, {p.size['n_layers']} x {p.size['d_model']}" for p in PRESETS.values()
+            p.name: f"{p.size['n_layers']} layers of width {p.size['d_model']}, {p.model['activation']}"
+            for p in PRESETS.values()
         }
     items = registry.summaries(kind)  # pyright: ignore[reportArgumentType]
     if kind == "criteria":  # what `last prune` also takes there

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape, quoteattr
 
 from last_cli.base.errors import UsageError, spelled
 from last_cli.display.escape import plain
@@ -30,8 +30,13 @@ def _case(title: str, gate: Passed) -> str:
     case = f"<testcase classname={_attribute(title)} name={_attribute(gate.name)}"
     if gate.passed:
         return f"{case}/>"
-    return f"{case}><failure message={_attribute(gate.line)}/></testcase>"
+    # Some readers show the attribute, others the text.
+    return f"{case}><failure message={_attribute(gate.line)}>{escape(_read(gate.line))}</failure></testcase>"
 
 
 def _attribute(text: str) -> str:
-    return quoteattr(plain(spelled(text)))
+    return quoteattr(_read(text))
+
+
+def _read(text: str) -> str:
+    return plain(spelled(text))

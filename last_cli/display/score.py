@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from last_cli.display.words import base_name, kept_of, number, short_names
 from last_cli.results.score import LayerScore, ScoreReport
 
 SPREAD = ("min", "median", "max")
+HEADINGS = {"hinf": "H∞", "abs_lambda": "|λ|"}
+"""Of columns that CSV has under the keys of JSON."""
 
 
 def score_view(report: ScoreReport, per_state: bool = False, per_unit: bool = False) -> View:
@@ -44,8 +45,7 @@ def _score_sheet(report: ScoreReport) -> Sheet:
     names = short_names([layer.name for layer in report.layers])
     columns = ["layer", report.target, *(["kept"] if kept else [])]
     spreads = [*(["H∞"] if norms else []), report.criterion.upper()]
-    full = {len(columns) + i: f"{one} {part}" for i, (one, part) in enumerate(product(spreads, SPREAD))}
-    columns += [f"{one} {part}" if part == SPREAD[0] else part for one in spreads for part in SPREAD]
+    columns += [f"{one} {part}" for one in spreads for part in SPREAD]
     columns += ["max |λ|"] if norms else []
     rows = [
         [name, f"{layer.states:,}", *([f"{layer.kept:,}"] if kept else []), *_spreads(layer, norms)]
@@ -55,8 +55,8 @@ def _score_sheet(report: ScoreReport) -> Sheet:
     if kept:
         total.append(f"{sum(layer.kept or 0 for layer in report.layers):,}")
     last = len(columns) - 1
-    drop = (last - 1, last - 5, last - 2) if norms else (last - 1,)
-    return Sheet(columns, rows, [*total, *[""] * (len(columns) - len(total))], drop=drop, names=full)
+    drop = (last - 1, last - 3, last - 5, last - 2) if norms else (last - 1, last - 2)
+    return Sheet(columns, rows, [*total, *[""] * (len(columns) - len(total))], drop=drop)
 
 
 def _spreads(layer: LayerScore, norms: bool) -> list[str]:
@@ -92,7 +92,9 @@ def _states_sheet(report: ScoreReport) -> Sheet:
     keep = columns[-1] == "keep"
     values = len(columns) - keep
     text = [[*map(str, row[:3]), *(number(v, 6) for v in row[3:values]), *_yes(row[values:])] for row in rows]
-    return Sheet(columns, text)
+    shown = [i for i in range(len(columns)) if any(row[i] for row in text)]  # one system has no channels
+    headings = [HEADINGS.get(columns[i], columns[i]) for i in shown]
+    return Sheet(headings, [[row[i] for i in shown] for row in text])
 
 
 def _yes(keep: Sequence[int]) -> list[str]:

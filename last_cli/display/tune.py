@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from last_cli.base.words import counted
 from last_cli.display.calibration import in_words
 from last_cli.display.sheet import Sheet
 from last_cli.display.view import View
@@ -29,8 +30,8 @@ def tune_lines(report: TuneReport) -> list[str]:
     resumed = f", {report.resumed_steps:,} of them by an interrupted run" if report.resumed_steps else ""
     error, agreement = report.error, report.agreement
     lines = [
-        f"tuned {', '.join(report.leaves)}: {report.steps:,} steps{stopped}{resumed} in {report.seconds:.0f} s, "
-        f"without labels, on {in_words(report.inputs)}",
+        f"tuned {', '.join(report.leaves)}: {counted(report.steps, 'step')}{stopped}{resumed} "
+        f"in {report.seconds:.0f} s, without labels, on {in_words(report.inputs)}",
         f"held out ({report.held_out:,} of {report.sequences:,} sequences): divergence from the teacher's answers "
         f"{number(error.before)} -> {number(error.after)} nats, agreement {agreement.before:.1%} -> "
         f"{agreement.after:.1%}",

@@ -10,6 +10,7 @@ from typing import Any
 from last_cli.base.errors import CheckpointError, DataError, UsageError, resumable
 from last_cli.base.progress import Progress, Tell
 from last_cli.base.rows import blocks
+from last_cli.base.words import counted
 from last_cli.checkpoint.checkpoint import Checkpoint, load, opened
 from last_cli.checkpoint.guess import Guess, guesses, refuse_guesses, task_guesses, told
 from last_cli.checkpoint.network import follow_padding, model_spec, network_of
@@ -109,7 +110,7 @@ def evaluate(
         return measure(model, data, replace(request, precision=precision), what, progress, session)
 
     data, checkpoint, other = processes.together(prepare)
-    with resumable("progress saved; rerun with ⟦resume⟧ to continue"):
+    with resumable(session.how_to_go_on):
         measured = found(checkpoint, "evaluate", request.precision)
         exact = measured if request.precision == "float32" else found(checkpoint, "float32")
         comparison = compare(other.source.path, measured, found(other, "baseline")) if other else None
@@ -325,7 +326,7 @@ def _check_fit(checkpoint: Checkpoint, data: Split) -> None:
     if (width > spec.d_input) if data.tokens else (width != spec.d_input):
         kind = "tokens in its vocabulary" if data.tokens else "features per step"
         raise DataError(
-            f"{path}: the encoder takes {spec.d_input} inputs but the task has {width} {kind}",
+            f"{path}: the encoder takes {counted(spec.d_input, 'input')} but the task has {width} {kind}",
             "the checkpoint was trained on something else: choose its ⟦task⟧",
         )
     # A user's arrays need not have a sample of every class.

@@ -21,7 +21,7 @@ from last_cli.checkpoint.network import flat_variables, model_spec, network_of, 
 from last_cli.evaluation import processes
 from last_cli.evaluation.devices import device_name, start_devices
 from last_cli.evaluation.metrics import Metric, metric_of
-from last_cli.evaluation.resume import Batch, Kept, Session
+from last_cli.evaluation.resume import NOTHING_LEFT, Batch, Kept, Session
 from last_cli.families.network import Network
 from last_cli.results.evaluation import Measured
 from last_cli.tasks.find import find
@@ -124,7 +124,6 @@ def measure(
     results = processes.concatenate([part.results for part in parts], len(data.y), np.float64)
     refuse_broken(checkpoint, int((~np.isfinite(losses)).sum()), len(losses), what)
     weights = np.ones(len(losses), np.int64) if data.weights is None else data.weights.astype(np.int64)
-    text = {unit: int(counts.sum()) for unit, counts in data.text.items()}
     every = processes.gather(np.array([seconds, resumed, len(devices)], np.float64))
     return Measured(
         metric.name,
@@ -137,7 +136,7 @@ def measure(
         device=device_name(devices[0], int(every[:, 2].sum()), len(every)),
         resumed=int(every[:, 1].sum()),
         weights=weights,
-        said=metric.said(results, weights, text),
+        said=metric.said(results, weights, {unit: int(counts.sum()) for unit, counts in data.text.items()}),
     )
 
 
@@ -179,7 +178,7 @@ def _take_up(
     }
     if not kept.own:
         rows = f"resuming {what}: {_rows_of(found):,} of {len(data.y):,} sequences are done"
-        session.tell(rows if found else "no interrupted run found; starting from the beginning", "")
+        session.tell(rows if found else NOTHING_LEFT, "")
     return kept, found
 
 

@@ -65,7 +65,7 @@ def expect(task: Task, wanted: str, what: str) -> None:
     if (metric := metric_of(task)).name != wanted:
         own = " and ".join(f"⟦{gate}⟧" for gate, name in GATES.items() if name == metric.name)
         raise UsageError(
-            f"{what} is of {wanted}, and task {task.name} is judged by {metric.name}",
+            f"{what} is for tasks measured by {wanted}, and {task.name} is measured by {metric.name}",
             f"`last eval` shows it{f' and judges it by {own}' if own else ''}, and ⟦max_error⟧ prunes by the outputs "
             "alone, without labels",
         )

@@ -27,7 +27,7 @@ HEARTBEAT = 30
 
 _LOST = (
     "another process ended, or cannot be reached any more",
-    "its own error, on its own stderr or in the log of the cluster, says why; ⟦resume⟧ goes on from what is kept",
+    "its own error, on its own stderr or in the log of the cluster, says why; rerun with ⟦resume⟧ to continue",
 )
 
 

@@ -21,6 +21,7 @@ from last_cli.base.annotations import Float, Int, Shaped
 from last_cli.base.progress import Tell
 
 SECONDS = 5.0  # between one shard and the next
+NOTHING_LEFT = "no interrupted run found; starting from the beginning"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Kept:
     def find(self) -> dict[int, tuple[bytes, Batch]]:
         """By batch, the digest of what it was computed from, and the results. Shards that cannot be read are none."""
         found = {}
-        for path in sorted(self.stem.parent.glob(f"{self.stem.name}-*.npz")):
+        for path in self.shards():
             arrays = cache.read_arrays(path)
             if arrays is not None and {"batch", "inputs", "rows", *PARTS} <= set(arrays):
                 ends = np.cumsum(arrays["rows"])[:-1]
@@ -81,9 +82,13 @@ class Kept:
             self.waiting = {}
         self.begin = time.monotonic()
 
+    def shards(self) -> list[Path]:
+        """The files, in the order of their batches."""
+        return sorted(self.stem.parent.glob(f"{self.stem.name}-*.npz"))
+
     def clear(self) -> None:
         """Remove all shards."""
-        for path in self.stem.parent.glob(f"{self.stem.name}-*.npz"):
+        for path in self.shards():
             path.unlink(missing_ok=True)
 
 
@@ -108,6 +113,11 @@ class Session:
         stem = stem.with_suffix("")
         self.opened.append(Kept(stem, own=any(kept.stem == stem for kept in self.opened)))
         return self.opened[-1]
+
+    def how_to_go_on(self) -> str | None:
+        """What to do after an interrupt; None where no batch was finished."""
+        saved = any(kept.shards() for kept in self.opened)
+        return "progress saved; rerun with ⟦resume⟧ to continue" if saved else None
 
     def clear(self) -> None:
         """All is done: nothing is left to take up."""

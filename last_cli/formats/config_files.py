@@ -63,7 +63,7 @@ def read_config(file: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: it cannot be read, or is not valid.
     """
-    content = read_json_object(file) if file.suffix == ".json" else _yaml(file)
+    content = _json(file) if file.suffix == ".json" else _yaml(file)
     if file.name == WANDB_METADATA:
         return arguments(content.get("args"))
     return _unwrapped(content) if isinstance(content, dict) else {}
@@ -128,6 +128,13 @@ def _is_small(file: Path, folder: Path) -> bool:
         return file.is_file() and file.stat().st_size <= LARGEST and resolved(file).is_relative_to(folder)
     except OSError:
         return False
+
+
+def _json(file: Path) -> Any:
+    try:
+        return read_json_object(file)
+    except CheckpointError as error:
+        raise CheckpointError(error.args[0], "mend it, or move it away") from error
 
 
 def _yaml(file: Path) -> Any:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from last_cli.base.errors import CheckpointError
+from last_cli.base.words import suggestion
 from last_cli.formats.format import all_formats
 from last_cli.formats.remote import copy_command, remote_url
 from last_cli.formats.sniff import FOREIGN, refuse_file
@@ -30,7 +31,7 @@ def locate(path: Path | str, step: int | None = None, item: str | None = None) -
         raise CheckpointError(f"{url}: remote paths are not read", f"copy it here and name that: {copy_command(url)}")
     try:
         if not given.absolute().exists():
-            raise CheckpointError(f"{given}: no such file or directory", "check the path")
+            raise CheckpointError(f"{given}: no such file or directory", f"{_like(given.absolute())}check the path")
         for format in all_formats():
             if found := format.locate(given, step, item):
                 return _as_asked(found, step, item)
@@ -39,6 +40,13 @@ def locate(path: Path | str, step: int | None = None, item: str | None = None) -
         raise CheckpointError(
             f"{error.filename}: cannot be read ({error.strerror})", "check its permissions"
         ) from error
+
+
+def _like(missing: Path) -> str:
+    """The neighbour that a misspelt name may mean, as the start of a hint."""
+    folder = missing.parent
+    beside = islice(folder.iterdir(), _LOOK_BELOW) if folder.is_dir() else ()
+    return suggestion(missing.name, [entry.name for entry in beside])
 
 
 def _as_asked(found: Location, step: int | None, item: str | None) -> Location:

@@ -31,7 +31,7 @@ class ByCriterion:
     """See the module; a method.Method."""
 
     name: str = "criterion"
-    summary: str = "method of pruning: what scores lowest goes, and nothing else changes"
+    summary: str = "method of pruning: removes what scores lowest and changes nothing else"
     changes: str | None = None
     needs_inputs: bool = False
 

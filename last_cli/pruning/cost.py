@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from last_cli.base.words import counted
 from last_cli.results.evaluation import Measured
 
 Key = tuple[str, float, int]
@@ -15,8 +16,8 @@ def extent(todo: Sequence[Key], points: int, sequences: int) -> str:
     """What the sweep will measure."""
     recipes, ratios, seeds = (len({key[i] for key in todo}) for i in range(3))
     done = f"; {points - len(todo):,} more are done" if len(todo) < points else ""
-    of = f"{_count(recipes, 'recipe')}, {_count(ratios, 'ratio')}, {'up to ' * (seeds > 1)}{_count(seeds, 'seed')}"
-    return f"{_count(len(todo), 'point')} to measure ({of}) on {sequences:,} sequences each{done}"
+    of = f"{counted(recipes, 'recipe')}, {counted(ratios, 'ratio')}, {'up to ' * (seeds > 1)}{counted(seeds, 'seed')}"
+    return f"{counted(len(todo), 'point')} to measure ({of}) on {sequences:,} sequences each{done}"
 
 
 def duration(todo: Sequence[Key], base: Measured) -> str:
@@ -32,7 +33,3 @@ def how_to_go_on(out: str | Path | None) -> str:
     if out is None:
         return "the points are lost; with ⟦out DIR⟧ a rerun continues"
     return f"points saved in {out}; rerun the same command to continue"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

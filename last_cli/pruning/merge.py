@@ -33,7 +33,7 @@ class Merge:
     """
 
     name: str = "merge"
-    summary: str = "method of pruning groups: several in a row share the mean of their B and C"
+    summary: str = "method of pruning groups: neighbouring groups share the mean of their B and C"
     changes: str | None = "means of B and C"
     needs_inputs: bool = False
     targets: tuple[str, ...] = ("groups",)

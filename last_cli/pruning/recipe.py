@@ -110,7 +110,9 @@ class Recipe:
                 f"⟨min_states⟩ is {self.min_states}, expected 0 or more", "0 lets a layer lose all its states"
             )
         if self.multiple_of is not None and self.multiple_of < 1:
-            raise UsageError(f"⟦multiple_of⟧ is {self.multiple_of}, expected 1 or more", "kernels for GPUs want 8")
+            raise UsageError(
+                f"⟦multiple_of⟧ is {self.multiple_of}, expected 1 or more", "GPU kernels need a multiple of 8"
+            )
         if (self.pattern is not None or self.modules is not None) and self.targets != (WEIGHTS,):
             said = "⟦pattern⟧" if self.modules is None else "⟦modules⟧"
             raise UsageError(f"{said} is given, but {self.label} removes no weights", _HINTS[WEIGHTS])

@@ -49,7 +49,7 @@ def _warning(layer: LayerScore, criterion: str, length: int | None, bounded: boo
     if slow:
         trained = f"the model was trained on {length:,}" if length else "more than any sequence has"
         found.append(f"answers over {steps:,.0f} steps (1 / (1 - |lambda|); {trained})")
-    others = "⟦criterion gn⟧ and ⟦method reconstruct⟧ do not mind"
+    others = "⟦criterion gn⟧ and ⟦method reconstruct⟧ are not affected"
     others = others if bounded else f"⟦criterion energy⟧, {others}"
     return f"{layer.name}: {_place(layer, longest)} {' and '.join(found)}; {others}"
 

@@ -126,7 +126,7 @@ def sweep(
         said(duration(todo, judged.base), "")
     plan, doubts = _plans(checkpoint, recipes, calibration, progress), dict[str, list[str]]()
     made = _Sweep(recipes, plan, judged, units, doubts, progress)
-    with resumable(how_to_go_on(out)):
+    with resumable(lambda: how_to_go_on(out)):
         for key in todo:
             done[key] = _point(key, made)
             if path:

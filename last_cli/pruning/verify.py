@@ -125,7 +125,7 @@ def _against(pruned: Checkpoint, against: Checkpoint, seed: int) -> list[Check]:
         )
     since = next((i for i, step in enumerate(chain) if step["source"]["digest"] == against.digest), None)
     recorded = chain[-1 if since is None else since]["source"]["digest"]
-    said = f"{recorded[:19]} in the stamp, {against.digest[:19]} there"
+    said = f"{recorded[:19]} in the stamp, {against.digest[:19]} in {against.source.path}"
     checks = [Check("source digest", since is not None, said)]
     all_steps = chain[-1 if since is None else since :]
     _refuse_trained(pruned, all_steps)
@@ -298,7 +298,7 @@ def _bit_equal(pruned: Checkpoint, against: Checkpoint, cuts: Mapping[Any, Cut])
     wrong = [k for k, cut in cuts.items() if k not in ours or not _equal(cut.apply(theirs[k]), ours[k])]
     rescales = sum(cut.rescale is not None for cut in cuts.values())
     seen = f"{len(cuts) - len(wrong)} of {len(cuts)} arrays" + (f", {rescales} of them rescaled" if rescales else "")
-    seen += f"; first other: {'/'.join(wrong[0])}" if wrong else ""
+    seen += f"; first difference: {'/'.join(wrong[0])}" if wrong else ""
     return Check("kept entries bit-equal", not wrong, seen)
 
 
@@ -312,7 +312,7 @@ def _untouched(pruned: Checkpoint, against: Checkpoint, cuts: Collection[Any]) -
     missing = [k for k in against.leaves if k not in pruned.leaves and not is_dropped(k, drops)]
     shared = [k for k in keys if k in pruned.leaves]
     wrong = missing + [k for k in shared if not _equal(against.read([k])[k], pruned.read([k])[k])]
-    seen = f"{len(keys)} arrays" if not wrong else f"{len(wrong)} differ; first: {'/'.join(wrong[0])}"
+    seen = f"{len(keys)} arrays" if not wrong else f"{len(wrong)} differ; first difference: {'/'.join(wrong[0])}"
     return Check("everything else untouched", not wrong, seen)
 
 

@@ -49,4 +49,4 @@ def folder_with(task: str, named: Path, nested: Sequence[str], needed: Sequence[
         if all((folder / path).exists() for path in needed):
             return folder
     looked = ", ".join(str(folder / path) for folder in folders for path in needed)
-    raise DataError(f"task {task}: found no {' with '.join(needed)}, looked for {looked}", f"{hint}; {NAMING}")
+    raise DataError(f"task {task}: found no folder with {', '.join(needed)}, looked for {looked}", f"{hint}; {NAMING}")

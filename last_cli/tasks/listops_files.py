@@ -49,7 +49,7 @@ def missing_files(data_dir: Path, splits: set[str]) -> DataError:
     wanted = [file_name(split) for split in sorted(splits)]
     paths = [str(data_dir / nested / name) for nested in NESTED for name in wanted]
     why = " (the vocabulary is counted in the training file)" if len(splits) > 1 else ""
-    return DataError(f"found no {' with '.join(wanted)}{why}, looked for {', '.join(paths)}", HINT)
+    return DataError(f"found no folder with {', '.join(wanted)}{why}, looked for {', '.join(paths)}", HINT)
 
 
 def read_vocabulary(path: Path, longest: int, advance: Advance) -> tuple[str, ...]:

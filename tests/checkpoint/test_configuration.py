@@ -210,5 +210,9 @@ def test_another_checkpoint_or_file_lends_its_configuration(ckpt: Path, tmp_path
     (tmp_path / "c.yaml").write_text("activation_fn: half_glu2\nn_layers: 9\n")
     with pytest.raises(last.UsageError, match=r"c.yaml is of another network and not used: n_layers is 9"):
         last.load(ckpt, config_from=tmp_path / "c.yaml")
+    (tmp_path / "c.json").write_text("{")
+    with pytest.raises(last.LastError, match=r"c.json: not valid JSON") as caught:
+        last.load(ckpt, config_from=tmp_path / "c.json")
+    assert caught.value.hint == "mend it, or move it away"
     with pytest.raises(last.UsageError, match="its layers are others"):
         last.load(ckpt, config_from=write(tmp_path / "wide", classifier(features=3)))

@@ -63,8 +63,8 @@ def test_batch_size_does_not_change_the_answers(run: Run) -> None:
     [
         (("--window", "9"), "--window cuts the sequences of a language model, and task listops has sequences of its"),
         (("--stride", "9"), "--stride cuts the sequences of a language model"),
-        (("--max-perplexity", "9"), "--max-perplexity is of perplexity, and task listops is judged by accuracy"),
-        (("--max-increase", "2%", "--baseline", S5), "--max-increase is of perplexity, and task listops is judged"),
+        (("--max-perplexity", "9"), "--max-perplexity is for tasks measured by perplexity, and listops is measured by"),
+        (("--max-increase", "2%", "--baseline", S5), "--max-increase is for tasks measured by perplexity, and listops"),
         (("--max-increase", "2%"), "--max-increase compares with a baseline, and none is given"),
         (("--max-perplexity", "0.5"), "--max-perplexity is 0.5, expected at least 1"),
         (("--max-increase", "inf%", "--baseline", S5), "--max-increase is inf, expected a share"),

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from commands import S5, Run, data, fails
+from commands import DIGITS, S5, Run, data, fails
 
 import last_cli as last
 from last_cli.base.errors import AnswerIsNo
@@ -53,6 +53,12 @@ def test_a_budget_that_no_ratio_meets_is_annotated(run: Run, github: None, monke
     assert code == 1 and "::error::s5-listops: no ratio stays within the budget of 0.5 points\n" in err
 
 
+def test_a_difference_is_annotated(run: Run, github: None) -> None:
+    code, _, err = run("diff", S5, DIGITS, "-q")
+    assert (code, err) == (1, "::error::s5-listops and s5-digits differ\n")
+    assert run("diff", S5, S5, "-q")[2] == ""
+
+
 def test_without_github_nothing_is_annotated(run: Run, monkeypatch: pytest.MonkeyPatch, pruned: Path) -> None:
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     assert "::error::" not in run("verify", pruned)[2]
@@ -63,6 +69,8 @@ def test_junit_reads_checks(run: Run, pruned: Path) -> None:
     suite = ElementTree.fromstring(out)[0]
     assert code == 1 and (suite.get("tests"), suite.get("failures")) == ("3", "1")
     assert Path("checks.xml").read_text() == out
+    (failure,) = suite.iter("failure")  # Some readers show the attribute, others the text.
+    assert (failure.text or "").startswith("small: stamp as written: ") and failure.text == failure.get("message")
     assert ElementTree.fromstring(run("diff", S5, S5, "--format", "junit")[1])[0].get("failures") == "0"
 
 

@@ -119,6 +119,14 @@ def test_help_says_nothing_that_tells_nothing(run: Run, name: str, monkeypatch: 
 
 
 @pytest.mark.parametrize("name", PROGRAM)
+def test_a_usage_line_is_as_manuals_write_it(run: Run, name: str) -> None:
+    shown = run(name, "--help")[1]
+    usage = next(line for line in shown.splitlines() if "Usage:" in line)
+    assert not set("{}") & set(usage) and "list[" not in shown
+    assert "CKPT..." in usage if name in ("bench", "compare") else "..." not in usage
+
+
+@pytest.mark.parametrize("name", PROGRAM)
 def test_every_help_text_is_a_sentence_that_stands_alone(name: str) -> None:
     command = PROGRAM[name]
     for said in [command.help, *(param.help for param in command.params)]:
@@ -208,6 +216,10 @@ def test_every_command_that_runs_or_scores_a_network_has_the_same_settings_of_th
         ("list ", ["criteria", "families", "tasks", "presets", "methods"]),
         ("explain me", ["methods"]),
         ("cache c", ["clear"]),
+        ("schema sw", ["sweep"]),
+        (f"score {S5} --layer encoder/layers_1", ["encoder/layers_1/seq"]),
+        ("score nowhere --layer ", []),
+        ("score --layer ", []),
     ],
 )
 @pytest.mark.parametrize("program", ["last", "last-cli"])

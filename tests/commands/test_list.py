@@ -20,6 +20,7 @@ def test_criteria_and_methods_are_listed(run: Run) -> None:
 def test_every_kind_is_listed(run: Run, kind: str, name: str) -> None:
     assert name in [item["name"] for item in data(run, "list", kind)["items"]]
     assert name in run("list", kind)[1]
+    assert data(run, "list", "presets")["items"][0]["summary"] == "8 layers of width 128, half_glu2"
 
 
 def test_without_a_kind_all_are_listed(run: Run) -> None:

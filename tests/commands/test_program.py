@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import S5, UNSTABLE, Run, fails
+from commands import DIGITS, S5, UNSTABLE, Run, fails
 
 import last_cli as last
 
@@ -40,12 +40,16 @@ def test_version_and_no_arguments(run: Run) -> None:
         (["score", S5, "--plot", "no/such/poles.svg"], "there is no directory no/such", "mkdir -p no/such"),
         (["score", S5, "--format", "xml"], "'--format': 'xml' is not one of 'table'", "last score --help"),
         (["eval", S5, "--task", "listops", "--min-accuracy", "150"], "--min-accuracy is 150 %", "60 percent"),
-        (["prune", S5, "--ratio", "x"], "invalid value for '--ratio'", "last prune --help"),
+        (["prune", S5, "--ratio", "x"], "invalid value for '--ratio': expected a valid number", "last prune --help"),
+        (["score", S5, "--seed", "1.5"], "invalid value for '--seed': expected a valid integer", "last score --help"),
+        (["bench", S5, "--batch", "0"], "'--batch': expected a value greater than or equal to 1", "last bench --help"),
+        (["score", f"{S5}s"], "s5-listopss: no such file or directory", "did you mean 's5-listops'? check the path"),
         (["prune", S5, "--ratio", "0.3", "--min-states", "-1"], "min-states is -1", "lose all its states"),
         (["prune", S5, "--ratio", "0.3", "-o", S5], "the output is the input", "-o"),
         (["score", UNSTABLE], "state", "--clip-eigs"),
         (["eval", S5, "--task", "listop"], "unknown task 'listop'", "did you mean 'listops'?"),
         (["eval", S5, "--task", "digits"], "the encoder takes 20 inputs", "--task"),
+        (["eval", DIGITS, "--task", "listops"], "the encoder takes 1 input but", "--task"),
         (["eval", S5, "--task", "listops", "--max-drop", "1"], "none is given", "--baseline"),
         (["eval", S5, "--task", "listops", "--split", "tset"], "tset", "test, val, train"),
         (["eval", S5, "--task", "listops", "--limit", "0"], "limit is 0", ""),
@@ -85,8 +89,11 @@ def test_interrupting_exits_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 # Sends itself a signal when a module is first imported, when arrays have been written, or where no exception is heard.
+# What Python does at its very end may crash, beside threads of JAX: here it does.
 SIGNALLED = """
-import os, sys, time
+import atexit, os, sys, time
+
+atexit.register(os.abort)
 
 moment, number, *sys.argv[1:] = sys.argv[1:]
 sys.argv[0] = "last"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,10 @@ def test_score_filters_layers_and_writes_csv_and_markdown(run: Run) -> None:
 
 def test_tables_are_whole_when_piped_and_plain(run: Run) -> None:
     _, out, err = run("score", S4D, "--ratio", "0.33")
-    assert "max |λ|" in out
+    spreads = [f"{what} {part}" for what in ("H∞", "LAST") for part in ("min", "median", "max")]
+    assert re.split(r" {2,}", out.splitlines()[1].strip()) == ["layer", "states", "kept", *spreads, "max |λ|"]
+    _, per_state, _ = run("score", S5, "--per-state", "--ratio", "0.33")
+    assert per_state.splitlines()[1].split() == ["layer", "state", "H∞", "score", "|λ|", "keep"]
     assert "…" not in out
     assert "\x1b" not in out + err
     assert "s4d, 4 layers of 32 states per channel" in err

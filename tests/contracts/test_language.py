@@ -148,9 +148,11 @@ def test_what_does_not_fit_a_language_model_is_refused(directory: Path, tmp_path
         last.evaluate(base, str(tmp_path / "classes.npz"))
     with pytest.raises(DataError, match="the encoder takes 64 inputs but the task has 65 tokens"):
         last.evaluate(base, str(tmp_path / "large.npz"))
-    with pytest.raises(UsageError, match=r"min_accuracy is of accuracy, and task .* is judged by perplexity"):
+    with pytest.raises(
+        UsageError, match=r"min_accuracy is for tasks measured by accuracy, and .* is measured by perplexity"
+    ):
         last.evaluate(base, task, min_accuracy=0.5)
-    with pytest.raises(UsageError, match="max_drop is of accuracy"):
+    with pytest.raises(UsageError, match="max_drop is for tasks measured by accuracy"):
         last.evaluate(base, task, baseline=base, max_drop=0.5)
     with pytest.raises(UsageError, match=r"precision is 'bfloat16' on a CPU, .*expected float32"):
         last.evaluate(base, task, window=WINDOW, precision="bfloat16")

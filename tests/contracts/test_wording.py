@@ -45,7 +45,8 @@ FORMER = [
     r"\bThey want a GPU|judge there with|What the report says of the error|yardstick of control",
     r"written plainly|\bfor comparison:|in the order of reversed bits",
     r"\blast-cli\[",
-    r"\b(rows?|lines?|states|milliseconds|ms|sequences|steps|numbers?|columns?) a "
+    r"\bdo not mind\b|C is as it was|goes on from what|Fine-tuning goes on|GPUs want",
+    r"\b(rows?|lines?|states|pairs|milliseconds|ms|sequences|steps|numbers?|columns?) a "
     r"(row|state|layer|step|sequence|channel|batch|point|second|ratio|split|checkpoint|criterion)\b",
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,24 @@ def test_what_a_page_names_is_there(name: str) -> None:
     assert set(re.findall(r"`last ([a-z]+)", text)) <= {*COMMANDS}
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
     assert [link for link in links if not (TEXTS[name].parent / link.partition("#")[0]).exists()] == []
+
+
+LINES = {
+    f"{name}: {line}": line
+    for name, path in TEXTS.items()
+    for block in re.findall(r"^ *```(?:sh|yaml|text)\n(.*?)^ *```", path.read_text(), re.M | re.S)
+    for line in re.findall(r"^(?:[ $-]|run:)*last ([^#\n>|]+)", block, re.M)
+} | {
+    f"{name} --help: {line}": line
+    for name, (_, examples) in COMMANDS.items()
+    for line in re.findall(r"^Example:  last ([^#\n>|]+)", examples, re.M)
+}
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+def test_every_command_line_is_parsed_as_written(line: str) -> None:
+    command, *arguments = shlex.split(line)
+    assert built(command).make_context(command, arguments)
 
 
 @pytest.mark.parametrize("command", RESULTS)

@@ -68,7 +68,7 @@ def test_other_forms() -> None:
     assert [float(row["latency_median"]) for row in rows] == [2, 0.5]
     assert [float(row["ratios_speed"]) for row in rows] == [1, 4]
     head, _, first, second = text(view, "md").splitlines()[2:6]
-    assert head.startswith("|  | parameters |")
+    assert head.startswith("|  | parameters | compile (s) | latency (ms) | quartiles (ms) | range (ms) |")
     assert "1.00x" in first and "4.00x" in second and "2000" in first and "250 to 1000" in second
     assert "3 batches of 3 random sequences of length 65 on cpu" in view.lines[0]
 

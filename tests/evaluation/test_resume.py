@@ -16,7 +16,7 @@ import last_cli as last
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation import resume as partial
 from last_cli.evaluation.evaluate import Request, follow_task, measure
-from last_cli.evaluation.resume import Session
+from last_cli.evaluation.resume import Batch, Session
 from last_cli.tasks.find import find
 from last_cli.tasks.task import Split
 
@@ -79,6 +79,15 @@ def test_ctrl_c_says_how_to_go_on(cache: Path) -> None:
     err = process.stderr.read()
     assert process.returncode == 130
     assert "--resume" in err.splitlines()[-1]
+
+
+def test_where_no_batch_is_finished_nothing_is_promised(cache: Path) -> None:
+    session = Session(False, lambda *_: None)
+    kept = session.open({"model": 1})
+    assert kept is not None and session.how_to_go_on() is None
+    kept.add(0, b"digest", Batch(np.zeros(1, np.int32), np.zeros(1), np.zeros(1)))
+    kept.flush()
+    assert session.how_to_go_on() == "progress saved; rerun with ⟦resume⟧ to continue"
 
 
 class Cut(Exception):

@@ -283,7 +283,7 @@ def test_max_increase_wants_a_text_of_enough_windows_and_no_pattern(
         last.prune(source, max_increase=0.02)
     with pytest.raises(UsageError, match="says it"):
         last.prune(source, method="sparsegpt", pattern="2:4", max_increase=0.02, calibration_file=rows)
-    with pytest.raises(UsageError, match="max_increase is of perplexity"):
+    with pytest.raises(UsageError, match="max_increase is for tasks measured by perplexity"):
         last.prune(digits(), max_increase=0.02, task="digits")
     several = fails(run, "prune", str(source), "--max-increase", "2%", "--ratio", "0.5")
     assert several[0].startswith("error: several of --ratio, --max-drop, --max-increase and --max-error are given")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from commands import Run
 from random_networks import digits
 
 import last_cli as last
+from last_cli.base import cache
 from last_cli.pruning import sweep
 from last_cli.pruning.cost import duration, extent, how_to_go_on
 from last_cli.results.evaluation import Measured
@@ -61,12 +64,23 @@ def test_an_interrupted_sweep_says_how_to_go_on(run: Run, monkeypatch: pytest.Mo
     assert how_to_go_on("out") == saved
 
 
-def test_an_interrupted_measurement_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from last_cli.pruning.calibration import measurements
+def test_an_interrupted_measurement_says_how_to_go_on(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from last_cli.pruning.calibration import measurements, resume
 
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
+    def kept(key: resume.Key) -> tuple[None, int]:
+        cache.store(resume.NAME, key, {"x": np.ones(1)})
+        return None, 0
+
+    monkeypatch.setenv("LAST_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(measurements, "on_all_devices", stop)
-    code, _, err = run("prune", digits().source.path, "--ratio", "0.5", "--method", "reconstruct", "-n", "-q")
+    line = ("prune", digits().source.path, "--ratio", "0.5", "--method", "reconstruct", "-n", "-q")
+    code, _, err = run(*line)
+    assert code == 130 and "hint: nothing is left half-written: run it again" in err
+    monkeypatch.setattr(resume, "load", kept)
+    code, _, err = run(*line)
     assert code == 130 and "hint: measurements saved; rerun the same command to continue" in err

@@ -33,7 +33,7 @@ def test_it_is_named_with_the_criteria_that_do_not_mind(tmp_path: Path, run: Run
     assert report is not None and [w.split(";")[0] for w in report.warnings] == [said.split(";")[0]]
     _, _, err = run("prune", ck, "--ratio", "0.5", "-n", "--criterion", criterion)
     assert "warning: encoder/layers_1/seq: state 3" in err
-    assert "--criterion energy, --criterion gn and --method reconstruct do not mind" in err
+    assert "--criterion energy, --criterion gn and --method reconstruct are not affected" in err
 
 
 def test_sweeps_and_budgets_name_it_too(tmp_path: Path) -> None:

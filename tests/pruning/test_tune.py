@@ -127,6 +127,18 @@ def test_a_killed_tuning_goes_on_to_the_same_numbers(cache: Path, monkeypatch: p
     assert not list((cache / "arrays").glob("tuning-*"))
 
 
+def test_where_nothing_was_kept_nothing_is_promised(cache: Path) -> None:
+    def stop(what: str, done: int, total: int) -> None:
+        if what == "tune":
+            raise KeyboardInterrupt
+
+    said: list[str] = []
+    with pytest.raises(KeyboardInterrupt) as caught:
+        tuned(resume=True, progress=stop, tell=lambda line, kind: said.append(line))
+    assert not hasattr(caught.value, "__notes__")
+    assert said == ["no interrupted run found; starting from the beginning"]
+
+
 def test_without_resume_it_begins_anew_and_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "SECONDS", 0.0)
 

@@ -50,7 +50,7 @@ def to_leaves(names: Mapping[str, str], arrays: Arrays, options: Mapping[str, st
     if "B" in arrays:
         B = _tiled(names, "B", _flat(arrays, "B"), channels, states, notes)
         if _is_one(B):
-            notes["B"] = "all ones, so C is as it was"
+            notes["B"] = "all ones, so C is unchanged"
         else:
             leaves["C"] = fold(B, C)
             copies |= {"C": ("C", C), "B_re": ("A_imag", B[..., 0]), "B_im": ("A_imag", B[..., 1])}

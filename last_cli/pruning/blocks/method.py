@@ -35,7 +35,7 @@ class Loss:
     """
 
     name: str = "loss"
-    summary: str = "method of pruning blocks: greedily, each time the one that the loss on text misses least"
+    summary: str = "method of pruning blocks: greedily, each time the one whose removal raises the loss on text least"
     changes: str | None = None
     needs_inputs: bool = True
     targets: tuple[str, ...] = (BLOCKS,)

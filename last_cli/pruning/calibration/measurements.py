@@ -83,7 +83,7 @@ def measurements(
     totals, reused = resume.load(key)
     done = reused
     save = resume.saver(key, len(inputs.x))
-    with resumable("measurements saved; rerun the same command to continue"):
+    with resumable(lambda: resume.how_to_go_on(key)):
         for sums in on_all_devices(sharded(run), ready.variables, inputs, signs, progress, done):
             totals = _added(totals, sums)
             done = min(done + chunk(), len(inputs.x))

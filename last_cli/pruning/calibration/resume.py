@@ -50,6 +50,12 @@ def load(key: Key) -> tuple[Sums | None, int]:
     return sums, int(found[DONE])
 
 
+def how_to_go_on(key: Key) -> str | None:
+    """What to do after an interrupt; None where no sums were kept yet."""
+    path = cache.entry(NAME, key)
+    return "measurements saved; rerun the same command to continue" if path and path.exists() else None
+
+
 def saver(key: Key, total: int) -> Callable[[Sums, int], None]:
     """A function that keeps the sums of so many sequences: every few seconds, and at the end if that took long."""
     began = last = time.monotonic()

@@ -14,7 +14,7 @@ MAGNITUDE = Criterion(
 
 REFERENCE_MAGNITUDE = Criterion(
     name="reference-magnitude",
-    summary="language models: |B|^2 and |C|^2 of states ranked apart, as the paper's code does: pairs are torn",
+    summary="language models: |B|^2 and |C|^2 of states ranked apart, as the paper's code does: B may go without C",
     energy=lambda measured: measured,
     needs=("measured",),
     targets=("states",),

@@ -66,7 +66,7 @@ REFERENCE_WANDA = SparseMethod(
 )
 SPARSEGPT = SparseMethod(
     "sparsegpt",
-    "method of pruning weights: zeros by optimal brain surgery, which the kept weights make up for",
+    "method of pruning weights: optimal brain surgery; kept weights compensate for the zeros",
     changes="new values of kept weights",
     refits=True,
 )

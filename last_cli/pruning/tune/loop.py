@@ -17,6 +17,7 @@ from last_cli.base.progress import Progress, Tell
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.inputs import Inputs
 from last_cli.evaluation.measure import refuse_broken
+from last_cli.evaluation.resume import NOTHING_LEFT
 from last_cli.formats import Key
 from last_cli.pruning.tune import plan
 from last_cli.pruning.tune import state as keeping
@@ -105,7 +106,7 @@ def run(
         CheckpointError: the answers of what is to be tuned are not finite.
     """
     state = _taken_up(key, _start(tuning), resume, tell)
-    with resumable(f"progress saved; rerun{' the same command' if resume else ' with ⟦resume⟧'} to continue"):
+    with resumable(lambda: keeping.how_to_go_on(key, resume)):
         warnings = _steps(tuning, state, key, progress)
     keeping.clear(key)
     names = sorted({name for t in tuning.program.layers for name in t.keys})
@@ -124,9 +125,10 @@ def _start(tuning: Tuning) -> State:
 
 def _taken_up(key: keeping.Key, start: State, resume: bool, tell: Tell | None) -> State:
     left, said = keeping.load(key, start), tell or (lambda line, kind: None)
-    if left is not None and resume:
-        said(f"resuming: {left.done:,} of {left.planned:,} steps are done", "")
-        return left
+    if resume:
+        steps = f"resuming: {left.done:,} of {left.planned:,} steps are done" if left else NOTHING_LEFT
+        said(steps, "")
+        return left or start
     if left is not None:
         said(spelled(f"an interrupted run left {left.done:,} steps; ⟦resume⟧ continues it"), "hint")
     return start

@@ -115,6 +115,14 @@ def keep(key: Key, state: State) -> None:
     state.saved = time.monotonic()
 
 
+def how_to_go_on(key: Key, resume: bool) -> str | None:
+    """What to do after an interrupt; None where nothing was kept yet."""
+    path = cache.entry(NAME, key)
+    if path is None or not path.exists():
+        return None
+    return f"progress saved; rerun {'the same command' if resume else 'with ⟦resume⟧'} to continue"
+
+
 def clear(key: Key) -> None:
     """All is done: nothing is left to take up."""
     if path := cache.entry(NAME, key):
