@@ -123,7 +123,8 @@ class Model:
         """What the method measures, whatever the ratio; kept."""
         if (key := (cell.method, cell.seed)) not in self._plans:
             name, calibrated = METHODS[cell.method]
-            given = self.calibration if calibrated else Calibration()
+            length = series.LENGTHS.get(TASKS[self.name]) if name == "reconstruct" else None
+            given = self.calibration if calibrated else Calibration(length=length)
             self._plans[key] = prepare(self.checkpoint, recipe(name, seed=cell.seed), given)
         return self._plans[key]
 

@@ -11,13 +11,14 @@ prints what is complete. --methods takes some of the columns, so that two runs c
 
 The first table has the difference to the unpruned checkpoint in percentage points on the same test sequences, with the
 standard error of that paired difference. `calibrated`, and `gn`, is with 256 sequences of the validation split (all of
-it where it has no more) without their labels, `data-free` with 256 random ones. Reconstruct's numbers are means over
-seeds, with the smallest and largest in brackets. `tuned` is each pruning of the first seed after `last tune`, on up to
-8,000 sequences of the training split, without labels; of ratios below 60 % it has 33 %, and the next one alone where
-the one above loses more than half a point. The lines "3x" are the same pruned checkpoints on sequences three times as
-long as in training: ListOps of so many tokens; of series and images every step three times in a row, at a third of the
-step size ("3x", which is how a continuous-time model takes a finer signal), and digits with the whole image three times
-in a row ("3x tiled", of which the unpruned network itself makes little).
+it where it has no more) without their labels, `data-free` with 256 random ones (with --length where the checkpoint does
+not record it). Reconstruct's numbers are means over seeds, with the smallest and largest in brackets. `tuned` is each
+pruning of the first seed after `last tune`, on up to 8,000 sequences of the training split, without labels; of ratios
+below 60 % it has 33 %, and the next one alone where the one above loses more than half a point. The lines "3x" are the
+same pruned checkpoints on sequences three times as long as in training: ListOps of so many tokens; of series and images
+every step three times in a row, at a third of the step size ("3x", which is how a continuous-time model takes a finer
+signal), and digits with the whole image three times in a row ("3x tiled", of which the unpruned network itself makes
+little).
 
 The second table has the safe ratios: the largest in steps of 10 % at which, and below which, no more than half a point
 is lost, as far down as was measured. The test split judges here and chooses nothing.
@@ -215,8 +216,12 @@ def _draw(found: dict[str, Measured], ratios: Sequence[float], path: Path) -> No
 
     look: Any = {"font.size": 8, "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}
     with pyplot.rc_context(look):
-        figure, axes = pyplot.subplots(1, len(found), figsize=(2.4 * len(found), 2.3), sharey=True, squeeze=False)
-        for axis, (name, measured) in zip(axes[0], found.items(), strict=True):
+        columns, rows = min(len(found), 4), -(-len(found) // 4)
+        size = (2.4 * columns, 2.3 * rows)
+        figure, axes = pyplot.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+        for axis in axes.flat[len(found) :]:
+            axis.set_axis_off()
+        for axis, (name, measured) in zip(axes.flat, found.items(), strict=False):
             axis.axhline(-SAFE, color="0.75", linewidth=0.8)
             for method, marker in zip(METHODS, "osvD^", strict=True):
                 drops = {ratio: measured[ratio, method, ""] for ratio in ratios if (ratio, method, "") in measured}
@@ -232,8 +237,10 @@ def _draw(found: dict[str, Measured], ratios: Sequence[float], path: Path) -> No
                     capsize=1.5,
                 )
             axis.set(title=name, xlabel="states removed (%)", ylim=(-10, 1.5))
-        axes[0][0].set_ylabel("change of accuracy (points)")
-        axes[0][len(found) // 2].legend(frameon=False, fontsize=7, loc="lower left")
+            axis.tick_params(labelbottom=True)
+        for row in axes:
+            row[0].set_ylabel("change of accuracy (points)")
+        axes.flat[0].legend(frameon=False, fontsize=7, loc="lower left")
         figure.tight_layout()
         figure.savefig(path, dpi=200)
 

@@ -23,6 +23,8 @@ from last_cli.tasks.task import Split
 STEPS, STRIDE = 100, 50
 TEST_SUBJECTS, VAL_SUBJECTS = (8, 9, 10), (7,)
 VOWEL_STEPS, VOWEL_VAL = 29, 6
+LENGTHS = {"watch": STEPS, "vowels": VOWEL_STEPS}
+"""For --length: a checkpoint that was trained on them does not record it, as they are no tasks of the package."""
 
 
 def load(task: str, split: str, settings: Mapping[str, Any]) -> Split:
