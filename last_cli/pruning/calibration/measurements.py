@@ -26,7 +26,7 @@ from last_cli.families.lti.system import System
 from last_cli.families.network import Network, Spec, Watch
 from last_cli.pruning.calibration import resume
 from last_cli.pruning.calibration.states import over_states
-from last_cli.pruning.calibration.watch import chunk, model, on_all_devices, sharded
+from last_cli.pruning.calibration.watch import centred_logits, chunk, model, on_all_devices, sharded
 from last_cli.pruning.moments import readout_matrix
 
 LOGITS = "logits"
@@ -101,12 +101,9 @@ def logits(checkpoint: Checkpoint, inputs: Inputs) -> Float[np.ndarray, "n class
         DataError: the network does not take such sequences.
     """
     ready = model(checkpoint, inputs)
-    unused = np.zeros((len(inputs.x), 1), np.float32)
-    run = _answers(ready.network, ready.spec)
-    found = [np.asarray(part) for part in on_all_devices(run, ready.variables, inputs, unused, None)]
-    answers = np.concatenate(found)[: len(inputs.x)].astype(np.float64)
-    refuse_broken(checkpoint, int((~np.isfinite(answers).all(axis=1)).sum()), len(answers), "calibration")
-    return answers - answers.mean(axis=1, keepdims=True)
+    found = centred_logits(_answers(ready.network, ready.spec), ready.variables, inputs)
+    refuse_broken(checkpoint, int((~np.isfinite(found).all(axis=1)).sum()), len(found), "calibration")
+    return found
 
 
 @lru_cache(maxsize=4)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from last_cli.base.annotations import Float
 from last_cli.base.progress import Progress
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.checkpoint.network import follow_padding, model_spec, network_of, read_variables, systems_of
@@ -18,6 +19,8 @@ from last_cli.evaluation.inputs import Inputs, check_fit
 from last_cli.families.network import Network, Spec, Systems, Variables, Watch
 
 MICRO_BATCH = 4
+STEPS = 1024
+"""Of all sequences that a device answers at once: where no states are seen, more short ones than MICRO_BATCH fit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,21 +81,39 @@ def on_all_devices(
 
     It gets the variables, sequences, their lengths, what `each` has for them, and 1, or 0 for what fills a batch up.
     """
-    mesh = _mesh()
-    shared, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
-    variables = jax.device_put(variables, shared)
     n, size = len(inputs.x), chunk()
-    lengths = np.full(inputs.samples, inputs.length, np.int32) if inputs.lengths is None else inputs.lengths
     if progress and start < n:
         progress(what, start, n)
-    for first in range(start, n, size):
-        rows = np.arange(first, first + size)
+    for done, found in _batches(run, variables, inputs, each, range(start, n, size)):
+        yield found
+        if progress:
+            progress(what, done, n)
+
+
+def centred_logits(run: Callable[..., Any], variables: Any, inputs: Inputs) -> Float[np.ndarray, "n classes"]:
+    """Of all sequences, by a program made by `sharded`, in double precision."""
+    at_once = min(4, max(1, STEPS // (inputs.documents * inputs.length * MICRO_BATCH)))
+    n, unused = len(inputs.x), np.zeros((len(inputs.x), 1), np.float32)
+    parts = _batches(run, variables, inputs, unused, range(0, n, at_once * chunk()))
+    found = np.concatenate([np.asarray(part) for _, part in parts])[:n].astype(np.float64)
+    return found - found.mean(axis=1, keepdims=True)
+
+
+def _batches(
+    run: Callable[..., Any], variables: Any, inputs: Inputs, each: np.ndarray, firsts: range
+) -> Iterator[tuple[int, Any]]:
+    """How many sequences are done, and what the program found, of the batches that begin at these."""
+    mesh, n = _mesh(), len(inputs.x)
+    shared, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
+    variables = jax.device_put(variables, shared)
+    lengths = np.full(inputs.samples, inputs.length, np.int32) if inputs.lengths is None else inputs.lengths
+    for first in firsts:
+        rows = np.arange(first, first + firsts.step)
         index, counts = np.minimum(rows, n - 1), (rows < n).astype(np.float32)
         batch = jax.device_put((inputs.x[index], lengths[index], each[index], counts), split)
         with jax.default_matmul_precision("highest"):
-            yield run(variables, *batch)
-        if progress:
-            progress(what, min(first + size, n), n)
+            found = run(variables, *batch)
+        yield min(first + firsts.step, n), found
 
 
 def chunk() -> int:

@@ -21,7 +21,7 @@ from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.inputs import Inputs
 from last_cli.families.network import Systems, Watch
 from last_cli.pruning.calibration.states import over_states
-from last_cli.pruning.calibration.watch import Model, model, on_all_devices, sharded
+from last_cli.pruning.calibration.watch import Model, centred_logits, model, on_all_devices, sharded
 
 Readouts = Sequence[Complex[np.ndarray, "R G K N"]]
 
@@ -56,10 +56,7 @@ class Probe:
     def logits(self, C: Readouts, chosen: Int[np.ndarray, " n"] | None = None) -> Float[np.ndarray, "n classes"]:
         """Centred logits with these readouts, of all sequences or of those in these places."""
         inputs = self.inputs if chosen is None else _some(self.inputs, chosen)
-        unused = np.zeros((len(inputs.x), 1), np.float32)
-        parts = on_all_devices(self._answers, self._variables(C), inputs, unused, None)
-        found = np.concatenate([np.asarray(part) for part in parts])[: len(inputs.x)].astype(np.float64)
-        return found - found.mean(axis=1, keepdims=True)
+        return centred_logits(self._answers, self._variables(C), inputs)
 
     def derivatives(
         self,
