@@ -195,16 +195,17 @@ def _summary(found: dict[str, Measured], ratios: Sequence[float], methods: Seque
 
 def _safe(measured: Measured, ratios: Sequence[float], method: str) -> float | None:
     """None where a ratio that decides was not measured; a tuned one decides from HIGH on, and below if that lost."""
-    safe, steps = 0.0, sorted(ratio for ratio in ratios if ratio != THIRD)
-    for ratio in steps:
+    safe, left_out = 0.0, False
+    for ratio in sorted(ratio for ratio in ratios if ratio != THIRD):
         drop = measured.get((ratio, method, ""))
         if drop is None:
-            if method.endswith(TUNED) and ratio < HIGH:
-                continue
-            return None
-        if drop.points < -SAFE:
-            break
-        safe = ratio
+            if not method.endswith(TUNED) or ratio >= HIGH:
+                return None
+            left_out = True
+        elif drop.points < -SAFE:
+            return None if left_out and not safe else safe
+        else:
+            safe = ratio
     return safe
 
 

@@ -57,6 +57,18 @@ def test_a_safe_ratio_needs_all_smaller_ones() -> None:
     assert safe_ratio._safe(drops, [0.1, 0.2, 0.3], "last") is None
 
 
+def test_a_tuned_safe_ratio_needs_smaller_ones_where_the_least_one_lost() -> None:
+    def safe(drops: dict[float, float]) -> float | None:
+        found = {(ratio, "last, tuned", ""): safe_ratio.Drop(points, 0.1) for ratio, points in drops.items()}
+        return safe_ratio._safe(found, [0.4, 0.5, 0.6, 0.7], "last, tuned")
+
+    assert safe({0.6: 0.0, 0.7: -0.4}) == 0.7
+    assert safe({0.6: 0.0, 0.7: -0.6}) == 0.6
+    assert safe({0.6: -0.6, 0.7: 0.0}) is None
+    assert safe({0.5: -0.2, 0.6: -0.6, 0.7: 0.0}) == 0.5
+    assert safe({0.6: 0.0}) is None
+
+
 def test_what_was_measured_of_another_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s5-digits").mkdir()
     np.savez(tmp_path / "s5-digits" / "last-0.6-0.npz", checkpoint="other", labels=[""], right=np.ones(2, bool))
