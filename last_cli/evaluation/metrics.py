@@ -110,7 +110,7 @@ def upper_limit(lost: int, won: int, n: int) -> float:
 
 def least_sequences(drop: float) -> float:
     """How many sequences an unchanged network needs for an upper limit that fits into a drop, a fraction."""
-    return np.ceil(QUANTILE / drop - 2) if drop > 0 else np.inf
+    return np.ceil(QUANTILE / drop - 2 - 1e-9) if drop > 0 else np.inf
 
 
 def precision_loss(name: str, this: Measured, exact: Measured) -> PrecisionLoss:

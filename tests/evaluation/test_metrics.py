@@ -167,6 +167,7 @@ def test_equal_answers_on_few_sequences_prove_little() -> None:
     assert 100 * upper_limit(0, 0, 70) == pytest.approx(2.28, abs=0.01)
     assert upper_limit(0, 0, 70) == pytest.approx(1.645 / 72)
     assert least_sequences(0.005) == 327
+    assert least_sequences(0.007) == 233  # of 235, which a division gives a little more of
     assert upper_limit(0, 0, 327) <= 0.005 < upper_limit(0, 0, 326)
 
 
