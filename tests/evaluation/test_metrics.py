@@ -158,7 +158,7 @@ def test_what_speaks_of_accuracy_is_refused_for_another_metric(
     nats: None, run: Run, arguments: tuple[str, ...], what: str
 ) -> None:
     line, hint = fails(run, *arguments)
-    assert line == f"error: {what} of accuracy, and task digits is judged by nats"
+    assert line == f"error: {what} for tasks measured by accuracy, and digits is measured by nats"
     assert "`last eval` shows it, and --max-error prunes" in hint
 
 
