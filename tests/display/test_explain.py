@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = {topic: ROOT / "last_cli" / "explain" / f"{topic}.md" for topic in topics()}
 TEXTS = {**PAGES, "README": ROOT / "README.md"}
 # Also those of scripts that the pages name.
-OTHERS = {"--help", "--start", "--steps", "--out", "--repeat", "--minutes", "--part", "--weights"}
+OTHERS = {"--help", "--start", "--steps", "--out", "--runs", "--repeat", "--minutes", "--part", "--weights"}
 
 
 def options() -> set[str]:
