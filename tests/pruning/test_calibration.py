@@ -115,7 +115,7 @@ def test_the_first_progress_comes_before_what_takes_seconds(monkeypatch: pytest.
 
 
 def test_logits_that_overflow_are_counted_in_the_first_batch() -> None:
-    first, seen = chunk(), list[tuple[Any, ...]]()
+    first, seen = chunk(Inputs(features().x, None, {})), list[tuple[Any, ...]]()
     x = np.tile(features().x[:1] * np.float32(1e38), (2 * first, 1, 1))
     with np.errstate(over="ignore"), pytest.raises(CheckpointError, match=f"of {first} of {first} sequences are not"):
         needs_of(shared(), GN, Observation(shared(), Inputs(x, None, {}), progress=lambda *done: seen.append(done)))

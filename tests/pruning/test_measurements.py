@@ -70,11 +70,12 @@ class Killed(Exception):
 
 
 def test_a_killed_measurement_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ck, x = shared(), features(4 * watch.chunk(), 12)
+    ck, chunk = shared(), watch.chunk(features(1, 12))
+    x = features(4 * chunk, 12)
     whole = network.measurements(ck, x)
     monkeypatch.setenv("LAST_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(resume, "SECONDS", 0.0)
-    half = 2 * watch.chunk()
+    half = 2 * chunk
 
     def kill(what: str, done: int, total: int) -> None:
         if done > half:

@@ -86,7 +86,7 @@ def measurements(
     with resumable(lambda: resume.how_to_go_on(key)):
         for sums in on_all_devices(sharded(run), ready.variables, inputs, signs, progress, done):
             totals = _added(totals, sums)
-            done = min(done + chunk(), len(inputs.x))
+            done = min(done + chunk(inputs), len(inputs.x))
             refuse_broken(checkpoint, int(totals[LOGITS]["broken"]), done, "calibration")
             save(totals, done)
     assert totals is not None

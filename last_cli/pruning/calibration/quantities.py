@@ -44,9 +44,9 @@ def quantity_means(
     save, n = resume.saver(key, len(inputs.x)), len(inputs.x)
     run, apart = _program(network, spec, name), name in network.apart
     for found, weights in on_all_devices(run, params, inputs, _skips(inputs), progress, done):
-        part = _sums(found, weights, min(chunk(), n - done), apart=apart)
+        part = _sums(found, weights, min(chunk(inputs), n - done), apart=apart)
         totals = part if totals is None else _added(totals, part, apart=apart)
-        done = min(done + chunk(), n)
+        done = min(done + chunk(inputs), n)
         save(totals, done)
     assert totals is not None
     rest = totals.pop(WEIGHTS)

@@ -18,9 +18,10 @@ from last_cli.checkpoint.network import follow_padding, model_spec, network_of, 
 from last_cli.evaluation.inputs import Inputs, check_fit
 from last_cli.families.network import Network, Spec, Systems, Variables, Watch
 
-MICRO_BATCH = 4
+MICRO_BATCH, MOST = 4, 16
+"""Sequences that a device takes at once, and how many where they are short."""
 STEPS = 1024
-"""Of all sequences that a device answers at once: where no states are seen, more short ones than MICRO_BATCH fit."""
+"""Of more than MICRO_BATCH sequences, together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,7 @@ def on_all_devices(
 
     It gets the variables, sequences, their lengths, what `each` has for them, and 1, or 0 for what fills a batch up.
     """
-    n, size = len(inputs.x), chunk()
+    n, size = len(inputs.x), chunk(inputs)
     if progress and start < n:
         progress(what, start, n)
     for done, found in _batches(run, variables, inputs, each, range(start, n, size)):
@@ -92,9 +93,8 @@ def on_all_devices(
 
 def centred_logits(run: Callable[..., Any], variables: Any, inputs: Inputs) -> Float[np.ndarray, "n classes"]:
     """Of all sequences, by a program made by `sharded`, in double precision."""
-    at_once = min(4, max(1, STEPS // (inputs.documents * inputs.length * MICRO_BATCH)))
     n, unused = len(inputs.x), np.zeros((len(inputs.x), 1), np.float32)
-    parts = _batches(run, variables, inputs, unused, range(0, n, at_once * chunk()))
+    parts = _batches(run, variables, inputs, unused, range(0, n, chunk(inputs)))
     found = np.concatenate([np.asarray(part) for _, part in parts])[:n].astype(np.float64)
     return found - found.mean(axis=1, keepdims=True)
 
@@ -102,23 +102,30 @@ def centred_logits(run: Callable[..., Any], variables: Any, inputs: Inputs) -> F
 def _batches(
     run: Callable[..., Any], variables: Any, inputs: Inputs, each: np.ndarray, firsts: range
 ) -> Iterator[tuple[int, Any]]:
-    """How many sequences are done, and what the program found, of the batches that begin at these."""
+    """How many sequences are done, and what the program found, of the batches that begin at these.
+
+    The devices are at the next batch while the caller takes what one of them found.
+    """
     mesh, n = _mesh(), len(inputs.x)
     shared, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
     variables = jax.device_put(variables, shared)
     lengths = np.full(inputs.samples, inputs.length, np.int32) if inputs.lengths is None else inputs.lengths
+    begun: list[tuple[int, Any]] = []
     for first in firsts:
         rows = np.arange(first, first + firsts.step)
         index, counts = np.minimum(rows, n - 1), (rows < n).astype(np.float32)
         batch = jax.device_put((inputs.x[index], lengths[index], each[index], counts), split)
         with jax.default_matmul_precision("highest"):
-            found = run(variables, *batch)
-        yield min(first + firsts.step, n), found
+            begun.append((min(first + firsts.step, n), run(variables, *batch)))
+        if len(begun) > 1:
+            yield begun.pop(0)
+    yield from begun
 
 
-def chunk() -> int:
+def chunk(inputs: Inputs) -> int:
     """Sequences that all devices take at once."""
-    return len(jax.devices()) * MICRO_BATCH
+    fit = STEPS // (inputs.documents * inputs.length)
+    return len(jax.devices()) * min(max(fit, MICRO_BATCH), MOST)
 
 
 def _mesh() -> Mesh:
