@@ -1,9 +1,9 @@
 """The largest ratio within a budget: of lost accuracy, of perplexity on a text, or of changed logits.
 
-A ratio grows in steps of 1 %, or of one state where a model has fewer than 100. Tens of per cent are measured from
-below, until one breaks the budget, or two in a row where estimates are judged; then the gap above the largest one
-within it is halved down to one step. What is lost grows with the ratio in trend only, so a larger ratio that was not
-measured may also stay within the budget; one that was not measured is never taken.
+A ratio grows in steps of 1 %, or of one state where a model has fewer than 100. Fifths are measured from below, until
+one breaks the budget, or two in a row where estimates are judged; then the gap above the largest one within it is
+halved down to one step. What is lost grows with the ratio in trend only, so a larger ratio that was not measured may
+also stay within the budget; one that was not measured is never taken.
 
 Of lost accuracy, and of the perplexity's increase, an upper limit must fit, at the chosen ratio and at every smaller
 one that was measured: the largest of many estimates that happen to fit has been lucky, and loses more on others.
@@ -41,8 +41,8 @@ from last_cli.results.search import Limited, Rule, Search, SearchPoint
 from last_cli.tasks.find import split_of
 from last_cli.tasks.task import Split
 
-STEPS, COARSE, PATIENCE = 100, 10, 2
-USUAL_COUNT, FEWEST_WINDOWS = 13, 5
+STEPS, COARSE, PATIENCE = 100, 5, 2
+USUAL_COUNT, FEWEST_WINDOWS = 9, 5
 USUAL_BUDGET = {
     "max_drop": "⟦max_drop 0.5⟧ allows half a percentage point",
     "max_increase": "⟦max_increase 0.02⟧ allows the perplexity to grow by 2 %",
