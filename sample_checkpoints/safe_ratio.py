@@ -14,11 +14,12 @@ ListOps 10,000, five draws of 2,000, and one of three times the length), with th
 difference. `calibrated`, and `gn`, is with 256 sequences of the validation split (all of it where it has no more)
 without their labels, `data-free` with 256 random ones (with --length where the checkpoint does not record it).
 Reconstruct's numbers are means over seeds, with the smallest and largest in brackets. `tuned` is each pruning of the
-first seed after `last tune`, on up to 8,000 sequences of the training split, without labels; it has 33, 60 and 80 %,
-and of the others those alone that the safe ratio hangs on. The lines "3x" are the same pruned checkpoints on sequences
-three times as long as in training: ListOps of so many tokens; of series and images every step three times in a row, at
-a third of the step size ("3x", which is how a continuous-time model takes a finer signal), and digits with the whole
-image three times in a row ("3x tiled", of which the unpruned network itself makes little).
+first seed (of reconstruct at 60 and 80 % of --tuned-seeds) after `last tune`, on up to 8,000 sequences of the training
+split, without labels; it has 33, 60 and 80 %, and of the others those alone that the safe ratio hangs on. The lines
+"3x" are the same pruned checkpoints on sequences three times as long as in training: ListOps of so many tokens; of
+series and images every step three times in a row, at a third of the step size ("3x", which is how a continuous-time
+model takes a finer signal), and digits with the whole image three times in a row ("3x tiled", of which the unpruned
+network itself makes little).
 
 The second table has the safe ratios: the largest in steps of 10 % at which, and below which, no more than half a point
 is lost, as far down as was measured. The test split judges here and chooses nothing.
@@ -35,7 +36,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from measured import METHODS, SEEDED, TASKS, TUNED, UNPRUNED, Cell, Model, model
@@ -64,6 +65,13 @@ class Drop:
         return said if self.spread is None else f"{said} ({self.spread[0]:+.1f} to {self.spread[1]:+.1f})"
 
 
+class Seeds(NamedTuple):
+    """How many of reconstruct, and of it tuned at 60 and 80 %."""
+
+    plain: int
+    tuned: int
+
+
 # Drops by ratio, method and split ("", " 3x", " 3x tiled").
 Measured = dict[tuple[float, str, str], Drop]
 
@@ -87,14 +95,15 @@ def _measured(args: argparse.Namespace, work: Path) -> None:
     began = time.perf_counter()
     methods = [*args.methods, *([f"{method}{TUNED}" for method in args.methods] if args.tune else [])]
     models = [model(name, args.runs, work) for name in args.models]
-    for one, cell in _cells(models, methods, args.ratios, args.seeds):
+    seeds = Seeds(args.seeds, args.tuned_seeds)
+    for one, cell in _cells(models, methods, args.ratios, seeds):
         if args.minutes is not None and time.perf_counter() - began > 60 * args.minutes:
             break
         one.right(cell)
     print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} CPU cores, last {last.__version__}\n")
     print("| sample | unpruned | ratio | " + " | ".join(methods) + " |")
     print("| :-- | --: | --: | " + " | ".join("--:" for _ in methods) + " |")
-    found = {one.name: _rows(one, methods, args.ratios, args.seeds) for one in models}
+    found = {one.name: _rows(one, methods, args.ratios, seeds) for one in models}
     _summary(found, args.ratios, methods)
     print(f"\n{time.perf_counter() - began:.0f} s")
     if args.plot:
@@ -102,7 +111,7 @@ def _measured(args: argparse.Namespace, work: Path) -> None:
 
 
 def _cells(
-    models: Sequence[Model], methods: Sequence[str], ratios: Sequence[float], seeds: int
+    models: Sequence[Model], methods: Sequence[str], ratios: Sequence[float], seeds: Seeds
 ) -> Iterator[tuple[Model, Cell]]:
     """All that is to be measured, what is quick and what headlines need first; what was measured is left out."""
     yield from ((one, Cell(UNPRUNED)) for one in models if not one.has(Cell(UNPRUNED)))
@@ -113,29 +122,36 @@ def _cells(
     rising = sorted(ratio for ratio in ratios if ratio >= HIGH and ratio not in HEADLINES)
     falling = [ratio for ratio in order if ratio not in rising]
     for ratio, one, method in itertools.product([*falling[:3], *rising, *falling[3:]], models, tuned):
-        if ratio in HEADLINES or _decides(one, method, ratio, ratios):
+        if ratio in HEADLINES or _decides(one, method, ratio, (ratios, seeds)):
             yield from ((one, cell) for cell in _seeds(method, ratio, seeds) if not one.has(cell))
 
 
-def _decides(one: Model, method: str, ratio: float, ratios: Sequence[float]) -> bool:
+def _decides(one: Model, method: str, ratio: float, of: tuple[Sequence[float], Seeds]) -> bool:
     """Whether the safe ratio hangs on a tuned one: from HIGH on where none below lost, else where the next one did."""
+    ratios, seeds = of
     if ratio < HIGH:
-        return _lost(one, method, min(other for other in ratios if other > ratio))
-    return not any(_lost(one, method, other) for other in ratios if HIGH <= other < ratio)
+        return _lost(one, method, min(other for other in ratios if other > ratio), seeds)
+    return not any(_lost(one, method, other, seeds) for other in ratios if HIGH <= other < ratio)
 
 
-def _lost(one: Model, method: str, ratio: float) -> bool:
+def _lost(one: Model, method: str, ratio: float, seeds: Seeds) -> bool:
     """Whether it was measured, and is no safe ratio."""
-    if not one.has(cell := Cell(method, ratio)):
+    cells = _seeds(method, ratio, seeds)
+    if not all(one.has(cell) for cell in cells):
         return False
-    return _drop(one.right(Cell(UNPRUNED))[""], [one.right(cell)[""]]).points < -SAFE
+    return _drop(one.right(Cell(UNPRUNED))[""], [one.right(cell)[""] for cell in cells]).points < -SAFE
 
 
-def _seeds(method: str, ratio: float, seeds: int) -> list[Cell]:
-    return [Cell(method, ratio, seed) for seed in range(seeds if method in SEEDED else 1)]
+def _seeds(method: str, ratio: float, seeds: Seeds) -> list[Cell]:
+    count = 1
+    if method in SEEDED:
+        count = seeds.plain
+    elif method.removesuffix(TUNED) in SEEDED and ratio in HEADLINES and ratio >= HIGH:
+        count = seeds.tuned
+    return [Cell(method, ratio, seed) for seed in range(count)]
 
 
-def _rows(one: Model, methods: Sequence[str], ratios: Sequence[float], seeds: int) -> Measured:
+def _rows(one: Model, methods: Sequence[str], ratios: Sequence[float], seeds: Seeds) -> Measured:
     """Prints and returns what is complete of a model."""
     measured: Measured = {}
     if not one.has(Cell(UNPRUNED)):
@@ -263,6 +279,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--ratios", nargs="*", type=float, default=[0.1, 0.2, 0.3, 0.33, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=METHODS, metavar="METHOD")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tuned-seeds", type=int, default=1, help="of reconstruct, tuned, at 60 and 80 %%")
     parser.add_argument("--tune", action="store_true", help="each method's first seed tuned as well: slow")
     parser.add_argument("--work", type=Path, help="keep what is measured in this folder, and go on from there")
     parser.add_argument("--minutes", type=float, help="measure no longer than this, and print what is complete")

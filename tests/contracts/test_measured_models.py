@@ -39,7 +39,7 @@ def test_a_printed_table_is_read_again(tmp_path: Path, capsys: pytest.CaptureFix
         np.savez(folder / file, checkpoint=digest, labels=[""], right=right)
     one, methods = measured.model("s5-digits", tmp_path, tmp_path), list(measured.METHODS)
     print("| sample | unpruned | ratio | " + " | ".join(methods) + " |")
-    rows = safe_ratio._rows(one, methods, [0.6, 0.8], seeds=2)
+    rows = safe_ratio._rows(one, methods, [0.6, 0.8], safe_ratio.Seeds(2, 1))
     assert rows.keys() == {(0.6, "last", ""), (0.6, "reconstruct, calibrated", "")}
     drop = rows[0.6, "reconstruct, calibrated", ""]
     assert (drop.points, drop.spread) == (-12.5, (-25.0, 0.0))
@@ -47,7 +47,7 @@ def test_a_printed_table_is_read_again(tmp_path: Path, capsys: pytest.CaptureFix
     assert "-12.5 ± 10.8 (-25.0 to +0.0)" in said
     read = safe_ratio._read(tmp_path / "table.md")["s5-digits"]
     assert {key: drop.points for key, drop in read.items()} == {key: drop.points for key, drop in rows.items()}
-    left = list(safe_ratio._cells([one], methods, [0.6], 2))
+    left = list(safe_ratio._cells([one], methods, [0.6], safe_ratio.Seeds(2, 1)))
     assert [cell.method for _, cell in left] == ["aire", "gn", *["reconstruct, data-free"] * 2]
 
 
@@ -67,6 +67,32 @@ def test_a_tuned_safe_ratio_needs_smaller_ones_where_the_least_one_lost() -> Non
     assert safe({0.6: -0.6, 0.7: 0.0}) is None
     assert safe({0.5: -0.2, 0.6: -0.6, 0.7: 0.0}) == 0.5
     assert safe({0.6: 0.0}) is None
+
+
+@pytest.mark.parametrize(
+    ("right", "asked"),
+    [
+        ({}, [0.8, 0.6, 0.33, 0.7, 0.9]),
+        ({0.8: 3}, [0.6, 0.33, 0.7]),
+        ({0.8: 3, 0.6: 3}, [0.33, 0.5]),
+        ({0.8: 3, 0.6: 3, 0.5: 3}, [0.33, 0.4]),
+        ({0.8: 4, 0.7: 3}, [0.6, 0.33]),
+    ],
+)
+def test_tuned_ratios_are_measured_where_the_safe_one_hangs_on_them(
+    right: dict[float, int], asked: list[float], tmp_path: Path
+) -> None:
+    one = measured.model("s5-digits", tmp_path, tmp_path)
+    for cell, count in [
+        (measured.Cell("unpruned"), 4),
+        *((measured.Cell("last, tuned", r), n) for r, n in right.items()),
+    ]:
+        (tmp_path / "s5-digits").mkdir(exist_ok=True)
+        path = tmp_path / "s5-digits" / cell.file
+        np.savez(path, checkpoint=one.checkpoint.digest, labels=[""], right=np.arange(4) < count)
+    ratios = [0.33, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    cells = safe_ratio._cells([one], ["last, tuned"], ratios, safe_ratio.Seeds(3, 1))
+    assert [cell.ratio for _, cell in cells] == asked
 
 
 def test_what_was_measured_of_another_checkpoint_is_refused(tmp_path: Path) -> None:
