@@ -21,7 +21,7 @@ from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.evaluation.inputs import Inputs
 from last_cli.families.network import Systems, Watch
 from last_cli.pruning.calibration.states import over_states
-from last_cli.pruning.calibration.watch import Model, centred_logits, model, on_all_devices, sharded
+from last_cli.pruning.calibration.watch import Model, centred_logits, chunk, model, on_all_devices, sharded
 
 Readouts = Sequence[Complex[np.ndarray, "R G K N"]]
 
@@ -73,13 +73,15 @@ class Probe:
             for name, w in zip(names, whitenings, strict=True)
         }
         variables = {"model": self._variables(C), "sides": sides}
-        rows: list[list[np.ndarray]] = [[] for _ in names]
         places = [np.flatnonzero(w.columns) for w in whitenings]
+        rows = [np.empty((*roots.shape[:2], len(kept)), np.float32) for kept in places]
+        done = 0
         for found in on_all_devices(self._slopes, variables, some, roots.astype(np.float32), progress, what="step"):
-            for parts, name, kept in zip(rows, names, places, strict=True):
-                parts.append(np.asarray(found[name]).take(kept, axis=2))
-        wanted = sequences * roots.shape[1]
-        return [np.concatenate(parts).reshape(-1, parts[0].shape[-1])[:wanted] for parts in rows]
+            batch = slice(done, done + chunk(some))
+            for own, name, kept in zip(rows, names, places, strict=True):
+                np.take(np.asarray(found[name])[: sequences - done], kept, axis=2, out=own[batch], mode="clip")
+            done = batch.stop
+        return [own.reshape(-1, own.shape[-1]) for own in rows]
 
     @cached_property
     def _model(self) -> Model:
