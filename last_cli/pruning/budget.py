@@ -344,6 +344,11 @@ def _ratio(change: Float[np.ndarray, " n"], size: Float[np.ndarray, " n"]) -> tu
 
 def _refusal(search: Search, recipe: Recipe) -> AnswerIsNo:
     """The error that says that no measured ratio stays within the budget."""
+    if not search.points:
+        return AnswerIsNo(
+            "one unit is all that there is, and no ratio removes a part of it; nothing was written",
+            "another checkpoint may have more to remove",
+        )
     least = search.points[0]
     better = "sparsegpt" if recipe.target == WEIGHTS else "reconstruct"
     able = recipe.method != better and recipe.target in registry.get("methods", better).targets

@@ -177,6 +177,12 @@ def test_a_budget_that_nothing_meets_exits_1_and_writes_nothing(run: Run, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
+def test_where_there_is_one_unit_no_ratio_is_left() -> None:
+    ck = shared("s5-one-direction", blocks=1, states=1)
+    with pytest.raises(AnswerIsNo, match="one unit is all that there is"):
+        last.prune(ck, max_error=0.5, length=8, assume=True)
+
+
 def test_a_budget_that_equal_answers_could_not_meet_is_refused_before_the_search(sample: str, run: Run) -> None:
     code, out, err = run("prune", sample, "--max-drop", "0.5", "--task", "digits", "-o", "small", "-q")
     lines = err.splitlines()
