@@ -7,7 +7,7 @@ from typing import Any
 
 from last_cli.tasks.task import FILE
 
-STATISTICS = {"first batch norm": "from the first batch norm", "uniform": "uniform"}
+STATISTICS = {"first batch norm": "from the first batch norm", "uniform": "uniform", "normal": "from N(0, 1)"}
 
 
 def in_words(said: Mapping[str, Any]) -> str:

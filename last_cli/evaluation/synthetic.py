@@ -51,7 +51,8 @@ def sequences(checkpoint: Checkpoint, count: int, *, seed: int = 0, length: int 
         lengths = np.maximum(np.round(share * steps), 1).astype(np.int32)
         x[np.arange(steps) >= lengths[..., None]] = PADDING
     source = {"random": "tokens" if tokens else "features", "length": length, "seed": seed, "sequences": count}
-    return Inputs(x, lengths, source | {"statistics": "uniform" if known is None else "first batch norm"})
+    unknown = "uniform" if tokens else "normal"
+    return Inputs(x, lengths, source | {"statistics": unknown if known is None else "first batch norm"})
 
 
 def frequencies(checkpoint: Checkpoint) -> Float[np.ndarray, " tokens"] | None:
