@@ -130,7 +130,7 @@ def _decides(one: Model, method: str, ratio: float, of: tuple[Sequence[float], S
     """Whether the safe ratio hangs on a tuned one: from HIGH on where none below lost, else where the next one did."""
     ratios, seeds = of
     if ratio < HIGH:
-        return _lost(one, method, min(other for other in ratios if other > ratio), seeds)
+        return _lost(one, method, min(other for other in ratios if other > ratio and other != THIRD), seeds)
     return not any(_lost(one, method, other, seeds) for other in ratios if HIGH <= other < ratio)
 
 
