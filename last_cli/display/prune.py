@@ -40,6 +40,8 @@ def _lines(report: PruneReport) -> list[str]:
     if report.memory:
         before, after = report.memory
         lines.append(f"state per sequence {byte_size(before)} -> {byte_size(after)} ({after / before - 1:+.1%})")
+    if "random" in report.refitted_on:
+        lines.append(_refitted(report))
     lines += _shape_notes(report) + _zeros_notes(report) + _blocks_notes(report)
     lines += search_lines(report.search) if report.search else []
     lines += tune_lines(report.tuned) if report.tuned else []
@@ -84,7 +86,9 @@ def _loading_hints(report: PruneReport) -> list[str]:
     """How code with fixed shapes loads it."""
     sizes = {layer.stored for layer in report.layers}
     if len(sizes) == 1:
-        size = f"all layers have {sizes.pop()} {report.target}{' per channel' if _grouped(report) else ''}"
+        count, unit = sizes.pop(), report.target
+        size = f"all layers have {count} {unit.removesuffix('s') if count == 1 else unit}"
+        size += " per channel" if _grouped(report) else ""
         return [f"{size}: set that size in your configuration, or use ⟦masked⟧ to keep the old shapes"]
     silent = " (Orbax 0.4-0.6 would zero-pad silently)" if report.checkpoint.layout.startswith("orbax") else ""
     return [f"if your code restores into fixed shapes, use ⟦masked⟧{silent}"]
@@ -203,8 +207,7 @@ def _truncation_notes(report: PruneReport) -> list[str]:
 
 
 def _refit_notes(report: PruneReport) -> list[str]:
-    refitted = " and ".join(report.settings.get("refitted", ["C"]))
-    lines = [f"{refitted} refitted on {in_words(report.refitted_on)}"]
+    lines = [] if "random" in report.refitted_on else [_refitted(report)]
     if report.reused:
         lines.append(f"reused cached measurements ({report.reused:,} sequences)")
     if errors := report.settings.get("divergences"):
@@ -217,6 +220,11 @@ def _refit_notes(report: PruneReport) -> list[str]:
         lines.append(f"output error, white error: relative, on those sequences and on white inputs; {PREDICTS}")
         lines.append("|C| growth: far above 1 it warns of cancelling errors")
     return lines
+
+
+def _refitted(report: PruneReport) -> str:
+    refitted = " and ".join(report.settings.get("refitted", ["C"]))
+    return f"{refitted} refitted on {in_words(report.refitted_on)}"
 
 
 def _prune_row(name: str, layer: LayerPrune, padded: bool, bounds: bool) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from last_cli.base import registry
 from last_cli.base.annotations import Float
 from last_cli.checkpoint.checkpoint import Checkpoint
 from last_cli.checkpoint.network import model_spec, network_of
@@ -24,8 +25,9 @@ def sequences(checkpoint: Checkpoint, count: int, *, seed: int = 0, length: int 
     """`count` sequences of independent steps: of tokens, where a vocabulary or a head of two documents says so.
 
     Tokens are as frequent, and features have the mean and spread, that the first batch norm remembers; else they are
-    uniform, and of N(0, 1). Padded ones have SHORTEST to LONGEST of the trained length, evenly on a logarithmic scale:
-    longer ones guard against errors that build up. All others have the trained length.
+    uniform, features between the numbers that the task of the checkpoint names, or of N(0, 1) where it names none.
+    Padded ones have SHORTEST to LONGEST of the trained length, evenly on a logarithmic scale: longer ones guard against
+    errors that build up. All others have the trained length.
 
     Raises:
         UsageError: no length is given, and nothing tells the trained one.
@@ -35,6 +37,7 @@ def sequences(checkpoint: Checkpoint, count: int, *, seed: int = 0, length: int 
     padded = bool(documents) or (checkpoint.config.padded and checkpoint.origins["padded"] != "assumed")
     steps = round(LONGEST * length) if padded else length
     shape, rng = (positive(count), *documents, steps), np.random.default_rng(seed)
+    unknown = "uniform"
     if tokens := bool(documents) or takes_tokens(checkpoint):
         known = frequencies(checkpoint)
         p = np.full(spec.d_input, 1 / spec.d_input) if known is None else known
@@ -42,17 +45,23 @@ def sequences(checkpoint: Checkpoint, count: int, *, seed: int = 0, length: int 
             p = np.where(np.arange(len(p)) == PADDING, 0.0, p) / (1 - p[PADDING])
         x = rng.choice(len(p), size=shape, p=p).astype(np.int32)
     else:
-        known = mean_and_spread(checkpoint)
+        known, wide = mean_and_spread(checkpoint), (*shape, spec.d_input)
         mean, spread = (0.0, 1.0) if known is None else known
-        x = (mean + spread * rng.normal(size=(*shape, spec.d_input))).astype(np.float32)
+        between = _between(checkpoint) if known is None else None
+        x = (rng.uniform(*between, wide) if between else mean + spread * rng.normal(size=wide)).astype(np.float32)
+        unknown = f"uniform in [{between[0]:g}, {between[1]:g}]" if between else "normal"
     lengths = None
     if padded:
         share = np.exp(rng.uniform(np.log(SHORTEST / LONGEST), 0, shape[:-1]))
         lengths = np.maximum(np.round(share * steps), 1).astype(np.int32)
         x[np.arange(steps) >= lengths[..., None]] = PADDING
     source = {"random": "tokens" if tokens else "features", "length": length, "seed": seed, "sequences": count}
-    unknown = "uniform" if tokens else "normal"
     return Inputs(x, lengths, source | {"statistics": unknown if known is None else "first batch norm"})
+
+
+def _between(checkpoint: Checkpoint) -> tuple[float, float] | None:
+    """The numbers between which the features of its task are."""
+    return registry.get("tasks", checkpoint.task_name).between if checkpoint.task_name else None
 
 
 def frequencies(checkpoint: Checkpoint) -> Float[np.ndarray, " tokens"] | None:

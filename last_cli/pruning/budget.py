@@ -229,11 +229,13 @@ def _search(budget: Budget, units: int, plan: Plan, loss: _Loss, progress: Progr
     """The largest ratio within the budget, of so many live units."""
     steps = min(STEPS, units)
     points: list[SearchPoint] = []
-    known: dict[tuple[int, ...], Lost] = {}  # Ratios may keep as many: of numbers that are rounded up.
+    # Ratios may keep as many, of numbers that are rounded: one pruning, measured once and called by the least of them.
+    known: dict[tuple[int, ...], Lost] = {}
+    kept_at: dict[int, tuple[int, ...]] = {}
 
     def within(step: int) -> bool:
         small = plan.at(step / steps, draft=True)
-        kept = tuple(layer.after for layer in small.report.layers)
+        kept = kept_at[step] = tuple(layer.after for layer in small.report.layers)
         if kept not in known:
             known[kept] = loss.of(small.checkpoint)
         points.append(budget.judged(step / steps, known[kept]))
@@ -242,6 +244,7 @@ def _search(budget: Budget, units: int, plan: Plan, loss: _Loss, progress: Progr
         return points[-1].within
 
     found = largest(within, steps, 1 if budget.rule == "upper limit" else PATIENCE)
+    found = min((step for step, kept in kept_at.items() if found and kept == kept_at[found]), default=0)
     return Search(budget.kind, budget.limit, budget.rule, loss.measured_on, 1 / steps, points, found / steps)
 
 

@@ -44,6 +44,7 @@ DIGITS = Task(
     version=1,
     summary="8x8 handwritten digits as 64 pixels in a row (scikit-learn), 10 classes; needs no download",
     read=read,
+    between=(0.0, 1.0),
 )
 
 

@@ -66,6 +66,7 @@ SMNIST = Task(
     version=VERSION,
     summary="MNIST's digits as 784 pixels in a row, 10 classes; reads its IDX files",
     read=partial(read, False),
+    between=(0.0, 1.0),
 )
 
 PSMNIST = Task(
@@ -73,6 +74,7 @@ PSMNIST = Task(
     version=VERSION,
     summary="MNIST's digits as 784 pixels in bit-reversal order, 10 classes; reads its IDX files",
     read=partial(read, True),
+    between=(0.0, 1.0),
 )
 
 

@@ -63,6 +63,7 @@ PATHFINDER = Task(
     version=VERSION,
     summary="whether a path joins two dots, 32x32 pixels in a row (Long Range Arena), 2 classes; reads pathfinder32",
     read=partial(read, 32),
+    between=(-1.0, 1.0),
 )
 
 PATHX = Task(
@@ -70,4 +71,5 @@ PATHX = Task(
     version=VERSION,
     summary="whether a path joins two dots, 128x128 pixels in a row (Long Range Arena), 2 classes; reads pathfinder128",
     read=partial(read, 128),
+    between=(-1.0, 1.0),
 )

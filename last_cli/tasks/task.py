@@ -110,6 +110,7 @@ class Task:
         metric: what judges a model.
         selection_split: the split that a ratio may be chosen on; None where the validation data is the test data.
         options: names of the settings that a user may give.
+        between: the least and the largest number that a feature can be, where the task says: those of pixels.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Task:
     metric: str = ACCURACY
     selection_split: str | None = "val"
     options: tuple[str, ...] = ()
+    between: tuple[float, float] | None = None
 
     def load(
         self,

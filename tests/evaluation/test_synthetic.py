@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import last_cli as last
+from last_cli.display.prune import prune_view
 from last_cli.evaluation import synthetic
 from last_cli.tasks.find import find
 
@@ -63,6 +64,29 @@ def test_without_a_trained_batch_norm_in_front_inputs_are_uniform(change: dict[s
     assert made.source["statistics"] == "uniform"
     counts = np.bincount(made.x[made.x > 0], minlength=20)[1:]
     np.testing.assert_allclose(counts / counts.sum(), 1 / 19, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("task", "said", "between"),
+    [
+        ("digits", "uniform in [0, 1]", (0.0, 1.0)),
+        ("pathx", "uniform in [-1, 1]", (-1.0, 1.0)),
+        ("image", "normal", None),
+    ],
+)
+def test_pixels_are_between_the_numbers_of_their_task(
+    task: str, said: str, between: tuple[float, float] | None
+) -> None:
+    ck = last.load(SAMPLES / "s5-digits")
+    ck = replace(ck, config=replace(ck.config, prenorm=False), stamp=ck.stamp | {"task": {"name": task}})
+    made = synthetic.sequences(ck, 64, length=64)
+    assert made.source["statistics"] == said
+    if between is not None:
+        np.testing.assert_allclose([made.x.min(), made.x.max()], between, atol=0.01)
+        np.testing.assert_allclose(made.x.mean(), sum(between) / 2, atol=0.03)
+    report = last.prune(ck, 0.5, method="reconstruct", length=64).report
+    assert report is not None
+    assert f"features {said if between else 'from N(0, 1)'}" in " ".join(prune_view(report).lines)
 
 
 @given(st.integers(1, 12), st.integers(0, 2**32 - 1))
