@@ -78,7 +78,7 @@ def test_pixels_are_between_the_numbers_of_their_task(
     task: str, said: str, between: tuple[float, float] | None
 ) -> None:
     ck = last.load(SAMPLES / "s5-digits")
-    ck = replace(ck, config=replace(ck.config, prenorm=False), stamp=ck.stamp | {"task": {"name": task}})
+    ck = replace(ck, config=replace(ck.config, prenorm=False), stamp={**ck.stamp, "task": {"name": task}})
     made = synthetic.sequences(ck, 64, length=64)
     assert made.source["statistics"] == said
     if between is not None:
