@@ -4,9 +4,9 @@
 
 Each model of measured.py is pruned by reconstruct, calibrated, within 0.5, 1 and 2 points on its validation
 split, with each seed, by the default rule (an upper limit of the loss must fit) and by --estimate. Searches are kept in
---work, and a run that is started again goes on from there; --minutes stops in time. Prints Markdown: the ratio that was
-found, and how many points that won (or lost, if negative) on the test split, with the standard error of that; a search
-breaks its budget, and is printed bold, where it lost more by over one standard error.
+--work, and a run that is started again goes on from there; --minutes stops in time. Prints Markdown: the share of the
+states that went, and how many points that won (or lost, if negative) on the test split, with the standard error of
+that; a search breaks its budget, and is printed bold, where it lost more by over one standard error.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ RULES = ("upper limit", "estimate")
 
 @dataclass(frozen=True)
 class Found:
-    """What a search came to: the ratio, None where it refused, and what that won on the test split, in points."""
+    """What a search came to: the share of states that went, None where it refused, and the points of the test split."""
 
     model: str
     seed: int
@@ -117,9 +117,11 @@ class Searches:
         step = largest(lambda n: wanted.judged(n / steps, self._lost(n / steps)).within, steps, patience)
         if not step:
             return Found(self.one.name, self.seed, budget, rule, None)
-        change = self.one.answered(self._pruned(step / steps)).astype(float) - self.one.right(Cell(UNPRUNED))[""]
+        small, whole = self._pruned(step / steps), self.one.checkpoint
+        change = self.one.answered(small).astype(float) - self.one.right(Cell(UNPRUNED))[""]
         points, error = 100 * float(change.mean()), 100 * float(change.std() / len(change) ** 0.5)
-        return Found(self.one.name, self.seed, budget, rule, step / steps, points, error)
+        kept, states = (sum(int(one.live(layer).sum()) for layer in one.layers) for one in (small, whole))
+        return Found(self.one.name, self.seed, budget, rule, 1 - kept / states, points, error)
 
     def _lost(self, ratio: float) -> Lost:
         """On the validation split."""
